@@ -1,0 +1,1 @@
+//! The words that Rekindle's driver, orchestrator and command share.

@@ -1,0 +1,1 @@
+//! The fenced key-value store: etcd, and the same in process.

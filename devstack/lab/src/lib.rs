@@ -1,0 +1,1 @@
+//! Both zones on one machine: real Ceph, real etcd.

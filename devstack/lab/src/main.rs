@@ -1,0 +1,2 @@
+//! `lab`: both zones on one machine.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Safe librados and librbd, loaded at run time.

@@ -1,0 +1,1 @@
+//! The sidecar beside cinder-volume: volume actions over RBD mirroring.

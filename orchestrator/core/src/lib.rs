@@ -1,0 +1,1 @@
+//! The decision: observation, detector, decision, plan, saga. No I/O, no clock.

@@ -1,0 +1,1 @@
+//! Observes both zones, leads by an etcd lease, decides, plans, executes, resumes.
