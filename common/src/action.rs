@@ -1,0 +1,194 @@
+//! What can be asked of a volume. [`VolumeAction`] is the sidecar's whole surface.
+
+use crate::{
+    error::ApiError,
+    ids::{Generation, GroupName, ImageSpec, ResyncToken},
+    mode::ReplicationMode,
+    volume::VolumeReport,
+};
+use serde::{Deserialize, Serialize};
+
+/// The most volumes in one batch.
+pub const MAX_BATCH: usize = 2000;
+
+/// How a promotion is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "promotion", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Promotion {
+    /// Only where the peer was demoted and that was replayed: loses nothing.
+    Plain,
+    /// Also where the peer may still say primary. Asked for volume by volume, never inferred from an error.
+    Forced {
+        /// Why: kept in the volume's metadata and in the log.
+        reason: String,
+    },
+}
+
+/// What happens to the data that a resync discards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SafetyCopy {
+    /// The loser's state is first kept as an image of its own beside it (hard case 16).
+    Keep,
+    /// It is discarded.
+    Discard,
+}
+
+/// One volume action.
+///
+/// On the wire: `{"type": "promote", "promotion": "plain"}`, `{"type": "replicate", "mode": "instant", "group": "db"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum VolumeAction {
+    /// Put a volume under replication, or change its mode, schedule or group in place.
+    Replicate {
+        /// How.
+        #[serde(flatten)]
+        mode: ReplicationMode,
+        /// The group; a volume without one is acted on by hand only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<GroupName>,
+    },
+    /// Take replication off: the copy in the other zone is deleted by its mirror daemon.
+    Unreplicate,
+    /// Make this zone's image the one that is written to.
+    Promote {
+        /// Plainly or by force.
+        #[serde(flatten)]
+        promotion: Promotion,
+    },
+    /// Stop writes here and let the other zone take over.
+    Demote,
+    /// Discard this zone's copy and make it anew from the primary.
+    Resync {
+        /// Names this resync: a second one with the same token does nothing (hard case 19).
+        token: ResyncToken,
+        /// What becomes of the data that is discarded.
+        safety: SafetyCopy,
+    },
+}
+
+impl VolumeAction {
+    /// Its name on the wire and in metrics.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Replicate { .. } => "replicate",
+            Self::Unreplicate => "unreplicate",
+            Self::Promote { .. } => "promote",
+            Self::Demote => "demote",
+            Self::Resync { .. } => "resync",
+        }
+    }
+}
+
+/// An action with the authority behind it. The body of `POST /v1/volumes/{pool}/{image}/actions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// What to do.
+    pub action: VolumeAction,
+    /// The group's generation that the sender acts under. Required for promote, demote and resync of a volume in a group;
+    /// an older one than the zone has seen is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
+}
+
+/// One entry of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchItem {
+    /// Whom it concerns.
+    pub volume: ImageSpec,
+    /// What to do.
+    pub order: Order,
+}
+
+/// The body of `POST /v1/batch`: at most [`MAX_BATCH`] items, run in parallel on a bounded pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchRequest {
+    /// The orders; one volume stands in at most one.
+    pub items: Vec<BatchItem>,
+}
+
+/// Whether an action had anything to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// It was done now.
+    Done,
+    /// It was so already.
+    AlreadySo,
+    /// It was begun, and the mirror daemon goes on with it: watch the status.
+    Started,
+}
+
+/// What became of an action.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionOutcome {
+    /// Done, already so, or started.
+    pub effect: Effect,
+    /// The volume as it was seen after.
+    pub report: VolumeReport,
+    /// Milliseconds from taking it up to its end.
+    pub took_ms: u64,
+}
+
+/// One line of a batch's answer (`application/x-ndjson`), written as each volume ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchLine {
+    /// Whom it concerns.
+    pub volume: ImageSpec,
+    /// What became of it.
+    #[serde(flatten)]
+    pub result: BatchResult,
+}
+
+/// A batch entry's end. One volume's failure decides nothing for another (hard case 20).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum BatchResult {
+    /// It was carried out.
+    Ok {
+        /// How.
+        outcome: Box<ActionOutcome>,
+    },
+    /// It was refused or failed.
+    Failed {
+        /// Why.
+        error: ApiError,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_have_one_json_form() {
+        for text in [
+            r#"{"action":{"type":"replicate","mode":"instant","group":"db"},"generation":3}"#,
+            r#"{"action":{"type":"promote","promotion":"plain"},"generation":3}"#,
+            r#"{"action":{"type":"promote","promotion":"forced","reason":"zone lost"},"generation":4}"#,
+            r#"{"action":{"type":"demote"}}"#,
+            r#"{"action":{"type":"resync","token":"plan-1","safety":"keep"}}"#,
+        ] {
+            let order: Order = serde_json::from_str(text).unwrap();
+            assert_eq!(serde_json::to_string(&order).unwrap(), text);
+        }
+        for bad in [
+            r#"{"action":{"type":"explode"}}"#,
+            r#"{"action":{"type":"promote"}}"#,
+            r#"{"action":{"type":"promote","promotion":"forced"}}"#,
+            r#"{"action":{"type":"demote"},"generation":-1}"#,
+            r#"{"action":{"type":"demote"},"force":true}"#,
+            r#"{"action":{"type":"replicate","mode":"daily"}}"#,
+        ] {
+            assert!(
+                serde_json::from_str::<Order>(bad).is_err(),
+                "{bad} was taken"
+            );
+        }
+    }
+}

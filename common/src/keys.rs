@@ -1,0 +1,81 @@
+//! Where everything stands in etcd. One place, so that a person with `etcdctl` can find it too.
+//!
+//! ```text
+//! /rekindle/v1/leader                             who leads (leased)
+//! /rekindle/v1/sites/<site>/observations          what a site sees (leased), core's `SiteObservations`
+//! /rekindle/v1/maintenance                        present: no automatic action
+//! /rekindle/v1/groups/<group>/spec                GroupSpec
+//! /rekindle/v1/groups/<group>/primary             PrimaryRecord
+//! /rekindle/v1/groups/<group>/lease               LeaseRecord (leased)
+//! /rekindle/v1/groups/<group>/state               core's `GroupState`: what must be remembered between decisions
+//! /rekindle/v1/groups/<group>/active-plan         the one plan at work on it
+//! /rekindle/v1/groups/<group>/approval            an operator's yes to a plan
+//! /rekindle/v1/plans/<plan>/plan                  the plan, immutable
+//! /rekindle/v1/plans/<plan>/journal/<seq>         its journal, ten digits
+//! ```
+
+use crate::ids::{GroupName, PlanId, SiteName};
+
+/// Everything of Rekindle's stands under it.
+pub const ROOT: &str = "/rekindle/v1/";
+/// Who leads.
+pub const LEADER: &str = "/rekindle/v1/leader";
+/// Present while an operator wants no automatic action.
+pub const MAINTENANCE: &str = "/rekindle/v1/maintenance";
+/// All groups.
+pub const GROUPS: &str = "/rekindle/v1/groups/";
+/// All plans.
+pub const PLANS: &str = "/rekindle/v1/plans/";
+/// All sites.
+pub const SITES: &str = "/rekindle/v1/sites/";
+
+/// A site's observations.
+#[must_use]
+pub fn site_observations(site: &SiteName) -> String {
+    format!("{SITES}{site}/observations")
+}
+/// A group's definition.
+#[must_use]
+pub fn group_spec(group: &GroupName) -> String {
+    format!("{GROUPS}{group}/spec")
+}
+/// A group's primary record.
+#[must_use]
+pub fn group_primary(group: &GroupName) -> String {
+    format!("{GROUPS}{group}/primary")
+}
+/// A group's primary lease.
+#[must_use]
+pub fn group_lease(group: &GroupName) -> String {
+    format!("{GROUPS}{group}/lease")
+}
+/// What is remembered of a group between decisions.
+#[must_use]
+pub fn group_state(group: &GroupName) -> String {
+    format!("{GROUPS}{group}/state")
+}
+/// The one plan at work on a group.
+#[must_use]
+pub fn group_active_plan(group: &GroupName) -> String {
+    format!("{GROUPS}{group}/active-plan")
+}
+/// An operator's approval for a group.
+#[must_use]
+pub fn group_approval(group: &GroupName) -> String {
+    format!("{GROUPS}{group}/approval")
+}
+/// A plan.
+#[must_use]
+pub fn plan(plan: &PlanId) -> String {
+    format!("{PLANS}{plan}/plan")
+}
+/// All of a plan's journal.
+#[must_use]
+pub fn plan_journal(plan: &PlanId) -> String {
+    format!("{PLANS}{plan}/journal/")
+}
+/// One record of a plan's journal; sorts as the numbers do.
+#[must_use]
+pub fn plan_journal_record(plan: &PlanId, seq: u32) -> String {
+    format!("{PLANS}{plan}/journal/{seq:010}")
+}

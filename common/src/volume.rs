@@ -1,0 +1,116 @@
+//! What a zone's sidecar says of one volume.
+
+use crate::{
+    duration::Span,
+    ids::{GroupName, ImageSpec, ZoneName},
+    mode::{MirrorImageMode, ReplicationMode},
+    status::VolumeStatus,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What this zone's image is, as librbd says (`rbd_mirror_image_info_t`), without the mirror daemon's opinion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// `primary` is set: writes are taken here.
+    Primary,
+    /// Mirrored and not primary: a copy, or a demoted original.
+    Secondary,
+    /// Not mirrored at all.
+    NotMirrored,
+    /// The cluster did not answer.
+    Unknown,
+}
+
+/// A three-valued answer: no sidecar or orchestrator ever guesses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Known {
+    /// Asked, and it is so.
+    Yes,
+    /// Asked, and it is not so.
+    No,
+    /// Not answered in time, or never asked.
+    Unknown,
+}
+
+/// The last time a complete copy reached this zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastSync {
+    /// The moment that the copy shows: the primary's clock when its snapshot was taken, or the commit time of the
+    /// newest replayed journal entry where it is known.
+    pub at: Timestamp,
+    /// How long the transfer took.
+    pub took: Option<Span>,
+    /// How many bytes it moved.
+    pub bytes: Option<u64>,
+}
+
+/// How far the copy is behind its primary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Lag {
+    /// In step as of the last look.
+    None,
+    /// Snapshot mode: the primary's newest snapshot is this much newer than ours.
+    Time {
+        /// Age difference.
+        behind: Span,
+    },
+    /// Journal mode: entries written there and not yet replayed here.
+    Entries {
+        /// How many.
+        behind: u64,
+    },
+    /// The mirror daemon does not say.
+    Unknown,
+}
+
+/// The mirror daemon's state of an image on one site (`rbd_mirror_image_site_status_t`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteView {
+    /// The daemon's word, as `rbd mirror image status` prints it: `up+replaying`, `down+unknown`.
+    pub state: String,
+    /// The description without its trailing JSON.
+    pub description: String,
+    /// When the daemon last wrote it; a stale one is no evidence.
+    pub last_update: Option<Timestamp>,
+}
+
+/// One volume in one zone. The answer to `GET /v1/volumes/{pool}/{image}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeReport {
+    /// Pool and image.
+    pub volume: ImageSpec,
+    /// The zone that says so.
+    pub zone: ZoneName,
+    /// The group it belongs to, from its metadata.
+    pub group: Option<GroupName>,
+    /// What a user is shown.
+    pub status: VolumeStatus,
+    /// What librbd says.
+    pub role: Role,
+    /// The mode that policy asks for, from its metadata; `None` where it is not replicated by us or not readable.
+    pub mode: Option<ReplicationMode>,
+    /// The mode that librbd has.
+    pub mirror_mode: Option<MirrorImageMode>,
+    /// Bytes.
+    pub size: Option<u64>,
+    /// When a complete copy last arrived (on a secondary), or was last made (on a primary).
+    pub last_sync: Option<LastSync>,
+    /// How far behind.
+    pub lag: Lag,
+    /// Whether a complete copy exists in this zone (hard case 24). On a primary: `Yes`.
+    pub complete_copy: Known,
+    /// What this zone's daemon says.
+    pub local: Option<SiteView>,
+    /// What the other zone's daemon says.
+    pub peer: Option<SiteView>,
+    /// Whether the other zone's image is primary, as far as this zone can tell.
+    pub peer_primary: Known,
+    /// What is not as it should be, in words; empty is healthy.
+    pub concerns: Vec<String>,
+    /// The action in flight on it, if any.
+    pub in_flight: Option<String>,
+}
