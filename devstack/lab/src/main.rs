@@ -1,2 +1,170 @@
 //! `lab`: both zones on one machine.
-fn main() {}
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+use rekindle_lab::{Lab, LabOptions, NetMode, Site};
+
+/// Two Ceph zones and three etcd members on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "lab", version)]
+struct Args {
+    /// The lab's folder.
+    #[arg(
+        long,
+        global = true,
+        env = "REKINDLE_LAB",
+        default_value = "target/lab"
+    )]
+    root: PathBuf,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Net {
+    Namespaces,
+    Loopback,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Bring everything up, whatever state it is in; ready when images are mirrored both ways.
+    Up {
+        /// How the sites are kept apart [default: namespaces for root, loopback for others].
+        #[arg(long)]
+        net: Option<Net>,
+        /// Size of each zone's OSD; the file is sparse.
+        #[arg(long, value_name = "MIB")]
+        osd_mib: Option<u64>,
+    },
+    /// End everything and delete its data; logs stay.
+    Down,
+    /// Show every service and link; exit code 1 when something is not well.
+    Status {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print paths and addresses as JSON.
+    Env,
+    /// SIGKILL to all processes of a site (or of one service) at once.
+    Kill { site: Site, service: Option<String> },
+    /// Start a site (or one service) again.
+    Start { site: Site, service: Option<String> },
+    /// SIGSTOP a service.
+    Pause { site: Site, service: String },
+    /// SIGCONT a service.
+    Resume { site: Site, service: String },
+    /// Cut a site off from all others and from this host.
+    Isolate { site: Site },
+    /// Undo `isolate`.
+    Heal { site: Site },
+    /// Cut the line between two sites only.
+    Partition { a: Site, b: Site },
+    /// Undo `partition`.
+    HealPartition { a: Site, b: Site },
+    /// Undo every fault.
+    Repair,
+    /// Prove that new images are mirrored both ways.
+    Probe,
+}
+
+fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .without_time()
+        .with_target(false)
+        .init();
+    match run(Args::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "lab: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(args: Args) -> Result<ExitCode> {
+    let lab = || Lab::open(&args.root);
+    let mut out = io::stdout();
+    match args.verb {
+        Verb::Up { net, osd_mib } => {
+            let mut options = LabOptions::default();
+            if let Some(net) = net {
+                options.net = match net {
+                    Net::Namespaces => NetMode::Namespaces,
+                    Net::Loopback => NetMode::Loopback,
+                };
+            }
+            if let Some(mib) = osd_mib {
+                options.osd_mib = mib;
+            }
+            let lab = Lab::up(&args.root, options)?;
+            writeln!(out, "lab: up in {}", lab.root().display())?;
+        }
+        Verb::Down => match Lab::down_at(&args.root) {
+            Err(rekindle_lab::LabError::NoLab { .. }) | Ok(()) => writeln!(out, "lab: down")?,
+            Err(error) => return Err(error.into()),
+        },
+        Verb::Status { json } => {
+            let status = lab()?.status()?;
+            if json {
+                writeln!(
+                    out,
+                    "{}",
+                    serde_json::to_string_pretty(&status).context("as JSON")?
+                )?;
+            } else {
+                write!(out, "{status}")?;
+            }
+            if !status.is_healthy() {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Verb::Env => {
+            let env = serde_json::to_string_pretty(&lab()?.env()).context("as JSON")?;
+            writeln!(out, "{env}")?;
+        }
+        Verb::Kill {
+            site,
+            service: None,
+        } => lab()?.kill(site)?,
+        Verb::Kill {
+            site,
+            service: Some(name),
+        } => lab()?.kill_service(site, &name)?,
+        Verb::Start {
+            site,
+            service: None,
+        } => lab()?.start(site)?,
+        Verb::Start {
+            site,
+            service: Some(name),
+        } => lab()?.start_service(site, &name)?,
+        Verb::Pause { site, service } => lab()?.pause_service(site, &service)?,
+        Verb::Resume { site, service } => lab()?.resume_service(site, &service)?,
+        Verb::Isolate { site } => lab()?.isolate(site)?,
+        Verb::Heal { site } => lab()?.heal(site)?,
+        Verb::Partition { a, b } => lab()?.partition(a, b)?,
+        Verb::HealPartition { a, b } => lab()?.heal_partition(a, b)?,
+        Verb::Repair => {
+            for what in lab()?.repair()? {
+                writeln!(out, "{what}")?;
+            }
+        }
+        Verb::Probe => {
+            let took = lab()?.wait_mirroring(Duration::from_secs(150))?;
+            writeln!(out, "mirrored both ways after {:.1} s", took.as_secs_f32())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,301 @@
+//! Up, down, and a lab for tests.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::ceph;
+use crate::error::{IoContext, Result};
+use crate::faults::joined;
+use crate::lab::Lab;
+use crate::layout::Layout;
+use crate::process::ProcId;
+use crate::registry::{Registry, lock_file};
+use crate::run::require;
+use crate::services;
+use crate::site::Site;
+use crate::state::{LabOptions, NetMode, State, new_uuid};
+
+/// Names the folder of a running lab that tests are to use.
+pub const LAB_VARIABLE: &str = "REKINDLE_LAB";
+/// Keeps a test's own lab, for a look afterwards.
+pub const KEEP_VARIABLE: &str = "REKINDLE_LAB_KEEP";
+/// Time mirroring has to work in, first or again.
+const MIRROR_DEADLINE: Duration = Duration::from_secs(150);
+
+impl Lab {
+    /// Brings the lab in that folder up, whatever state it is in, and returns when a test image was
+    /// mirrored both ways. A complete lab keeps its data; what was left half made is made anew.
+    ///
+    /// # Errors
+    /// A package is missing, the folder or the options will not do, or something did not get ready in
+    /// time; then nothing of it runs on.
+    pub fn up(root: impl AsRef<Path>, options: LabOptions) -> Result<Self> {
+        Self::up_for(root.as_ref(), options, None)
+    }
+
+    fn up_for(root: &Path, options: LabOptions, owner: Option<ProcId>) -> Result<Self> {
+        options.check()?;
+        check_packages(options.net)?;
+        let layout = Layout::create(root)?;
+        let _lock = lock_file(&layout.root().join("lock"))?;
+        match State::load(&layout) {
+            Ok(Some(state)) if state.complete => {
+                let lab = Self {
+                    layout,
+                    state,
+                    owned: None,
+                    lent: None,
+                };
+                if lab.options() != &options {
+                    tracing::warn!("the lab keeps the options it was made with");
+                }
+                lab.revive()?;
+                return Ok(lab);
+            }
+            Ok(Some(state)) => {
+                Self {
+                    layout: layout.clone(),
+                    state,
+                    owned: None,
+                    lent: None,
+                }
+                .clear()?;
+            }
+            Ok(None) => {}
+            Err(error) => return Err(error),
+        }
+        let lab = Self::claim(layout, options, owner)?;
+        match lab.make() {
+            Ok(()) => Ok(lab),
+            Err(error) => {
+                if let Err(second) = lab.clear() {
+                    tracing::warn!(error = %second, "clearing away a lab that did not get up");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn claim(layout: Layout, options: LabOptions, owner: Option<ProcId>) -> Result<Self> {
+        let uuid = new_uuid()?;
+        let number = Registry::open()?.claim(layout.root(), &uuid, options.net, owner)?;
+        let mut fsids = BTreeMap::new();
+        for site in Site::ZONES {
+            fsids.insert(site, new_uuid()?);
+        }
+        let state = State {
+            version: State::VERSION,
+            uuid,
+            number,
+            options,
+            fsids,
+            complete: false,
+        };
+        state.save(&layout)?;
+        // Logs of an earlier lab in this folder would be mistaken for this one's.
+        remove(&layout.logs())?;
+        Ok(Self {
+            layout,
+            state,
+            owned: None,
+            lent: None,
+        })
+    }
+
+    /// From nothing to a lab that mirrors.
+    fn make(&self) -> Result<()> {
+        let begin = Instant::now();
+        let said = |what: &str| tracing::info!(seconds = begin.elapsed().as_secs_f32(), "{what}");
+        self.make_certs()?;
+        self.net().up()?;
+        for site in Site::ALL {
+            self.layout.site(site).make()?;
+        }
+        said("network and certificates are there");
+        thread::scope(|scope| {
+            let sites = Site::ALL.map(|site| scope.spawn(move || self.make_site(site)));
+            sites.into_iter().try_for_each(|s| joined(s.join()))
+        })?;
+        said("both clusters and etcd are there");
+        ceph::pair(
+            &self.ctx(Site::ZoneA),
+            &self.ctx(Site::ZoneB),
+            &self.layout.certs(),
+        )?;
+        said("the zones are paired");
+        // rbd-mirror starts last: one that finds no peer looks again only after its refresh interval.
+        self.start_all()?;
+        said("rbd-mirror runs");
+        self.wait_mirroring(MIRROR_DEADLINE)?;
+        said("images are mirrored both ways");
+        let mut state = self.state.clone();
+        state.complete = true;
+        state.save(&self.layout)
+    }
+
+    fn make_site(&self, site: Site) -> Result<()> {
+        let ctx = self.ctx(site);
+        let early = || {
+            services::of(site)
+                .into_iter()
+                .filter(|s| s.name() != "rbd-mirror")
+        };
+        for service in early() {
+            services::start(service, &ctx)?;
+            if service.name() == "mon" {
+                services::wait_ready(service, &ctx)?;
+            }
+        }
+        for service in early() {
+            services::wait_ready(service, &ctx)?;
+        }
+        if site.has_ceph() {
+            ceph::make_pool(&ctx)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Brings a complete lab back to full health.
+    fn revive(&self) -> Result<()> {
+        let found = self.repair()?;
+        for what in &found {
+            tracing::info!("{what}");
+        }
+        self.wait_mirroring(MIRROR_DEADLINE).map(drop)
+    }
+
+    /// Ends every process, takes the network away and deletes all data; logs stay. Does nothing to a
+    /// lab that is down.
+    ///
+    /// # Errors
+    /// Something would not go away.
+    pub fn down(&self) -> Result<()> {
+        Self::down_at(self.root())
+    }
+
+    /// [`Lab::down`] for the lab in that folder, even if it never got up.
+    ///
+    /// # Errors
+    /// There is no such folder, or something would not go away.
+    pub fn down_at(root: impl AsRef<Path>) -> Result<()> {
+        let layout = Layout::open(root.as_ref())?;
+        let _lock = lock_file(&layout.root().join("lock"))?;
+        match State::load(&layout)? {
+            Some(state) => Self {
+                layout,
+                state,
+                owned: None,
+                lent: None,
+            }
+            .clear(),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes everything that [`Lab::up`] made, but the logs.
+    fn clear(&self) -> Result<()> {
+        for site in Site::ALL {
+            self.membership(site).kill_all(Duration::from_secs(10))?;
+        }
+        self.net().down()?;
+        for site in Site::ALL {
+            remove(&self.layout.root().join(site.name()))?;
+        }
+        remove(&self.layout.certs())?;
+        // Last: until then another `down` can finish what this one began.
+        let path = self.layout.state();
+        fs::remove_file(&path).context(|| format!("removing {}", path.display()))?;
+        self.registry()?
+            .release(self.state.number, &self.state.uuid)
+    }
+
+    /// A lab for a test: the running one that `REKINDLE_LAB` names, with every fault healed and lent to
+    /// one test at a time; without it, one of its own in a temporary folder, which goes when the value
+    /// is dropped.
+    ///
+    /// # Errors
+    /// As [`Lab::up`].
+    pub fn for_tests() -> Result<Self> {
+        match env::var_os(LAB_VARIABLE) {
+            Some(root) => Self::borrow(Path::new(&root)),
+            None => Self::own(LabOptions::default()),
+        }
+    }
+
+    fn borrow(root: &Path) -> Result<Self> {
+        let mut lab = Self::open(root)?;
+        lab.lent = Some(lock_file(&lab.layout.root().join("lent.lock"))?);
+        let _lock = lock_file(&lab.layout.root().join("lock"))?;
+        // A test that left nothing broken costs the next one nothing.
+        if !lab.repair()?.is_empty() {
+            lab.wait_mirroring(MIRROR_DEADLINE)?;
+        }
+        Ok(lab)
+    }
+
+    /// A lab of the test's own in a temporary folder, even where a running one is offered.
+    ///
+    /// # Errors
+    /// As [`Lab::up`].
+    pub fn own(options: LabOptions) -> Result<Self> {
+        for root in Registry::open()?.abandoned() {
+            tracing::info!(root = %root.display(), "taking down a lab whose test died");
+            if Self::down_at(&root).is_ok() {
+                remove(&root)?;
+            }
+        }
+        let dir = tempfile::Builder::new()
+            .prefix("rekindle-lab-")
+            .tempdir()
+            .context(|| "making a temporary folder".into())?;
+        let owner = ProcId::of(std::process::id());
+        let mut lab = Self::up_for(dir.path(), options, owner)?;
+        lab.owned = Some(dir);
+        Ok(lab)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let Some(mut dir) = self.owned.take() else {
+            return;
+        };
+        if env::var_os(KEEP_VARIABLE).is_some() {
+            dir.disable_cleanup(true);
+            tracing::info!(root = %dir.path().display(), "the lab is kept");
+            return;
+        }
+        if let Err(error) = self.clear() {
+            tracing::error!(error = %error, "taking the test's lab down failed");
+        }
+    }
+}
+
+/// Every program that is needed, or an error that names the package of the first one missing.
+fn check_packages(net: NetMode) -> Result<()> {
+    for site in Site::ALL {
+        for (program, package) in services::of(site).into_iter().flat_map(|s| s.needs()) {
+            require(program, package)?;
+        }
+    }
+    require("setsid", "util-linux")?;
+    match net {
+        NetMode::Namespaces => require("ip", "iproute2").map(drop),
+        NetMode::Loopback => Ok(()),
+    }
+}
+
+fn remove(path: &PathBuf) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => {
+            Err(e).context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}

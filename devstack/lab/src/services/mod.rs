@@ -1,0 +1,156 @@
+//! The services of a site: one file each.
+//!
+//! A new one (Keystone, Cinder, …) is a new file with a [`Service`] and a line in [`of`].
+
+mod ceph_mgr;
+mod ceph_mon;
+mod ceph_osd;
+pub(crate) mod etcd;
+mod rbd_mirror;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::certs::Certs;
+use crate::error::Result;
+use crate::layout::SiteDirs;
+use crate::net::{Net, SitePorts};
+use crate::run::{Cmd, until};
+use crate::site::Site;
+use crate::supervise::{self, Spawn};
+
+/// A program of a site.
+pub(crate) trait Service: Sync {
+    /// Its name in commands, logs and pid files.
+    fn name(&self) -> &'static str;
+
+    /// Programs it needs, each with the Debian package that has it.
+    fn needs(&self) -> &'static [(&'static str, &'static str)];
+
+    /// Makes what its first start needs. Called before every start; does nothing when it is there.
+    fn prepare(&self, ctx: &SiteCtx) -> Result<()>;
+
+    /// How to run it.
+    fn command(&self, ctx: &SiteCtx) -> Spawn;
+
+    /// Whether it does its work now; `Err(why)` in words when not yet.
+    fn ready(&self, ctx: &SiteCtx) -> std::result::Result<(), String>;
+
+    /// Time it may take to get ready.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+}
+
+/// The services of a site in the order in which they start.
+pub(crate) fn of(site: Site) -> Vec<&'static dyn Service> {
+    let mut all: Vec<&'static dyn Service> = vec![&etcd::Etcd];
+    if site.has_ceph() {
+        all.extend([
+            &ceph_mon::Mon as &dyn Service,
+            &ceph_osd::Osd,
+            &ceph_mgr::Mgr,
+            &rbd_mirror::RbdMirror,
+        ]);
+    }
+    all
+}
+
+/// The service of that name, if the site has one.
+pub(crate) fn find(site: Site, name: &str) -> Option<&'static dyn Service> {
+    of(site).into_iter().find(|s| s.name() == name)
+}
+
+/// Starts it unless it runs already.
+pub(crate) fn start(service: &dyn Service, ctx: &SiteCtx) -> Result<()> {
+    if supervise::alive(ctx, service.name())?.is_none() {
+        service.prepare(ctx)?;
+        supervise::spawn(ctx, service.name(), &service.command(ctx))?;
+    }
+    Ok(())
+}
+
+/// Waits until it does its work; its death meanwhile is an error at once.
+pub(crate) fn wait_ready(service: &dyn Service, ctx: &SiteCtx) -> Result<()> {
+    let name = service.name();
+    until(
+        &format!("{name} of {}", ctx.site),
+        service.patience(),
+        |last| {
+            if supervise::alive(ctx, name)?.is_none() {
+                return Err(supervise::died(name, ctx, &ctx.dirs.log(name)));
+            }
+            match service.ready(ctx) {
+                Ok(()) => Ok(Some(())),
+                Err(why) => {
+                    *last = why;
+                    Ok(None)
+                }
+            }
+        },
+    )
+}
+
+/// What a service may know of its site and of the lab.
+#[derive(Debug, Clone)]
+pub(crate) struct SiteCtx {
+    pub(crate) site: Site,
+    pub(crate) dirs: SiteDirs,
+    pub(crate) net: Net,
+    pub(crate) lab_uuid: String,
+    /// Ceph's fsid; `None` at the witness.
+    pub(crate) fsid: Option<String>,
+    pub(crate) certs: Certs,
+    pub(crate) osd_mib: u64,
+}
+
+impl SiteCtx {
+    pub(crate) fn addr(&self) -> IpAddr {
+        self.net.addr(self.site)
+    }
+
+    pub(crate) fn ports(&self) -> SitePorts {
+        self.net.ports(self.site)
+    }
+
+    pub(crate) fn mon_addr(&self) -> SocketAddr {
+        self.net.socket(self.site, self.ports().mon)
+    }
+
+    /// The mark of a service's processes, or, without a name, what the marks of the whole site begin with.
+    pub(crate) fn mark(&self, service: Option<&str>) -> String {
+        match service {
+            Some(name) => format!("{}/{}/{name}/", self.lab_uuid, self.site),
+            None => format!("{}/{}/", self.lab_uuid, self.site),
+        }
+    }
+
+    /// A command that runs inside the site, so that it works while the site is isolated.
+    pub(crate) fn inside(&self, program: &str) -> Cmd {
+        self.net.inside(self.site, program)
+    }
+
+    /// A command of Ceph's as the administrator of this zone.
+    pub(crate) fn ceph_tool(&self, program: &str) -> Cmd {
+        self.inside(program).arg("-c").arg(self.dirs.ceph_conf())
+    }
+
+    pub(crate) fn asok(&self, service: &str) -> PathBuf {
+        self.dirs.asok(service)
+    }
+}
+
+/// Asks a daemon's admin socket and judges the answer.
+fn asok_says(
+    ctx: &SiteCtx,
+    service: &str,
+    command: &str,
+    good: impl FnOnce(&serde_json::Value) -> bool,
+) -> std::result::Result<(), String> {
+    match crate::asok::ask(&ctx.asok(service), command) {
+        Ok(answer) if good(&answer) => Ok(()),
+        Ok(answer) => Err(answer.to_string().chars().take(300).collect()),
+        Err(error) => Err(error.to_string()),
+    }
+}

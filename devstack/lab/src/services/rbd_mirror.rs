@@ -1,0 +1,33 @@
+//! The zone's rbd-mirror: it pulls the other zone's images into this one.
+
+use super::{Service, SiteCtx, asok_says};
+use crate::error::Result;
+use crate::supervise::Spawn;
+
+pub(super) struct RbdMirror;
+
+impl Service for RbdMirror {
+    fn name(&self) -> &'static str {
+        "rbd-mirror"
+    }
+
+    fn needs(&self) -> &'static [(&'static str, &'static str)] {
+        &[("rbd-mirror", "rbd-mirror")]
+    }
+
+    fn prepare(&self, _ctx: &SiteCtx) -> Result<()> {
+        Ok(())
+    }
+
+    fn command(&self, ctx: &SiteCtx) -> Spawn {
+        // It opens its local cluster by name, and `-c` does not reach that second connection: without
+        // CEPH_CONF it says "can't open ceph.conf" every 30 s for ever.
+        Spawn::new("rbd-mirror")
+            .args(["-f", "--id", "mirror"])
+            .env("CEPH_CONF", ctx.dirs.ceph_conf().to_string_lossy())
+    }
+
+    fn ready(&self, ctx: &SiteCtx) -> std::result::Result<(), String> {
+        asok_says(ctx, "rbd-mirror", "rbd mirror status", |_| true)
+    }
+}

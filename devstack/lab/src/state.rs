@@ -1,0 +1,153 @@
+//! `lab.json`: what this lab is. What its processes and links do now is looked up, never remembered.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{IoContext, LabError, Result};
+use crate::layout::{Layout, write_whole};
+use crate::site::Site;
+
+/// How the sites are kept apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetMode {
+    /// Each site in a network namespace of its own, on a bridge that the host can reach. Needs root.
+    Namespaces,
+    /// Everything on 127.0.0.1 with ports of its own. Nothing can be isolated.
+    Loopback,
+}
+
+/// What a lab is to be like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabOptions {
+    /// How the sites are kept apart; by default namespaces for root, loopback for others.
+    pub net: NetMode,
+    /// Size of each zone's OSD in MiB. The file is sparse: only what is written takes room.
+    pub osd_mib: u64,
+}
+
+impl Default for LabOptions {
+    fn default() -> Self {
+        let net = if rustix::process::geteuid().is_root() {
+            NetMode::Namespaces
+        } else {
+            NetMode::Loopback
+        };
+        Self {
+            net,
+            osd_mib: 20 * 1024,
+        }
+    }
+}
+
+impl LabOptions {
+    /// Refuses what cannot work.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.net == NetMode::Namespaces && !rustix::process::geteuid().is_root() {
+            return Err(LabError::BadInput(
+                "network namespaces need root: run as root, or choose --net loopback".into(),
+            ));
+        }
+        // BlueStore wants a few GiB for its own database and for the full ratios to mean anything.
+        if !(4096..=1024 * 1024).contains(&self.osd_mib) {
+            return Err(LabError::BadInput(format!(
+                "an OSD of {} MiB is not between 4096 and 1048576",
+                self.osd_mib
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The record itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct State {
+    /// Form of this file.
+    pub(crate) version: u32,
+    /// Tells this lab from an earlier one in the same folder.
+    pub(crate) uuid: String,
+    /// The lab's number on this machine: its subnet, or its block of ports.
+    pub(crate) number: u8,
+    /// What was asked for.
+    pub(crate) options: LabOptions,
+    /// Ceph's fsid of each zone.
+    pub(crate) fsids: BTreeMap<Site, String>,
+    /// Whether mirroring was seen to work both ways after the first start. A lab that never got there
+    /// is made anew by `up`.
+    pub(crate) complete: bool,
+}
+
+impl State {
+    pub(crate) const VERSION: u32 = 1;
+
+    /// `None` when there is no lab in the folder.
+    pub(crate) fn load(layout: &Layout) -> Result<Option<Self>> {
+        let path = layout.state();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e).context(|| format!("reading {}", path.display())),
+        };
+        let state: Self = serde_json::from_str(&text).map_err(|e| LabError::BadState {
+            path: path.clone(),
+            why: e.to_string(),
+        })?;
+        if state.version != Self::VERSION {
+            return Err(LabError::BadState {
+                path,
+                why: format!(
+                    "its version is {}, this program's {}",
+                    state.version,
+                    Self::VERSION
+                ),
+            });
+        }
+        Ok(Some(state))
+    }
+
+    pub(crate) fn save(&self, layout: &Layout) -> Result<()> {
+        let path = layout.state();
+        let text = serde_json::to_string_pretty(self).map_err(|e| LabError::BadState {
+            path: path.clone(),
+            why: e.to_string(),
+        })?;
+        write_whole(&path, &text)
+    }
+}
+
+/// A fresh random UUID, from the kernel.
+pub(crate) fn new_uuid() -> Result<String> {
+    let path = "/proc/sys/kernel/random/uuid";
+    Ok(fs::read_to_string(path)
+        .context(|| format!("reading {path}"))?
+        .trim()
+        .to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_record_is_an_error_and_a_missing_one_is_none() {
+        let tmp = tempfile::tempdir().unwrap();
+        let layout = Layout::create(tmp.path()).unwrap();
+        assert!(State::load(&layout).unwrap().is_none());
+        fs::write(layout.state(), "{\"version\": 1, \"uu").unwrap();
+        let error = State::load(&layout).unwrap_err();
+        assert!(matches!(error, LabError::BadState { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_osd_too_small_is_refused() {
+        let options = LabOptions {
+            net: NetMode::Loopback,
+            osd_mib: 100,
+        };
+        assert!(options.check().unwrap_err().to_string().contains("100 MiB"));
+    }
+}
