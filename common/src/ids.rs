@@ -106,6 +106,14 @@ label!(
     ResyncToken, "resync token"
 );
 
+impl ResyncToken {
+    /// The token of a plan's resync: a plan resyncs a volume once, however often its step is run.
+    #[must_use]
+    pub fn from_plan(plan: &PlanId) -> Self {
+        Self(plan.0.clone())
+    }
+}
+
 impl From<ZoneName> for SiteName {
     fn from(zone: ZoneName) -> Self {
         Self(zone.0)

@@ -1,1 +1,23 @@
-//! The decision: observation, detector, decision, plan, saga. No I/O, no clock.
+//! The decision of Rekindle's orchestrator, as a crate that cannot do I/O.
+//!
+//! ```text
+//!   observe/*  ->  Observation  ->  Snapshot  ->  detector  ->  Diagnosis  ->  decision  ->  Decision
+//!                                                                                              |
+//!                                    saga  <-  Plan (steps as data)  <-  plan  <---------------+
+//! ```
+//!
+//! * [`observation`]: what a site sees of a zone, three-valued, with how long it has been so.
+//! * [`snapshot`]: the world as it was read once, with its reference time. Decisions look at nothing else.
+//! * [`detector`]: from many observations to one [`detector::Diagnosis`] of a zone.
+//! * [`decision`]: what is to be done about a group now, or why nothing is.
+//! * [`plan`]: a decision as an immutable list of steps, with what to do should one fail.
+//! * [`saga`]: where a plan stands, replayed from its journal, and what comes next.
+//!
+//! The rules on who may write are in [`rekindle_common::lease`] and in [`decision`]'s choice of a [`plan::Proof`].
+
+pub mod decision;
+pub mod detector;
+pub mod observation;
+pub mod plan;
+pub mod saga;
+pub mod snapshot;

@@ -1,0 +1,420 @@
+//! The primary's zone is well: is the group protected, and is it where it belongs?
+
+use super::{Ask, Case, Decision, Hold, Refusal, begin, permitted};
+use crate::detector::Diagnosis;
+use crate::plan::{self, LeftOut, Plan, PlanKind, ReprotectParts};
+use crate::snapshot::{Approved, LeaseSight};
+use rekindle_common::{
+    ImageSpec,
+    lease::LeaseView,
+    policy::{FailoverMode, OnReturn},
+    status::VolumeStatus,
+    volume::{Known, Role, VolumeReport},
+};
+use std::collections::BTreeMap;
+
+/// The recorded primary's zone is healthy.
+pub(super) fn primary_well(case: Case<'_>) -> Decision {
+    let zone = &case.primary.zone;
+    let Some(originals) = case.view.volumes_in(zone) else {
+        return Decision::Hold {
+            why: Hold::PrimaryUnclear { zone: zone.clone() },
+        };
+    };
+    match case.lease_view(zone) {
+        Some(LeaseView::Isolated { generation }) if generation == case.primary.generation => {
+            return resume_after_isolation(&case, originals);
+        }
+        Some(LeaseView::Held { .. } | LeaseView::KeptByFailsafe { .. }) => {}
+        Some(LeaseView::Isolated { .. } | LeaseView::NotHeld) | None => {
+            return Decision::Hold {
+                why: Hold::PrimaryUnclear { zone: zone.clone() },
+            };
+        }
+    }
+    let stuck = not_primary(originals);
+    if !stuck.is_empty() {
+        return Decision::AskOperator {
+            why: Ask::NoPrimaryImages {
+                zone: zone.clone(),
+                volumes: stuck,
+            },
+        };
+    }
+    let copies = match (case.diagnose(case.other), case.view.volumes_in(case.other)) {
+        (Diagnosis::Healthy, Some(copies)) => copies,
+        (diagnosis, _) => return unprotected(&case, diagnosis),
+    };
+    let sides = compare(originals, copies);
+    if !sides.stale_primaries.is_empty() {
+        return stale_primaries(&case, sides);
+    }
+    if !sides.broken.is_empty() && failover_was_ours(&case) {
+        return allowed_reprotect(&case, sides);
+    }
+    if !sides.behind.is_empty() || !sides.broken.is_empty() {
+        return catching_up(&case, &sides);
+    }
+    if case.view.state.unprotected.is_some() {
+        return Decision::MarkProtection { unprotected: None };
+    }
+    go_home(&case, originals)
+}
+
+/// Nobody took over while the zone was isolated, so it may go on. Its own sidecar demoted its images, and only then.
+fn resume_after_isolation(case: &Case<'_>, originals: &[VolumeReport]) -> Decision {
+    let why = format!(
+        "{} is back from isolation, still recorded as primary",
+        case.primary.zone
+    );
+    if case.view.spec.policy.failover == FailoverMode::Approved && case.approved().is_none() {
+        // Going on where one was is no failover, but it starts servers: the same people want to be asked.
+        return Decision::AskOperator {
+            why: Ask::Approve {
+                kind: PlanKind::Resume,
+                why,
+            },
+        };
+    }
+    begin(resume_plan(case, originals, why))
+}
+
+fn resume_plan(case: &Case<'_>, originals: &[VolumeReport], why: String) -> Plan {
+    let volumes: Vec<ImageSpec> = mirrored(originals);
+    let at = case.snapshot.reference_time;
+    plan::resume(case.id.clone(), case.view, case.primary, at, why, &volumes)
+}
+
+fn unprotected(case: &Case<'_>, diagnosis: Diagnosis) -> Decision {
+    if case.view.state.unprotected.is_none() && matches!(diagnosis, Diagnosis::Lost { .. }) {
+        let why = format!("{} is {diagnosis}", case.other);
+        return Decision::MarkProtection {
+            unprotected: Some(why),
+        };
+    }
+    Decision::Hold {
+        why: Hold::Unprotected {
+            zone: case.other.clone(),
+            diagnosis,
+        },
+    }
+}
+
+/// Both zones say primary. Ours to mend only after a failover of ours, and then as policy says.
+fn stale_primaries(case: &Case<'_>, sides: Sides) -> Decision {
+    let approved = matches!(case.approved(), Some(Approved::Reprotect));
+    if !failover_was_ours(case) && !approved {
+        return Decision::AskOperator {
+            why: Ask::SplitBrain {
+                volumes: sides.stale_primaries,
+            },
+        };
+    }
+    allowed_reprotect(case, sides)
+}
+
+fn allowed_reprotect(case: &Case<'_>, sides: Sides) -> Decision {
+    let automatic = match case.view.spec.policy.on_return {
+        OnReturn::Stay | OnReturn::Return => true,
+        OnReturn::Ask => false,
+    };
+    let why = format!("{} is back and holds stale copies", case.other);
+    if automatic || matches!(case.approved(), Some(Approved::Reprotect)) {
+        begin(reprotect_plan(case, sides, why))
+    } else {
+        Decision::AskOperator {
+            why: Ask::Approve {
+                kind: PlanKind::Reprotect,
+                why,
+            },
+        }
+    }
+}
+
+fn reprotect_plan(case: &Case<'_>, sides: Sides, why: String) -> Plan {
+    let mut resync = sides.stale_primaries.clone();
+    resync.extend(sides.broken.iter().cloned());
+    let parts = ReprotectParts {
+        demote: sides.stale_primaries,
+        resync,
+        all: sides.all,
+        left_out: sides.left_out,
+    };
+    let at = case.snapshot.reference_time;
+    plan::reprotect(
+        case.id.clone(),
+        case.view,
+        case.primary,
+        at,
+        why,
+        case.other,
+        parts,
+    )
+}
+
+fn catching_up(case: &Case<'_>, sides: &Sides) -> Decision {
+    let behind = sides.behind.len() + sides.broken.len();
+    let updating_only = sides.broken.is_empty() && sides.incomplete.is_empty();
+    if updating_only && case.view.state.unprotected.is_none() {
+        // A complete copy that is a delta behind is what replication looks like on any working day.
+        return Decision::Hold { why: Hold::AllWell };
+    }
+    if updating_only {
+        return Decision::MarkProtection { unprotected: None };
+    }
+    Decision::Hold {
+        why: Hold::Syncing { behind },
+    }
+}
+
+/// Protected, and perhaps not at home.
+fn go_home(case: &Case<'_>, originals: &[VolumeReport]) -> Decision {
+    if case.primary.zone == case.view.spec.home || originals.is_empty() {
+        return Decision::Hold { why: Hold::AllWell };
+    }
+    let wanted = case.view.spec.policy.on_return == OnReturn::Return;
+    if !wanted && !matches!(case.approved(), Some(Approved::Failback)) {
+        return Decision::Hold { why: Hold::AllWell };
+    }
+    if !permitted(case, wanted, |a| matches!(a, Approved::Failback)) {
+        let why = format!("{} is well and in step", case.view.spec.home);
+        return Decision::AskOperator {
+            why: Ask::Approve {
+                kind: PlanKind::Failback,
+                why,
+            },
+        };
+    }
+    match planned_move(case) {
+        Ok(plan) => begin(plan),
+        Err(_) => Decision::Hold { why: Hold::AllWell },
+    }
+}
+
+/// A planned move to the other zone, with its guards (hard cases 15, 57).
+pub(super) fn planned_move(case: &Case<'_>) -> Result<Plan, Refusal> {
+    let originals = both_well(case)?;
+    lease_in_place(case)?;
+    let copies = case.view.volumes_in(case.other).unwrap_or_default();
+    let sides = compare(originals, copies);
+    let mut against: Vec<String> = not_primary(originals)
+        .iter()
+        .map(|v| format!("{v} is not primary in {}", case.primary.zone))
+        .collect();
+    against.extend(
+        sides
+            .stale_primaries
+            .iter()
+            .map(|v| format!("{v} is primary in both zones")),
+    );
+    against.extend(sides.not_in_step.values().cloned());
+    against.extend(
+        sides
+            .left_out
+            .iter()
+            .map(|l| format!("{} {}", l.volume, l.why)),
+    );
+    if !against.is_empty() {
+        return Err(Refusal::NotInStep(against));
+    }
+    if sides.all.is_empty() {
+        return Err(Refusal::NothingToDo("the group has no volumes".to_owned()));
+    }
+    let why = format!(
+        "planned: {} and {} are well and in step",
+        case.primary.zone, case.other
+    );
+    let at = case.snapshot.reference_time;
+    Ok(plan::failback_or_move(
+        case.id.clone(),
+        case.view,
+        case.primary,
+        at,
+        why,
+        case.other,
+        &sides.all,
+    ))
+}
+
+/// An operator's `rekindle group resume`.
+pub(super) fn resume_by_hand(case: &Case<'_>) -> Result<Plan, Refusal> {
+    let zone = &case.primary.zone;
+    let diagnosis = case.diagnose(zone);
+    if diagnosis != Diagnosis::Healthy {
+        return Err(Refusal::ZoneNotWell {
+            zone: zone.clone(),
+            diagnosis,
+        });
+    }
+    let originals = case
+        .view
+        .volumes_in(zone)
+        .ok_or(Refusal::Hold(Hold::PrimaryUnclear { zone: zone.clone() }))?;
+    if not_primary(originals).is_empty() {
+        return Err(Refusal::NothingToDo(format!(
+            "all volumes are primary in {zone}"
+        )));
+    }
+    Ok(resume_plan(
+        case,
+        originals,
+        format!("asked for by hand: {zone} is recorded as primary"),
+    ))
+}
+
+/// An operator's `rekindle group reprotect`: only after a failover of ours, or with an approval that names it.
+pub(super) fn reprotect_by_hand(case: &Case<'_>) -> Result<Plan, Refusal> {
+    let originals = both_well(case)?;
+    lease_in_place(case)?;
+    let copies = case.view.volumes_in(case.other).unwrap_or_default();
+    let sides = compare(originals, copies);
+    let approved = matches!(case.approved(), Some(Approved::Reprotect));
+    if !sides.stale_primaries.is_empty() && !failover_was_ours(case) && !approved {
+        return Err(Refusal::Ask(Ask::SplitBrain {
+            volumes: sides.stale_primaries,
+        }));
+    }
+    if sides.stale_primaries.is_empty() && sides.broken.is_empty() {
+        return Err(Refusal::NothingToDo(format!(
+            "{} holds no stale copies",
+            case.other
+        )));
+    }
+    Ok(reprotect_plan(case, sides, "asked for by hand".to_owned()))
+}
+
+/// Both zones healthy and answering; the primary's volumes.
+fn both_well<'a>(case: &'a Case<'_>) -> Result<&'a [VolumeReport], Refusal> {
+    for zone in [&case.primary.zone, case.other] {
+        let diagnosis = case.diagnose(zone);
+        if diagnosis != Diagnosis::Healthy {
+            return Err(Refusal::ZoneNotWell {
+                zone: zone.clone(),
+                diagnosis,
+            });
+        }
+        if case.view.volumes_in(zone).is_none() {
+            return Err(Refusal::Hold(Hold::CopiesUnknown { zone: zone.clone() }));
+        }
+    }
+    Ok(case.view.volumes_in(&case.primary.zone).unwrap_or_default())
+}
+
+fn lease_in_place(case: &Case<'_>) -> Result<(), Refusal> {
+    let refusal = || Refusal::NoLease {
+        zone: case.primary.zone.clone(),
+        generation: case.primary.generation,
+    };
+    match &case.view.lease {
+        LeaseSight::Held(l)
+            if l.zone == case.primary.zone && l.generation == case.primary.generation =>
+        {
+            Ok(())
+        }
+        LeaseSight::Held(_) | LeaseSight::Gone { .. } => Err(refusal()),
+    }
+}
+
+/// Whether the generation that is now was begun by a failover of ours away from the other zone.
+fn failover_was_ours(case: &Case<'_>) -> bool {
+    case.view
+        .state
+        .last_failover
+        .as_ref()
+        .is_some_and(|f| f.from == *case.other && f.generation == case.primary.generation)
+}
+
+fn mirrored(volumes: &[VolumeReport]) -> Vec<ImageSpec> {
+    volumes
+        .iter()
+        .filter(|v| v.role != Role::NotMirrored)
+        .map(|v| v.volume.clone())
+        .collect()
+}
+
+/// The recorded primary's volumes that are mirrored and not primary.
+fn not_primary(originals: &[VolumeReport]) -> Vec<ImageSpec> {
+    originals
+        .iter()
+        .filter(|v| v.role == Role::Secondary)
+        .map(|v| v.volume.clone())
+        .collect()
+}
+
+/// The two zones' volumes, put side by side.
+#[derive(Debug, Default)]
+struct Sides {
+    /// Mirrored on the primary's side.
+    all: Vec<ImageSpec>,
+    /// Primary on the copy's side too.
+    stale_primaries: Vec<ImageSpec>,
+    /// Copies that their daemon has given up on: only a resync helps.
+    broken: Vec<ImageSpec>,
+    /// Copies that are catching up, complete or not.
+    behind: Vec<ImageSpec>,
+    /// Of those, the ones without a complete copy.
+    incomplete: Vec<ImageSpec>,
+    /// What keeps a volume from being moved, in words.
+    not_in_step: BTreeMap<ImageSpec, String>,
+    /// Not mirrored.
+    left_out: Vec<LeftOut>,
+}
+
+fn compare(originals: &[VolumeReport], copies: &[VolumeReport]) -> Sides {
+    let copies: BTreeMap<&ImageSpec, &VolumeReport> =
+        copies.iter().map(|v| (&v.volume, v)).collect();
+    let mut s = Sides::default();
+    for original in originals {
+        let volume = &original.volume;
+        if original.role == Role::NotMirrored {
+            s.left_out.push(LeftOut {
+                volume: volume.clone(),
+                why: "is not mirrored".to_owned(),
+            });
+            continue;
+        }
+        s.all.push(volume.clone());
+        let Some(copy) = copies.get(volume) else {
+            s.behind.push(volume.clone());
+            s.incomplete.push(volume.clone());
+            s.not_in_step
+                .insert(volume.clone(), format!("{volume} has no copy yet"));
+            continue;
+        };
+        match (copy.role, copy.status) {
+            (Role::Primary, _) => s.stale_primaries.push(volume.clone()),
+            (_, VolumeStatus::ActiveSecondary) => {}
+            (_, VolumeStatus::ActiveUpdating | VolumeStatus::PendingFirstSync) => {
+                s.behind.push(volume.clone())
+            }
+            (_, VolumeStatus::ErrorSplitBrain) => s.broken.push(volume.clone()),
+            (
+                _,
+                VolumeStatus::ActivePrimary
+                | VolumeStatus::PendingPromotion
+                | VolumeStatus::PendingDemotion
+                | VolumeStatus::PendingResync
+                | VolumeStatus::ErrorNotMirrored
+                | VolumeStatus::ErrorMirrorDown
+                | VolumeStatus::ErrorMirroring
+                | VolumeStatus::ErrorOrphan
+                | VolumeStatus::ErrorUnknown,
+            ) => s.behind.push(volume.clone()),
+        }
+        if copy.role != Role::Primary && copy.complete_copy != Known::Yes {
+            s.incomplete.push(volume.clone());
+            s.not_in_step
+                .insert(volume.clone(), format!("{volume} has no complete copy"));
+        }
+        // A complete copy that is catching up may be moved: the demotion carries the rest, and the plan waits for it.
+        let movable = matches!(
+            copy.status,
+            VolumeStatus::ActiveSecondary | VolumeStatus::ActiveUpdating
+        );
+        if copy.role != Role::Primary && !movable {
+            s.not_in_step
+                .insert(volume.clone(), format!("{volume} is {}", copy.status));
+        }
+    }
+    s
+}

@@ -1,0 +1,397 @@
+//! A decision as an immutable list of steps.
+//!
+//! A plan is complete: an operator can read it before it runs, and no choice is left to execution. With each step stands
+//! what is done should that step fail ([`PlannedStep::unwind`]); an empty list means that there is nothing to put back, or
+//! that the point of no return (the first promotion) is behind and only forward is safe.
+
+mod build;
+
+pub use build::{FailoverParts, ReprotectParts, failback_or_move, failover, reprotect, resume};
+
+use jiff::Timestamp;
+use rekindle_common::{
+    Generation, GroupName, ImageSpec, PlanId, ResyncToken, ZoneName,
+    action::{Promotion, SafetyCopy},
+    duration::Span,
+};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanKind {
+    /// The primary zone is lost: the other takes over.
+    Failover,
+    /// Both zones are well: the primary moves, and nothing is lost.
+    Move,
+    /// A planned move home.
+    Failback,
+    /// The loser is demoted and made a copy again.
+    Reprotect,
+    /// The primary zone had demoted itself while isolated, and is back before anybody took over: it goes on.
+    Resume,
+}
+
+impl fmt::Display for PlanKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Failover => "failover",
+            Self::Move => "move",
+            Self::Failback => "failback",
+            Self::Reprotect => "reprotect",
+            Self::Resume => "resume",
+        })
+    }
+}
+
+/// Why the old primary cannot write: without one there is no failover.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "proof", rename_all = "snake_case")]
+pub enum Proof {
+    /// Every volume was demoted there, and the copies have replayed that.
+    DemotedAndReplayed,
+    /// A fence agent will confirm it; the plan stops where it does not.
+    FenceAgent {
+        /// Its name in the orchestrators' configuration.
+        agent: String,
+    },
+    /// The lease ran out, and its holder demotes itself before that.
+    LeaseExpired {
+        /// Waited on top of it.
+        margin: Span,
+    },
+    /// A person vouches for it.
+    Vouched {
+        /// Who.
+        by: String,
+    },
+}
+
+/// How one volume is promoted: decided for each by itself (hard case 20).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumePromotion {
+    /// Which.
+    pub volume: ImageSpec,
+    /// How.
+    #[serde(flatten)]
+    pub promotion: Promotion,
+}
+
+/// One step. Each looks before it acts, and may be run any number of times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// Ask a fence agent to cut the zone's clients off from its storage. Exit code 0 is proof; all else stops the plan.
+    Fence {
+        /// Its name in the orchestrators' configuration.
+        agent: String,
+        /// Which zone.
+        zone: ZoneName,
+    },
+    /// See once more, now, that the lease is gone and has been for the margin.
+    AwaitLeaseEnd {
+        /// Whose.
+        zone: ZoneName,
+        /// Under which generation.
+        generation: Generation,
+        /// On top.
+        margin: Span,
+    },
+    /// Stop what writes to the volumes.
+    StopApplication {
+        /// Its name in the orchestrators' configuration.
+        application: String,
+        /// Where.
+        zone: ZoneName,
+        /// What it writes to.
+        volumes: Vec<ImageSpec>,
+        /// Under which generation.
+        generation: Generation,
+    },
+    /// Start it.
+    StartApplication {
+        /// Its name in the orchestrators' configuration.
+        application: String,
+        /// Where.
+        zone: ZoneName,
+        /// What it writes to.
+        volumes: Vec<ImageSpec>,
+        /// Under which generation.
+        generation: Generation,
+    },
+    /// Demote the volumes; those that are not primary already are left as they are.
+    Demote {
+        /// Where.
+        zone: ZoneName,
+        /// Which.
+        volumes: Vec<ImageSpec>,
+        /// Under which generation.
+        generation: Generation,
+    },
+    /// Wait until the zone's copies have replayed the demotion (hard case 21).
+    AwaitDemotionReplayed {
+        /// Where the copies are.
+        zone: ZoneName,
+        /// Which.
+        volumes: Vec<ImageSpec>,
+    },
+    /// Have the zone give its primary lease back; refused there while an image is primary.
+    ReleaseLease {
+        /// Whose.
+        zone: ZoneName,
+        /// Under which generation.
+        generation: Generation,
+    },
+    /// Name the primary, in a transaction that compares the leader, the record before, and the lease's absence.
+    RecordPrimary {
+        /// The new primary.
+        zone: ZoneName,
+        /// The new generation.
+        generation: Generation,
+        /// The generation that it replaces.
+        replaces: Generation,
+    },
+    /// Have the zone take its primary lease.
+    TakeLease {
+        /// Whose.
+        zone: ZoneName,
+        /// Under which generation.
+        generation: Generation,
+    },
+    /// Say that nothing protects the group, and remember the failover.
+    MarkUnprotected {
+        /// The zone that lost the role.
+        from: ZoneName,
+        /// The generation that began.
+        generation: Generation,
+        /// For the status.
+        why: String,
+    },
+    /// Promote the volumes.
+    Promote {
+        /// Where.
+        zone: ZoneName,
+        /// Which, and how each.
+        volumes: Vec<VolumePromotion>,
+        /// Under which generation.
+        generation: Generation,
+    },
+    /// Discard the zone's copies and make them anew, behind the sidecar's guards.
+    Resync {
+        /// Where.
+        zone: ZoneName,
+        /// Which.
+        volumes: Vec<ImageSpec>,
+        /// Names it, so that it happens once.
+        token: ResyncToken,
+        /// What becomes of what is discarded.
+        safety: SafetyCopy,
+        /// Under which generation.
+        generation: Generation,
+    },
+    /// Wait until the zone's copies are complete and in step.
+    AwaitReplay {
+        /// Where.
+        zone: ZoneName,
+        /// Which.
+        volumes: Vec<ImageSpec>,
+    },
+    /// Say that the group is protected again.
+    MarkProtected,
+}
+
+impl Step {
+    /// Its name, as in the journal and in `rekindle history`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Fence { .. } => "fence",
+            Self::AwaitLeaseEnd { .. } => "await_lease_end",
+            Self::StopApplication { .. } => "stop_application",
+            Self::StartApplication { .. } => "start_application",
+            Self::Demote { .. } => "demote",
+            Self::AwaitDemotionReplayed { .. } => "await_demotion_replayed",
+            Self::ReleaseLease { .. } => "release_lease",
+            Self::RecordPrimary { .. } => "record_primary",
+            Self::TakeLease { .. } => "take_lease",
+            Self::MarkUnprotected { .. } => "mark_unprotected",
+            Self::Promote { .. } => "promote",
+            Self::Resync { .. } => "resync",
+            Self::AwaitReplay { .. } => "await_replay",
+            Self::MarkProtected => "mark_protected",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fence { agent, zone } => write!(f, "fence {zone} with {agent}"),
+            Self::AwaitLeaseEnd {
+                zone,
+                generation,
+                margin,
+            } => {
+                write!(
+                    f,
+                    "see that {zone}'s lease of generation {generation} is gone, and was for {margin}"
+                )
+            }
+            Self::StopApplication {
+                application, zone, ..
+            } => write!(f, "stop {application} in {zone}"),
+            Self::StartApplication {
+                application, zone, ..
+            } => write!(f, "start {application} in {zone}"),
+            Self::Demote { zone, volumes, .. } => {
+                write!(f, "demote {} volumes in {zone}", volumes.len())
+            }
+            Self::AwaitDemotionReplayed { zone, volumes } => {
+                write!(
+                    f,
+                    "wait until {zone} has replayed the demotion of {} volumes",
+                    volumes.len()
+                )
+            }
+            Self::ReleaseLease { zone, generation } => {
+                write!(
+                    f,
+                    "have {zone} release its lease of generation {generation}"
+                )
+            }
+            Self::RecordPrimary {
+                zone,
+                generation,
+                replaces,
+            } => {
+                write!(
+                    f,
+                    "record {zone} as primary, generation {generation} after {replaces}"
+                )
+            }
+            Self::TakeLease { zone, generation } => {
+                write!(f, "have {zone} take the lease of generation {generation}")
+            }
+            Self::MarkUnprotected { why, .. } => write!(f, "mark the group unprotected: {why}"),
+            Self::Promote { zone, volumes, .. } => {
+                let forced = volumes
+                    .iter()
+                    .filter(|v| matches!(v.promotion, Promotion::Forced { .. }))
+                    .count();
+                write!(
+                    f,
+                    "promote {} volumes in {zone} ({forced} by force)",
+                    volumes.len()
+                )
+            }
+            Self::Resync { zone, volumes, .. } => {
+                write!(f, "resync {} volumes in {zone}", volumes.len())
+            }
+            Self::AwaitReplay { zone, volumes } => {
+                write!(
+                    f,
+                    "wait until {} volumes in {zone} are in step",
+                    volumes.len()
+                )
+            }
+            Self::MarkProtected => f.write_str("mark the group protected"),
+        }
+    }
+}
+
+/// A step in a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedStep {
+    /// What is done.
+    #[serde(flatten)]
+    pub step: Step,
+    /// After this long it counts as failed.
+    pub deadline: Span,
+    /// What puts things back should this step fail, in order. Complete: it does not build on other steps' lists.
+    ///
+    /// A step with such a list does all of its volumes or fails; one without goes on with those that it could help, and
+    /// the plan then ends as partial. [`Step::Promote`] fails only where it promoted none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unwind: Vec<Step>,
+}
+
+/// A volume that a plan leaves out, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Which.
+    pub volume: ImageSpec,
+    /// Why.
+    pub why: String,
+}
+
+/// What a failover is expected to lose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpectedLoss {
+    /// Which.
+    pub volume: ImageSpec,
+    /// Up to this much of the newest writes; `None` is unknown.
+    pub up_to: Option<Span>,
+}
+
+/// A plan. Immutable once it stands in etcd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Its id.
+    pub id: PlanId,
+    /// The plan that led to it: a reprotect's failover, a failback's reprotect.
+    pub parent: Option<PlanId>,
+    /// For which group.
+    pub group: GroupName,
+    /// What for.
+    pub kind: PlanKind,
+    /// Where the primary is when it begins.
+    pub from: ZoneName,
+    /// Where it is when it ends.
+    pub to: ZoneName,
+    /// The generation of the primary record that it was made for: it is not begun under another.
+    pub made_for: Generation,
+    /// When it was made.
+    pub at: Timestamp,
+    /// Why, in words.
+    pub why: String,
+    /// A failover's proof.
+    pub proof: Option<Proof>,
+    /// What it is expected to lose.
+    pub expected_loss: Vec<ExpectedLoss>,
+    /// Volumes that it cannot help.
+    pub left_out: Vec<LeftOut>,
+    /// What is done, in order.
+    pub steps: Vec<PlannedStep>,
+}
+
+impl fmt::Display for Plan {
+    /// The plan as `--dry-run` prints it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} of group {}: {} -> {}",
+            self.kind, self.group, self.from, self.to
+        )?;
+        writeln!(f, "  because {}", self.why)?;
+        for (n, s) in self.steps.iter().enumerate() {
+            writeln!(f, "  {:2}. {} (within {})", n + 1, s.step, s.deadline)?;
+            for u in &s.unwind {
+                writeln!(f, "        if it fails: {u}")?;
+            }
+        }
+        for l in &self.left_out {
+            writeln!(f, "  left out: {} ({})", l.volume, l.why)?;
+        }
+        for l in &self.expected_loss {
+            match l.up_to {
+                Some(s) => writeln!(f, "  may lose up to {s} of {}", l.volume)?,
+                None => writeln!(f, "  may lose an unknown amount of {}", l.volume)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

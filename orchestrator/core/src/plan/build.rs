@@ -1,0 +1,484 @@
+//! How each kind of plan is put together. One function a kind; none of them decides, [`crate::decision`] does.
+
+use super::{ExpectedLoss, LeftOut, Plan, PlanKind, PlannedStep, Proof, Step, VolumePromotion};
+use crate::snapshot::GroupView;
+use jiff::Timestamp;
+use rekindle_common::{
+    Generation, ImageSpec, PlanId, ResyncToken, ZoneName, action::Promotion, duration::Span,
+    lease::PrimaryRecord,
+};
+
+/// For a step that changes one key, or asks a sidecar one short thing.
+const SHORT: Span = Span::secs(30);
+/// For orders to all volumes of a group: a forced promotion may have to roll a half-applied snapshot back (hard case 23).
+const ORDERS: Span = Span::secs(600);
+/// For an application to stop or start.
+const APPLICATION: Span = Span::secs(300);
+/// For a demotion to reach the other zone: the last delta goes with it.
+const REPLAY: Span = Span::secs(3600);
+/// For a full resync.
+const RESYNC: Span = Span::secs(24 * 3600);
+
+fn step(step: Step, deadline: Span) -> PlannedStep {
+    PlannedStep {
+        step,
+        deadline,
+        unwind: Vec::new(),
+    }
+}
+
+/// What every builder needs.
+pub(super) struct Base<'a> {
+    id: PlanId,
+    view: &'a GroupView,
+    primary: &'a PrimaryRecord,
+    at: Timestamp,
+    why: String,
+}
+
+impl<'a> Base<'a> {
+    fn plan(self, kind: PlanKind, from: ZoneName, to: ZoneName, steps: Vec<PlannedStep>) -> Plan {
+        Plan {
+            id: self.id,
+            parent: self
+                .view
+                .state
+                .last_failover
+                .as_ref()
+                .map(|f| f.plan.clone()),
+            group: self.view.spec.name.clone(),
+            kind,
+            from,
+            to,
+            made_for: self.primary.generation,
+            at: self.at,
+            why: self.why,
+            proof: None,
+            expected_loss: Vec::new(),
+            left_out: Vec::new(),
+            steps,
+        }
+    }
+    fn start(
+        &self,
+        zone: &ZoneName,
+        volumes: &[ImageSpec],
+        generation: Generation,
+    ) -> Option<Step> {
+        let application = self.view.spec.policy.application.clone()?;
+        Some(Step::StartApplication {
+            application,
+            zone: zone.clone(),
+            volumes: volumes.to_vec(),
+            generation,
+        })
+    }
+    fn stop(&self, zone: &ZoneName, volumes: &[ImageSpec], generation: Generation) -> Option<Step> {
+        let application = self.view.spec.policy.application.clone()?;
+        Some(Step::StopApplication {
+            application,
+            zone: zone.clone(),
+            volumes: volumes.to_vec(),
+            generation,
+        })
+    }
+}
+
+fn base<'a>(
+    id: PlanId,
+    view: &'a GroupView,
+    primary: &'a PrimaryRecord,
+    at: Timestamp,
+    why: String,
+) -> Base<'a> {
+    Base {
+        id,
+        view,
+        primary,
+        at,
+        why,
+    }
+}
+
+fn plainly(volumes: &[ImageSpec]) -> Vec<VolumePromotion> {
+    volumes
+        .iter()
+        .map(|v| VolumePromotion {
+            volume: v.clone(),
+            promotion: Promotion::Plain,
+        })
+        .collect()
+}
+
+/// What a failover does, as [`crate::decision`] found it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailoverParts {
+    /// The zone that takes over.
+    pub to: ZoneName,
+    /// Why the old primary cannot write.
+    pub proof: Proof,
+    /// Each volume's promotion.
+    pub volumes: Vec<VolumePromotion>,
+    /// Those that cannot be helped.
+    pub left_out: Vec<LeftOut>,
+    /// What is lost.
+    pub expected_loss: Vec<ExpectedLoss>,
+}
+
+/// The primary zone is lost: prove, record, promote, start.
+///
+/// Up to the record nothing was changed, so nothing is unwound; from there it only goes forward.
+#[must_use]
+pub fn failover(
+    id: PlanId,
+    view: &GroupView,
+    primary: &PrimaryRecord,
+    at: Timestamp,
+    why: String,
+    parts: FailoverParts,
+) -> Plan {
+    let b = base(id, view, primary, at, why);
+    let (from, to, old, new) = (
+        primary.zone.clone(),
+        parts.to,
+        primary.generation,
+        primary.generation.next(),
+    );
+    let images: Vec<ImageSpec> = parts.volumes.iter().map(|v| v.volume.clone()).collect();
+    let mut steps = Vec::new();
+    match &parts.proof {
+        Proof::FenceAgent { agent } => {
+            steps.push(step(
+                Step::Fence {
+                    agent: agent.clone(),
+                    zone: from.clone(),
+                },
+                APPLICATION,
+            ));
+            // The lease's holder may be alive and only cut off from its storage by the fence: its key has to go, too.
+            steps.push(step(
+                Step::AwaitLeaseEnd {
+                    zone: from.clone(),
+                    generation: old,
+                    margin: Span::secs(0),
+                },
+                Span(view.spec.policy.lease.ttl.get() * 3),
+            ));
+        }
+        Proof::LeaseExpired { margin } => {
+            let lease = Step::AwaitLeaseEnd {
+                zone: from.clone(),
+                generation: old,
+                margin: *margin,
+            };
+            steps.push(step(
+                lease,
+                Span(margin.get() + view.spec.policy.lease.ttl.get() * 3),
+            ));
+        }
+        Proof::DemotedAndReplayed => {
+            let volumes = images.clone();
+            steps.push(step(
+                Step::AwaitDemotionReplayed {
+                    zone: to.clone(),
+                    volumes,
+                },
+                SHORT,
+            ));
+        }
+        Proof::Vouched { .. } => {}
+    }
+    let why = format!("{from} was lost; {to} is primary since generation {new} and has no copy");
+    steps.extend([
+        step(
+            Step::RecordPrimary {
+                zone: to.clone(),
+                generation: new,
+                replaces: old,
+            },
+            SHORT,
+        ),
+        step(
+            Step::TakeLease {
+                zone: to.clone(),
+                generation: new,
+            },
+            SHORT,
+        ),
+        step(
+            Step::MarkUnprotected {
+                from: from.clone(),
+                generation: new,
+                why,
+            },
+            SHORT,
+        ),
+        step(
+            Step::Promote {
+                zone: to.clone(),
+                volumes: parts.volumes,
+                generation: new,
+            },
+            ORDERS,
+        ),
+    ]);
+    steps.extend(b.start(&to, &images, new).map(|s| step(s, APPLICATION)));
+    let mut plan = b.plan(PlanKind::Failover, from, to, steps);
+    plan.parent = None;
+    plan.proof = Some(parts.proof);
+    plan.left_out = parts.left_out;
+    plan.expected_loss = parts.expected_loss;
+    plan
+}
+
+/// A planned move of the primary to the zone that holds the copies; home, it is called a failback.
+#[must_use]
+pub fn failback_or_move(
+    id: PlanId,
+    view: &GroupView,
+    primary: &PrimaryRecord,
+    at: Timestamp,
+    why: String,
+    to: &ZoneName,
+    volumes: &[ImageSpec],
+) -> Plan {
+    let b = base(id, view, primary, at, why);
+    let (from, old, new) = (
+        primary.zone.clone(),
+        primary.generation,
+        primary.generation.next(),
+    );
+    // Until the record is changed the old primary goes on under its own generation.
+    let restart = b.start(&from, volumes, old);
+    let promote_back = Step::Promote {
+        zone: from.clone(),
+        volumes: plainly(volumes),
+        generation: old,
+    };
+    let retake = Step::TakeLease {
+        zone: from.clone(),
+        generation: old,
+    };
+    let back = |steps: &[&Step]| -> Vec<Step> {
+        steps
+            .iter()
+            .map(|s| (*s).clone())
+            .chain(restart.clone())
+            .collect()
+    };
+    // After it, it needs a generation of its own.
+    let after = new.next();
+    let mut back_after = vec![
+        Step::ReleaseLease {
+            zone: to.clone(),
+            generation: new,
+        },
+        Step::RecordPrimary {
+            zone: from.clone(),
+            generation: after,
+            replaces: new,
+        },
+        Step::TakeLease {
+            zone: from.clone(),
+            generation: after,
+        },
+        Step::Promote {
+            zone: from.clone(),
+            volumes: plainly(volumes),
+            generation: after,
+        },
+    ];
+    back_after.extend(b.start(&from, volumes, after));
+
+    let demote = Step::Demote {
+        zone: from.clone(),
+        volumes: volumes.to_vec(),
+        generation: old,
+    };
+    let replayed = Step::AwaitDemotionReplayed {
+        zone: to.clone(),
+        volumes: volumes.to_vec(),
+    };
+    let release = Step::ReleaseLease {
+        zone: from.clone(),
+        generation: old,
+    };
+    let record = Step::RecordPrimary {
+        zone: to.clone(),
+        generation: new,
+        replaces: old,
+    };
+    let take = Step::TakeLease {
+        zone: to.clone(),
+        generation: new,
+    };
+    let promote = Step::Promote {
+        zone: to.clone(),
+        volumes: plainly(volumes),
+        generation: new,
+    };
+    let mut steps = Vec::new();
+    if let Some(stop) = b.stop(&from, volumes, old) {
+        steps.push(PlannedStep {
+            step: stop,
+            deadline: APPLICATION,
+            unwind: back(&[]),
+        });
+    }
+    steps.extend([
+        PlannedStep {
+            step: demote,
+            deadline: ORDERS,
+            unwind: back(&[&promote_back]),
+        },
+        PlannedStep {
+            step: replayed,
+            deadline: REPLAY,
+            unwind: back(&[&promote_back]),
+        },
+        PlannedStep {
+            step: release,
+            deadline: SHORT,
+            unwind: back(&[&retake, &promote_back]),
+        },
+        PlannedStep {
+            step: record,
+            deadline: SHORT,
+            unwind: back(&[&retake, &promote_back]),
+        },
+        PlannedStep {
+            step: take,
+            deadline: SHORT,
+            unwind: back_after.clone(),
+        },
+        PlannedStep {
+            step: promote,
+            deadline: ORDERS,
+            unwind: back_after,
+        },
+    ]);
+    steps.extend(b.start(to, volumes, new).map(|s| step(s, APPLICATION)));
+    let replay = Step::AwaitReplay {
+        zone: from.clone(),
+        volumes: volumes.to_vec(),
+    };
+    steps.extend([step(replay, RESYNC), step(Step::MarkProtected, SHORT)]);
+    let kind = if *to == view.spec.home {
+        PlanKind::Failback
+    } else {
+        PlanKind::Move
+    };
+    b.plan(kind, from, to.clone(), steps)
+}
+
+/// The zone that lost the role is made a copy again: demote first, then stop what still writes there, then resync (hard case 31).
+#[must_use]
+pub fn reprotect(
+    id: PlanId,
+    view: &GroupView,
+    primary: &PrimaryRecord,
+    at: Timestamp,
+    why: String,
+    loser: &ZoneName,
+    parts: ReprotectParts,
+) -> Plan {
+    let b = base(id.clone(), view, primary, at, why);
+    let generation = primary.generation;
+    let mut steps = Vec::new();
+    let stale = parts.demote;
+    if !stale.is_empty() {
+        let demote = Step::Demote {
+            zone: loser.clone(),
+            volumes: stale.clone(),
+            generation,
+        };
+        steps.push(step(demote, ORDERS));
+        steps.extend(
+            b.stop(loser, &stale, generation)
+                .map(|s| step(s, APPLICATION)),
+        );
+    }
+    if !parts.resync.is_empty() {
+        let token = ResyncToken::from_plan(&id);
+        let safety = view.spec.policy.safety_copy;
+        let resync = Step::Resync {
+            zone: loser.clone(),
+            volumes: parts.resync,
+            token,
+            safety,
+            generation,
+        };
+        steps.push(step(resync, ORDERS));
+    }
+    steps.extend([
+        step(
+            Step::AwaitReplay {
+                zone: loser.clone(),
+                volumes: parts.all,
+            },
+            RESYNC,
+        ),
+        step(Step::MarkProtected, SHORT),
+    ]);
+    let mut plan = b.plan(
+        PlanKind::Reprotect,
+        primary.zone.clone(),
+        primary.zone.clone(),
+        steps,
+    );
+    plan.left_out = parts.left_out;
+    plan
+}
+
+/// Which of the loser's volumes need what.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReprotectParts {
+    /// Primary there too: demoted.
+    pub demote: Vec<ImageSpec>,
+    /// Discarded and made anew.
+    pub resync: Vec<ImageSpec>,
+    /// All that must be in step in the end.
+    pub all: Vec<ImageSpec>,
+    /// Those that cannot be helped.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// The recorded primary demoted itself while isolated and is back: it takes its lease again and goes on.
+///
+/// No other zone was recorded meanwhile, so a plain promotion loses nothing.
+#[must_use]
+pub fn resume(
+    id: PlanId,
+    view: &GroupView,
+    primary: &PrimaryRecord,
+    at: Timestamp,
+    why: String,
+    volumes: &[ImageSpec],
+) -> Plan {
+    let b = base(id, view, primary, at, why);
+    let (zone, generation) = (primary.zone.clone(), primary.generation);
+    let mut steps = vec![
+        step(
+            Step::TakeLease {
+                zone: zone.clone(),
+                generation,
+            },
+            SHORT,
+        ),
+        step(
+            Step::Promote {
+                zone: zone.clone(),
+                volumes: plainly(volumes),
+                generation,
+            },
+            ORDERS,
+        ),
+    ];
+    steps.extend(
+        b.start(&zone, volumes, generation)
+            .map(|s| step(s, APPLICATION)),
+    );
+    let mut plan = b.plan(PlanKind::Resume, zone.clone(), zone, steps);
+    plan.parent = None;
+    plan
+}
