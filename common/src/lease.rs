@@ -20,6 +20,17 @@
 //! its supervisor restarts it within `margin - demote_budget`, and a starting sidecar demotes what it holds no lease for
 //! before it does anything else.
 
+//!
+//! Which lease a sidecar takes by itself:
+//!
+//! * the record names its zone, and its images of the group are primary (or it has none yet): it takes the lease;
+//! * the record names its zone, and its images are **not** primary, as after an isolation, whoever demoted them: it reports
+//!   [`LeaseView::Isolated`] and waits for an order to take it (the orchestrator's resume plan). A zone that takes its lease by
+//!   itself says that it serves;
+//! * it was ordered to release the lease of a generation: it does not take that generation's again until it is ordered to,
+//!   or a newer record names it;
+//! * the record names another zone: never.
+
 use crate::{
     duration::Span,
     ids::{Generation, PlanId, ZoneName},
@@ -147,7 +158,8 @@ pub enum LeaseView {
         /// Time left before the sites must be asked again.
         left: Span,
     },
-    /// It could not be renewed, and the isolation response was carried out.
+    /// The record names this zone, and it does not serve: its lease could not be renewed and the isolation response was carried
+    /// out, or it started with images that are not primary. It waits for an order.
     Isolated {
         /// Under which generation it was held.
         generation: Generation,

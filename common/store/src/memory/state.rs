@@ -164,7 +164,7 @@ impl State {
                 Op::DeletePrefix { prefix } => {
                     let keys: Vec<String> = self
                         .keys
-                        .range::<str, _>(prefix.as_str()..)
+                        .range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded))
                         .take_while(|(k, _)| k.starts_with(prefix.as_str()))
                         .map(|(k, _)| k.clone())
                         .collect();
