@@ -15,9 +15,15 @@
 //!
 //! The rules on who may write are in [`rekindle_common::lease`] and in [`decision`]'s choice of a [`plan::Proof`].
 
+// A `_` arm in a test is a failed assertion, not a swept-up state.
+#![cfg_attr(test, allow(clippy::wildcard_enum_match_arm))]
+
 pub mod decision;
 pub mod detector;
 pub mod observation;
 pub mod plan;
 pub mod saga;
 pub mod snapshot;
+
+#[cfg(test)]
+mod fixture;

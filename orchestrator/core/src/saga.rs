@@ -279,15 +279,24 @@ impl<'a> Saga<'a> {
             state: format!("{:?}", self.state),
         })?;
         match event {
-            Event::StepBegun { step } => {
-                self.touched |= self.step(*step).is_some_and(changes_something)
-            }
             Event::StepDone { step, outcome } => {
                 self.failed.extend(outcome.failed.iter().cloned());
+                self.touched |= self.step(*step).is_some_and(changes_something);
                 self.promoted |= matches!(self.step(*step), Some(Step::Promote { .. }));
             }
+            Event::StepFailed {
+                step,
+                left: Left::MaybeSomething,
+                ..
+            } => {
+                self.touched |= self.step(*step).is_some_and(changes_something);
+            }
             Event::Begun
-            | Event::StepFailed { .. }
+            | Event::StepBegun { .. }
+            | Event::StepFailed {
+                left: Left::Nothing,
+                ..
+            }
             | Event::UnwindBegun { .. }
             | Event::UnwindDone { .. }
             | Event::UnwindFailed { .. }

@@ -1,1 +1,459 @@
 use super::*;
+use crate::fixture::{World, copy, group, lease, now, plan_id, volume, zone};
+use crate::observation::Signal;
+use crate::plan::{Proof, Step};
+use crate::snapshot::{Approved, LossAccepted, Vouch};
+use proptest::prelude::*;
+use rekindle_common::{
+    action::Promotion,
+    policy::{IsolationResponse, OnReturn},
+    status::VolumeStatus,
+    volume::{Known, LastSync, Role},
+};
+
+fn decided(w: &World) -> Decision {
+    decide(&w.snapshot, &group(), plan_id()).unwrap()
+}
+fn begun(w: &World) -> Plan {
+    match decided(w) {
+        Decision::Begin { plan } => *plan,
+        other => panic!("not begun: {other:?}"),
+    }
+}
+fn held(w: &World) -> Hold {
+    match decided(w) {
+        Decision::Hold { why } => why,
+        other => panic!("not held: {other:?}"),
+    }
+}
+fn asked(w: &World) -> Ask {
+    match decided(w) {
+        Decision::AskOperator { why } => why,
+        other => panic!("not asked: {other:?}"),
+    }
+}
+const VOUCHED: Approved = Approved::Failover {
+    vouch: Vouch::CannotWrite,
+    loss: LossAccepted::WithinLimit,
+};
+const ACCEPTED: Approved = Approved::Failover {
+    vouch: Vouch::No,
+    loss: LossAccepted::Any,
+};
+
+#[test]
+fn a_healthy_group_is_left_alone() {
+    assert_eq!(held(&World::healthy(3)), Hold::AllWell);
+}
+
+#[test]
+fn a_lost_zone_is_failed_over_once_the_lease_and_the_margin_are_over() {
+    let mut w = World::healthy(3);
+    w.kill_a(60, 5);
+    assert_eq!(
+        held(&w),
+        Hold::MarginRunning {
+            left: Span::secs(15)
+        }
+    );
+    w.kill_a(60, 20);
+    let plan = begun(&w);
+    assert_eq!(plan.kind, PlanKind::Failover);
+    assert_eq!(
+        plan.proof,
+        Some(Proof::LeaseExpired {
+            margin: Span::secs(20)
+        })
+    );
+    let names: Vec<_> = plan.steps.iter().map(|s| s.step.name()).collect();
+    let expect = [
+        "await_lease_end",
+        "record_primary",
+        "take_lease",
+        "mark_unprotected",
+        "promote",
+        "start_application",
+    ];
+    assert_eq!(names, expect);
+}
+
+#[test]
+fn a_lease_that_is_still_renewed_forbids_everything() {
+    let mut w = World::healthy(1);
+    w.kill_a(3600, 3600);
+    w.view().lease = LeaseSight::Held(lease("zone-a", 1, IsolationResponse::Demote));
+    w.approve(VOUCHED, 1);
+    assert!(matches!(held(&w), Hold::LeaseStillHeld { .. }));
+}
+
+#[test]
+fn hard_case_31_without_proof_a_person_is_asked() {
+    for response in [IsolationResponse::Freeze, IsolationResponse::Keep] {
+        let mut w = World::healthy(1);
+        w.kill_a(3600, 3600);
+        w.view()
+            .state
+            .last_lease
+            .as_mut()
+            .unwrap()
+            .isolation_response = response;
+        assert!(matches!(asked(&w), Ask::NoProof { .. }), "{response:?}");
+        w.approve(VOUCHED, 1);
+        assert!(matches!(begun(&w).proof, Some(Proof::Vouched { .. })));
+    }
+}
+
+#[test]
+fn a_lease_of_another_generation_proves_nothing() {
+    let mut w = World::healthy(1);
+    w.kill_a(3600, 3600);
+    w.view().state.last_lease.as_mut().unwrap().generation = Generation(0);
+    assert!(matches!(asked(&w), Ask::NoProof { .. }));
+    w.view().state.last_lease = None;
+    assert!(matches!(asked(&w), Ask::NoProof { .. }));
+}
+
+#[test]
+fn a_fence_agent_is_the_proof_where_the_lease_is_none() {
+    let mut w = World::healthy(1);
+    w.kill_a(3600, 3600);
+    w.view().state.last_lease = None;
+    w.policy().fence_agent = Some("power".to_owned());
+    let plan = begun(&w);
+    assert!(matches!(&plan.steps[0].step, Step::Fence { agent, .. } if agent == "power"));
+}
+
+#[test]
+fn hard_case_21_a_demoted_and_replayed_volume_is_promoted_plainly() {
+    let mut w = World::healthy(2);
+    w.kill_a(3600, 3600);
+    w.each_copy("zone-b", |v| v.status = VolumeStatus::PendingPromotion);
+    let plan = begun(&w);
+    assert_eq!(plan.proof, Some(Proof::DemotedAndReplayed));
+    assert!(plan.expected_loss.is_empty());
+    let promotes = plan.steps.iter().find_map(|s| match &s.step {
+        Step::Promote { volumes, .. } => Some(volumes),
+        _ => None,
+    });
+    assert!(
+        promotes
+            .unwrap()
+            .iter()
+            .all(|v| v.promotion == Promotion::Plain)
+    );
+}
+
+#[test]
+fn hard_case_20_force_is_decided_volume_by_volume() {
+    let mut w = World::healthy(4);
+    w.kill_a(3600, 3600);
+    let copies = w.view().volumes.get_mut(&zone("zone-b")).unwrap();
+    copies[1].status = VolumeStatus::PendingPromotion;
+    copies[2].complete_copy = Known::No;
+    copies[3].role = Role::NotMirrored;
+    let plan = begun(&w);
+    let promotes = plan.steps.iter().find_map(|s| match &s.step {
+        Step::Promote { volumes, .. } => Some(volumes.clone()),
+        _ => None,
+    });
+    let promotes = promotes.unwrap();
+    assert_eq!(promotes.len(), 2);
+    assert!(matches!(promotes[0].promotion, Promotion::Forced { .. }));
+    assert_eq!(promotes[1].promotion, Promotion::Plain);
+    assert_eq!(plan.left_out.len(), 2, "hard case 24: {:?}", plan.left_out);
+}
+
+#[test]
+fn hard_case_24_a_group_without_any_complete_copy_is_not_promoted() {
+    let mut w = World::healthy(2);
+    w.kill_a(3600, 3600);
+    w.each_copy("zone-b", |v| v.complete_copy = Known::No);
+    assert!(matches!(asked(&w), Ask::NothingToPromote { why } if why.len() == 2));
+}
+
+#[test]
+fn hard_case_25_a_loss_beyond_the_limit_is_asked_with_its_figure() {
+    let mut w = World::healthy(2);
+    w.kill_a(60, 3600);
+    w.policy().rpo_limit = Some(Span::secs(300));
+    w.each_copy("zone-b", |v| {
+        v.mode = Some(rekindle_common::mode::ReplicationMode::Periodic(
+            rekindle_common::schedule::Schedule {
+                start: now(),
+                interval: Span::secs(900),
+            },
+        ));
+        v.last_sync = now()
+            .checked_sub(jiff::SignedDuration::from_secs(60 + 600))
+            .ok()
+            .map(|at| LastSync {
+                at,
+                took: None,
+                bytes: None,
+            });
+    });
+    let ask = Ask::BeyondRpo {
+        volume: volume(1),
+        loss: Some(Span::secs(600)),
+        limit: Span::secs(300),
+    };
+    assert_eq!(asked(&w), ask);
+    w.approve(ACCEPTED, 1);
+    assert_eq!(begun(&w).expected_loss[0].up_to, Some(Span::secs(600)));
+    // An unknown loss is beyond any limit.
+    w.view().approval = None;
+    w.each_copy("zone-b", |v| v.last_sync = None);
+    assert!(matches!(asked(&w), Ask::BeyondRpo { loss: None, .. }));
+}
+
+#[test]
+fn hard_case_07_a_second_failover_within_the_blocking_period_is_asked() {
+    let mut w = World::after_failover(1);
+    // Zone A became primary again meanwhile, then was lost.
+    w.view().primary.as_mut().unwrap().zone = zone("zone-a");
+    w.view()
+        .volumes
+        .insert(zone("zone-b"), vec![copy("zone-b", 0)]);
+    w.kill_a(3600, 3600);
+    w.view().state.last_lease = Some(crate::snapshot::LastLease {
+        zone: zone("zone-a"),
+        generation: Generation(2),
+        isolation_response: IsolationResponse::Demote,
+    });
+    assert!(matches!(asked(&w), Ask::Blocked { .. }));
+    w.view().state.last_failover.as_mut().unwrap().acknowledged = true;
+    assert_eq!(begun(&w).kind, PlanKind::Failover);
+}
+
+#[test]
+fn hard_case_08_one_plan_at_a_time_and_none_in_maintenance() {
+    let mut w = World::healthy(1);
+    w.kill_a(3600, 3600);
+    w.snapshot.maintenance = Some("new switches".to_owned());
+    assert!(matches!(held(&w), Hold::Maintenance { .. }));
+    w.view().active_plan = Some(plan_id());
+    assert!(matches!(held(&w), Hold::PlanActive { .. }));
+}
+
+#[test]
+fn approved_mode_waits_for_an_approval_of_this_generation() {
+    let mut w = World::healthy(1);
+    w.kill_a(3600, 3600);
+    w.policy().failover = FailoverMode::Approved;
+    assert!(matches!(
+        asked(&w),
+        Ask::Approve {
+            kind: PlanKind::Failover,
+            ..
+        }
+    ));
+    w.approve(ACCEPTED, 7);
+    assert!(
+        matches!(asked(&w), Ask::Approve { .. }),
+        "an approval for another generation was used"
+    );
+    w.approve(ACCEPTED, 1);
+    assert_eq!(begun(&w).kind, PlanKind::Failover);
+}
+
+#[test]
+fn a_promise_to_an_isolated_zone_is_kept() {
+    let mut w = World::healthy(1);
+    w.kill_a(3600, 3600);
+    w.snapshot.promised_for = Some(Span::secs(3));
+    assert_eq!(
+        held(&w),
+        Hold::Promised {
+            left: Span::secs(3)
+        }
+    );
+}
+
+#[test]
+fn the_zone_that_takes_over_must_be_well() {
+    let mut w = World::healthy(1);
+    w.kill_a(3600, 3600);
+    for s in ["zone-b", "witness"] {
+        w.sees(s, "zone-b", Signal::Down, Signal::Up, 3600);
+    }
+    assert!(matches!(asked(&w), Ask::TargetNotReady { .. }));
+}
+
+#[test]
+fn hard_case_16_stale_primaries_are_demoted_and_resynced_after_a_failover_of_ours() {
+    for (on_return, asks) in [
+        (OnReturn::Stay, false),
+        (OnReturn::Return, false),
+        (OnReturn::Ask, true),
+    ] {
+        let mut w = World::after_failover(2);
+        w.policy().on_return = on_return;
+        if asks {
+            assert!(matches!(
+                asked(&w),
+                Ask::Approve {
+                    kind: PlanKind::Reprotect,
+                    ..
+                }
+            ));
+            w.approve(Approved::Reprotect, 2);
+        }
+        let plan = begun(&w);
+        assert_eq!(plan.kind, PlanKind::Reprotect);
+        let names: Vec<_> = plan.steps.iter().map(|s| s.step.name()).collect();
+        assert_eq!(
+            names,
+            [
+                "demote",
+                "stop_application",
+                "resync",
+                "await_replay",
+                "mark_protected"
+            ]
+        );
+    }
+}
+
+#[test]
+fn hard_case_17_a_split_brain_that_is_not_ours_is_never_resynced_by_itself() {
+    let mut w = World::after_failover(2);
+    w.policy().on_return = OnReturn::Stay;
+    w.view().state.last_failover = None;
+    assert_eq!(
+        asked(&w),
+        Ask::SplitBrain {
+            volumes: vec![volume(0), volume(1)]
+        }
+    );
+    assert!(matches!(
+        plan_for(&w.snapshot, &group(), &Request::Reprotect, plan_id()),
+        Err(Refusal::Ask(Ask::SplitBrain { .. }))
+    ));
+}
+
+#[test]
+fn hard_case_14_images_demoted_by_hand_are_named_not_promoted() {
+    let mut w = World::healthy(2);
+    w.each_copy("zone-a", |v| v.role = Role::Secondary);
+    assert!(matches!(asked(&w), Ask::NoPrimaryImages { volumes, .. } if volumes.len() == 2));
+    let plan = plan_for(&w.snapshot, &group(), &Request::Resume, plan_id()).unwrap();
+    assert_eq!(plan.kind, PlanKind::Resume);
+}
+
+#[test]
+fn a_zone_back_from_isolation_goes_on() {
+    let mut w = World::healthy(2);
+    w.each_copy("zone-a", |v| v.role = Role::Secondary);
+    w.lease_view(
+        "zone-a",
+        LeaseView::Isolated {
+            generation: Generation(1),
+        },
+    );
+    w.view().lease = LeaseSight::Gone {
+        seen_gone_for: Span::secs(3),
+    };
+    let plan = begun(&w);
+    assert_eq!(plan.kind, PlanKind::Resume);
+    let names: Vec<_> = plan.steps.iter().map(|s| s.step.name()).collect();
+    assert_eq!(names, ["take_lease", "promote", "start_application"]);
+}
+
+#[test]
+fn hard_case_56_unprotected_is_said_until_it_is_over() {
+    let mut w = World::after_failover(1);
+    w.each_copy("zone-a", |v| {
+        v.role = Role::Secondary;
+        v.status = VolumeStatus::PendingFirstSync;
+        v.complete_copy = Known::No;
+    });
+    assert!(matches!(held(&w), Hold::Syncing { behind: 1 }));
+    w.each_copy("zone-a", |v| {
+        v.status = VolumeStatus::ActiveSecondary;
+        v.complete_copy = Known::Yes;
+    });
+    assert_eq!(decided(&w), Decision::MarkProtection { unprotected: None });
+}
+
+#[test]
+fn return_brings_it_home_only_when_protected() {
+    let mut w = World::after_failover(1);
+    w.policy().on_return = OnReturn::Return;
+    w.view()
+        .volumes
+        .insert(zone("zone-a"), vec![copy("zone-a", 0)]);
+    w.view().state.unprotected = None;
+    let plan = begun(&w);
+    assert_eq!(
+        (plan.kind, plan.to.clone()),
+        (PlanKind::Failback, zone("zone-a"))
+    );
+    w.policy().on_return = OnReturn::Stay;
+    assert_eq!(held(&w), Hold::AllWell);
+}
+
+#[test]
+fn hard_case_57_a_move_is_refused_while_a_copy_is_incomplete() {
+    let mut w = World::healthy(2);
+    let to_b = Request::Move { to: zone("zone-b") };
+    assert!(plan_for(&w.snapshot, &group(), &to_b, plan_id()).is_ok());
+    w.view().volumes.get_mut(&zone("zone-b")).unwrap()[1].complete_copy = Known::No;
+    assert!(
+        matches!(plan_for(&w.snapshot, &group(), &to_b, plan_id()), Err(Refusal::NotInStep(v)) if v.len() == 1)
+    );
+    w.view().volumes.get_mut(&zone("zone-b")).unwrap().pop();
+    assert!(matches!(
+        plan_for(&w.snapshot, &group(), &to_b, plan_id()),
+        Err(Refusal::NotInStep(_))
+    ));
+}
+
+#[test]
+fn hard_case_15_a_planned_action_needs_both_zones() {
+    let mut w = World::healthy(1);
+    for s in ["zone-a", "zone-b", "witness"] {
+        w.sees(s, "zone-b", Signal::Down, Signal::Up, 10);
+    }
+    let to_b = Request::Move { to: zone("zone-b") };
+    assert!(matches!(
+        plan_for(&w.snapshot, &group(), &to_b, plan_id()),
+        Err(Refusal::ZoneNotWell { .. })
+    ));
+    let home = plan_for(&w.snapshot, &group(), &Request::Failback, plan_id());
+    assert_eq!(home, Err(Refusal::AlreadyThere(zone("zone-a"))));
+}
+
+proptest! {
+    /// Whatever the sites see and the lease does: nothing is begun that promotes elsewhere while the lease is there, before
+    /// the margin, or without a majority.
+    #[test]
+    fn a_failover_always_has_its_proof(
+        lost in 0u64..120, gone in prop::option::of(0u64..60), witness_sees in any::<bool>(), response in 0u8..3, vouched in any::<bool>(),
+    ) {
+        let mut w = World::healthy(2);
+        w.kill_a(lost, gone.unwrap_or(0));
+        if gone.is_none() {
+            w.view().lease = LeaseSight::Held(lease("zone-a", 1, IsolationResponse::Demote));
+        }
+        if witness_sees {
+            w.sees("witness", "zone-a", Signal::Up, Signal::Up, 100);
+        }
+        let response = [IsolationResponse::Demote, IsolationResponse::Freeze, IsolationResponse::Keep][usize::from(response)];
+        w.view().state.last_lease.as_mut().unwrap().isolation_response = response;
+        if vouched {
+            w.approve(VOUCHED, 1);
+        }
+        if let Decision::Begin { plan } = decided(&w) {
+            prop_assert_eq!(plan.kind, PlanKind::Failover);
+            prop_assert!(gone.is_some());
+            match plan.proof.unwrap() {
+                Proof::LeaseExpired { .. } => {
+                    prop_assert!(gone.unwrap() >= 20 && response == IsolationResponse::Demote);
+                    prop_assert!(vouched || (lost >= 30 && !witness_sees));
+                }
+                Proof::Vouched { .. } => prop_assert!(vouched),
+                Proof::FenceAgent { .. } | Proof::DemotedAndReplayed => prop_assert!(false, "no such proof here"),
+            }
+        }
+    }
+}

@@ -1,1 +1,329 @@
 use super::*;
+use crate::decision::{Decision, Request, decide, plan_for};
+use crate::fixture::{World, group, now, plan_id, volume, zone};
+use proptest::prelude::*;
+
+fn failover() -> Plan {
+    let mut w = World::healthy(2);
+    w.kill_a(3600, 3600);
+    match decide(&w.snapshot, &group(), plan_id()) {
+        Some(Decision::Begin { plan }) => *plan,
+        other => panic!("{other:?}"),
+    }
+}
+fn planned() -> Plan {
+    let w = World::healthy(2);
+    plan_for(
+        &w.snapshot,
+        &group(),
+        &Request::Move { to: zone("zone-b") },
+        plan_id(),
+    )
+    .unwrap()
+}
+fn record(event: Event) -> Record {
+    Record {
+        at: now(),
+        by: "zone-b".to_owned(),
+        event,
+    }
+}
+fn ok() -> StepOutcome {
+    StepOutcome::default()
+}
+
+/// Drives a plan as an executor would: `fails(step)` says which steps fail, `undo_fails(entry)` which entries of the
+/// unwind list do.
+fn drive(
+    plan: &Plan,
+    journal: &mut Vec<Record>,
+    fails: &dyn Fn(usize) -> Option<Left>,
+    undo_fails: &dyn Fn(usize) -> bool,
+    stop_after: usize,
+) -> State {
+    let mut saga = Saga::replay(plan, journal).unwrap();
+    while journal.len() < stop_after {
+        let events = match saga.next() {
+            Next::Begin => vec![Event::Begun],
+            Next::Run {
+                step,
+                journalled: false,
+            } => vec![Event::StepBegun { step }],
+            Next::Run {
+                step,
+                journalled: true,
+            } => vec![match fails(step) {
+                None => Event::StepDone {
+                    step,
+                    outcome: ok(),
+                },
+                Some(left) => Event::StepFailed {
+                    step,
+                    error: "broken".to_owned(),
+                    left,
+                },
+            }],
+            Next::Unwind {
+                undo,
+                journalled: false,
+                ..
+            } => vec![Event::UnwindBegun { undo }],
+            Next::Unwind {
+                undo,
+                journalled: true,
+                ..
+            } if undo_fails(undo) => {
+                vec![Event::UnwindFailed {
+                    undo,
+                    error: "broken".to_owned(),
+                }]
+            }
+            Next::Unwind { undo, .. } => vec![Event::UnwindDone { undo }],
+            Next::Finish { end } => vec![Event::Ended { end }],
+            Next::Wait | Next::Over => break,
+        };
+        for event in events {
+            saga.apply(&event).unwrap();
+            journal.push(record(event));
+        }
+    }
+    saga.state().clone()
+}
+
+#[test]
+fn a_plan_without_trouble_succeeds() {
+    for plan in [failover(), planned()] {
+        let end = drive(&plan, &mut Vec::new(), &|_| None, &|_| false, usize::MAX);
+        assert_eq!(
+            end,
+            State::Ended {
+                end: End::Succeeded
+            }
+        );
+    }
+}
+
+#[test]
+fn hard_case_09_a_crash_after_each_record_changes_nothing() {
+    for plan in [failover(), planned()] {
+        let mut whole = Vec::new();
+        drive(&plan, &mut whole, &|_| None, &|_| false, usize::MAX);
+        for cut in 0..whole.len() {
+            let mut journal = whole[..cut].to_vec();
+            let end = drive(&plan, &mut journal, &|_| None, &|_| false, usize::MAX);
+            assert_eq!(
+                end,
+                State::Ended {
+                    end: End::Succeeded
+                },
+                "cut at {cut}"
+            );
+            assert_eq!(journal, whole, "cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn a_failed_move_is_unwound_until_something_was_promoted() {
+    let plan = planned();
+    let promote = plan
+        .steps
+        .iter()
+        .position(|s| s.step.name() == "promote")
+        .unwrap();
+    for bad in 0..plan.steps.len() {
+        let fails = |s| (s == bad).then_some(Left::MaybeSomething);
+        let end = drive(&plan, &mut Vec::new(), &fails, &|_| false, usize::MAX);
+        if bad <= promote {
+            assert_eq!(end, State::Ended { end: End::Unwound }, "step {bad}");
+        } else {
+            assert!(
+                matches!(end, State::Stuck { step, undo: None, .. } if step == bad),
+                "step {bad}: {end:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_failed_failover_is_abandoned_before_it_changed_anything_and_stuck_after() {
+    let plan = failover();
+    for bad in 0..plan.steps.len() {
+        for left in [Left::Nothing, Left::MaybeSomething] {
+            let end = drive(
+                &plan,
+                &mut Vec::new(),
+                &|s| (s == bad).then_some(left),
+                &|_| false,
+                usize::MAX,
+            );
+            let record = plan
+                .steps
+                .iter()
+                .position(|s| s.step.name() == "record_primary")
+                .unwrap();
+            let clean = bad < record || (bad == record && left == Left::Nothing);
+            if clean {
+                assert_eq!(
+                    end,
+                    State::Ended {
+                        end: End::Abandoned
+                    },
+                    "step {bad} {left:?}"
+                );
+            } else {
+                assert!(
+                    matches!(end, State::Stuck { .. }),
+                    "step {bad} {left:?}: {end:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stuck_plan_goes_on_where_it_stood_when_retried() {
+    let plan = failover();
+    let bad = plan.steps.len() - 1;
+    let mut journal = Vec::new();
+    let stuck = drive(
+        &plan,
+        &mut journal,
+        &|s| (s == bad).then_some(Left::MaybeSomething),
+        &|_| false,
+        usize::MAX,
+    );
+    assert!(matches!(stuck, State::Stuck { .. }));
+    journal.push(record(Event::Retried));
+    let end = drive(&plan, &mut journal, &|_| None, &|_| false, usize::MAX);
+    assert_eq!(
+        end,
+        State::Ended {
+            end: End::Succeeded
+        }
+    );
+}
+
+#[test]
+fn a_failed_unwinding_is_stuck_and_can_be_retried() {
+    let plan = planned();
+    let mut journal = Vec::new();
+    let fails = |s| (s == 2).then_some(Left::MaybeSomething);
+    let stuck = drive(&plan, &mut journal, &fails, &|u| u == 1, usize::MAX);
+    assert!(
+        matches!(stuck, State::Stuck { undo: Some(1), .. }),
+        "{stuck:?}"
+    );
+    journal.push(record(Event::Retried));
+    let end = drive(&plan, &mut journal, &fails, &|_| false, usize::MAX);
+    assert_eq!(end, State::Ended { end: End::Unwound });
+}
+
+#[test]
+fn hard_case_41_some_failed_volumes_make_it_partial() {
+    let plan = failover();
+    let promote = plan
+        .steps
+        .iter()
+        .position(|s| s.step.name() == "promote")
+        .unwrap();
+    let mut saga = Saga::replay(&plan, &[]).unwrap();
+    saga.apply(&Event::Begun).unwrap();
+    for step in 0..plan.steps.len() {
+        saga.apply(&Event::StepBegun { step }).unwrap();
+        let failed = FailedVolume {
+            volume: volume(1),
+            why: "broken".to_owned(),
+        };
+        let failed = if step == promote {
+            vec![failed]
+        } else {
+            vec![]
+        };
+        saga.apply(&Event::StepDone {
+            step,
+            outcome: StepOutcome {
+                note: String::new(),
+                failed,
+            },
+        })
+        .unwrap();
+    }
+    assert_eq!(saga.next(), Next::Finish { end: End::Partial });
+    assert_eq!(saga.failed().len(), 1);
+}
+
+#[test]
+fn a_corrupted_journal_is_named_at_its_record() {
+    let plan = failover();
+    let mut journal = Vec::new();
+    drive(&plan, &mut journal, &|_| None, &|_| false, usize::MAX);
+    for i in 1..journal.len() {
+        let mut broken = journal.clone();
+        broken.remove(i - 1);
+        assert_eq!(
+            Saga::replay(&plan, &broken).unwrap_err().at,
+            i - 1,
+            "without record {}",
+            i - 1
+        );
+    }
+    let mut twice = journal.clone();
+    twice.insert(1, journal[0].clone());
+    assert_eq!(Saga::replay(&plan, &twice).unwrap_err().at, 1);
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let left = prop_oneof![Just(Left::Nothing), Just(Left::MaybeSomething)];
+    let end = prop_oneof![
+        Just(End::Succeeded),
+        Just(End::Partial),
+        Just(End::Abandoned),
+        Just(End::Unwound)
+    ];
+    prop_oneof![
+        Just(Event::Begun),
+        (0usize..12).prop_map(|step| Event::StepBegun { step }),
+        (0usize..12).prop_map(|step| Event::StepDone {
+            step,
+            outcome: StepOutcome::default()
+        }),
+        (0usize..12, left).prop_map(|(step, left)| Event::StepFailed {
+            step,
+            error: String::new(),
+            left
+        }),
+        (0usize..6).prop_map(|undo| Event::UnwindBegun { undo }),
+        (0usize..6).prop_map(|undo| Event::UnwindDone { undo }),
+        (0usize..6).prop_map(|undo| Event::UnwindFailed {
+            undo,
+            error: String::new()
+        }),
+        Just(Event::Retried),
+        end.prop_map(|end| Event::Ended { end }),
+    ]
+}
+
+proptest! {
+    /// Whatever is thrown at it: a refused event changes nothing, a step is begun only after all before it are done, and
+    /// after a successful promotion nothing is ever unwound.
+    #[test]
+    fn only_legal_histories_are_taken(events in prop::collection::vec(any_event(), 0..400)) {
+        let plan = planned();
+        let promote = plan.steps.iter().position(|s| s.step.name() == "promote").unwrap();
+        let mut saga = Saga::replay(&plan, &[]).unwrap();
+        let (mut done, mut promoted) = (0usize, false);
+        for event in &events {
+            let before = saga.clone();
+            match saga.apply(event) {
+                Err(_) => prop_assert_eq!(&saga, &before),
+                Ok(()) => match event {
+                    Event::StepBegun { step } => prop_assert_eq!(*step, done),
+                    Event::StepDone { step, .. } => { done = step + 1; promoted |= *step == promote; }
+                    Event::UnwindBegun { .. } => prop_assert!(!promoted),
+                    Event::Begun | Event::StepFailed { .. } | Event::UnwindDone { .. } | Event::UnwindFailed { .. } | Event::Retried | Event::Ended { .. } => {}
+                },
+            }
+        }
+    }
+}
