@@ -199,28 +199,28 @@ impl Members {
     }
 
     /// Something that may be asked of each member in turn: a read, a grant, a renewal, a revocation.
-    pub(super) async fn ask<T>(
+    pub(super) async fn ask<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         op: &'static str,
-        f: impl AsyncFn(Clients) -> Result<T, Failure>,
+        f: impl Fn(Clients) -> F,
     ) -> Result<T, StoreError> {
         self.call(op, Kind::Repeatable, f).await
     }
 
     /// Something that must be sent once: the next member is tried only where it is certain that nothing was done.
-    pub(super) async fn change<T>(
+    pub(super) async fn change<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         op: &'static str,
-        f: impl AsyncFn(Clients) -> Result<T, Failure>,
+        f: impl Fn(Clients) -> F,
     ) -> Result<T, StoreError> {
         self.call(op, Kind::Change, f).await
     }
 
-    async fn call<T>(
+    async fn call<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         op: &'static str,
         kind: Kind,
-        f: impl AsyncFn(Clients) -> Result<T, Failure>,
+        f: impl Fn(Clients) -> F,
     ) -> Result<T, StoreError> {
         let deadline = Instant::now() + self.call_deadline;
         let mut failures = String::new();

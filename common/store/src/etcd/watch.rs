@@ -7,9 +7,8 @@
 //! ```
 
 use super::{
-    key_value,
+    calls::{count_only, key_value, revision},
     members::{Clients, Failure, Members},
-    revision,
 };
 use crate::{Revision, WatchEvent};
 use etcd_client as etcd;
@@ -138,7 +137,7 @@ async fn try_follow(
             }
         }
         if answer.compact_revision() > 0 {
-            let now = timeout(wait, clients.kv.get(prefix, Some(super::count_only())))
+            let now = timeout(wait, clients.kv.get(prefix, Some(count_only())))
                 .await
                 .map_err(late)?
                 .map_err(Failure::from)?;

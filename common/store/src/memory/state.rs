@@ -123,7 +123,9 @@ impl State {
         match compare {
             Compare::Absent(_) => found.is_none(),
             // etcd compares an absent key as revision 0.
-            Compare::CreateRevision(_, r) => found.map_or(Revision(0), |kv| kv.create_revision) == *r,
+            Compare::CreateRevision(_, r) => {
+                found.map_or(Revision(0), |kv| kv.create_revision) == *r
+            }
             Compare::ModRevision(_, r) => found.map_or(Revision(0), |kv| kv.mod_revision) == *r,
         }
     }
@@ -168,7 +170,10 @@ impl State {
                         .take_while(|(k, _)| k.starts_with(prefix.as_str()))
                         .map(|(k, _)| k.clone())
                         .collect();
-                    keys.iter().fold(false, |any, k| self.delete(k, revision) || any)
+                    for key in &keys {
+                        self.delete(key, revision);
+                    }
+                    !keys.is_empty()
                 }
             };
         }
@@ -276,11 +281,7 @@ impl State {
                 revision: change.revision,
             },
         };
-        let seen = if change.revision == from {
-            seen + 1
-        } else {
-            1
-        };
+        let seen = if change.revision == from { seen + 1 } else { 1 };
         Look::Event(event, change.revision, seen)
     }
 }
