@@ -1,0 +1,625 @@
+//! Images: create, open, list, remove, and what an open one is and holds.
+
+use std::ffi::{CString, c_int};
+use std::fmt;
+use std::mem::ManuallyDrop;
+use std::ptr;
+use std::time::Duration;
+
+use crate::buffer::{self, Attempt, c_name, c_text, copied};
+use crate::error::At;
+use crate::sys::types::{
+    RBD_IMAGE_OPTION_CLONE_FORMAT, RBD_IMAGE_OPTION_DATA_POOL, RBD_IMAGE_OPTION_FEATURES,
+    RBD_IMAGE_OPTION_ORDER, rados_ioctx_t, rbd_image_options_t, rbd_image_spec_t, rbd_image_t,
+    timespec,
+};
+use crate::{Error, Features, Pool};
+
+/// An image in a pool's directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageEntry {
+    /// Its id, which stays when it is renamed, and **changes** when a resync re-creates it.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// What a new image is to be like.
+#[derive(Clone, Debug, Default)]
+pub struct CreateOptions {
+    /// Its features; without them, those of the cluster's configuration.
+    pub features: Option<Features>,
+    /// The size of its objects as a power of two (22 is 4 MiB); without it, the cluster's.
+    pub order: Option<u8>,
+    /// The pool for its data, if not the image's own.
+    pub data_pool: Option<String>,
+}
+
+/// Whether making an image smaller is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shrink {
+    /// A smaller size is refused.
+    Refuse,
+    /// A smaller size cuts the data off.
+    Allow,
+}
+
+impl Pool {
+    /// Creates an image.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if there is one of that name, [`Error::Invalid`] for features that do
+    /// not go together (journaling without exclusive-lock).
+    ///
+    /// # Implements:
+    /// ```c
+    /// int rbd_create4(rados_ioctx_t io, const char *name, uint64_t size, rbd_image_options_t opts);
+    /// void rbd_image_options_create(rbd_image_options_t* opts);
+    /// int rbd_image_options_set_uint64(rbd_image_options_t opts, int optname, uint64_t optval);
+    /// int rbd_image_options_set_string(rbd_image_options_t opts, int optname, const char* optval);
+    /// ```
+    pub fn create_image(
+        &self,
+        name: &str,
+        size: u64,
+        options: &CreateOptions,
+    ) -> Result<(), Error> {
+        let path = self.path(name);
+        let at = At {
+            operation: "rbd_create4",
+            subject: &path,
+        };
+        let c_image = c_name("image name", name)?;
+        let c_options = ImageOptions::new(self, at, options)?;
+        // SAFETY: an open ioctx, a name that ends with NUL, live options.
+        at.check(unsafe {
+            (self.rbd().rbd_create4)(self.handle(), c_image.as_ptr(), size, c_options.handle)
+        })?;
+        Ok(())
+    }
+
+    /// Clones a snapshot of an image of this pool into a new image of `child_pool`, in clone
+    /// format 2 (the snapshot need not be protected).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the image or the snapshot, [`Error::Exists`] for the clone,
+    /// [`Error::Invalid`] if the cluster still admits clients too old for format 2.
+    ///
+    /// # Implements:
+    /// ```c
+    /// int rbd_clone3(rados_ioctx_t p_ioctx, const char *p_name, const char *p_snapname,
+    ///                rados_ioctx_t c_ioctx, const char *c_name, rbd_image_options_t c_opts);
+    /// ```
+    pub fn clone_image(
+        &self,
+        image: &str,
+        snapshot: &str,
+        child_pool: &Self,
+        child: &str,
+    ) -> Result<(), Error> {
+        let path = child_pool.path(child);
+        let at = At {
+            operation: "rbd_clone3",
+            subject: &path,
+        };
+        let options = ImageOptions::new(self, at, &CreateOptions::default())?;
+        options.number(at, RBD_IMAGE_OPTION_CLONE_FORMAT, 2)?;
+        let (image, snapshot) = (
+            c_name("image name", image)?,
+            c_name("snapshot name", snapshot)?,
+        );
+        let child = c_name("image name", child)?;
+        // SAFETY: two open ioctxs, three names that end with NUL, live options.
+        at.check(unsafe {
+            (self.rbd().rbd_clone3)(
+                self.handle(),
+                image.as_ptr(),
+                snapshot.as_ptr(),
+                child_pool.handle(),
+                child.as_ptr(),
+                options.handle,
+            )
+        })?;
+        Ok(())
+    }
+
+    /// All images of the pool, in the directory's order. Those in the trash are not among them.
+    ///
+    /// # Errors
+    /// As any call.
+    ///
+    /// # Implements:
+    /// ```c
+    /// int rbd_list2(rados_ioctx_t io, rbd_image_spec_t* images, size_t *max_images);
+    /// void rbd_image_spec_list_cleanup(rbd_image_spec_t *images, size_t num_images);
+    /// ```
+    pub fn images(&self) -> Result<Vec<ImageEntry>, Error> {
+        let at = self.at("rbd_list2");
+        // SAFETY: zeros are a valid spec (two null pointers); librbd heeds the length.
+        let mut raw = unsafe {
+            buffer::records(at, 64, |list: *mut rbd_image_spec_t, len| {
+                (self.rbd().rbd_list2)(self.handle(), list, len)
+            })
+        }?;
+        let images = raw
+            .iter()
+            .map(|spec| {
+                // SAFETY: librbd filled both texts in.
+                unsafe {
+                    Ok(ImageEntry {
+                        id: copied(at, spec.id)?,
+                        name: copied(at, spec.name)?,
+                    })
+                }
+            })
+            .collect();
+        // SAFETY: as many as librbd filled in, freed once.
+        unsafe { (self.rbd().rbd_image_spec_list_cleanup)(raw.as_mut_ptr(), raw.len()) };
+        images
+    }
+
+    /// Removes an image and its data.
+    ///
+    /// Removing a **mirrored primary removes the other zone's copy too** (hard case 32).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Busy`] while it has watchers or snapshots.
+    ///
+    /// # Implements:
+    /// `int rbd_remove(rados_ioctx_t io, const char *name)`
+    pub fn remove_image(&self, name: &str) -> Result<(), Error> {
+        let path = self.path(name);
+        let c_image = c_name("image name", name)?;
+        // SAFETY: an open ioctx, a name that ends with NUL.
+        let code = unsafe { (self.rbd().rbd_remove)(self.handle(), c_image.as_ptr()) };
+        At {
+            operation: "rbd_remove",
+            subject: &path,
+        }
+        .check(code)?;
+        Ok(())
+    }
+
+    /// Renames an image.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Exists`], [`Error::ReadOnly`] for a non-primary image.
+    ///
+    /// # Implements:
+    /// `int rbd_rename(rados_ioctx_t src_io_ctx, const char *srcname, const char *destname)`
+    pub fn rename_image(&self, from: &str, to: &str) -> Result<(), Error> {
+        let path = self.path(from);
+        let (from, to) = (c_name("image name", from)?, c_name("image name", to)?);
+        // SAFETY: an open ioctx, two names that end with NUL.
+        let code = unsafe { (self.rbd().rbd_rename)(self.handle(), from.as_ptr(), to.as_ptr()) };
+        At {
+            operation: "rbd_rename",
+            subject: &path,
+        }
+        .check(code)?;
+        Ok(())
+    }
+
+    /// Opens an image for reading and writing. Opening does not take the exclusive lock; the
+    /// first write does.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none.
+    ///
+    /// # Implements:
+    /// `int rbd_open(rados_ioctx_t io, const char *name, rbd_image_t *image, const char *snap_name)`
+    pub fn open(&self, name: &str) -> Result<Image, Error> {
+        Image::open(self, "rbd_open", self.rbd().rbd_open, name, None)
+    }
+
+    /// Opens an image for reading. It sets no watch, so what others change (its size, its
+    /// snapshots) is seen as it was when it was opened.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none.
+    ///
+    /// # Implements:
+    /// `int rbd_open_read_only(rados_ioctx_t io, const char *name, rbd_image_t *image, const char *snap_name)`
+    pub fn open_read_only(&self, name: &str) -> Result<Image, Error> {
+        Image::open(
+            self,
+            "rbd_open_read_only",
+            self.rbd().rbd_open_read_only,
+            name,
+            None,
+        )
+    }
+
+    /// Opens a snapshot of an image for reading.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is no such image or snapshot.
+    ///
+    /// # Implements:
+    /// `int rbd_open_read_only(rados_ioctx_t io, const char *name, rbd_image_t *image, const char *snap_name)`
+    pub fn open_snapshot(&self, name: &str, snapshot: &str) -> Result<Image, Error> {
+        let snapshot = Some(c_name("snapshot name", snapshot)?);
+        Image::open(
+            self,
+            "rbd_open_read_only",
+            self.rbd().rbd_open_read_only,
+            name,
+            snapshot,
+        )
+    }
+
+    /// Opens an image by its id, for reading and writing.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none.
+    ///
+    /// # Implements:
+    /// `int rbd_open_by_id(rados_ioctx_t io, const char *id, rbd_image_t *image, const char *snap_name)`
+    pub fn open_by_id(&self, id: &str) -> Result<Image, Error> {
+        Image::open(self, "rbd_open_by_id", self.rbd().rbd_open_by_id, id, None)
+    }
+
+    /// Opens an image by its id, for reading.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none.
+    ///
+    /// # Implements:
+    /// `int rbd_open_by_id_read_only(rados_ioctx_t io, const char *id, rbd_image_t *image, const char *snap_name)`
+    pub fn open_by_id_read_only(&self, id: &str) -> Result<Image, Error> {
+        Image::open(
+            self,
+            "rbd_open_by_id_read_only",
+            self.rbd().rbd_open_by_id_read_only,
+            id,
+            None,
+        )
+    }
+}
+
+/// The four functions that open have one shape.
+type OpenFn = unsafe extern "C" fn(
+    rados_ioctx_t,
+    *const std::ffi::c_char,
+    *mut rbd_image_t,
+    *const std::ffi::c_char,
+) -> c_int;
+
+/// An open image. Closed when dropped, which talks to the cluster and can wait for it: drop it in
+/// the call pool, or call [`Image::close`] there to learn whether it went well.
+pub struct Image {
+    pool: Pool,
+    handle: rbd_image_t,
+    /// `pool/name`, for errors.
+    subject: String,
+}
+
+// SAFETY: librbd lets many threads use an open image; its own users (QEMU) do.
+unsafe impl Send for Image {}
+// SAFETY: as above; no method here gives out a pointer into the image.
+unsafe impl Sync for Image {}
+
+impl Image {
+    fn open(
+        pool: &Pool,
+        operation: &'static str,
+        function: OpenFn,
+        name: &str,
+        snapshot: Option<CString>,
+    ) -> Result<Self, Error> {
+        let subject = pool.path(name);
+        let c_image = c_name("image name or id", name)?;
+        let c_snapshot = snapshot.as_ref().map_or(ptr::null(), |name| name.as_ptr());
+        let mut handle: rbd_image_t = ptr::null_mut();
+        // SAFETY: an open ioctx, a name that ends with NUL, a place for the result, and a
+        // snapshot's name or null for the image itself.
+        let code = unsafe { function(pool.handle(), c_image.as_ptr(), &mut handle, c_snapshot) };
+        At {
+            operation,
+            subject: &subject,
+        }
+        .check(code)?;
+        Ok(Self {
+            pool: pool.clone(),
+            handle,
+            subject,
+        })
+    }
+
+    /// Closes the image: cached writes are flushed, the lock is released.
+    ///
+    /// # Errors
+    /// What kept it from being clean. The handle is gone in any case.
+    ///
+    /// # Implements:
+    /// `int rbd_close(rbd_image_t image)`
+    pub fn close(self) -> Result<(), Error> {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: an open handle; ManuallyDrop keeps the destructor from closing it again.
+        let code = unsafe { (this.rbd().rbd_close)(this.handle) };
+        let result = this.at("rbd_close").check(code).map(drop);
+        // SAFETY: the two fields that own something are dropped once; `this` is not used again.
+        unsafe {
+            ptr::drop_in_place(&mut this.pool);
+            ptr::drop_in_place(&mut this.subject);
+        }
+        result
+    }
+
+    /// The pool that it was opened from.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Its size in bytes.
+    ///
+    /// # Errors
+    /// As any call.
+    ///
+    /// # Implements:
+    /// `int rbd_get_size(rbd_image_t image, uint64_t *size)`
+    pub fn size(&self) -> Result<u64, Error> {
+        let mut size = 0;
+        // SAFETY: an open image and a place for the result.
+        self.at("rbd_get_size")
+            .check(unsafe { (self.rbd().rbd_get_size)(self.handle, &mut size) })?;
+        Ok(size)
+    }
+
+    /// Gives it another size, in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a smaller size with [`Shrink::Refuse`], [`Error::ReadOnly`] where it
+    /// is not primary.
+    ///
+    /// # Implements:
+    /// `int rbd_resize2(rbd_image_t image, uint64_t size, bool allow_shrink, librbd_progress_fn_t cb, void *cbdata)`
+    pub fn resize(&self, size: u64, shrink: Shrink) -> Result<(), Error> {
+        let allow = matches!(shrink, Shrink::Allow);
+        // SAFETY: an open image, and no progress callback.
+        let code =
+            unsafe { (self.rbd().rbd_resize2)(self.handle, size, allow, None, ptr::null_mut()) };
+        self.at("rbd_resize2").check(code)?;
+        Ok(())
+    }
+
+    /// Its features.
+    ///
+    /// # Errors
+    /// As any call.
+    ///
+    /// # Implements:
+    /// `int rbd_get_features(rbd_image_t image, uint64_t *features)`
+    pub fn features(&self) -> Result<Features, Error> {
+        let mut bits = 0;
+        // SAFETY: an open image and a place for the result.
+        let code = unsafe { (self.rbd().rbd_get_features)(self.handle, &mut bits) };
+        self.at("rbd_get_features").check(code)?;
+        Ok(Features::from_bits(bits))
+    }
+
+    /// Turns features on.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for features that cannot be changed, or that need others first.
+    ///
+    /// # Implements:
+    /// `int rbd_update_features(rbd_image_t image, uint64_t features, uint8_t enabled)`
+    pub fn enable_features(&self, features: Features) -> Result<(), Error> {
+        self.update_features(features, 1)
+    }
+
+    /// Turns features off. Turning journaling off ends journal mirroring.
+    ///
+    /// # Errors
+    /// As [`Image::enable_features`].
+    ///
+    /// # Implements:
+    /// `int rbd_update_features(rbd_image_t image, uint64_t features, uint8_t enabled)`
+    pub fn disable_features(&self, features: Features) -> Result<(), Error> {
+        self.update_features(features, 0)
+    }
+
+    fn update_features(&self, features: Features, enabled: u8) -> Result<(), Error> {
+        // SAFETY: an open image.
+        let code =
+            unsafe { (self.rbd().rbd_update_features)(self.handle, features.bits(), enabled) };
+        self.at("rbd_update_features").check(code)?;
+        Ok(())
+    }
+
+    /// Its id. It changes when a resync re-creates the image.
+    ///
+    /// # Errors
+    /// As any call.
+    ///
+    /// # Implements:
+    /// `int rbd_get_id(rbd_image_t image, char *id, size_t id_len)`
+    pub fn id(&self) -> Result<String, Error> {
+        let at = self.at("rbd_get_id");
+        let bytes = buffer::grow(at, [128], |[size]| {
+            let mut buf = vec![0_u8; size];
+            // SAFETY: an open image; `buf` has room for `size` bytes.
+            let code =
+                unsafe { (self.rbd().rbd_get_id)(self.handle, buf.as_mut_ptr().cast(), size) };
+            Attempt::from_code(code, [0], |_| buf)
+        })?;
+        buffer::until_nul(at, &bytes)
+    }
+
+    /// When it was created **on this cluster**, since the Unix epoch.
+    ///
+    /// # Errors
+    /// As any call.
+    ///
+    /// # Implements:
+    /// `int rbd_get_create_timestamp(rbd_image_t image, struct timespec *timestamp)`
+    pub fn created(&self) -> Result<Duration, Error> {
+        let at = self.at("rbd_get_create_timestamp");
+        let mut time = timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: an open image and a place for the result.
+        at.check(unsafe { (self.rbd().rbd_get_create_timestamp)(self.handle, &mut time) })?;
+        since_epoch(at, time)
+    }
+
+    /// Reads `buffer.len()` bytes at `offset`; fewer at the end of the image.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an offset beyond the end.
+    ///
+    /// # Implements:
+    /// `ssize_t rbd_read(rbd_image_t image, uint64_t ofs, size_t len, char *buf)`
+    pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+        // SAFETY: `buffer` has room for its length.
+        let code = unsafe {
+            (self.rbd().rbd_read)(
+                self.handle,
+                offset,
+                buffer.len(),
+                buffer.as_mut_ptr().cast(),
+            )
+        };
+        self.at("rbd_read").check_len(code)
+    }
+
+    /// Writes at `offset`, waiting until the cache or the OSDs have it; [`Image::flush`] makes
+    /// sure of the OSDs.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`] or [`Error::Permission`] if the image may not be written here: opened
+    /// read-only, not primary, demoted meanwhile. [`Error::Blocklisted`] after a fence.
+    ///
+    /// # Implements:
+    /// `ssize_t rbd_write(rbd_image_t image, uint64_t ofs, size_t len, const char *buf)`
+    pub fn write(&self, offset: u64, data: &[u8]) -> Result<usize, Error> {
+        // SAFETY: `data` has the length given.
+        let code = unsafe {
+            (self.rbd().rbd_write)(self.handle, offset, data.len(), data.as_ptr().cast())
+        };
+        self.at("rbd_write").check_len(code)
+    }
+
+    /// Gives a range back: it reads as zeros after.
+    ///
+    /// # Errors
+    /// As [`Image::write`].
+    ///
+    /// # Implements:
+    /// `int rbd_discard(rbd_image_t image, uint64_t ofs, uint64_t len)`
+    pub fn discard(&self, offset: u64, len: u64) -> Result<(), Error> {
+        // SAFETY: an open image.
+        let code = unsafe { (self.rbd().rbd_discard)(self.handle, offset, len) };
+        self.at("rbd_discard").check(code)?;
+        Ok(())
+    }
+
+    /// Waits until all that was written is on the OSDs.
+    ///
+    /// # Errors
+    /// That of a write which failed since the last flush.
+    ///
+    /// # Implements:
+    /// `int rbd_flush(rbd_image_t image)`
+    pub fn flush(&self) -> Result<(), Error> {
+        // SAFETY: an open image.
+        self.at("rbd_flush")
+            .check(unsafe { (self.rbd().rbd_flush)(self.handle) })?;
+        Ok(())
+    }
+
+    pub(crate) fn rbd(&self) -> &crate::sys::rbd::Rbd {
+        self.pool.rbd()
+    }
+
+    pub(crate) fn handle(&self) -> rbd_image_t {
+        self.handle
+    }
+
+    pub(crate) fn at(&self, operation: &'static str) -> At<'_> {
+        At {
+            operation,
+            subject: &self.subject,
+        }
+    }
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Image({})", self.subject)
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        // SAFETY: an open handle, closed once: `close` does not come here.
+        let code = unsafe { (self.rbd().rbd_close)(self.handle) };
+        if let Err(error) = self.at("rbd_close").check(code) {
+            tracing::debug!(image = %self.subject, error = %error, "an image did not close cleanly");
+        }
+    }
+}
+
+/// A `timespec` as a time since the Unix epoch.
+pub(crate) fn since_epoch(at: At<'_>, time: timespec) -> Result<Duration, Error> {
+    let seconds = u64::try_from(time.tv_sec).map_err(|error| at.unreadable(error))?;
+    let nanos = u32::try_from(time.tv_nsec).map_err(|error| at.unreadable(error))?;
+    Ok(Duration::new(seconds, nanos))
+}
+
+/// librbd's options for a new image.
+struct ImageOptions<'a> {
+    pool: &'a Pool,
+    handle: rbd_image_options_t,
+}
+
+impl<'a> ImageOptions<'a> {
+    fn new(pool: &'a Pool, at: At<'_>, options: &CreateOptions) -> Result<Self, Error> {
+        let mut handle: rbd_image_options_t = ptr::null_mut();
+        // SAFETY: a place for the result.
+        unsafe { (pool.rbd().rbd_image_options_create)(&mut handle) };
+        let this = Self { pool, handle };
+        if let Some(features) = options.features {
+            this.number(at, RBD_IMAGE_OPTION_FEATURES, features.bits())?;
+        }
+        if let Some(order) = options.order {
+            this.number(at, RBD_IMAGE_OPTION_ORDER, order.into())?;
+        }
+        if let Some(data_pool) = &options.data_pool {
+            let data_pool = c_text("data pool", data_pool)?;
+            // SAFETY: live options, a text that ends with NUL and is copied.
+            at.check(unsafe {
+                (pool.rbd().rbd_image_options_set_string)(
+                    handle,
+                    option(RBD_IMAGE_OPTION_DATA_POOL),
+                    data_pool.as_ptr(),
+                )
+            })?;
+        }
+        Ok(this)
+    }
+
+    fn number(&self, at: At<'_>, name: u32, value: u64) -> Result<(), Error> {
+        // SAFETY: live options.
+        at.check(unsafe {
+            (self.pool.rbd().rbd_image_options_set_uint64)(self.handle, option(name), value)
+        })?;
+        Ok(())
+    }
+}
+
+/// An enumerator as the int that these functions take.
+const fn option(name: u32) -> c_int {
+    name.cast_signed()
+}
+
+impl Drop for ImageOptions<'_> {
+    /// # Implements:
+    /// `void rbd_image_options_destroy(rbd_image_options_t opts)`
+    fn drop(&mut self) {
+        // SAFETY: made in `new`, destroyed once.
+        unsafe { (self.pool.rbd().rbd_image_options_destroy)(self.handle) };
+    }
+}
