@@ -1,1 +1,4 @@
-//! Observes both zones, leads by an etcd lease, decides, plans, executes, resumes.
+//! The orchestrator: observes both zones, leads by an etcd lease, decides, plans, executes, resumes.
+
+pub mod client;
+pub mod wire;

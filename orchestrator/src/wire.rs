@@ -1,0 +1,386 @@
+//! What crosses the orchestrator's API. The bodies of `admin`'s routes and of [`crate::client::OrchestratorClient`].
+//!
+//! | request | answered by | body -> answer |
+//! |---|---|---|
+//! | `GET /v1/leader` | any site | -> [`LeaderAnswer`] |
+//! | `GET /v1/status` | any site | -> [`Status`]; whole only from the leader |
+//! | `GET /v1/groups` | leader | -> `[`[`GroupStatus`]`]` |
+//! | `GET /v1/groups/{group}` | leader | -> [`GroupStatus`] |
+//! | `PUT /v1/groups/{group}` | leader | `GroupSpec` -> [`GroupPut`] (201 created, 200 changed) |
+//! | `DELETE /v1/groups/{group}` | leader | -> 204 |
+//! | `POST /v1/groups/{group}/plans` | leader | [`PlanRequest`] -> [`PlanAnswer`] (202 begun, 200 only shown) |
+//! | `POST /v1/groups/{group}/approve` | leader | [`ApproveRequest`] -> core's `Approval` |
+//! | `POST /v1/groups/{group}/acknowledge` | leader | [`AcknowledgeRequest`] -> core's `FailoverMemory` |
+//! | `PUT`, `DELETE /v1/maintenance` | leader | [`Maintenance`] -> 204 |
+//! | `GET /v1/plans?group=&limit=` | any site | -> `[`[`PlanSummary`]`]`, newest first |
+//! | `GET /v1/plans/{plan}` | any site | -> [`PlanDetail`] |
+//! | `POST /v1/plans/{plan}/retry` | leader | -> [`PlanSummary`] |
+//! | `GET /v1/plans/{plan}/watch` | any site | -> [`WatchLine`]s, one JSON object a line, until the plan ends or waits for a person |
+//! | `POST /v1/failsafe` | any site | `FailsafeQuestion` -> `FailsafeAnswer` |
+//!
+//! A site that does not lead answers the leader's requests with `not_leader` (421). Every refusal is an
+//! [`rekindle_common::ApiError`].
+
+use jiff::Timestamp;
+use rekindle_common::{
+    ErrorCode, GroupName, ImageSpec, PlanId, SiteName, ZoneName, duration::Span,
+    lease::PrimaryRecord, policy::GroupSpec, status::VolumeStatus, volume::VolumeReport,
+    zone::ZoneReport,
+};
+use rekindle_core::{
+    decision::{Decision, Request},
+    detector::Diagnosis,
+    observation::SiteObservations,
+    plan::{Plan, PlanKind},
+    saga,
+    snapshot::{Approval, Approved, FailoverMemory, LeaseSight, Unprotected},
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fmt};
+
+/// Who leads, and where its API is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leader {
+    /// Its site.
+    pub site: SiteName,
+    /// New with each start of it.
+    pub instance: String,
+    /// Where its API is reached; `None` where the answering site's configuration has no address for it.
+    pub url: Option<String>,
+}
+
+/// The answer to `GET /v1/leader`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderAnswer {
+    /// Who answers.
+    pub site: SiteName,
+    /// Who leads, as far as it knows; `None` while nobody does, or etcd does not say.
+    pub leader: Option<Leader>,
+}
+
+/// A thing that a person must look at: a record in etcd that cannot be read, a site that is silent, a skewed clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Which kind.
+    pub code: ErrorCode,
+    /// What it is about: an etcd key, a zone, a plan.
+    pub about: String,
+    /// In words.
+    pub message: String,
+}
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} [{}]", self.about, self.message, self.code)
+    }
+}
+
+/// How much of the world a [`Status`] shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum View {
+    /// The leader's: everything, as of its last look.
+    Whole,
+    /// Another site's: itself, who leads, what the sites see. No groups and no zones' own reports.
+    SiteOnly,
+}
+
+/// Everything that `rekindle status` shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Who answers.
+    pub site: SiteName,
+    /// Its version.
+    pub version: String,
+    /// When it last looked (UTC).
+    pub at: Timestamp,
+    /// How much it shows.
+    pub view: View,
+    /// Who leads, as far as it knows.
+    pub leader: Option<Leader>,
+    /// The operator's wish that nothing be done automatically.
+    pub maintenance: Option<Maintenance>,
+    /// For how long this site is bound by a promise to an isolated zone.
+    pub promised_for: Option<Span>,
+    /// All sites that have a vote.
+    pub sites: Vec<SiteStatus>,
+    /// All zones.
+    pub zones: Vec<ZoneStatus>,
+    /// All groups.
+    pub groups: Vec<GroupStatus>,
+    /// What a person must look at.
+    pub problems: Vec<Problem>,
+}
+
+/// One site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteStatus {
+    /// Which.
+    pub site: SiteName,
+    /// What it sees; `None` where it published nothing lately: its orchestrator is down or cut off.
+    pub sees: Option<SiteObservations>,
+}
+
+/// One zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneStatus {
+    /// Which.
+    pub zone: ZoneName,
+    /// What is the matter with it, all sites taken together. Under the default hold-off: a group's own may differ.
+    pub diagnosis: Diagnosis,
+    /// The same in words.
+    pub text: String,
+    /// What its sidecar says of it; `None` where it does not answer.
+    pub report: Option<ZoneReport>,
+    /// Why there is no report.
+    pub silent: Option<String>,
+}
+
+/// A decision about a group, and since when it is so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionView {
+    /// It.
+    pub decision: Decision,
+    /// The same in words.
+    pub text: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// One zone's volumes of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneVolumes {
+    /// Which zone.
+    pub zone: ZoneName,
+    /// How many are in which status.
+    pub counts: BTreeMap<VolumeStatus, u32>,
+    /// They themselves.
+    pub volumes: Vec<VolumeReport>,
+}
+
+/// One group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// Its definition.
+    pub spec: GroupSpec,
+    /// Who is primary.
+    pub primary: Option<PrimaryRecord>,
+    /// Who holds the lease.
+    pub lease: LeaseSight,
+    /// Since when and why it has no second copy in step; `None` is protected. To be shown loudly.
+    pub unprotected: Option<Unprotected>,
+    /// The last failover that was carried out.
+    pub last_failover: Option<FailoverMemory>,
+    /// A person's yes that was not used yet.
+    pub approval: Option<Approval>,
+    /// What is held to be right to do now, and why; `None` before the first look.
+    pub decision: Option<DecisionView>,
+    /// The plan at work on it.
+    pub active_plan: Option<ActivePlan>,
+    /// Its volumes, in each zone that answered.
+    pub volumes: Vec<ZoneVolumes>,
+    /// What a person must look at.
+    pub problems: Vec<Problem>,
+}
+
+/// A plan at work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivePlan {
+    /// Which.
+    pub id: PlanId,
+    /// What for; `None` where the plan could not be read.
+    pub kind: Option<PlanKind>,
+    /// Where it stands.
+    pub state: Option<saga::State>,
+    /// The same in words: the step at work, or why it waits.
+    pub text: String,
+    /// How far the step at work has come.
+    pub progress: Option<Progress>,
+}
+
+/// How far a step has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Progress {
+    /// The step's number, from 0.
+    pub step: usize,
+    /// Its name.
+    pub name: String,
+    /// Volumes done, or in the state that is waited for.
+    pub done: usize,
+    /// Of how many; 0 for a step that is not about volumes.
+    pub of: usize,
+    /// What it does or waits for, in words.
+    pub note: String,
+}
+
+/// The body of `PUT /v1/maintenance`, and the value in etcd.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Maintenance {
+    /// In the operator's words.
+    pub reason: String,
+}
+
+/// The answer to `PUT /v1/groups/{group}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupPut {
+    /// Whether it is new.
+    pub effect: GroupEffect,
+    /// Who is primary: of a new group, its home with generation 1.
+    pub primary: PrimaryRecord,
+}
+
+/// What a `PUT` of a group did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupEffect {
+    /// It is new.
+    Created,
+    /// Its policy was changed.
+    Changed,
+}
+
+/// Whether a plan is only to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Run {
+    /// It is begun.
+    #[default]
+    Begin,
+    /// It is shown, and nothing is done (`--dry-run`).
+    DryRun,
+}
+
+/// The body of `POST /v1/groups/{group}/plans`: `{"request": {"request": "move", "to": "zone-b"}, "run": "dry_run"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanRequest {
+    /// What is asked for.
+    pub request: Request,
+    /// For show or in earnest.
+    #[serde(default)]
+    pub run: Run,
+}
+
+/// The answer: the plan, and whether it was begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanAnswer {
+    /// As asked.
+    pub run: Run,
+    /// The plan.
+    pub plan: Plan,
+}
+
+/// The body of `POST /v1/groups/{group}/approve`:
+/// `{"what": {"what": "failover", "vouch": "no", "loss": "within_limit"}, "by": "ann"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApproveRequest {
+    /// What may be done.
+    pub what: Approved,
+    /// Who says so.
+    pub by: String,
+    /// The generation that the approval is for; another one than the group's is refused. `None`: the group's now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<rekindle_common::Generation>,
+}
+
+/// The body of `POST /v1/groups/{group}/acknowledge`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AcknowledgeRequest {
+    /// Who acknowledges the last failover; goes to the log.
+    pub by: String,
+}
+
+/// A plan in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanSummary {
+    /// Its id.
+    pub id: PlanId,
+    /// For which group.
+    pub group: GroupName,
+    /// What for.
+    pub kind: PlanKind,
+    /// Where the primary was.
+    pub from: ZoneName,
+    /// Where it is to be.
+    pub to: ZoneName,
+    /// When it was made.
+    pub at: Timestamp,
+    /// When its last record was written.
+    pub updated: Option<Timestamp>,
+    /// Where it stands; `None` where its journal is corrupted.
+    pub state: Option<saga::State>,
+    /// Volumes that it could not help: left out from the start, or failed on the way.
+    pub not_helped: usize,
+    /// Why its journal cannot be read.
+    pub problem: Option<Problem>,
+}
+
+/// A plan with its journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanDetail {
+    /// The plan.
+    pub plan: Plan,
+    /// Where it stands; `None` where its journal is corrupted.
+    pub state: Option<saga::State>,
+    /// Its records, in order.
+    pub journal: Vec<saga::Record>,
+    /// Volumes that steps failed for.
+    pub failed: Vec<saga::FailedVolume>,
+    /// Why its journal cannot be read.
+    pub problem: Option<Problem>,
+}
+
+/// One line of `GET /v1/plans/{plan}/watch`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "line", rename_all = "snake_case")]
+pub enum WatchLine {
+    /// A record of the journal, from the first on.
+    Record {
+        /// Its number, from 0.
+        seq: u32,
+        /// It.
+        record: saga::Record,
+    },
+    /// How far the step at work has come. Only from the leader, only on a change.
+    Progress {
+        /// How far.
+        progress: Progress,
+    },
+    /// The last line: the plan has ended.
+    Ended {
+        /// How.
+        end: saga::End,
+        /// Volumes that need a person.
+        not_helped: Vec<FailedVolumeView>,
+    },
+    /// The last line: the plan waits for a person.
+    Waiting {
+        /// Where it stands.
+        state: saga::State,
+    },
+    /// The last line: the watch cannot go on.
+    Broken {
+        /// Why.
+        problem: Problem,
+    },
+}
+
+/// A volume that a plan did not help.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedVolumeView {
+    /// Which.
+    pub volume: ImageSpec,
+    /// Why.
+    pub why: String,
+}
+
+/// The answer to `GET /healthz` and `GET /readyz`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Who answers.
+    pub site: SiteName,
+    /// What is not well; empty is well.
+    pub concerns: Vec<String>,
+}
