@@ -1,0 +1,56 @@
+# One word for each intent; CI calls the same.
+#
+#   make demo           the whole story on real Ceph and real etcd
+#   make demo-embedded  the same in seconds, with no server
+#   make test           everything that has to pass before a change lands
+#   make bench          failover speed beside a shell loop, to target/bench/failover.json
+#   make lint           formatting, clippy, licences and sources
+#   make lab-up         both zones on this machine, to try things on; make lab-down takes them away
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-embedded test lint bench lab-up lab-down packages packages-build nextest
+
+LAB := target/lab
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+packages:
+	@devstack/packages.sh lab
+packages-build:
+	@devstack/packages.sh build
+
+nextest:
+	@command -v cargo-nextest >/dev/null || cargo install cargo-nextest --locked
+
+demo: packages
+	cargo build --release -p rekindle-cli -p rekindle-driver -p rekindle-orchestrator
+	target/release/rekindle demo --report target/demo/report.json
+
+demo-embedded: packages-build
+	cargo run --release -p rekindle-cli -- demo --embedded
+
+# One lab serves all tests that need real zones: it is up in half a minute and heals between them.
+test: packages nextest
+	cargo build --workspace --all-targets
+	cargo run -q -p rekindle-lab -- --root $(LAB)-test up
+	trap 'cargo run -q -p rekindle-lab -- --root $(LAB)-test down' EXIT; \
+	  REKINDLE_LAB=$(abspath $(LAB)-test) cargo nextest run --workspace
+
+bench: packages
+	cargo build --release -p rekindle-driver -p rekindle-orchestrator -p rekindle-tests --bins
+	target/release/failover-bench --out target/bench/failover.json
+
+# Advisories need a database that is fetched from the network: `cargo deny check advisories`, where there is one.
+lint: packages-build
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	@command -v cargo-deny >/dev/null || cargo install cargo-deny --locked
+	cargo deny check bans licenses sources
+
+lab-up: packages
+	cargo run -q -p rekindle-lab -- --root $(LAB) up
+lab-down:
+	cargo run -q -p rekindle-lab -- --root $(LAB) down
