@@ -29,7 +29,9 @@
 //!   itself says that it serves;
 //! * it was ordered to release the lease of a generation: it does not take that generation's again until it is ordered to,
 //!   or a newer record names it;
-//! * the record names another zone: never.
+//! * the record names another zone: never. Where images of the group are primary here all the same (a zone that was lost and
+//!   came back, hard case 31, 50), the isolation response is carried out at once: a demotion discards nothing, and what was
+//!   written here stays until an orchestrator's reprotect plan has kept or discarded it.
 
 use crate::{
     duration::Span,
