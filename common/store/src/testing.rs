@@ -1,6 +1,6 @@
 //! A real etcd on loopback for tests: Debian's `etcd-server`, free ports, a folder of its own, killed on drop.
 
-use crate::{EtcdConfig, EtcdStore, Store, StoreError};
+use crate::{EtcdConfig, EtcdStore, Store, StoreError, TlsFiles};
 use rekindle_common::duration::Span;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
@@ -48,13 +48,18 @@ struct Member {
 pub struct TestEtcd {
     members: Vec<Member>,
     folder: TempDir,
+    client_tls: Option<TlsFiles>,
 }
 
 /// Options that differ from etcd's own.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct TestEtcdOptions {
     /// The database's quota in bytes; `None` for etcd's default.
     pub quota_bytes: Option<u64>,
+    /// The members' certificate; with it, clients must show one of the same authority.
+    pub tls: Option<TlsFiles>,
+    /// What [`TestEtcd::store`] shows; needed with `tls`.
+    pub client_tls: Option<TlsFiles>,
 }
 
 fn free_port() -> io::Result<u16> {
@@ -79,14 +84,14 @@ impl TestEtcd {
         let mut tries = 0;
         loop {
             tries += 1;
-            match Self::try_start(n, options).await {
+            match Self::try_start(n, &options).await {
                 Err(TestEtcdError::NotHealthy { .. }) if tries < 4 => {}
                 other => return other,
             }
         }
     }
 
-    async fn try_start(n: usize, options: TestEtcdOptions) -> Result<Self, TestEtcdError> {
+    async fn try_start(n: usize, options: &TestEtcdOptions) -> Result<Self, TestEtcdError> {
         let folder = tempfile::Builder::new()
             .prefix("rekindle-etcd-")
             .tempdir()
@@ -105,9 +110,15 @@ impl TestEtcd {
         let mut etcd = Self {
             members: Vec::with_capacity(n),
             folder,
+            client_tls: options.client_tls.clone(),
+        };
+        let scheme = if options.tls.is_some() {
+            "https"
+        } else {
+            "http"
         };
         for (i, (client, peer)) in ports.iter().enumerate() {
-            let client_url = format!("http://127.0.0.1:{client}");
+            let client_url = format!("{scheme}://127.0.0.1:{client}");
             let peer_url = format!("http://127.0.0.1:{peer}");
             let mut args: Vec<String> = [
                 ("--name", format!("m{i}")),
@@ -126,6 +137,16 @@ impl TestEtcd {
             .collect();
             if let Some(quota) = options.quota_bytes {
                 args.extend(["--quota-backend-bytes".to_owned(), quota.to_string()]);
+            }
+            if let Some(tls) = &options.tls {
+                for (flag, file) in [
+                    ("--cert-file", &tls.cert),
+                    ("--key-file", &tls.key),
+                    ("--trusted-ca-file", &tls.ca),
+                ] {
+                    args.extend([flag.to_owned(), file.display().to_string()]);
+                }
+                args.push("--client-cert-auth".to_owned());
             }
             etcd.members.push(Member {
                 child: None,
@@ -191,7 +212,10 @@ impl TestEtcd {
     /// How to reach it, first member first.
     #[must_use]
     pub fn config(&self) -> EtcdConfig {
-        EtcdConfig::new(self.members.iter().map(|m| m.client_url.clone()).collect())
+        EtcdConfig {
+            tls: self.client_tls.clone(),
+            ..EtcdConfig::new(self.members.iter().map(|m| m.client_url.clone()).collect())
+        }
     }
 
     /// A store on it, as a site beside member `local` has.
