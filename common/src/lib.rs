@@ -15,6 +15,7 @@
 //! | [`lease`] | the primary record, the primary lease, and their timing |
 //! | [`zone`] | what a sidecar says of its zone |
 //! | [`keys`] | where everything stands in etcd |
+//! | [`tls`] | where certificates are |
 //! | [`metadata`] | where a volume's policy stands in its image's metadata |
 
 pub mod action;
@@ -30,6 +31,7 @@ pub mod schedule;
 pub mod status;
 #[cfg(feature = "telemetry")]
 pub mod telemetry;
+pub mod tls;
 pub mod volume;
 pub mod zone;
 

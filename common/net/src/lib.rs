@@ -1,1 +1,30 @@
 //! HTTP over a unix socket or mutual TLS: one server, one client, with limits and deadlines.
+//!
+//! ```text
+//!   accept ── connections limit ── TLS, both certificates ── header time ── request id ── access log
+//!          ── deadline, panics ── router ── ApiJson (body limit, field paths) ── handler
+//!   Err(ApiError) ── one mapping to status and {code, message, field, request_id}
+//! ```
+//!
+//! Who may connect is decided by the socket's mode and group, or by the certificate authority; the [`Peer`] is in the
+//! request's extensions. What is served is the caller's router: this crate knows no path, but [`SidecarClient`] and
+//! [`OrchestratorClient`] know all of the other side's.
+
+mod client;
+mod extract;
+mod peers;
+mod server;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod tls;
+
+pub use client::{Client, ClientLimits, NdjsonStream};
+pub use extract::{ApiJson, ApiPath, ApiQuery, ApiResult, Failure, ndjson, with_fallbacks};
+pub use peers::{
+    FencedClients, FreezeRequest, GenerationBody, OrchestratorClient, SidecarClient, VolumePage,
+};
+pub use rekindle_common::tls::TlsFiles;
+pub use server::{
+    Bound, Drained, Limits, ListenConfig, Peer, RequestId, ServeError, Server, SocketOptions,
+};
+pub use tls::TlsError;

@@ -25,9 +25,10 @@ mod types;
 
 pub use election::{Campaigned, Election, ElectionTiming, LeaderRecord, Leadership, Renewed};
 pub use error::StoreError;
-pub use etcd::{EtcdConfig, EtcdStore, TlsFiles};
+pub use etcd::{EtcdConfig, EtcdStore};
 pub use fence::{Fence, FencedOutcome};
 pub use memory::MemoryStore;
+pub use rekindle_common::tls::TlsFiles;
 pub use types::{
     Compare, KeyValue, LeaseId, Listing, MAX_TXN_OPS, MAX_VALUE_BYTES, Op, Renewal, Revision, Txn,
     TxnOutcome, WatchEvent,

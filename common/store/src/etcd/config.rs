@@ -2,24 +2,9 @@
 
 use crate::StoreError;
 use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
-use rekindle_common::duration::Span;
+use rekindle_common::{duration::Span, tls::TlsFiles};
 use serde::{Deserialize, Serialize};
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
-
-/// PEM files for mutual TLS.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TlsFiles {
-    /// The certificate authority that the other side must be signed by.
-    pub ca: PathBuf,
-    /// Our certificate, and the chain to the authority.
-    pub cert: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
-}
+use std::{path::Path, time::Duration};
 
 /// An etcd cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ mod members;
 mod watch;
 
 use crate::{KeyValue, LeaseId, Listing, Renewal, Revision, StoreError, Txn, TxnOutcome};
-pub use config::{EtcdConfig, TlsFiles};
+pub use config::EtcdConfig;
 use members::Members;
 use std::{fmt, sync::Arc};
 pub(crate) use watch::EtcdWatch;

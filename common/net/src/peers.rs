@@ -1,0 +1,266 @@
+//! The other programs' whole APIs, typed: the sidecar's, and what an orchestrator serves to sidecars.
+//!
+//! ```text
+//! GET    /healthz, /readyz, /metrics
+//! GET    /v1/zone                                    ZoneReport
+//! GET    /v1/volumes?group=&limit=&after=            VolumePage
+//! GET    /v1/volumes/{pool}/{image}                  VolumeReport
+//! POST   /v1/volumes/{pool}/{image}/actions          Order -> ActionOutcome
+//! POST   /v1/batch                                   BatchRequest -> BatchLine, one a line
+//! POST   /v1/groups/{group}/lease                    GenerationBody -> GroupReport
+//! DELETE /v1/groups/{group}/lease                    GenerationBody -> GroupReport
+//! POST   /v1/groups/{group}/fence                    GenerationBody -> FencedClients
+//! POST   /v1/freeze, /v1/thaw                        FreezeRequest -> null; null -> null
+//! POST   /v1/failsafe  (orchestrators)               FailsafeQuestion -> FailsafeAnswer
+//! ```
+
+use crate::{Client, NdjsonStream};
+use rekindle_common::{
+    ApiError, Generation, GroupName, ImageSpec,
+    action::{ActionOutcome, BatchLine, BatchRequest, Order},
+    volume::VolumeReport,
+    zone::{FailsafeAnswer, FailsafeQuestion, GroupReport, ZoneReport},
+};
+use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
+
+/// One page of volumes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumePage {
+    /// In the order of their names.
+    pub volumes: Vec<VolumeReport>,
+    /// Where the next page starts: pass it as `after`. `None` on the last.
+    pub next: Option<ImageSpec>,
+}
+
+/// The generation that an order about a group is given under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenerationBody {
+    /// An older one than the zone has seen is refused.
+    pub generation: Generation,
+}
+
+/// The Ceph clients that were blocklisted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FencedClients {
+    /// Their addresses, as `ceph osd blocklist ls` shows them.
+    pub clients: Vec<String>,
+}
+
+/// Why a sidecar is to refuse actions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FreezeRequest {
+    /// In the operator's words.
+    pub reason: String,
+}
+
+/// A zone's sidecar.
+#[derive(Debug, Clone)]
+pub struct SidecarClient {
+    http: Client,
+}
+
+impl From<Client> for SidecarClient {
+    fn from(http: Client) -> Self {
+        Self { http }
+    }
+}
+
+// Image names need no escaping: of what `ImageSpec` allows, all may stand in a path.
+fn volume_path(volume: &ImageSpec) -> String {
+    format!("/v1/volumes/{}/{}", volume.pool(), volume.image())
+}
+
+impl SidecarClient {
+    /// The plain client, for another limit on time: `client.http().with_call_time(…).into()`.
+    #[must_use]
+    pub fn http(&self) -> &Client {
+        &self.http
+    }
+
+    /// Whether the process serves.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn healthy(&self) -> Result<(), ApiError> {
+        self.http.text("/healthz").await.map(|_| ())
+    }
+
+    /// Whether it can do its work.
+    ///
+    /// # Errors
+    /// `unavailable` with what is missing; see [`Client`].
+    pub async fn ready(&self) -> Result<(), ApiError> {
+        self.http.text("/readyz").await.map(|_| ())
+    }
+
+    /// Its metrics in Prometheus' text form.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn metrics(&self) -> Result<String, ApiError> {
+        self.http.text("/metrics").await
+    }
+
+    /// What it says of its zone.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn zone(&self) -> Result<ZoneReport, ApiError> {
+        self.http.get("/v1/zone").await
+    }
+
+    /// One page of its volumes.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn volumes(
+        &self,
+        group: Option<&GroupName>,
+        limit: u32,
+        after: Option<&ImageSpec>,
+    ) -> Result<VolumePage, ApiError> {
+        let mut path = format!("/v1/volumes?limit={limit}");
+        // Writing to a string cannot fail.
+        if let Some(group) = group {
+            let _ = write!(path, "&group={group}");
+        }
+        if let Some(after) = after {
+            let _ = write!(path, "&after={after}");
+        }
+        self.http.get(&path).await
+    }
+
+    /// All volumes of a group, or of the zone: page by page, up to `most`.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn all_volumes(
+        &self,
+        group: Option<&GroupName>,
+        most: usize,
+    ) -> Result<Vec<VolumeReport>, ApiError> {
+        let mut all = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.volumes(group, 500, after.as_ref()).await?;
+            all.extend(page.volumes);
+            after = page.next;
+            if after.is_none() || all.len() >= most {
+                all.truncate(most);
+                return Ok(all);
+            }
+        }
+    }
+
+    /// One volume.
+    ///
+    /// # Errors
+    /// `unknown_volume`; see [`Client`].
+    pub async fn volume(&self, volume: &ImageSpec) -> Result<VolumeReport, ApiError> {
+        self.http.get(&volume_path(volume)).await
+    }
+
+    /// Gives an order to one volume.
+    ///
+    /// # Errors
+    /// The sidecar's refusal; see [`Client`].
+    pub async fn act(&self, volume: &ImageSpec, order: &Order) -> Result<ActionOutcome, ApiError> {
+        let path = format!("{}/actions", volume_path(volume));
+        self.http.post(&path, order).await
+    }
+
+    /// Gives many orders; a line comes as each volume ends.
+    ///
+    /// # Errors
+    /// The sidecar's refusal of the whole batch; see [`Client`].
+    pub async fn batch(&self, request: &BatchRequest) -> Result<NdjsonStream<BatchLine>, ApiError> {
+        self.http.post_ndjson("/v1/batch", request).await
+    }
+
+    /// Take the group's primary lease now. Asking twice does it once.
+    ///
+    /// # Errors
+    /// `stale_generation`, `lease_not_held`; see [`Client`].
+    pub async fn take_lease(
+        &self,
+        group: &GroupName,
+        generation: Generation,
+    ) -> Result<GroupReport, ApiError> {
+        let path = format!("/v1/groups/{group}/lease");
+        self.http.post(&path, &GenerationBody { generation }).await
+    }
+
+    /// Give the group's primary lease back.
+    ///
+    /// # Errors
+    /// `is_primary` while an image of it is; `stale_generation`; see [`Client`].
+    pub async fn release_lease(
+        &self,
+        group: &GroupName,
+        generation: Generation,
+    ) -> Result<GroupReport, ApiError> {
+        let path = format!("/v1/groups/{group}/lease");
+        self.http
+            .delete(&path, &GenerationBody { generation })
+            .await
+    }
+
+    /// Blocklist the Ceph clients that have the group's images open.
+    ///
+    /// # Errors
+    /// `stale_generation`, `cluster_unreachable`; see [`Client`].
+    pub async fn fence(
+        &self,
+        group: &GroupName,
+        generation: Generation,
+    ) -> Result<FencedClients, ApiError> {
+        let path = format!("/v1/groups/{group}/fence");
+        self.http.post(&path, &GenerationBody { generation }).await
+    }
+
+    /// Refuse all actions until thawed.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn freeze(&self, reason: &str) -> Result<(), ApiError> {
+        let body = FreezeRequest {
+            reason: reason.to_owned(),
+        };
+        let _: serde::de::IgnoredAny = self.http.post("/v1/freeze", &body).await?;
+        Ok(())
+    }
+
+    /// Take actions again.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn thaw(&self) -> Result<(), ApiError> {
+        let _: serde::de::IgnoredAny = self.http.post("/v1/thaw", &()).await?;
+        Ok(())
+    }
+}
+
+/// What an orchestrator serves to the sidecars of every zone.
+#[derive(Debug, Clone)]
+pub struct OrchestratorClient {
+    http: Client,
+}
+
+impl From<Client> for OrchestratorClient {
+    fn from(http: Client) -> Self {
+        Self { http }
+    }
+}
+
+impl OrchestratorClient {
+    /// A sidecar without etcd asks whether it still holds a group.
+    ///
+    /// # Errors
+    /// See [`Client`]: no answer is no confirmation.
+    pub async fn failsafe(&self, question: &FailsafeQuestion) -> Result<FailsafeAnswer, ApiError> {
+        self.http.post("/v1/failsafe", question).await
+    }
+}

@@ -1,0 +1,260 @@
+//! The server: listeners, limits on connections and time, and a drain.
+
+mod listen;
+mod request;
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+pub use listen::{Bound, ListenConfig, ServeError, SocketOptions};
+use listen::{Conn, Listener};
+use rekindle_common::{ApiError, ErrorCode};
+pub(crate) use request::REQUEST_ID;
+pub use request::{Peer, RequestId};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Refusals that are written at once; beyond it a connection is closed without a word.
+const REFUSALS_AT_ONCE: usize = 64;
+/// How long a refused client may take to read why.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// After a failed accept (no file descriptors, say): pause, rather than spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What one client, and all together, may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Open connections over all listeners.
+    pub connections: usize,
+    /// From a connection's start, or its last answer, to a complete head; also for the TLS handshake.
+    pub header_time: Duration,
+    /// Bytes of a body.
+    pub body: usize,
+    /// From a request's head to the head of its answer. A stream may go on after it.
+    pub request_time: Duration,
+    /// How long what is in flight may take to finish once the server is to stop.
+    pub drain_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 256,
+            header_time: Duration::from_secs(10),
+            body: 2 * 1024 * 1024,
+            request_time: Duration::from_secs(60),
+            drain_time: Duration::from_secs(20),
+        }
+    }
+}
+
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// All that was in flight has finished.
+    Clean,
+    /// The drain time ran out; so many connections were cut.
+    Cut {
+        /// How many.
+        connections: usize,
+    },
+}
+
+/// Listeners with their routers, not yet serving.
+pub struct Server {
+    limits: Limits,
+    listeners: Vec<(Listener, Router)>,
+}
+
+impl Server {
+    /// A server without listeners.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            listeners: Vec::new(),
+        }
+    }
+
+    /// Binds a listener and serves `router` there. Clients can connect from now on; they are answered once it runs.
+    ///
+    /// # Errors
+    /// [`ServeError`] where it cannot be bound, or its certificates cannot be used.
+    pub async fn listen(
+        &mut self,
+        config: &ListenConfig,
+        router: Router,
+    ) -> Result<Bound, ServeError> {
+        let (listener, bound) = Listener::bind(config).await?;
+        let router = request::layers(router, self.limits);
+        self.listeners.push((listener, router));
+        Ok(bound)
+    }
+
+    /// Serves until `stop`; then takes nothing new, lets what is in flight finish within the drain time, and cuts the rest.
+    pub async fn run(self, stop: CancellationToken) -> Drained {
+        let shared = Arc::new(Shared {
+            limits: self.limits,
+            slots: Arc::new(Semaphore::new(self.limits.connections)),
+            refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE)),
+            tracker: TaskTracker::new(),
+            stop: stop.clone(),
+            cut: CancellationToken::new(),
+        });
+        let accepting = TaskTracker::new();
+        for (listener, router) in self.listeners {
+            accepting.spawn(accept(listener, router, Arc::clone(&shared)));
+        }
+        accepting.close();
+        accepting.wait().await;
+        stop.cancelled().await;
+        shared.tracker.close();
+        let drained = timeout(self.limits.drain_time, shared.tracker.wait()).await;
+        if drained.is_ok() {
+            return Drained::Clean;
+        }
+        let connections = shared.tracker.len();
+        tracing::warn!(
+            connections,
+            "the drain time is over: cutting what is in flight"
+        );
+        shared.cut.cancel();
+        shared.tracker.wait().await;
+        Drained::Cut { connections }
+    }
+}
+
+struct Shared {
+    limits: Limits,
+    slots: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    cut: CancellationToken,
+}
+
+async fn accept(listener: Listener, router: Router, shared: Arc<Shared>) {
+    loop {
+        let conn = tokio::select! {
+            () = shared.stop.cancelled() => return,
+            conn = listener.accept() => conn,
+        };
+        let conn = match conn {
+            Ok(conn) => conn,
+            Err(error) => {
+                tracing::warn!(%error, listener = %listener.name(), "a connection was not accepted");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let slot = Arc::clone(&shared.slots).try_acquire_owned();
+        match slot {
+            Ok(slot) => {
+                let task = connection(conn, router.clone(), Arc::clone(&shared), slot);
+                shared.tracker.spawn(task);
+            }
+            Err(_) => {
+                tracing::debug!(listener = %listener.name(), "too many connections");
+                if let Ok(permit) = Arc::clone(&shared.refusals).try_acquire_owned() {
+                    shared.tracker.spawn(refuse(conn, permit));
+                }
+            }
+        }
+    }
+}
+
+async fn connection(conn: Conn, router: Router, shared: Arc<Shared>, slot: OwnedSemaphorePermit) {
+    let _slot = slot;
+    match conn {
+        Conn::Unix(stream, peer) => serve(stream, peer, router, &shared).await,
+        Conn::Plain(stream, peer) => serve(stream, peer, router, &shared).await,
+        Conn::Tls {
+            stream,
+            address,
+            acceptor,
+        } => {
+            let handshake = tokio::select! {
+                () = shared.stop.cancelled() => return,
+                done = timeout(shared.limits.header_time, acceptor.accept(stream)) => done,
+            };
+            match handshake {
+                Ok(Ok(tls)) => {
+                    let names = crate::tls::names(tls.get_ref().1.peer_certificates());
+                    let peer = Peer::Certificate { address, names };
+                    serve(tls, peer, router, &shared).await;
+                }
+                // Anybody may knock: this is no fault of ours.
+                Ok(Err(error)) => {
+                    tracing::info!(%address, %error, "a TLS handshake was refused");
+                }
+                Err(_) => tracing::info!(%address, "a TLS handshake took too long"),
+            }
+        }
+    }
+}
+
+async fn serve<S>(stream: S, peer: Peer, router: Router, shared: &Shared)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = TowerToHyperService::new(request::for_peer(router, peer));
+    let conn = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(shared.limits.header_time)
+        .max_buf_size(64 * 1024)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut conn = std::pin::pin!(conn);
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            done = conn.as_mut() => {
+                if let Err(error) = done {
+                    tracing::debug!(%error, "a connection ended badly");
+                }
+                return;
+            }
+            () = shared.stop.cancelled(), if !stopping => {
+                stopping = true;
+                conn.as_mut().graceful_shutdown();
+            }
+            () = shared.cut.cancelled() => return,
+        }
+    }
+}
+
+/// Says why, where that can be said before a TLS handshake.
+async fn refuse(conn: Conn, permit: OwnedSemaphorePermit) {
+    let _permit = permit;
+    let _ = match conn {
+        Conn::Unix(stream, _) => timeout(REFUSAL_TIME, write_refusal(stream)).await,
+        Conn::Plain(stream, _) => timeout(REFUSAL_TIME, write_refusal(stream)).await,
+        // Without a handshake there is no telling: closing is the answer.
+        Conn::Tls { .. } => return,
+    };
+}
+
+async fn write_refusal(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
+    let error = ApiError::new(
+        ErrorCode::TooManyRequests,
+        "too many connections: try again in a moment",
+    );
+    let body = serde_json::to_string(&error).unwrap_or_default();
+    let head = format!(
+        "HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\ncontent-length: {}\r\nretry-after: 1\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body.as_bytes()).await?;
+    stream.shutdown().await?;
+    // Closing with something unread would reset the connection and lose the answer.
+    let mut sink = [0; 4096];
+    while stream.read(&mut sink).await? > 0 {}
+    Ok(())
+}
