@@ -1,0 +1,111 @@
+//! Many orders at once: parallel on a bounded pool, one line as each ends, and one volume's failure decides nothing for
+//! another (hard case 20).
+
+use super::{
+    Volumes,
+    records::{GroupRecord, Records, Seen},
+};
+use crate::replication::ReplicationError;
+use futures::{StreamExt, stream};
+use rekindle_common::{
+    ApiError, ErrorCode, Generation, GroupName,
+    action::{BatchItem, BatchLine, BatchRequest, BatchResult, MAX_BATCH},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use tokio::{
+    sync::{Mutex, mpsc},
+    time::Instant,
+};
+
+/// The lines of a batch, as they come. Dropping it does not stop the batch.
+pub type BatchStream = mpsc::Receiver<BatchLine>;
+
+type Checked = Result<Option<GroupRecord>, ReplicationError>;
+
+/// A batch checks each (group, generation) against the zone's record once, not once a volume.
+#[derive(Debug, Default)]
+pub(super) struct GenerationMemo {
+    checked: Mutex<BTreeMap<(GroupName, Generation, Seen), Checked>>,
+}
+
+impl GenerationMemo {
+    pub(super) async fn check(
+        &self,
+        records: &Records,
+        group: &GroupName,
+        generation: Generation,
+        seen: Seen,
+        deadline: Instant,
+    ) -> Checked {
+        // Held over the call: the others wait for the first one's answer, which is the point.
+        let mut checked = self.checked.lock().await;
+        let key = (group.clone(), generation, seen);
+        if let Some(known) = checked.get(&key) {
+            return known.clone();
+        }
+        let result = records.check(group, generation, seen, deadline).await;
+        checked.insert(key, result.clone());
+        result
+    }
+}
+
+impl Volumes {
+    /// Carries out many orders. Lines come as volumes end, in no order.
+    ///
+    /// # Errors
+    /// [`ApiError`] `invalid_field` where the batch is empty, too long, or names a volume twice: nothing was begun.
+    pub fn batch(&self, request: BatchRequest) -> Result<BatchStream, ApiError> {
+        let bad = |text: String, field: String| {
+            Err(ApiError::new(ErrorCode::InvalidField, text).at(field))
+        };
+        let items = request.items;
+        if items.is_empty() {
+            return bad("a batch of nothing".to_owned(), "items".to_owned());
+        }
+        if items.len() > MAX_BATCH {
+            let text = format!("{} items; at most {MAX_BATCH} go in one batch", items.len());
+            return bad(text, "items".to_owned());
+        }
+        let mut seen = BTreeSet::new();
+        for (i, item) in items.iter().enumerate() {
+            if !seen.insert(&item.volume) {
+                let text = format!("{} stands in this batch twice", item.volume);
+                return bad(text, format!("items[{i}].volume"));
+            }
+        }
+        drop(seen);
+        let (lines, stream) = mpsc::channel(items.len());
+        let this = self.clone();
+        self.inner.tasks.spawn(async move {
+            let memo = Arc::new(GenerationMemo::default());
+            let (this, memo, lines) = (&this, &memo, &lines);
+            let parallel = this.inner.limits.parallel.max(1);
+            stream::iter(items)
+                .for_each_concurrent(parallel, |item| async move {
+                    let line = this.batch_item(item, memo.clone()).await;
+                    // The reader may be gone; what was begun goes on.
+                    let _ = lines.send(line).await;
+                })
+                .await;
+        });
+        Ok(stream)
+    }
+
+    async fn batch_item(&self, item: BatchItem, memo: Arc<GenerationMemo>) -> BatchLine {
+        // The zone's bound on all batches together. It is never closed.
+        let _slot = self.inner.slots.acquire().await;
+        let result = match self.act_in(&item.volume, item.order, memo).await {
+            Ok(outcome) => BatchResult::Ok {
+                outcome: Box::new(outcome),
+            },
+            Err(error) => BatchResult::Failed { error },
+        };
+        BatchLine {
+            volume: item.volume,
+            result,
+        }
+    }
+}

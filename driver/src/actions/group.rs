@@ -1,0 +1,258 @@
+//! What is done to a whole group: demotion when its lease goes, and fencing.
+
+use super::{Inner, Volumes, perform::Deadlines};
+use crate::{
+    backend::{Access, ImageView, view::MirrorView},
+    replication::{Refusal, ReplicationError, Step},
+};
+use futures::{StreamExt, stream};
+use rekindle_common::{
+    ApiError, Generation, GroupName, ImageSpec, lease::LeaseView, metadata::VolumePolicy,
+    volume::Role,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use tokio::time::Instant;
+
+/// What became of demoting a group.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DemoteAll {
+    /// These are copies now, or were already.
+    pub demoted: Vec<ImageSpec>,
+    /// Of these it is not known, or known not to be so.
+    pub failed: Vec<(ImageSpec, ApiError)>,
+    /// The group could not be listed: there may be volumes that were not even tried.
+    pub unlisted: Option<ApiError>,
+}
+
+impl DemoteAll {
+    /// Whether every volume of the group is known to be a copy now.
+    ///
+    /// # Errors
+    /// The first reason why not.
+    pub fn complete(&self) -> Result<(), ApiError> {
+        match (&self.unlisted, self.failed.first()) {
+            (None, None) => Ok(()),
+            (Some(e), _) | (None, Some((_, e))) => Err(e.clone()),
+        }
+    }
+}
+
+/// The answer to `POST /v1/groups/{group}/fence`: proof that this zone can no longer write to the group's volumes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceReport {
+    /// The group.
+    pub group: GroupName,
+    /// Orders of an older generation are refused from now on.
+    pub generation: Generation,
+    /// The volumes that were demoted, or were copies already.
+    pub demoted: Vec<ImageSpec>,
+    /// The clients that were shut out of the cluster, by address.
+    pub blocklisted: Vec<String>,
+}
+
+impl Volumes {
+    /// The volumes that are primary here and in a group.
+    ///
+    /// # Errors
+    /// [`ApiError`]: the cluster does not answer.
+    pub async fn primaries(&self) -> Result<Vec<(ImageSpec, GroupName)>, ApiError> {
+        let views = self.inner.fresh_list().await?;
+        Ok(views
+            .iter()
+            .filter(|v| matches!(&v.mirror, MirrorView::On(m) if m.primary))
+            .filter_map(|v| {
+                let policy = VolumePolicy::from_metadata(&v.metadata).ok().flatten()?;
+                Some((v.spec.clone(), policy.group?))
+            })
+            .collect())
+    }
+
+    /// Demotes every primary of a group, whatever its generation: for the lease's end, and for fencing. An action in flight
+    /// on a volume is waited for. Goes on to the deadline, volume by volume; where the group cannot be listed, with the
+    /// volumes that were known.
+    pub async fn demote_all(&self, group: &GroupName, deadline: Instant) -> DemoteAll {
+        let (specs, unlisted) = self.members(group, deadline).await;
+        let inner = &self.inner;
+        let results: Vec<_> = stream::iter(specs)
+            .map(|spec| async move {
+                let (own, target) = (inner.clone(), spec.clone());
+                // A task of its own: what was begun goes on when the caller goes away.
+                let task = inner
+                    .tasks
+                    .spawn(async move { own.demote_one(&target, deadline).await });
+                let result = task.await.unwrap_or_else(|e| {
+                    let what = format!("the demotion's task ended abnormally: {e}");
+                    Err(Refusal::Internal { what }.into())
+                });
+                (spec, result)
+            })
+            .buffer_unordered(inner.limits.parallel.max(1))
+            .collect()
+            .await;
+        let mut all = DemoteAll {
+            unlisted,
+            ..DemoteAll::default()
+        };
+        for (spec, result) in results {
+            match result {
+                Ok(()) => all.demoted.push(spec),
+                Err(e) => all.failed.push((spec, e.into())),
+            }
+        }
+        tracing::info!(zone = %inner.zone, %group, demoted = all.demoted.len(), failed = all.failed.len(), "group demoted");
+        all
+    }
+
+    /// The group's volumes. Where the cluster does not answer: those that were known, and the error.
+    async fn members(
+        &self,
+        group: &GroupName,
+        deadline: Instant,
+    ) -> (Vec<ImageSpec>, Option<ApiError>) {
+        let of_group = |views: &[ImageView]| {
+            let key = rekindle_common::metadata::GROUP;
+            let ours = |v: &&ImageView| v.metadata.get(key).is_some_and(|g| g == group.as_str());
+            views
+                .iter()
+                .filter(ours)
+                .map(|v| v.spec.clone())
+                .collect::<Vec<_>>()
+        };
+        let error = match tokio::time::timeout_at(deadline, self.inner.fresh_list()).await {
+            Ok(Ok(views)) => return (of_group(&views), None),
+            Ok(Err(e)) => e.into(),
+            Err(_) => Refusal::Overran {
+                action: "list",
+                after: self.inner.limits.look,
+            }
+            .into(),
+        };
+        let known = self.inner.known().map(|k| of_group(&k));
+        (known.unwrap_or_default(), Some(error))
+    }
+
+    /// Takes the group's primary lease under that generation and keeps it renewed.
+    ///
+    /// # Errors
+    /// [`ApiError`] `stale_generation`, `lease_not_held`, `store_unavailable`, `frozen`.
+    pub async fn take_lease(
+        &self,
+        group: &GroupName,
+        generation: Generation,
+    ) -> Result<LeaseView, ApiError> {
+        let inner = &self.inner;
+        inner.refuse_while_frozen()?;
+        let deadline = inner.in_(inner.limits.look);
+        inner
+            .records
+            .check(group, generation, super::records::Seen::Order, deadline)
+            .await?;
+        inner.leases.take(group, generation).await
+    }
+
+    /// Demotes what is still primary of the group, then gives its lease back.
+    ///
+    /// # Errors
+    /// [`ApiError`]: the lease is kept where a volume could not be demoted.
+    pub async fn give_up_lease(
+        &self,
+        group: &GroupName,
+        generation: Generation,
+    ) -> Result<LeaseView, ApiError> {
+        let inner = &self.inner;
+        let deadline = inner.in_(inner.limits.action);
+        inner
+            .records
+            .check(group, generation, super::records::Seen::Order, deadline)
+            .await?;
+        self.demote_all(group, deadline).await.complete()?;
+        inner.leases.give_up(group, generation).await
+    }
+
+    /// Makes sure that this zone writes to the group's volumes no more: raises the generation so that older orders are
+    /// refused, shuts out every client that has one of them open, and demotes them all.
+    ///
+    /// # Errors
+    /// [`ApiError`]: it is **not** proof of anything then; ask again.
+    pub async fn fence(
+        &self,
+        group: &GroupName,
+        generation: Generation,
+    ) -> Result<FenceReport, ApiError> {
+        let inner = &self.inner;
+        let deadline = inner.in_(inner.limits.action);
+        inner
+            .records
+            .check(group, generation, super::records::Seen::Order, deadline)
+            .await?;
+        let (specs, unlisted) = self.members(group, deadline).await;
+        if let Some(error) = unlisted {
+            return Err(error);
+        }
+        // Before the demotion: a client that holds the lock and does not answer would block it until it times out.
+        let mut shut_out = BTreeSet::new();
+        for spec in &specs {
+            shut_out.extend(inner.shut_out_clients(spec, deadline).await?);
+        }
+        let all = self.demote_all(group, deadline).await;
+        all.complete()?;
+        tracing::warn!(zone = %inner.zone, %group, %generation, clients = shut_out.len(), "group fenced");
+        Ok(FenceReport {
+            group: group.clone(),
+            generation,
+            demoted: all.demoted,
+            blocklisted: shut_out.into_iter().collect(),
+        })
+    }
+}
+
+impl Inner {
+    async fn demote_one(&self, spec: &ImageSpec, deadline: Instant) -> Result<(), ReplicationError> {
+        let Some(guard) = self.registry.begin_when_free(spec, "demote", deadline).await else {
+            return Err(Refusal::Overran {
+                action: "demote",
+                after: self.limits.action,
+            }
+            .into());
+        };
+        let d = Deadlines {
+            soft: deadline,
+            hard: deadline,
+        };
+        let session = self.backend.open(spec, Access::Write, deadline).await?;
+        let look = self.understand(session.look(deadline).await?);
+        match look.role {
+            Role::Primary => {}
+            // Not ours to stop: nobody mirrors it, nobody takes over from it.
+            Role::NotMirrored => return Ok(()),
+            Role::Secondary | Role::Unknown => {
+                return match self.registry.late_call(spec, guard.id()) {
+                    None => Ok(()),
+                    Some(action) => Err(Refusal::Busy {
+                        action,
+                        since: self.limits.action,
+                    }
+                    .into()),
+                };
+            }
+        }
+        self.perform_and_confirm(&session, &look, &Step::Demote, "demote", None, d)
+            .await?;
+        Ok(())
+    }
+
+    async fn shut_out_clients(
+        &self,
+        spec: &ImageSpec,
+        deadline: Instant,
+    ) -> Result<Vec<String>, ReplicationError> {
+        let session = self.backend.open(spec, Access::Read, deadline).await?;
+        let mut out = Vec::new();
+        for client in session.watchers(deadline).await? {
+            self.backend.blocklist(&client, deadline).await?;
+            out.push(client.address);
+        }
+        Ok(out)
+    }
+}

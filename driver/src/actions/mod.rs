@@ -1,0 +1,234 @@
+//! The zone's actions on its volumes. The flow of one:
+//!
+//! ```text
+//!   Order -> frozen? draining? -> in flight? (409) -> open -> look
+//!         -> generation (RADOS object) -> lease (promote) -> replication::next
+//!         -> the step, on the backend -> look again -> confirm -> ActionOutcome
+//! ```
+//!
+//! An action runs in a task of its own. A caller that goes away does not cancel it, and a call that outlives its deadline
+//! is reported (`deadline_exceeded`) while the task stays with it until it ends: a promotion that lands late is checked
+//! against the lease again, and undone where that is gone.
+
+mod batch;
+mod group;
+mod perform;
+mod records;
+mod registry;
+mod reports;
+mod run;
+
+pub use batch::BatchStream;
+pub use group::{DemoteAll, FenceReport};
+pub use records::GroupRecord;
+pub use reports::{MAX_PAGE, VolumePage, VolumeQuery};
+
+use crate::{
+    backend::{Backend, ImageView},
+    clock::Clock,
+    leases::Leases,
+    replication::{Hints, Look, Refusal},
+};
+use records::Records;
+use registry::Registry;
+use rekindle_common::{ImageSpec, ZoneName, duration::Span, zone::Freeze};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
+};
+use tokio::{
+    sync::{Mutex as AsyncMutex, Semaphore},
+    time::Instant,
+};
+use tokio_util::task::TaskTracker;
+
+/// Deadlines and bounds of the actions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// One action, from taking it up to its answer.
+    pub action: Span,
+    /// One look at a volume, and one list.
+    pub look: Span,
+    /// The writable probe and the cluster's health.
+    pub probe: Span,
+    /// After which a call that overran its action is given up on: its outcome is then never known.
+    pub abandon: Span,
+    /// How many actions of batches run at once.
+    pub parallel: usize,
+    /// How old a list may be that is given to the next asker.
+    pub list_age: Span,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            action: Span::secs(30),
+            look: Span::secs(10),
+            probe: Span::secs(3),
+            abandon: Span::secs(1800),
+            parallel: 16,
+            list_age: Span::millis(500),
+        }
+    }
+}
+
+/// What the actions are built of.
+#[derive(Debug)]
+pub struct Parts {
+    /// Which zone.
+    pub zone: ZoneName,
+    /// Its cluster.
+    pub backend: Backend,
+    /// The pool that holds the zone's records.
+    pub state_pool: String,
+    /// The leases.
+    pub leases: Arc<dyn Leases>,
+    /// The wall clock.
+    pub clock: Clock,
+    /// The limits.
+    pub limits: Limits,
+}
+
+/// The zone's volumes and all that can be done to them; cheap to clone. In process this *is* the sidecar's client.
+#[derive(Debug, Clone)]
+pub struct Volumes {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    zone: ZoneName,
+    instance: String,
+    backend: Backend,
+    records: Records,
+    leases: Arc<dyn Leases>,
+    clock: Clock,
+    limits: Limits,
+    registry: Registry,
+    hints: Mutex<HashMap<ImageSpec, Hints>>,
+    freeze: RwLock<Option<Freeze>>,
+    /// Bounds what batches and demotions of whole groups do at once.
+    slots: Semaphore,
+    tasks: TaskTracker,
+    list: AsyncMutex<Option<(Instant, Arc<Vec<ImageView>>)>>,
+    /// The last list that succeeded, however old: what is known to exist while the cluster does not answer.
+    last_known: Mutex<Option<Arc<Vec<ImageView>>>>,
+    metrics: crate::metrics::Metrics,
+}
+
+impl Volumes {
+    /// Builds the zone's actions. Reads nothing yet.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts {
+            zone,
+            backend,
+            state_pool,
+            leases,
+            clock,
+            limits,
+        } = parts;
+        Self {
+            inner: Arc::new(Inner {
+                records: Records::new(backend.clone(), state_pool),
+                metrics: crate::metrics::Metrics::new(&zone),
+                zone,
+                instance: uuid::Uuid::new_v4().to_string(),
+                backend,
+                leases,
+                clock,
+                registry: Registry::default(),
+                hints: Mutex::default(),
+                freeze: RwLock::default(),
+                slots: Semaphore::new(limits.parallel.max(1)),
+                limits,
+                tasks: TaskTracker::new(),
+                list: AsyncMutex::default(),
+                last_known: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Which zone.
+    #[must_use]
+    pub fn zone_name(&self) -> &ZoneName {
+        &self.inner.zone
+    }
+    /// This sidecar's instance id: new with each start.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.inner.instance
+    }
+    /// The zone's cluster.
+    #[must_use]
+    pub fn backend(&self) -> &Backend {
+        &self.inner.backend
+    }
+    /// The wall clock.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.inner.clock
+    }
+    /// The limits.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+    /// The leases.
+    #[must_use]
+    pub fn leases(&self) -> &Arc<dyn Leases> {
+        &self.inner.leases
+    }
+    /// The metrics.
+    #[must_use]
+    pub fn metrics(&self) -> &crate::metrics::Metrics {
+        &self.inner.metrics
+    }
+    /// How many actions are in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.inner.registry.len()
+    }
+
+    /// Begins no new action, and waits for those in flight.
+    pub async fn drain(&self, deadline: Instant) {
+        self.inner.tasks.close();
+        let _ = tokio::time::timeout_at(deadline, self.inner.tasks.wait()).await;
+    }
+}
+
+impl Inner {
+    fn hints(&self) -> MutexGuard<'_, HashMap<ImageSpec, Hints>> {
+        self.hints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Derives a look with what is remembered, and remembers what it shows.
+    fn understand(&self, view: ImageView) -> Look {
+        let mut all = self.hints();
+        let hints = all.entry(view.spec.clone()).or_default();
+        let look = Look::derive(view, hints);
+        look.remember(hints);
+        look
+    }
+
+    fn frozen(&self) -> Option<Freeze> {
+        self.freeze
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn refuse_while_frozen(&self) -> Result<(), Refusal> {
+        match self.frozen() {
+            None => Ok(()),
+            Some(f) => Err(Refusal::Frozen { reason: f.reason }),
+        }
+    }
+
+    fn in_(&self, d: Span) -> Instant {
+        Instant::now() + d.get().min(Duration::from_secs(86_400))
+    }
+}

@@ -1,0 +1,166 @@
+//! A step, done on a backend.
+
+use super::{Inner, records::GroupRecord};
+use crate::{
+    backend::{BackendError, BackendErrorKind, Session, Force},
+    replication::{LastResync, Look, Promote, ReplicationError, Step, plain_refused},
+};
+use rekindle_common::{Generation, metadata};
+use std::collections::BTreeMap;
+use tokio::time::Instant;
+
+/// The deadlines of one action.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadlines {
+    /// For what changes nothing: the action's own.
+    pub(super) soft: Instant,
+    /// For what may take effect: the call is waited for beyond the answer.
+    pub(super) hard: Instant,
+}
+
+impl Inner {
+    /// Does it. Every branch is idempotent: done again after a crash in its middle, it ends the same.
+    pub(super) async fn perform(
+        &self,
+        session: &Session,
+        look: &Look,
+        step: &Step,
+        generation: Option<Generation>,
+        d: Deadlines,
+    ) -> Result<(), ReplicationError> {
+        match step {
+            Step::AlreadySo => Ok(()),
+            // The policy first: the first mirror snapshot then carries it, and a crash in between is seen as
+            // "error - not mirrored" rather than as a volume without a policy.
+            Step::Enable { mode, set, remove } => {
+                session.set_metadata(set, remove, d.hard).await?;
+                let enabled = session.enable(*mode, d.hard).await;
+                if let Err(e) = &enabled
+                    && e.kind != BackendErrorKind::Deadline
+                {
+                    let keys: Vec<&str> = set.keys().map(String::as_str).collect();
+                    if let Err(undo) = session.set_metadata(&BTreeMap::new(), &keys, d.soft).await {
+                        tracing::warn!(volume.id = %session.spec(), error = %undo, "the policy of a volume whose replication failed could not be removed");
+                    }
+                }
+                Ok(enabled?)
+            }
+            Step::SetPolicy {
+                set,
+                remove,
+                snapshot,
+            } => {
+                if !set.is_empty() || !remove.is_empty() {
+                    session.set_metadata(set, remove, d.hard).await?;
+                }
+                if *snapshot {
+                    session.mirror_snapshot(d.hard).await?;
+                }
+                Ok(())
+            }
+            Step::Disable { mirrored } => {
+                if *mirrored {
+                    session.disable(d.hard).await?;
+                }
+                let keys = [
+                    metadata::MODE,
+                    metadata::START,
+                    metadata::INTERVAL,
+                    metadata::GROUP,
+                ];
+                Ok(session
+                    .set_metadata(&BTreeMap::new(), &keys, d.hard)
+                    .await?)
+            }
+            Step::Promote(how) => self.promote(session, how, generation, d).await,
+            Step::Demote => Ok(session.demote(d.hard).await?),
+            Step::Resync { token, keep_as } => {
+                // Recorded first: with the image id in it, a crash anywhere after leaves a record that tells whether the
+                // image was already made anew.
+                let record = LastResync {
+                    token: token.clone(),
+                    image_id: look.view.id.clone(),
+                };
+                let spec = session.spec();
+                self.records.record_resync(spec, &record, d.soft).await?;
+                if let Some(to) = keep_as {
+                    match session.copy_to(to, d.hard).await {
+                        Ok(()) => {
+                            tracing::info!(volume.id = %spec, copy = %to, "safety copy made");
+                        }
+                        // Made by an earlier try of the same generation.
+                        Err(e) if e.kind == BackendErrorKind::Exists => {}
+                        Err(e) => return Err(e.into()),
+                    }
+                    // The copy may have taken long: the peer must be primary and well *now* (hard case 18).
+                    let now = self.understand(session.look(d.hard).await?);
+                    if !now.peer_is_primary_and_well() {
+                        return Err(crate::replication::Refusal::PeerNotPrimary {
+                            why: "the other zone ceased to be primary while the safety copy was made",
+                        }
+                        .into());
+                    }
+                }
+                session.resync(d.hard).await?;
+                self.hints().entry(spec.clone()).or_default().resync_id =
+                    Some(look.view.id.clone());
+                Ok(())
+            }
+        }
+    }
+
+    async fn promote(
+        &self,
+        session: &Session,
+        how: &Promote,
+        generation: Option<Generation>,
+        d: Deadlines,
+    ) -> Result<(), ReplicationError> {
+        let refused =
+            |e: &BackendError| e.kind == BackendErrorKind::PeerPrimaryOrDemotionPending;
+        let forced = match how {
+            Promote::Plain => match session.promote(Force::No, d.hard).await {
+                Ok(()) => None,
+                Err(e) if refused(&e) => {
+                    let after = self.understand(session.look(d.soft).await?);
+                    return Err(plain_refused(&after).into());
+                }
+                Err(e) => return Err(e.into()),
+            },
+            // Force was ordered for this very volume; the plain try only spares it where it is not needed.
+            Promote::PlainElseForce { reason } => match session.promote(Force::No, d.hard).await {
+                Ok(()) => None,
+                Err(e) if refused(&e) => {
+                    session.promote(Force::Yes, d.hard).await?;
+                    Some(reason)
+                }
+                Err(e) => return Err(e.into()),
+            },
+            Promote::Force { reason } => {
+                session.promote(Force::Yes, d.hard).await?;
+                Some(reason)
+            }
+        };
+        let spec = session.spec();
+        let now = self.clock.now();
+        self.hints().entry(spec.clone()).or_default().promoted_at = Some(now);
+        if let Some(reason) = forced {
+            let generation = generation.map_or_else(String::new, |g| format!(" generation {g}"));
+            tracing::warn!(volume.id = %spec, reason, "promoted by force");
+            let note = BTreeMap::from([(
+                metadata::FORCED.to_owned(),
+                format!("{now}{generation}: {reason}"),
+            )]);
+            // The promotion stands whether or not its note does.
+            if let Err(e) = session.set_metadata(&note, &[], d.soft).await {
+                tracing::warn!(volume.id = %spec, error = %e, "the forced promotion could not be noted in the metadata");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The generation under which this zone last promoted the group, from the record as it was before an order.
+pub(super) fn promoted_before(record: Option<&GroupRecord>) -> Option<Generation> {
+    record.and_then(|r| r.promoted)
+}

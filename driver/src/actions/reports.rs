@@ -1,0 +1,328 @@
+//! What the zone says of itself and its volumes. Unknown is an answer: a cluster that is silent makes no volume healthy.
+
+use super::{Inner, Volumes};
+use crate::{
+    backend::{Access, BackendError, BackendErrorKind, ImageView},
+    leases,
+    replication::Look,
+};
+use rekindle_common::{
+    ApiError, ErrorCode, GroupName, ImageSpec,
+    metadata::VolumePolicy,
+    status::VolumeStatus,
+    volume::{Known, Lag, Role, VolumeReport},
+    zone::{CephReport, Freeze, GroupReport, MirrorReport, ZoneReport},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+};
+use tokio::time::Instant;
+
+/// The most volumes in one page, and how many without a `limit`.
+pub const MAX_PAGE: usize = 1000;
+
+/// Which volumes to list: the query of `GET /v1/volumes`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeQuery {
+    /// Only those of this group.
+    pub group: Option<GroupName>,
+    /// At most so many; 1 to [`MAX_PAGE`].
+    pub limit: Option<usize>,
+    /// Only those after this one: the last page's `next`.
+    pub after: Option<ImageSpec>,
+}
+
+/// One page of volumes, sorted by pool and name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumePage {
+    /// The volumes.
+    pub volumes: Vec<VolumeReport>,
+    /// What to give as `after` for the next page; `None`: this is the last one.
+    pub next: Option<ImageSpec>,
+}
+
+impl Volumes {
+    /// One volume.
+    ///
+    /// # Errors
+    /// [`ApiError`] `unknown_volume`. A cluster that does not answer is no error: the report says `error - unknown`.
+    pub async fn volume(&self, spec: &ImageSpec) -> Result<VolumeReport, ApiError> {
+        let inner = &self.inner;
+        let deadline = inner.in_(inner.limits.look);
+        let seen = async {
+            let session = inner.backend.open(spec, Access::Read, deadline).await?;
+            session.look(deadline).await
+        }
+        .await;
+        match seen {
+            Ok(view) => Ok(self.report(&inner.understand(view))),
+            Err(e) if silent(&e) => Ok(inner.unknown(spec)),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// A page of volumes.
+    ///
+    /// # Errors
+    /// [`ApiError`] `invalid_field`, or the cluster does not answer and nothing was ever known of it.
+    pub async fn volumes(&self, query: &VolumeQuery) -> Result<VolumePage, ApiError> {
+        let limit = query.limit.unwrap_or(MAX_PAGE);
+        if !(1..=MAX_PAGE).contains(&limit) {
+            let text = format!("{limit} is outside 1 to {MAX_PAGE}");
+            return Err(ApiError::new(ErrorCode::InvalidField, text).at("limit"));
+        }
+        let mut all: Vec<VolumeReport> = self.all_reports().await?;
+        if let Some(group) = &query.group {
+            all.retain(|r| r.group.as_ref() == Some(group));
+        }
+        if let Some(after) = &query.after {
+            all.retain(|r| r.volume > *after);
+        }
+        let more = all.len() > limit;
+        all.truncate(limit);
+        let next = more.then(|| all.last().map(|r| r.volume.clone())).flatten();
+        Ok(VolumePage { volumes: all, next })
+    }
+
+    /// Every volume. While the cluster is silent: those that were known, as unknown.
+    async fn all_reports(&self) -> Result<Vec<VolumeReport>, ApiError> {
+        let inner = &self.inner;
+        let mut all: Vec<VolumeReport> = match inner.recent_list().await {
+            Ok(views) => views
+                .iter()
+                .map(|v| self.report(&inner.understand(v.clone())))
+                .collect(),
+            Err(e) => {
+                let Some(known) = inner.known().filter(|_| silent(&e)) else {
+                    return Err(e.into());
+                };
+                known.iter().map(|v| inner.unknown(&v.spec)).collect()
+            }
+        };
+        all.sort_by(|a, b| a.volume.cmp(&b.volume));
+        Ok(all)
+    }
+
+    fn report(&self, look: &Look) -> VolumeReport {
+        let in_flight = self.inner.registry.in_flight(&look.view.spec);
+        let report = look.report(&self.inner.zone, in_flight);
+        self.inner.metrics.volume(&report, self.inner.clock.now());
+        report
+    }
+
+    /// The zone. Each part is asked for at once, and what does not answer in time is unknown.
+    pub async fn zone(&self) -> ZoneReport {
+        let inner = &self.inner;
+        let deadline = inner.in_(inner.limits.probe);
+        let (probe, health, mirror, groups) = tokio::join!(
+            inner.backend.probe(deadline),
+            inner.backend.health(deadline),
+            inner.backend.mirror_info(deadline),
+            self.groups(deadline),
+        );
+        let health = health.unwrap_or_default();
+        ZoneReport {
+            zone: inner.zone.clone(),
+            sidecar: inner.instance.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            now: inner.clock.now(),
+            ceph: CephReport {
+                writable: match probe {
+                    Ok(()) => Known::Yes,
+                    Err(e) if e.kind == BackendErrorKind::Full => Known::No,
+                    // No answer in time: writes do not go through now. Whether they will is not known.
+                    Err(e) if e.kind == BackendErrorKind::Deadline => Known::No,
+                    Err(e) if e.kind == BackendErrorKind::Unreachable => Known::No,
+                    Err(_) => Known::Unknown,
+                },
+                health: health.health,
+                osds_up: health.osds_up,
+                osds: health.osds,
+                fsid: health.fsid,
+            },
+            mirror: match mirror {
+                Ok(m) => MirrorReport {
+                    daemon_up: if m.daemon_up { Known::Yes } else { Known::No },
+                    peer_site: m.peer_site,
+                },
+                Err(_) => MirrorReport {
+                    daemon_up: Known::Unknown,
+                    peer_site: None,
+                },
+            },
+            frozen: inner.frozen(),
+            groups,
+        }
+    }
+
+    async fn groups(&self, deadline: Instant) -> Vec<GroupReport> {
+        let inner = &self.inner;
+        let reports = tokio::time::timeout_at(deadline, self.all_reports()).await;
+        let reports = match reports {
+            Ok(Ok(reports)) => reports,
+            Ok(Err(_)) | Err(_) => inner
+                .known()
+                .map(|k| k.iter().map(|v| inner.unknown(&v.spec)).collect())
+                .unwrap_or_default(),
+        };
+        let mut counts: BTreeMap<GroupName, BTreeMap<VolumeStatus, u32>> = BTreeMap::new();
+        for r in reports {
+            if let Some(group) = r.group {
+                *counts.entry(group).or_default().entry(r.status).or_default() += 1;
+            }
+        }
+        let reports = counts.into_iter().map(|(group, volumes)| async move {
+            let generation = inner.records.group(&group, deadline).await;
+            GroupReport {
+                generation: generation.ok().flatten().map(|r| r.generation),
+                lease: inner.leases.view(&group),
+                group,
+                volumes,
+            }
+        });
+        futures::future::join_all(reports).await
+    }
+
+    /// Refuses actions (all but demotion) until [`Self::thaw`]; also after a restart, where the cluster could note it.
+    pub async fn freeze(&self, reason: String) -> Freeze {
+        let freeze = Freeze {
+            reason,
+            since: self.inner.clock.now(),
+        };
+        self.set_freeze(Some(freeze.clone())).await;
+        freeze
+    }
+
+    /// Takes actions again.
+    pub async fn thaw(&self) {
+        self.set_freeze(None).await;
+    }
+
+    async fn set_freeze(&self, freeze: Option<Freeze>) {
+        let inner = &self.inner;
+        *inner.freeze.write().unwrap_or_else(PoisonError::into_inner) = freeze.clone();
+        let deadline = inner.in_(inner.limits.probe);
+        if let Err(e) = inner.records.set_freeze(freeze.as_ref(), deadline).await {
+            tracing::warn!(zone = %inner.zone, error = %e, "freeze or thaw holds for this run only: it could not be noted in the cluster");
+        }
+    }
+
+    /// Takes up the freeze that a former run left.
+    ///
+    /// # Errors
+    /// [`ApiError`]: the cluster does not answer.
+    pub async fn restore_freeze(&self) -> Result<(), ApiError> {
+        let inner = &self.inner;
+        let freeze = inner.records.freeze(inner.in_(inner.limits.probe)).await?;
+        *inner.freeze.write().unwrap_or_else(PoisonError::into_inner) = freeze;
+        Ok(())
+    }
+
+    /// Lease views and volumes for `/metrics`, as of a recent list.
+    pub async fn refresh_metrics(&self) {
+        let Ok(reports) = self.all_reports().await else {
+            return;
+        };
+        let groups: std::collections::BTreeSet<_> =
+            reports.iter().filter_map(|r| r.group.clone()).collect();
+        for group in groups {
+            let view = self.inner.leases.view(&group);
+            self.inner.metrics.lease(&group, leases::left(&view));
+        }
+        self.inner
+            .metrics
+            .keep_only(reports.iter().map(|r| &r.volume));
+    }
+}
+
+/// Whether an error means that the cluster says nothing at all.
+fn silent(e: &BackendError) -> bool {
+    match e.kind {
+        BackendErrorKind::Deadline
+        | BackendErrorKind::Unreachable
+        | BackendErrorKind::Blocklisted => true,
+        BackendErrorKind::NotFound
+        | BackendErrorKind::NotMirrored
+        | BackendErrorKind::PeerPrimaryOrDemotionPending
+        | BackendErrorKind::PoolNotMirrored
+        | BackendErrorKind::InUse
+        | BackendErrorKind::Exists
+        | BackendErrorKind::Changed
+        | BackendErrorKind::ReadOnly
+        | BackendErrorKind::Denied
+        | BackendErrorKind::Full
+        | BackendErrorKind::Unsupported
+        | BackendErrorKind::Corrupt
+        | BackendErrorKind::Other => false,
+    }
+}
+
+impl Inner {
+    pub(super) fn known(&self) -> Option<Arc<Vec<ImageView>>> {
+        self.last_known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// A list that is no older than the limit. Askers at the same time share one.
+    async fn recent_list(&self) -> Result<Arc<Vec<ImageView>>, BackendError> {
+        let mut slot = self.list.lock().await;
+        if let Some((at, views)) = slot.as_ref()
+            && at.elapsed() < self.limits.list_age.get()
+        {
+            return Ok(views.clone());
+        }
+        let views = self.list_now().await?;
+        *slot = Some((Instant::now(), views.clone()));
+        Ok(views)
+    }
+
+    /// A list made now: what decisions stand on.
+    pub(super) async fn fresh_list(&self) -> Result<Arc<Vec<ImageView>>, BackendError> {
+        let mut slot = self.list.lock().await;
+        let views = self.list_now().await?;
+        *slot = Some((Instant::now(), views.clone()));
+        Ok(views)
+    }
+
+    async fn list_now(&self) -> Result<Arc<Vec<ImageView>>, BackendError> {
+        let mut views = self.backend.list(self.in_(self.limits.look)).await?;
+        views.retain(|v| !v.spec.image().contains(crate::replication::SAFETY_INFIX));
+        let views = Arc::new(views);
+        *self
+            .last_known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(views.clone());
+        Ok(views)
+    }
+
+    /// A volume of a silent cluster: its policy as it was last known, and nothing else.
+    pub(super) fn unknown(&self, spec: &ImageSpec) -> VolumeReport {
+        let policy = self.known().and_then(|k| {
+            let v = k.iter().find(|v| v.spec == *spec)?;
+            VolumePolicy::from_metadata(&v.metadata).ok().flatten()
+        });
+        VolumeReport {
+            volume: spec.clone(),
+            zone: self.zone.clone(),
+            group: policy.as_ref().and_then(|p| p.group.clone()),
+            status: VolumeStatus::ErrorUnknown,
+            role: Role::Unknown,
+            mode: policy.map(|p| p.mode),
+            mirror_mode: None,
+            size: None,
+            last_sync: None,
+            lag: Lag::Unknown,
+            complete_copy: Known::Unknown,
+            local: None,
+            peer: None,
+            peer_primary: Known::Unknown,
+            concerns: vec!["the zone's cluster does not answer".to_owned()],
+            in_flight: self.registry.in_flight(spec),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! One action, from order to outcome.
+
+use super::{
+    Inner, Volumes,
+    batch::GenerationMemo,
+    perform::{Deadlines, promoted_before},
+    records::{GroupRecord, Seen},
+    registry::InFlight,
+};
+use crate::{
+    backend::{Access, BackendErrorKind, Session},
+    leases,
+    replication::{self, Context, Look, Refusal, ReplicationError, Step},
+};
+use rekindle_common::{
+    ApiError, Generation, GroupName, ImageSpec,
+    action::{ActionOutcome, Effect, Order, VolumeAction},
+};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+impl Volumes {
+    /// Carries out one order, to its end or to its deadline.
+    ///
+    /// # Errors
+    /// [`ApiError`]: refused (nothing was done), failed, or `deadline_exceeded` (it may still take effect).
+    pub async fn act(&self, volume: &ImageSpec, order: Order) -> Result<ActionOutcome, ApiError> {
+        self.act_in(volume, order, Arc::default()).await
+    }
+
+    pub(super) async fn act_in(
+        &self,
+        volume: &ImageSpec,
+        order: Order,
+        memo: Arc<GenerationMemo>,
+    ) -> Result<ActionOutcome, ApiError> {
+        let begun = Instant::now();
+        let name = order.action.name();
+        let result = self.act_inner(volume, order, memo, begun).await;
+        let took = begun.elapsed();
+        let code = result.as_ref().err().map(|e| e.code);
+        self.inner.metrics.action(name, code, took);
+        match &result {
+            Ok(outcome) => tracing::info!(
+                zone = %self.inner.zone, volume.id = %volume, action = name,
+                effect = ?outcome.effect, took_ms = outcome.took_ms, "action ended"
+            ),
+            Err(e) => tracing::info!(
+                zone = %self.inner.zone, volume.id = %volume, action = name,
+                code = %e.code, error = %e.message, "action refused or failed"
+            ),
+        }
+        result
+    }
+
+    async fn act_inner(
+        &self,
+        volume: &ImageSpec,
+        order: Order,
+        memo: Arc<GenerationMemo>,
+        begun: Instant,
+    ) -> Result<ActionOutcome, ApiError> {
+        let inner = &self.inner;
+        if inner.tasks.is_closed() {
+            return Err(Refusal::Draining.into());
+        }
+        match order.action {
+            // Demotion stays possible: it takes a right away, and a frozen zone may still have to be left.
+            VolumeAction::Demote => {}
+            VolumeAction::Replicate { .. }
+            | VolumeAction::Unreplicate
+            | VolumeAction::Promote { .. }
+            | VolumeAction::Resync { .. } => inner.refuse_while_frozen()?,
+        }
+        let name = order.action.name();
+        let guard = inner.registry.begin(volume, name)?;
+        let id = guard.id();
+        let deadlines = Deadlines {
+            soft: inner.in_(inner.limits.action),
+            hard: inner.in_(inner.limits.abandon),
+        };
+        let task = {
+            let (inner, volume) = (inner.clone(), volume.clone());
+            inner.tasks.clone().spawn(async move {
+                let result = inner.run(&volume, &order, &memo, &guard, deadlines).await;
+                drop(guard);
+                result
+            })
+        };
+        // A moment more than the soft deadline, so that a look that overran is reported by its own name.
+        let answer_by = deadlines.soft + std::time::Duration::from_millis(100);
+        match tokio::time::timeout_at(answer_by, task).await {
+            Ok(Ok(Ok((effect, look)))) => Ok(ActionOutcome {
+                effect,
+                report: look.report(&inner.zone, None),
+                took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            }),
+            Ok(Ok(Err(e))) => Err(e.into()),
+            Ok(Err(join)) => Err(Refusal::Internal {
+                what: format!("the action's task ended abnormally: {join}"),
+            }
+            .into()),
+            Err(_) => {
+                inner.registry.overran(volume, id);
+                Err(Refusal::Overran {
+                    action: name,
+                    after: inner.limits.action,
+                }
+                .into())
+            }
+        }
+    }
+}
+
+impl Inner {
+    async fn run(
+        &self,
+        volume: &ImageSpec,
+        order: &Order,
+        memo: &GenerationMemo,
+        guard: &InFlight,
+        d: Deadlines,
+    ) -> Result<(Effect, Look), ReplicationError> {
+        let session = self.backend.open(volume, Access::Write, d.soft).await?;
+        let look = self.understand(session.look(d.soft).await?);
+        let group = group_of(&look, &order.action)?;
+        let record = self.authorise(group.as_ref(), order, memo, d.soft).await?;
+        let mut context = Context {
+            generation: order.generation,
+            promoted_here: promoted_before(record.as_ref()),
+            last_resync: None,
+        };
+        if let VolumeAction::Resync { .. } = order.action {
+            context.last_resync = self.records.last_resync(volume, d.soft).await?;
+        }
+        let step = replication::next(&look, &order.action, &context)?;
+        self.refuse_behind_late_call(volume, &step, guard)?;
+        let action = order.action.name();
+        let (effect, after) = self
+            .perform_and_confirm(&session, &look, &step, action, order.generation, d)
+            .await?;
+        if let VolumeAction::Promote { .. } = order.action {
+            self.undo_if_lease_lost(&session, group.as_ref(), order.generation, d)
+                .await?;
+        }
+        Ok((effect, after))
+    }
+
+    /// "Already so" must not be said while an earlier call may yet change it.
+    fn refuse_behind_late_call(
+        &self,
+        volume: &ImageSpec,
+        step: &Step,
+        guard: &InFlight,
+    ) -> Result<(), Refusal> {
+        match (step, self.registry.late_call(volume, guard.id())) {
+            (Step::AlreadySo, Some(action)) => Err(Refusal::Busy {
+                action,
+                since: self.limits.action,
+            }),
+            (
+                Step::AlreadySo
+                | Step::Enable { .. }
+                | Step::SetPolicy { .. }
+                | Step::Disable { .. }
+                | Step::Promote(_)
+                | Step::Demote
+                | Step::Resync { .. },
+                _,
+            ) => Ok(()),
+        }
+    }
+
+    /// The generation against the zone's record, and for a promotion the lease. The answer is the record before.
+    async fn authorise(
+        &self,
+        group: Option<&GroupName>,
+        order: &Order,
+        memo: &GenerationMemo,
+        deadline: Instant,
+    ) -> Result<Option<GroupRecord>, ReplicationError> {
+        let Some(group) = group else { return Ok(None) };
+        let (required, seen) = match order.action {
+            VolumeAction::Promote { .. } => (true, Seen::Promotion),
+            VolumeAction::Demote | VolumeAction::Resync { .. } => (true, Seen::Order),
+            VolumeAction::Replicate { .. } | VolumeAction::Unreplicate => (false, Seen::Order),
+        };
+        let Some(generation) = order.generation else {
+            return if required {
+                Err(Refusal::GenerationRequired {
+                    group: group.to_string(),
+                }
+                .into())
+            } else {
+                Ok(None)
+            };
+        };
+        if seen == Seen::Promotion {
+            self.need_lease(group, generation)?;
+        }
+        memo.check(&self.records, group, generation, seen, deadline)
+            .await
+    }
+
+    fn need_lease(&self, group: &GroupName, generation: Generation) -> Result<(), Refusal> {
+        if leases::holds(&self.leases.view(group), generation) {
+            Ok(())
+        } else {
+            Err(Refusal::LeaseNotHeld {
+                group: group.to_string(),
+                generation,
+            })
+        }
+    }
+
+    /// Does the step and looks again. A call that failed and yet took effect counts by what is seen.
+    pub(super) async fn perform_and_confirm(
+        &self,
+        session: &Session,
+        look: &Look,
+        step: &Step,
+        action: &'static str,
+        generation: Option<Generation>,
+        d: Deadlines,
+    ) -> Result<(Effect, Look), ReplicationError> {
+        if *step == Step::AlreadySo {
+            return Ok((Effect::AlreadySo, look.clone()));
+        }
+        let done = self.perform(session, look, step, generation, d).await;
+        let again = session.look(self.in_(self.limits.look)).await;
+        match (done, again) {
+            (Ok(()), Ok(view)) => {
+                let after = self.understand(view);
+                let effect = replication::confirm(step, action, &after)?;
+                Ok((effect, after))
+            }
+            // Right after a flag for resync the daemon may have deleted the image: that is how it begins.
+            (Ok(()), Err(e)) => match step {
+                Step::Resync { .. } if e.kind == BackendErrorKind::NotFound => {
+                    Ok((Effect::Started, look.clone()))
+                }
+                Step::AlreadySo
+                | Step::Enable { .. }
+                | Step::SetPolicy { .. }
+                | Step::Disable { .. }
+                | Step::Promote(_)
+                | Step::Demote
+                | Step::Resync { .. } => Err(e.into()),
+            },
+            (Err(e @ ReplicationError::Refused(_)), _) => Err(e),
+            (Err(e @ ReplicationError::Backend(_)), Ok(view)) => {
+                let after = self.understand(view);
+                match (step, replication::confirm(step, action, &after)) {
+                    (Step::Promote(_) | Step::Demote, Ok(effect)) => {
+                        tracing::warn!(volume.id = %session.spec(), action, error = %e, "the call failed, and the image shows that it took effect");
+                        Ok((effect, after))
+                    }
+                    (
+                        Step::AlreadySo
+                        | Step::Enable { .. }
+                        | Step::SetPolicy { .. }
+                        | Step::Disable { .. }
+                        | Step::Promote(_)
+                        | Step::Demote
+                        | Step::Resync { .. },
+                        _,
+                    ) => Err(e),
+                }
+            }
+            (Err(e @ ReplicationError::Backend(_)), Err(_)) => Err(e),
+        }
+    }
+
+    /// A promotion that landed after the lease went must not stand: another zone may be recorded by now.
+    async fn undo_if_lease_lost(
+        &self,
+        session: &Session,
+        group: Option<&GroupName>,
+        generation: Option<Generation>,
+        d: Deadlines,
+    ) -> Result<(), ReplicationError> {
+        let (Some(group), Some(generation)) = (group, generation) else {
+            return Ok(());
+        };
+        let Err(lost) = self.need_lease(group, generation) else {
+            return Ok(());
+        };
+        tracing::warn!(volume.id = %session.spec(), %group, %generation, "the lease went while the volume was being promoted: demoting it");
+        session.demote(d.hard).await?;
+        Err(lost.into())
+    }
+}
+
+/// The group whose authority an order needs.
+fn group_of(look: &Look, action: &VolumeAction) -> Result<Option<GroupName>, Refusal> {
+    let own = look.policy.as_ref().and_then(|p| p.group.clone());
+    match (action, &look.policy_fault) {
+        (VolumeAction::Replicate { group, .. }, _) => Ok(group.clone().or(own)),
+        // Whose volume it is cannot be read: only taking a right away is safe.
+        (
+            VolumeAction::Promote { .. } | VolumeAction::Resync { .. } | VolumeAction::Unreplicate,
+            Some(why),
+        ) => Err(Refusal::CorruptPolicy { why: why.clone() }),
+        (VolumeAction::Demote, Some(_)) => Ok(None),
+        (
+            VolumeAction::Unreplicate
+            | VolumeAction::Promote { .. }
+            | VolumeAction::Demote
+            | VolumeAction::Resync { .. },
+            None,
+        ) => Ok(own),
+    }
+}
+

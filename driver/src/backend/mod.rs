@@ -1,0 +1,350 @@
+//! The storage under the actions: one surface, two clusters behind it.
+//!
+//! [`Backend`] is what a zone's cluster can do, [`Session`] what can be done to one open image: look, check, act and look
+//! again cost one open. Every call has a deadline; a call that outlives it is reported in time and may still take effect.
+
+pub mod error;
+pub mod memory;
+pub mod view;
+pub mod words;
+
+pub use error::{BackendError, BackendErrorKind, Op};
+pub use view::ImageView;
+
+use rekindle_common::{ImageSpec, mode::MirrorImageMode};
+use std::{collections::BTreeMap, future::Future};
+use tokio::time::Instant;
+use view::{ClusterHealth, MirrorInfo, Watcher};
+
+type Result<T> = std::result::Result<T, BackendError>;
+
+/// A zone's cluster.
+#[derive(Debug, Clone)]
+pub enum Backend {
+    /// Simulated.
+    Memory(memory::Cluster),
+}
+
+/// How a promotion goes to librbd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Force {
+    /// Plainly: librbd refuses unless the peer's demotion was replayed here.
+    No,
+    /// By force.
+    Yes,
+}
+
+/// What an image is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Looking only: no watch, no lock.
+    Read,
+    /// Acting on it.
+    Write,
+}
+
+/// One open image.
+#[derive(Debug)]
+pub struct Session {
+    spec: ImageSpec,
+    image: OpenImage,
+}
+
+#[derive(Debug)]
+enum OpenImage {
+    Memory(memory::Cluster),
+}
+
+/// Bounds a call. The error names what overran.
+async fn within<T>(
+    deadline: Instant,
+    op: Op,
+    image: Option<&ImageSpec>,
+    call: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    match tokio::time::timeout_at(deadline, call).await {
+        Ok(result) => result,
+        Err(_) => Err(BackendError::deadline(op, image)),
+    }
+}
+
+impl Backend {
+    /// All volumes that are mirrored or that policy says are, without their lineage. Few calls, however many there are.
+    ///
+    /// # Errors
+    /// [`BackendError`]: the cluster does not answer.
+    pub async fn list(&self, deadline: Instant) -> Result<Vec<ImageView>> {
+        let call = async {
+            match self {
+                Self::Memory(c) => c.list_views().await,
+            }
+        };
+        within(deadline, Op::List, None, call).await
+    }
+
+    /// Opens one image.
+    ///
+    /// # Errors
+    /// [`BackendError`] of kind `NotFound`, or the cluster does not answer.
+    pub async fn open(
+        &self,
+        spec: &ImageSpec,
+        _access: Access,
+        deadline: Instant,
+    ) -> Result<Session> {
+        let call = async {
+            match self {
+                Self::Memory(c) => {
+                    c.exists(spec).await?;
+                    Ok(OpenImage::Memory(c.clone()))
+                }
+            }
+        };
+        let image = within(deadline, Op::Open, Some(spec), call).await?;
+        Ok(Session {
+            spec: spec.clone(),
+            image,
+        })
+    }
+
+    /// Shuts a client out of the cluster: its writes in flight and to come fail with ESHUTDOWN.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn blocklist(&self, client: &Watcher, deadline: Instant) -> Result<()> {
+        let call = async {
+            match self {
+                Self::Memory(c) => c.blocklist_client(&client.address).await,
+            }
+        };
+        within(deadline, Op::Blocklist, None, call).await
+    }
+
+    /// A small RADOS object's content; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn read_object(
+        &self,
+        pool: &str,
+        oid: &str,
+        deadline: Instant,
+    ) -> Result<Option<Vec<u8>>> {
+        let call = async {
+            match self {
+                Self::Memory(c) => c.read_object(pool, oid).await,
+            }
+        };
+        within(deadline, Op::ReadObject, None, call).await
+    }
+
+    /// Writes a small RADOS object if it still is as `expected` (`None`: absent).
+    ///
+    /// # Errors
+    /// [`BackendError`] of kind `Changed` where it is not.
+    pub async fn swap_object(
+        &self,
+        pool: &str,
+        oid: &str,
+        expected: Option<&[u8]>,
+        new: &[u8],
+        deadline: Instant,
+    ) -> Result<()> {
+        let call = async {
+            match self {
+                Self::Memory(c) => c.swap_object(pool, oid, expected, new).await,
+            }
+        };
+        within(deadline, Op::WriteObject, None, call).await
+    }
+
+    /// Writes a small object and reads it back: mons that answer are not enough (hard case 60).
+    ///
+    /// # Errors
+    /// [`BackendError`]: `Deadline` and `Full` mean that writes do not go through.
+    pub async fn probe(&self, deadline: Instant) -> Result<()> {
+        let call = async {
+            match self {
+                Self::Memory(c) => c.probe_writes().await,
+            }
+        };
+        within(deadline, Op::Probe, None, call).await
+    }
+
+    /// The cluster's own account of itself.
+    ///
+    /// # Errors
+    /// [`BackendError`]: the mons do not answer.
+    pub async fn health(&self, deadline: Instant) -> Result<ClusterHealth> {
+        let call = async {
+            match self {
+                Self::Memory(c) => c.cluster_health().await,
+            }
+        };
+        within(deadline, Op::Health, None, call).await
+    }
+
+    /// The mirror daemons and the peer.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn mirror_info(&self, deadline: Instant) -> Result<MirrorInfo> {
+        let call = async {
+            match self {
+                Self::Memory(c) => c.mirror_info().await,
+            }
+        };
+        within(deadline, Op::MirrorInfo, None, call).await
+    }
+}
+
+impl Session {
+    /// Which image.
+    #[must_use]
+    pub fn spec(&self) -> &ImageSpec {
+        &self.spec
+    }
+
+    /// The image as it is now, with its lineage.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn look(&self, deadline: Instant) -> Result<ImageView> {
+        let call = async {
+            match &self.image {
+                OpenImage::Memory(c) => c.look_at(&self.spec).await,
+            }
+        };
+        within(deadline, Op::Look, Some(&self.spec), call).await
+    }
+
+    /// Turns mirroring on, with this side as primary. In snapshot mode librbd takes the first mirror snapshot with it.
+    ///
+    /// # Errors
+    /// [`BackendError`] of kind `PoolNotMirrored`, `Exists`, …
+    pub async fn enable(&self, mode: MirrorImageMode, deadline: Instant) -> Result<()> {
+        let call = async {
+            match &self.image {
+                OpenImage::Memory(c) => c.enable_mirroring(&self.spec, mode).await,
+            }
+        };
+        within(deadline, Op::Enable, Some(&self.spec), call).await
+    }
+
+    /// Turns mirroring off; the other zone's daemon then deletes its copy.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn disable(&self, deadline: Instant) -> Result<()> {
+        let call = async {
+            match &self.image {
+                OpenImage::Memory(c) => c.disable_mirroring(&self.spec).await,
+            }
+        };
+        within(deadline, Op::Disable, Some(&self.spec), call).await
+    }
+
+    /// Promotes.
+    ///
+    /// # Errors
+    /// [`BackendError`] of kind `PeerPrimaryOrDemotionPending` where a plain one cannot be.
+    pub async fn promote(&self, force: Force, deadline: Instant) -> Result<()> {
+        let op = match force {
+            Force::No => Op::Promote,
+            Force::Yes => Op::ForcePromote,
+        };
+        let call = async {
+            match &self.image {
+                OpenImage::Memory(c) => c.promote_image(&self.spec, force == Force::Yes).await,
+            }
+        };
+        within(deadline, op, Some(&self.spec), call).await
+    }
+
+    /// Demotes. A live writer's next write fails with EROFS or EPERM.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn demote(&self, deadline: Instant) -> Result<()> {
+        let call = async {
+            match &self.image {
+                OpenImage::Memory(c) => c.demote_image(&self.spec).await,
+            }
+        };
+        within(deadline, Op::Demote, Some(&self.spec), call).await
+    }
+
+    /// Flags the image: its daemon **deletes** it and makes it anew from the other side. Call it only behind
+    /// [`crate::replication`]'s guards (hard case 18).
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn resync(&self, deadline: Instant) -> Result<()> {
+        let call = async {
+            match &self.image {
+                OpenImage::Memory(c) => c.flag_resync(&self.spec).await,
+            }
+        };
+        within(deadline, Op::Resync, Some(&self.spec), call).await
+    }
+
+    /// Takes a mirror snapshot.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn mirror_snapshot(&self, deadline: Instant) -> Result<()> {
+        let call = async {
+            match &self.image {
+                OpenImage::Memory(c) => c.mirror_snapshot(&self.spec).await,
+            }
+        };
+        within(deadline, Op::MirrorSnapshot, Some(&self.spec), call).await
+    }
+
+    /// Sets and removes metadata.
+    ///
+    /// # Errors
+    /// [`BackendError`] of kind `ReadOnly` on a copy.
+    pub async fn set_metadata(
+        &self,
+        set: &BTreeMap<String, String>,
+        remove: &[&str],
+        deadline: Instant,
+    ) -> Result<()> {
+        let call = async {
+            match &self.image {
+                OpenImage::Memory(c) => c.write_metadata(&self.spec, set, remove).await,
+            }
+        };
+        within(deadline, Op::SetMetadata, Some(&self.spec), call).await
+    }
+
+    /// Copies the image, as it is, to a new one beside it that is not mirrored and carries none of our metadata.
+    ///
+    /// A deep copy: a clone would be quick, but depends on the image that a resync is about to delete, and would keep the
+    /// daemon from deleting it (hard case 34). Only extents that hold data are copied.
+    ///
+    /// # Errors
+    /// [`BackendError`] of kind `Exists` where such a copy is there already.
+    pub async fn copy_to(&self, to: &ImageSpec, deadline: Instant) -> Result<()> {
+        let call = async {
+            match &self.image {
+                OpenImage::Memory(c) => c.deep_copy(&self.spec, to).await,
+            }
+        };
+        within(deadline, Op::Copy, Some(&self.spec), call).await
+    }
+
+    /// The other clients that have it open. This session and the zone's mirror daemons are not among them.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn watchers(&self, deadline: Instant) -> Result<Vec<Watcher>> {
+        let call = async {
+            match &self.image {
+                OpenImage::Memory(c) => c.watchers_of(&self.spec).await,
+            }
+        };
+        within(deadline, Op::Watchers, Some(&self.spec), call).await
+    }
+}

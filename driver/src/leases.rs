@@ -1,0 +1,98 @@
+//! What the actions ask of the primary leases. `lease/` is the real thing; this is the seam between the two.
+
+use futures::future::BoxFuture;
+use rekindle_common::{ApiError, Generation, GroupName, lease::LeaseView};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
+
+/// The zone's primary leases, as this sidecar holds them.
+pub trait Leases: Send + Sync + fmt::Debug {
+    /// This sidecar's view of one lease, by its own monotonic clock; no I/O.
+    fn view(&self, group: &GroupName) -> LeaseView;
+    /// Takes the group's lease under that generation, and keeps renewing it.
+    ///
+    /// Errors: `lease_not_held` where the primary record names another zone or generation, `store_unavailable`.
+    fn take<'a>(
+        &'a self,
+        group: &'a GroupName,
+        generation: Generation,
+    ) -> BoxFuture<'a, Result<LeaseView, ApiError>>;
+    /// Gives it back. The caller has demoted the group's volumes before.
+    ///
+    /// Errors: `store_unavailable`: it then ends by itself.
+    fn give_up<'a>(
+        &'a self,
+        group: &'a GroupName,
+        generation: Generation,
+    ) -> BoxFuture<'a, Result<LeaseView, ApiError>>;
+}
+
+/// Whether a view allows a promotion under `generation`.
+#[must_use]
+pub fn holds(view: &LeaseView, generation: Generation) -> bool {
+    match view {
+        LeaseView::Held {
+            generation: g,
+            left,
+        }
+        | LeaseView::KeptByFailsafe {
+            generation: g,
+            left,
+        } => *g == generation && !left.get().is_zero(),
+        LeaseView::Isolated { .. } | LeaseView::NotHeld => false,
+    }
+}
+
+/// Leases that are held because somebody said so: for tests of everything but leases.
+#[derive(Debug, Default)]
+pub struct FixedLeases(Mutex<BTreeMap<GroupName, Generation>>);
+
+impl FixedLeases {
+    fn map(&self) -> std::sync::MutexGuard<'_, BTreeMap<GroupName, Generation>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// As if it were lost.
+    pub fn lose(&self, group: &GroupName) {
+        self.map().remove(group);
+    }
+}
+
+impl Leases for FixedLeases {
+    fn view(&self, group: &GroupName) -> LeaseView {
+        match self.map().get(group) {
+            Some(g) => LeaseView::Held {
+                generation: *g,
+                left: rekindle_common::duration::Span::secs(3600),
+            },
+            None => LeaseView::NotHeld,
+        }
+    }
+    fn take<'a>(
+        &'a self,
+        group: &'a GroupName,
+        generation: Generation,
+    ) -> BoxFuture<'a, Result<LeaseView, ApiError>> {
+        self.map().insert(group.clone(), generation);
+        Box::pin(async move { Ok(self.view(group)) })
+    }
+    fn give_up<'a>(
+        &'a self,
+        group: &'a GroupName,
+        _generation: Generation,
+    ) -> BoxFuture<'a, Result<LeaseView, ApiError>> {
+        self.map().remove(group);
+        Box::pin(async move { Ok(LeaseView::NotHeld) })
+    }
+}
+
+/// How long a view still allows writing; zero where it does not.
+#[must_use]
+pub fn left(view: &LeaseView) -> std::time::Duration {
+    match view {
+        LeaseView::Held { left, .. } | LeaseView::KeptByFailsafe { left, .. } => left.get(),
+        LeaseView::Isolated { .. } | LeaseView::NotHeld => std::time::Duration::ZERO,
+    }
+}

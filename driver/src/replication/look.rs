@@ -1,0 +1,450 @@
+//! From what a backend saw to what a user is told. Pure: the same view, hints and time give the same look.
+
+use crate::backend::view::{
+    DaemonState, ImageView, MirrorView, Mirrored, Replay, SiteStatus, SnapshotState,
+};
+use crate::backend::words::Says;
+use jiff::{SignedDuration, Timestamp};
+use rekindle_common::{
+    ZoneName,
+    duration::Span,
+    metadata::VolumePolicy,
+    mode::MirrorImageMode,
+    status::VolumeStatus,
+    volume::{Known, Lag, LastSync, Role, VolumeReport},
+};
+use std::time::Duration;
+
+/// A peer's claim to be primary that is not newer than our own promotion by this much is its old one (clocks of two
+/// clusters are compared here, and both are only as good as NTP).
+pub const CLAIM_MARGIN: Duration = Duration::from_secs(5);
+
+/// What this sidecar remembers of an image beyond what one look shows. Losing it (a restart) makes the answers more
+/// cautious, never wrong.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Hints {
+    /// When this sidecar promoted it.
+    pub promoted_at: Option<Timestamp>,
+    /// The image id that was once seen with a complete copy.
+    pub complete_id: Option<String>,
+    /// The image id that was flagged for a resync.
+    pub resync_id: Option<String>,
+    /// Journal mode: when it was last seen in step.
+    pub in_step_at: Option<Timestamp>,
+}
+
+/// One volume, understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Look {
+    /// What it was derived from.
+    pub view: ImageView,
+    /// What policy asks for.
+    pub policy: Option<VolumePolicy>,
+    /// Why its metadata is no policy.
+    pub policy_fault: Option<String>,
+    /// What a user is shown.
+    pub status: VolumeStatus,
+    /// librbd's word.
+    pub role: Role,
+    /// How far behind the copy is.
+    pub lag: Lag,
+    /// When it was last whole.
+    pub last_sync: Option<LastSync>,
+    /// Whether it can be promoted at all.
+    pub complete_copy: Known,
+    /// Whether the other zone is primary.
+    pub peer_primary: Known,
+    /// What is not as it should be.
+    pub concerns: Vec<String>,
+}
+
+impl Look {
+    /// Derives everything.
+    #[must_use]
+    pub fn derive(view: ImageView, hints: &Hints) -> Self {
+        let (policy, policy_fault) = match VolumePolicy::from_metadata(&view.metadata) {
+            Ok(p) => (p, None),
+            Err(e) => (None, Some(e.to_string())),
+        };
+        let mut look = Self {
+            policy,
+            policy_fault,
+            status: VolumeStatus::ErrorNotMirrored,
+            role: Role::NotMirrored,
+            lag: Lag::Unknown,
+            last_sync: None,
+            complete_copy: Known::No,
+            peer_primary: Known::Unknown,
+            concerns: Vec::new(),
+            view,
+        };
+        if let Some(fault) = &look.policy_fault {
+            look.concerns.push(fault.clone());
+        }
+        match look.view.mirror.clone() {
+            MirrorView::Off => {
+                look.concerns.push(match &look.policy {
+                    Some(p) => format!("policy asks for {}, and the image is not mirrored", p.mode),
+                    None => "the volume is not replicated".to_owned(),
+                });
+            }
+            MirrorView::Disabling => look
+                .concerns
+                .push("mirroring is being turned off".to_owned()),
+            MirrorView::On(m) => {
+                look.peer_primary = peer_primary(&look.view, &m, hints);
+                look.mirrored(&m, hints);
+                look.check_policy(&m);
+            }
+        }
+        look
+    }
+
+    fn mirrored(&mut self, m: &Mirrored, hints: &Hints) {
+        if m.primary {
+            self.role = Role::Primary;
+            self.complete_copy = Known::Yes;
+            self.status = if self.peer_primary == Known::Yes {
+                self.concerns.push("both zones say primary".to_owned());
+                VolumeStatus::ErrorSplitBrain
+            } else {
+                VolumeStatus::ActivePrimary
+            };
+            let peer = self.view.peer.clone();
+            self.lag = peer.as_ref().map_or(Lag::Unknown, lag);
+            self.last_sync = match m.mode {
+                MirrorImageMode::Snapshot => m.snapshots.newest.as_ref().map(|s| plain_sync(s.at)),
+                MirrorImageMode::Journal => peer
+                    .as_ref()
+                    .filter(|p| lag(p) == Lag::None)
+                    .and_then(|p| p.last_update)
+                    .map(plain_sync),
+            };
+            self.primary_concerns(peer.as_ref());
+        } else {
+            self.role = Role::Secondary;
+            self.complete_copy = complete_copy(&self.view, m, hints);
+            let local = self.view.local.clone();
+            self.lag = local.as_ref().map_or(Lag::Unknown, lag);
+            self.last_sync = copy_sync(m, local.as_ref(), hints);
+            self.status = self.copy_status(m, local.as_ref(), hints);
+        }
+    }
+
+    /// A copy's status. Local evidence goes before the daemon's word, for that may be stale or missing.
+    fn copy_status(
+        &mut self,
+        m: &Mirrored,
+        local: Option<&SiteStatus>,
+        hints: &Hints,
+    ) -> VolumeStatus {
+        use DaemonState as D;
+        let up = local.is_some_and(|l| l.up);
+        if !up {
+            self.concerns
+                .push("this zone's mirror daemon does not report: the copy does not move".into());
+        }
+        if local.is_some_and(|l| l.says() == Says::SplitBrain) {
+            self.concerns
+                .push("the copies have diverged: this one must be resynced, or the other".into());
+            return VolumeStatus::ErrorSplitBrain;
+        }
+        if hints.resync_id.as_ref() == Some(&self.view.id) {
+            return VolumeStatus::PendingResync;
+        }
+        if demotion_here(m) && self.peer_primary != Known::Yes {
+            return VolumeStatus::PendingPromotion;
+        }
+        let Some(local) = local.filter(|l| l.up) else {
+            return VolumeStatus::ErrorMirrorDown;
+        };
+        let complete = self.complete_copy;
+        let moving = if complete == Known::No {
+            VolumeStatus::PendingFirstSync
+        } else {
+            VolumeStatus::ActiveUpdating
+        };
+        match local.says() {
+            Says::RemoteDemoted | Says::LocalPrimary => return VolumeStatus::PendingPromotion,
+            Says::RemoteNotPrimary => {
+                return if self.peer_primary == Known::Yes {
+                    moving
+                } else if complete == Known::Yes {
+                    VolumeStatus::PendingPromotion
+                } else {
+                    VolumeStatus::ErrorOrphan
+                };
+            }
+            Says::RemoteGone => {
+                self.concerns.push("the primary image is gone".to_owned());
+                return VolumeStatus::ErrorOrphan;
+            }
+            Says::SplitBrain | Says::Other => {}
+        }
+        match local.state {
+            D::Error => {
+                self.concerns
+                    .push(format!("the mirror daemon says: {}", local.description));
+                VolumeStatus::ErrorMirroring
+            }
+            D::Syncing => VolumeStatus::PendingFirstSync,
+            D::StartingReplay | D::StoppingReplay => moving,
+            D::Stopped => {
+                self.concerns.push(format!(
+                    "the mirror daemon has stopped: {}",
+                    local.description
+                ));
+                VolumeStatus::ErrorMirroring
+            }
+            D::Unknown => moving,
+            D::Replaying if complete == Known::No => VolumeStatus::PendingFirstSync,
+            D::Replaying if self.peer_primary == Known::No => VolumeStatus::PendingDemotion,
+            D::Replaying => match self.lag {
+                Lag::None => VolumeStatus::ActiveSecondary,
+                Lag::Time { .. } | Lag::Entries { .. } | Lag::Unknown => {
+                    VolumeStatus::ActiveUpdating
+                }
+            },
+        }
+    }
+
+    fn primary_concerns(&mut self, peer: Option<&SiteStatus>) {
+        let concern = match peer {
+            None => "the other zone's mirror daemon has said nothing of this volume: no copy is known",
+            Some(p) if !p.up => {
+                "the other zone's mirror daemon does not report: the copy does not move"
+            }
+            Some(p) if p.says() == Says::SplitBrain => {
+                "the other zone's copy has diverged: resync it there"
+            }
+            Some(p) if p.state == DaemonState::Error => {
+                let text = format!("the other zone's mirror daemon says: {}", p.description);
+                self.concerns.push(text);
+                return;
+            }
+            Some(_) => return,
+        };
+        self.concerns.push(concern.to_owned());
+    }
+
+    fn check_policy(&mut self, m: &Mirrored) {
+        match &self.policy {
+            Some(p) if p.mode.mirror_image_mode() != m.mode => self.concerns.push(format!(
+                "policy asks for {}, and the image is mirrored by {}",
+                p.mode.name(),
+                match m.mode {
+                    MirrorImageMode::Journal => "journal",
+                    MirrorImageMode::Snapshot => "snapshot",
+                }
+            )),
+            Some(_) => {}
+            // Metadata travels with the data: a fresh copy may not have it yet.
+            None if self.policy_fault.is_none() && self.role == Role::Primary => self
+                .concerns
+                .push("mirrored, but not by Rekindle: it has no policy".to_owned()),
+            None => {}
+        }
+    }
+
+    /// As it goes over the wire.
+    #[must_use]
+    pub fn report(&self, zone: &ZoneName, in_flight: Option<String>) -> VolumeReport {
+        VolumeReport {
+            volume: self.view.spec.clone(),
+            zone: zone.clone(),
+            group: self.policy.as_ref().and_then(|p| p.group.clone()),
+            status: self.status,
+            role: self.role,
+            mode: self.policy.as_ref().map(|p| p.mode),
+            mirror_mode: self.mirrored_as().map(|m| m.mode),
+            size: Some(self.view.size),
+            last_sync: self.last_sync,
+            lag: self.lag,
+            complete_copy: self.complete_copy,
+            local: self.view.local.as_ref().map(SiteStatus::to_view),
+            peer: self.view.peer.as_ref().map(SiteStatus::to_view),
+            peer_primary: self.peer_primary,
+            concerns: self.concerns.clone(),
+            in_flight,
+        }
+    }
+
+    /// What is worth remembering beyond this look.
+    pub fn remember(&self, hints: &mut Hints) {
+        let id = &self.view.id;
+        if hints.resync_id.as_ref().is_some_and(|flagged| flagged != id) {
+            hints.resync_id = None;
+        }
+        if self.complete_copy == Known::Yes {
+            hints.complete_id = Some(id.clone());
+        }
+        if self.role == Role::Secondary && self.status == VolumeStatus::ActiveSecondary {
+            hints.in_step_at = self.last_sync.map(|s| s.at).max(hints.in_step_at);
+        }
+    }
+
+    /// Its mirroring, if it has any.
+    #[must_use]
+    pub fn mirrored_as(&self) -> Option<&Mirrored> {
+        match &self.view.mirror {
+            MirrorView::On(m) => Some(m),
+            MirrorView::Off | MirrorView::Disabling => None,
+        }
+    }
+
+    /// Whether the peer says **now** that it is primary: what a resync stands on (hard case 18).
+    #[must_use]
+    pub fn peer_is_primary_and_well(&self) -> bool {
+        self.view.peer.as_ref().is_some_and(|p| {
+            p.up && p.says() == Says::LocalPrimary && p.state == DaemonState::Stopped
+        })
+    }
+}
+
+fn plain_sync(at: Timestamp) -> LastSync {
+    LastSync {
+        at,
+        took: None,
+        bytes: None,
+    }
+}
+
+/// Whether this side's own newest mirror snapshot says that no zone is primary (snapshot mode only: journal mode has no
+/// such evidence outside the daemon's word).
+fn demotion_here(m: &Mirrored) -> bool {
+    m.snapshots
+        .newest
+        .as_ref()
+        .is_some_and(|s| match s.state {
+            SnapshotState::PrimaryDemoted => true,
+            SnapshotState::NonPrimaryDemoted => s.complete,
+            SnapshotState::Primary | SnapshotState::NonPrimary => false,
+        })
+}
+
+fn peer_primary(view: &ImageView, m: &Mirrored, hints: &Hints) -> Known {
+    let Some(peer) = view.peer.as_ref().filter(|p| p.up) else {
+        return Known::Unknown;
+    };
+    match (peer.says(), peer.state) {
+        (Says::LocalPrimary, _) => {
+            // Right after our own promotion the peer's last word is still its old one (hard case 17: a split brain that
+            // is none must not be announced).
+            let stale = m.primary
+                && match (hints.promoted_at, peer.last_update) {
+                    (Some(promoted), Some(said)) => said < after(promoted, CLAIM_MARGIN),
+                    (Some(_), None) => true,
+                    (None, _) => false,
+                };
+            if stale { Known::Unknown } else { Known::Yes }
+        }
+        (Says::RemoteDemoted | Says::RemoteNotPrimary | Says::SplitBrain, _) => Known::No,
+        (
+            Says::Other,
+            DaemonState::Replaying | DaemonState::Syncing | DaemonState::StartingReplay,
+        ) => Known::No,
+        (
+            Says::Other | Says::RemoteGone,
+            DaemonState::Unknown
+            | DaemonState::Error
+            | DaemonState::StoppingReplay
+            | DaemonState::Stopped
+            | DaemonState::Replaying
+            | DaemonState::Syncing
+            | DaemonState::StartingReplay,
+        ) => Known::Unknown,
+    }
+}
+
+fn after(t: Timestamp, d: Duration) -> Timestamp {
+    let step = SignedDuration::try_from(d).unwrap_or(SignedDuration::MAX);
+    t.saturating_add(step).unwrap_or(t)
+}
+
+fn complete_copy(view: &ImageView, m: &Mirrored, hints: &Hints) -> Known {
+    match m.mode {
+        MirrorImageMode::Snapshot => {
+            if m.snapshots.newest_complete.is_some() {
+                Known::Yes
+            } else {
+                Known::No
+            }
+        }
+        MirrorImageMode::Journal => {
+            if hints.complete_id.as_ref() == Some(&view.id) {
+                return Known::Yes;
+            }
+            let Some(local) = &view.local else {
+                return Known::Unknown;
+            };
+            match (local.says(), local.state) {
+                // It was primary itself, or has replayed up to the end, or has a history of its own.
+                (Says::LocalPrimary | Says::RemoteDemoted | Says::SplitBrain, _) => Known::Yes,
+                (_, DaemonState::Replaying | DaemonState::StoppingReplay) => Known::Yes,
+                (_, DaemonState::Syncing) => Known::No,
+                (
+                    _,
+                    DaemonState::Unknown
+                    | DaemonState::Error
+                    | DaemonState::StartingReplay
+                    | DaemonState::Stopped,
+                ) => Known::Unknown,
+            }
+        }
+    }
+}
+
+/// How far behind the copy is that this daemon makes.
+fn lag(s: &SiteStatus) -> Lag {
+    match s.replay {
+        Replay::None => Lag::Unknown,
+        Replay::Journal {
+            entries_behind: Some(0),
+            ..
+        } => Lag::None,
+        Replay::Journal {
+            entries_behind: Some(behind),
+            ..
+        } => Lag::Entries { behind },
+        Replay::Journal {
+            entries_behind: None,
+            ..
+        } => Lag::Unknown,
+        Replay::Snapshot { local, remote, .. } => match (local, remote) {
+            (Some(l), Some(r)) if l >= r => Lag::None,
+            (Some(l), Some(r)) => Lag::Time {
+                behind: Span(r.duration_since(l).unsigned_abs()),
+            },
+            (None, _) | (_, None) => Lag::Unknown,
+        },
+    }
+}
+
+fn copy_sync(m: &Mirrored, local: Option<&SiteStatus>, hints: &Hints) -> Option<LastSync> {
+    match m.mode {
+        MirrorImageMode::Snapshot => match local.map(|l| l.replay) {
+            Some(Replay::Snapshot {
+                local: Some(at),
+                last_took,
+                last_bytes,
+                ..
+            }) => Some(LastSync {
+                at,
+                took: last_took.map(Span),
+                bytes: last_bytes,
+            }),
+            Some(Replay::Snapshot { local: None, .. } | Replay::Journal { .. } | Replay::None)
+            | None => m
+                .snapshots
+                .newest_complete
+                .as_ref()
+                .map(|s| plain_sync(s.at)),
+        },
+        MirrorImageMode::Journal => {
+            let now = local
+                .filter(|l| l.up && lag(l) == Lag::None)
+                .and_then(|l| l.last_update);
+            now.max(hints.in_step_at).map(plain_sync)
+        }
+    }
+}

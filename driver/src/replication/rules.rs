@@ -1,0 +1,426 @@
+//! What each action does in each state, and why it may not. Pure.
+
+use super::{
+    error::{Refusal, ReplicationError},
+    look::Look,
+};
+use crate::backend::view::{DaemonState, MirrorView};
+use rekindle_common::{
+    Generation, ImageSpec, ResyncToken,
+    action::{Effect, Promotion, SafetyCopy, VolumeAction},
+    metadata::{self, VolumePolicy},
+    mode::{MirrorImageMode, ReplicationMode},
+    status::VolumeStatus,
+    volume::{Known, Role},
+};
+use std::collections::BTreeMap;
+
+/// What the zone remembers that bears on an order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Context {
+    /// The order's generation.
+    pub generation: Option<Generation>,
+    /// The highest generation that the volume's group was promoted under in this zone.
+    pub promoted_here: Option<Generation>,
+    /// The last resync of this volume.
+    pub last_resync: Option<LastResync>,
+}
+
+/// The record of a volume's last resync (hard case 19).
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LastResync {
+    /// Its name.
+    pub token: ResyncToken,
+    /// The incarnation that it was to discard. A resync deletes and re-creates the image: another id means it happened.
+    pub image_id: String,
+}
+
+/// What is to be done: one of these, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing.
+    AlreadySo,
+    /// Write the policy, then turn mirroring on. Snapshot mode takes its first mirror snapshot with it.
+    Enable {
+        /// By which mode.
+        mode: MirrorImageMode,
+        /// The policy.
+        set: BTreeMap<String, String>,
+        /// Keys of an older policy.
+        remove: Vec<&'static str>,
+    },
+    /// Write the policy of a volume that is mirrored already.
+    SetPolicy {
+        /// The policy.
+        set: BTreeMap<String, String>,
+        /// Keys that it does not use.
+        remove: Vec<&'static str>,
+        /// Whether a mirror snapshot follows: it carries the data (`once`) and the metadata.
+        snapshot: bool,
+    },
+    /// Turn mirroring off (if it is on), then remove the policy.
+    Disable {
+        /// Whether it is on.
+        mirrored: bool,
+    },
+    /// Promote.
+    Promote(Promote),
+    /// Demote.
+    Demote,
+    /// Record the token, keep a copy if asked, then flag.
+    Resync {
+        /// Its name.
+        token: ResyncToken,
+        /// Where the discarded data is kept.
+        keep_as: Option<ImageSpec>,
+    },
+}
+
+/// How to promote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Promote {
+    /// Plainly; librbd itself refuses unless the demotion was replayed.
+    Plain,
+    /// The order allows force and a plain one looks possible: try that first, for it loses nothing and needs no resync.
+    PlainElseForce {
+        /// The order's reason.
+        reason: String,
+    },
+    /// By force.
+    Force {
+        /// The order's reason.
+        reason: String,
+    },
+}
+
+/// The keys that a policy may use.
+const POLICY_KEYS: [&str; 4] = [
+    metadata::MODE,
+    metadata::START,
+    metadata::INTERVAL,
+    metadata::GROUP,
+];
+
+/// What an action means for a volume as it was seen: the one rule for every (state, action).
+///
+/// # Errors
+/// [`Refusal`]: it may not be, and why. Nothing was done.
+pub fn next(look: &Look, action: &VolumeAction, context: &Context) -> Result<Step, Refusal> {
+    match action {
+        VolumeAction::Replicate { mode, group } => {
+            replicate(
+                look,
+                &VolumePolicy {
+                    mode: *mode,
+                    group: group.clone(),
+                },
+            )
+        }
+        VolumeAction::Unreplicate => unreplicate(look),
+        VolumeAction::Promote { promotion } => promote(look, promotion),
+        VolumeAction::Demote => demote(look),
+        VolumeAction::Resync { token, safety } => resync(look, token, *safety, context),
+    }
+}
+
+fn replicate(look: &Look, wanted: &VolumePolicy) -> Result<Step, Refusal> {
+    if let ReplicationMode::Periodic(s) = &wanted.mode {
+        s.check().map_err(|e| Refusal::BadSchedule {
+            why: e.to_string(),
+        })?;
+    }
+    let set: BTreeMap<String, String> = wanted
+        .to_metadata()
+        .into_iter()
+        .map(|(k, v)| (k.to_owned(), v))
+        .collect();
+    let remove: Vec<&'static str> = POLICY_KEYS
+        .into_iter()
+        .filter(|k| !set.contains_key(*k) && look.view.metadata.contains_key(*k))
+        .collect();
+    match &look.view.mirror {
+        MirrorView::Disabling => Err(Refusal::Busy {
+            action: "unreplicate",
+            since: rekindle_common::duration::Span::secs(0),
+        }),
+        MirrorView::Off => {
+            if let Some(l) = &look.view.lineage {
+                if let Some(parent) = &l.parent {
+                    return Err(Refusal::HasClones {
+                        how: format!("is a clone of {parent}"),
+                    });
+                }
+                if l.children > 0 {
+                    return Err(Refusal::HasClones {
+                        how: format!("has {} clones", l.children),
+                    });
+                }
+            }
+            Ok(Step::Enable {
+                mode: wanted.mode.mirror_image_mode(),
+                set,
+                remove,
+            })
+        }
+        MirrorView::On(m) => {
+            if !m.primary {
+                return Err(Refusal::NotPrimary);
+            }
+            if look.status == VolumeStatus::ErrorSplitBrain {
+                return Err(Refusal::SplitBrain);
+            }
+            if m.mode != wanted.mode.mirror_image_mode() {
+                let name = |m| match m {
+                    MirrorImageMode::Journal => "journal mirroring (instant)",
+                    MirrorImageMode::Snapshot => "snapshot mirroring (once, periodic)",
+                };
+                return Err(Refusal::ModeChange {
+                    from: name(m.mode),
+                    to: name(wanted.mode.mirror_image_mode()),
+                });
+            }
+            let same = look.policy.as_ref() == Some(wanted);
+            match (&wanted.mode, same) {
+                // Each request of `once` asks for the volume as it is now: one mirror snapshot for each.
+                (ReplicationMode::Once, _) => Ok(Step::SetPolicy {
+                    set: if same { BTreeMap::new() } else { set },
+                    remove,
+                    snapshot: true,
+                }),
+                (ReplicationMode::Instant | ReplicationMode::Periodic(_), true) => {
+                    Ok(Step::AlreadySo)
+                }
+                // Snapshot mode carries metadata with snapshots only: without one the other zone would keep the old policy.
+                (ReplicationMode::Instant, false) => Ok(Step::SetPolicy {
+                    set,
+                    remove,
+                    snapshot: false,
+                }),
+                (ReplicationMode::Periodic(_), false) => Ok(Step::SetPolicy {
+                    set,
+                    remove,
+                    snapshot: true,
+                }),
+            }
+        }
+    }
+}
+
+fn unreplicate(look: &Look) -> Result<Step, Refusal> {
+    let has_policy = POLICY_KEYS
+        .iter()
+        .any(|k| look.view.metadata.contains_key(*k));
+    match (look.role, look.status) {
+        (Role::Unknown, _) => Err(Refusal::Internal {
+            what: "the volume was not looked at".to_owned(),
+        }),
+        (Role::NotMirrored, _) if has_policy => Ok(Step::Disable { mirrored: false }),
+        (Role::NotMirrored, _) => Ok(Step::AlreadySo),
+        (Role::Secondary, _) => Err(Refusal::NotPrimary),
+        (Role::Primary, VolumeStatus::ErrorSplitBrain) => Err(Refusal::SplitBrain),
+        (Role::Primary, _) => Ok(Step::Disable { mirrored: true }),
+    }
+}
+
+fn promote(look: &Look, promotion: &Promotion) -> Result<Step, Refusal> {
+    let none = |why| Err(Refusal::NoCompleteCopy { why });
+    match look.role {
+        Role::Unknown | Role::NotMirrored => return Err(Refusal::NotReplicated),
+        // In split brain too: promoting what is primary changes nothing, and the report says that there are two.
+        Role::Primary => return Ok(Step::AlreadySo),
+        Role::Secondary => {}
+    }
+    match look.complete_copy {
+        Known::Yes => {}
+        Known::No => return none("the first sync has not ended"),
+        Known::Unknown => match promotion {
+            // librbd's own rule for a plain one (the demotion was replayed) implies a complete copy.
+            Promotion::Plain => {}
+            Promotion::Forced { .. } => {
+                return none("whether the first sync ever ended is not known");
+            }
+        },
+    }
+    match (look.status, promotion) {
+        (VolumeStatus::PendingFirstSync, _) => none("the first sync has not ended"),
+        (VolumeStatus::PendingResync, _) => none("it was given up and is being made anew"),
+        (VolumeStatus::ErrorSplitBrain, Promotion::Plain) => Err(Refusal::SplitBrain),
+        // Its own history is whole. Two primaries on top of two histories are still refused.
+        (VolumeStatus::ErrorSplitBrain, Promotion::Forced { reason }) => {
+            if look.peer_primary == Known::Yes {
+                Err(Refusal::SplitBrain)
+            } else {
+                Ok(Step::Promote(Promote::Force {
+                    reason: reason.clone(),
+                }))
+            }
+        }
+        // Both daemons are alive and the demotion is on its way: force would throw away what is arriving.
+        (VolumeStatus::PendingDemotion, Promotion::Forced { .. }) if both_daemons_up(look) => {
+            Err(Refusal::DemotionNotReplayed)
+        }
+        (VolumeStatus::PendingPromotion, Promotion::Forced { reason }) => {
+            Ok(Step::Promote(Promote::PlainElseForce {
+                reason: reason.clone(),
+            }))
+        }
+        (
+            VolumeStatus::ActiveSecondary
+            | VolumeStatus::ActiveUpdating
+            | VolumeStatus::PendingDemotion
+            | VolumeStatus::ErrorMirrorDown
+            | VolumeStatus::ErrorMirroring
+            | VolumeStatus::ErrorOrphan,
+            Promotion::Forced { reason },
+        ) => Ok(Step::Promote(Promote::Force {
+            reason: reason.clone(),
+        })),
+        // The daemon's word may be older than the demotion, and librbd refuses by itself what must not be: so a plain
+        // promotion is always tried, and never turns into another.
+        (
+            VolumeStatus::ActiveSecondary
+            | VolumeStatus::ActiveUpdating
+            | VolumeStatus::PendingPromotion
+            | VolumeStatus::PendingDemotion
+            | VolumeStatus::ErrorMirrorDown
+            | VolumeStatus::ErrorMirroring
+            | VolumeStatus::ErrorOrphan,
+            Promotion::Plain,
+        ) => Ok(Step::Promote(Promote::Plain)),
+        // A secondary has none of these.
+        (
+            VolumeStatus::ActivePrimary
+            | VolumeStatus::ErrorNotMirrored
+            | VolumeStatus::ErrorUnknown,
+            _,
+        ) => Err(Refusal::Internal {
+            what: format!("a copy with status {}", look.status),
+        }),
+    }
+}
+
+fn both_daemons_up(look: &Look) -> bool {
+    let replaying = look
+        .view
+        .local
+        .as_ref()
+        .is_some_and(|l| l.up && l.state == DaemonState::Replaying);
+    replaying && look.view.peer.as_ref().is_some_and(|p| p.up)
+}
+
+/// What librbd's EBUSY on a plain promotion meant, by what is seen after it. It is never answered with force.
+#[must_use]
+pub fn plain_refused(after: &Look) -> Refusal {
+    match (after.status, after.peer_primary) {
+        (VolumeStatus::ErrorSplitBrain, _) => Refusal::SplitBrain,
+        (VolumeStatus::PendingFirstSync, _) => Refusal::NoCompleteCopy {
+            why: "the first sync has not ended",
+        },
+        (VolumeStatus::PendingDemotion | VolumeStatus::PendingPromotion, _)
+        | (_, Known::No) => Refusal::DemotionNotReplayed,
+        (_, peer_primary @ (Known::Yes | Known::Unknown)) => {
+            Refusal::ForceRequired { peer_primary }
+        }
+    }
+}
+
+fn demote(look: &Look) -> Result<Step, Refusal> {
+    match look.role {
+        Role::Primary => Ok(Step::Demote),
+        Role::Secondary => Ok(Step::AlreadySo),
+        Role::NotMirrored => Err(Refusal::NotReplicated),
+        Role::Unknown => Err(Refusal::Internal {
+            what: "the volume was not looked at".to_owned(),
+        }),
+    }
+}
+
+fn resync(
+    look: &Look,
+    token: &ResyncToken,
+    safety: SafetyCopy,
+    context: &Context,
+) -> Result<Step, Refusal> {
+    match look.role {
+        Role::NotMirrored | Role::Unknown => return Err(Refusal::NotReplicated),
+        Role::Primary => return Err(Refusal::IsPrimary),
+        Role::Secondary => {}
+    }
+    if let Some(last) = &context.last_resync
+        && last.token == *token
+        && (last.image_id != look.view.id || look.status == VolumeStatus::PendingResync)
+    {
+        return Ok(Step::AlreadySo);
+    }
+    if look.status == VolumeStatus::PendingResync {
+        return Ok(Step::AlreadySo);
+    }
+    if let (Some(promoted), Some(ordered)) = (context.promoted_here, context.generation)
+        && promoted >= ordered
+    {
+        return Err(Refusal::NotOlder { promoted, ordered });
+    }
+    if !look.peer_is_primary_and_well() {
+        return Err(Refusal::PeerNotPrimary {
+            why: match look.peer_primary {
+                Known::No => "the other zone says that it is not primary",
+                Known::Yes => "the other zone's mirror daemon is not well",
+                Known::Unknown => "the other zone does not say that it is primary",
+            },
+        });
+    }
+    let keep_as = match safety {
+        SafetyCopy::Discard => None,
+        SafetyCopy::Keep => Some(safety_name(
+            &look.view.spec,
+            context.generation.unwrap_or(Generation::ZERO),
+        )?),
+    };
+    Ok(Step::Resync {
+        token: token.clone(),
+        keep_as,
+    })
+}
+
+/// What every safety copy's name has in it; such images are no volumes.
+pub const SAFETY_INFIX: &str = ".rekindle-safety-";
+
+fn safety_name(spec: &ImageSpec, generation: Generation) -> Result<ImageSpec, Refusal> {
+    let name = format!("{}{SAFETY_INFIX}{generation}", spec.image());
+    ImageSpec::new(spec.pool(), name).map_err(|e| Refusal::Internal {
+        what: format!("no name for the safety copy: {e}"),
+    })
+}
+
+/// Whether the volume, looked at after a step, shows that it was done.
+///
+/// # Errors
+/// [`Refusal::NotConfirmed`]: the call returned well and the image says otherwise.
+pub fn confirm(
+    step: &Step,
+    action: &'static str,
+    after: &Look,
+) -> Result<Effect, ReplicationError> {
+    let (ok, effect) = match step {
+        Step::AlreadySo => (true, Effect::AlreadySo),
+        Step::Enable { mode, .. } => (
+            after.role == Role::Primary && after.mirrored_as().is_some_and(|m| m.mode == *mode),
+            Effect::Done,
+        ),
+        Step::SetPolicy { .. } => (after.role == Role::Primary, Effect::Done),
+        Step::Disable { .. } => (after.role == Role::NotMirrored, Effect::Done),
+        Step::Promote(_) => (after.role == Role::Primary, Effect::Done),
+        Step::Demote => (after.role == Role::Secondary, Effect::Done),
+        // The daemon may have deleted it already, or not even begun.
+        Step::Resync { .. } => (true, Effect::Started),
+    };
+    if ok {
+        Ok(effect)
+    } else {
+        Err(Refusal::NotConfirmed {
+            action,
+            saw: after.status.to_string(),
+        }
+        .into())
+    }
+}
