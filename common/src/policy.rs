@@ -31,7 +31,7 @@ pub enum OnReturn {
 }
 
 /// What a sidecar does with its primaries when it can no longer renew their lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IsolationResponse {
     /// Demotes them before the lease ends: the other zone may then be promoted by itself.

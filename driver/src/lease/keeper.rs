@@ -1,0 +1,588 @@
+//! One group's lease, as a pure machine: events with their time in, actions out.
+//!
+//! ```text
+//!             record ours, images primary          renewed
+//!   Starting ---------------------------> Held <-----------+
+//!      |  \                               |  \            |
+//!      |   record ours, images demoted    |   not renewed: AskSites
+//!      |        \                         |     all say "still yours" -> KeptByFailsafe --+
+//!      |         v                        |                                   |
+//!      |      Isolated <--- deadline -----+<---------------- deadline --------+
+//!      |         | ordered to take, record ours -> Held
+//!      +--> NotOurs (record names the other zone; demotes what is primary here all the same)
+//!   Held -- ordered to release --> Released -- ordered to take, or a newer record --> …
+//! ```
+//!
+//! What must never happen: that this zone's images are writable after the moment at which the other zone may be recorded.
+//! So each right to write has an end, `until`, reckoned from the **sending** of what granted it: `sent + ttl - demote_budget`.
+//! At `until` at the latest [`Action::Isolate`] is emitted, and again with each event until the images are known to be demoted.
+//!
+//! What this is not: it knows nothing of etcd, sockets or librbd. [`super`] feeds it and carries its actions out.
+
+use rekindle_common::{
+    Generation,
+    duration::Span,
+    lease::{LeaseTiming, LeaseView},
+    policy::IsolationResponse,
+};
+use std::time::Duration;
+
+/// A moment on this process's monotonic clock, as the time since any fixed origin.
+pub type Moment = Duration;
+
+/// What is known of this zone's images of the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Images {
+    /// The cluster does not answer.
+    Unknown,
+    /// The group has no volume here.
+    None,
+    /// At least one is primary.
+    Primary,
+    /// There are some, and none is primary.
+    NotPrimary,
+}
+
+/// The primary record, as it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Record {
+    /// etcd answered, and there is none: the group is not, or no longer, under Rekindle's decision.
+    Absent,
+    /// It names this zone.
+    Ours {
+        /// Under which generation.
+        generation: Generation,
+    },
+    /// It names the other zone.
+    Theirs {
+        /// Under which generation.
+        generation: Generation,
+    },
+}
+
+/// What happened. Requests' answers carry the moment at which the request was **sent**.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// Time passed.
+    Tick,
+    /// The images were looked at.
+    Looked {
+        /// When that was begun: a look from before an isolation says nothing about what came of it.
+        sent: Moment,
+        /// What was seen.
+        images: Images,
+    },
+    /// The record was read from an etcd majority.
+    RecordRead(Record),
+    /// The lease was taken.
+    Taken {
+        /// When that was asked for.
+        sent: Moment,
+        /// Under which generation.
+        generation: Generation,
+    },
+    /// Another sidecar of this zone holds it.
+    HeldByPeer {
+        /// When the lease's key was asked for.
+        sent: Moment,
+        /// Under which generation.
+        generation: Generation,
+    },
+    /// The etcd lease was renewed.
+    Renewed {
+        /// When that was asked for.
+        sent: Moment,
+    },
+    /// etcd says that the lease is gone.
+    Gone,
+    /// All other sites answered that the group is still this zone's, and bound themselves.
+    SitesConfirmed {
+        /// When the first of them was asked.
+        sent: Moment,
+    },
+    /// The orchestrator ordered it to be taken.
+    OrderedToTake {
+        /// Under which generation.
+        generation: Generation,
+    },
+    /// The orchestrator ordered it to be released; the images were seen demoted before.
+    OrderedToRelease {
+        /// Under which generation.
+        generation: Generation,
+    },
+}
+
+/// What is to be done. Each may be carried out any number of times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Take the lease, comparing the record; answer with [`Event::Taken`], [`Event::HeldByPeer`] or [`Event::RecordRead`].
+    Take {
+        /// Under which generation.
+        generation: Generation,
+    },
+    /// Delete the lease's key, if it is ours.
+    Release,
+    /// Ask all other sites; answer with [`Event::SitesConfirmed`] or not at all.
+    AskSites {
+        /// The generation that was held.
+        generation: Generation,
+    },
+    /// Carry the isolation response out, then look at the images.
+    Isolate {
+        /// Which.
+        response: IsolationResponse,
+    },
+}
+
+/// Where the lease stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// The process has just begun: what it holds is not known.
+    Starting {
+        /// Demote what is primary from then on.
+        until: Moment,
+    },
+    /// Held, by this sidecar or by another one of this zone.
+    Held {
+        /// Under which generation.
+        generation: Generation,
+        /// When the isolation response must begin.
+        until: Moment,
+        /// By whom.
+        by: Holder,
+    },
+    /// etcd is ill; the other sites let this zone go on.
+    KeptByFailsafe {
+        /// Under which generation.
+        generation: Generation,
+        /// When the isolation response must begin.
+        until: Moment,
+    },
+    /// This zone is recorded, and does not serve.
+    Isolated {
+        /// Under which generation it was held, or is recorded.
+        generation: Generation,
+    },
+    /// Released by order.
+    Released {
+        /// Under which generation.
+        generation: Generation,
+    },
+    /// The other zone is recorded.
+    NotOurs {
+        /// Under which generation.
+        generation: Generation,
+    },
+    /// Nobody is recorded: there is nothing to hold.
+    Unmanaged,
+}
+
+/// Which sidecar of the zone holds a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// This one.
+    Us,
+    /// Another.
+    Peer,
+}
+
+/// One group's lease.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Keeper {
+    timing: Timing,
+    response: IsolationResponse,
+    state: State,
+    images: Images,
+    /// Looks that were begun before it are not believed.
+    looks_since: Moment,
+    record: Option<Record>,
+    ordered: Option<Generation>,
+}
+
+/// [`LeaseTiming`] in a form that can be hashed and compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Timing {
+    ttl: Duration,
+    renew_every: Duration,
+    demote_budget: Duration,
+}
+
+impl Keeper {
+    /// A keeper of a process that begins now.
+    #[must_use]
+    pub fn start(now: Moment, timing: LeaseTiming, response: IsolationResponse) -> Self {
+        let timing = Timing {
+            ttl: timing.ttl.get(),
+            renew_every: timing.renew_every.get(),
+            demote_budget: timing.demote_budget.get(),
+        };
+        // The margin allows for a restart within `margin - demote_budget`; what is left of it is this grace.
+        let until = now + timing.demote_budget;
+        Self {
+            timing,
+            response,
+            state: State::Starting { until },
+            images: Images::Unknown,
+            looks_since: now,
+            record: None,
+            ordered: None,
+        }
+    }
+
+    /// Takes a changed policy up. Ends already granted stay as they are.
+    pub fn set_policy(&mut self, timing: LeaseTiming, response: IsolationResponse) {
+        self.timing = Timing {
+            ttl: timing.ttl.get(),
+            renew_every: timing.renew_every.get(),
+            demote_budget: timing.demote_budget.get(),
+        };
+        self.response = response;
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// As it is reported.
+    #[must_use]
+    pub fn view(&self, now: Moment) -> LeaseView {
+        let left = |until: Moment| Span(until.saturating_sub(now));
+        match self.state {
+            State::Held {
+                generation,
+                until,
+                by: Holder::Us,
+            } => LeaseView::Held {
+                generation,
+                left: left(until),
+            },
+            State::KeptByFailsafe { generation, until } => LeaseView::KeptByFailsafe {
+                generation,
+                left: left(until),
+            },
+            State::Isolated { generation } => LeaseView::Isolated { generation },
+            State::Starting { .. }
+            | State::Held {
+                by: Holder::Peer, ..
+            }
+            | State::Released { .. }
+            | State::NotOurs { .. }
+            | State::Unmanaged => LeaseView::NotHeld,
+        }
+    }
+
+    /// Whether this sidecar's etcd lease stands behind the group, so that it has to be renewed.
+    #[must_use]
+    pub fn wants_renewal(&self) -> bool {
+        matches!(
+            self.state,
+            State::Held { by: Holder::Us, .. } | State::KeptByFailsafe { .. }
+        )
+    }
+
+    /// When [`Event::Tick`] is due at the latest.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Moment> {
+        match self.state {
+            State::Starting { until }
+            | State::Held { until, .. }
+            | State::KeptByFailsafe { until, .. } => Some(until),
+            State::Isolated { .. }
+            | State::Released { .. }
+            | State::NotOurs { .. }
+            | State::Unmanaged => None,
+        }
+    }
+
+    /// The end of a right that was asked for at `sent`.
+    fn until(&self, sent: Moment) -> Moment {
+        sent + self.timing.ttl.saturating_sub(self.timing.demote_budget)
+    }
+
+    /// Takes one event and says what is to be done.
+    pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Action> {
+        match event {
+            Event::Tick => {}
+            Event::Looked { sent, images } if sent >= self.looks_since => self.images = images,
+            Event::Looked { .. } => {}
+            Event::RecordRead(record) => {
+                self.record = Some(record);
+                self.follow(now, record);
+            }
+            Event::Taken { sent, generation } => self.granted(sent, generation, Holder::Us),
+            Event::HeldByPeer { sent, generation } => self.granted(sent, generation, Holder::Peer),
+            Event::Renewed { sent } => self.renewed(sent),
+            // The right lasts to its `until` all the same; what follows from the loss is in `wanted`.
+            Event::Gone => self.gone(),
+            Event::SitesConfirmed { sent } => self.confirmed(sent),
+            Event::OrderedToTake { generation } => self.ordered = Some(generation),
+            Event::OrderedToRelease { generation } => {
+                self.ordered = None;
+                if !matches!(self.state, State::NotOurs { .. } | State::Unmanaged) {
+                    self.state = State::Released { generation };
+                    return vec![Action::Release];
+                }
+            }
+        }
+        self.expire(now);
+        self.wanted(now)
+    }
+
+    /// A right has ended: what was known of the images is from before.
+    fn forget_images(&mut self, now: Moment) {
+        self.images = Images::Unknown;
+        self.looks_since = now;
+    }
+
+    /// A record overrules everything that was believed of who is primary.
+    fn follow(&mut self, now: Moment, record: Record) {
+        match (record, self.state) {
+            (Record::Absent, _) => {
+                self.ordered = None;
+                self.state = State::Unmanaged;
+            }
+            (Record::Theirs { generation }, before) => {
+                self.ordered = None;
+                if !matches!(before, State::NotOurs { .. }) {
+                    self.forget_images(now);
+                }
+                self.state = State::NotOurs { generation };
+            }
+            (
+                Record::Ours { generation },
+                State::Held { generation: g, .. }
+                | State::KeptByFailsafe { generation: g, .. }
+                | State::Released { generation: g },
+            ) if g == generation => {}
+            // The group was put under Rekindle's decision just now, with its images as they are.
+            (Record::Ours { .. }, State::Unmanaged) => {
+                self.state = State::Starting {
+                    until: now + self.timing.demote_budget,
+                };
+            }
+            // What was held under an older generation is void; a new one is taken by order.
+            (
+                Record::Ours { generation },
+                State::Held { .. }
+                | State::KeptByFailsafe { .. }
+                | State::Isolated { .. }
+                | State::Released { .. }
+                | State::NotOurs { .. },
+            ) => self.state = State::Isolated { generation },
+            (Record::Ours { .. }, State::Starting { .. }) => {}
+        }
+    }
+
+    fn granted(&mut self, sent: Moment, generation: Generation, by: Holder) {
+        if self.record != Some(Record::Ours { generation }) {
+            return;
+        }
+        // An answer that comes after a release, or after the demotion has begun, grants nothing unless it was ordered.
+        let takes = match self.state {
+            State::Starting { .. } | State::Held { .. } | State::KeptByFailsafe { .. } => true,
+            State::Isolated { .. } | State::Released { .. } => {
+                self.ordered == Some(generation) || self.serves_undemoted()
+            }
+            State::NotOurs { .. } | State::Unmanaged => false,
+        };
+        if takes {
+            self.ordered = None;
+            let until = self.until(sent).max(self.granted_until(generation));
+            self.state = State::Held {
+                generation,
+                until,
+                by,
+            };
+        }
+    }
+
+    /// The end that was granted already, for a second grant must not shorten the first.
+    fn granted_until(&self, generation: Generation) -> Moment {
+        match self.state {
+            State::Held {
+                generation: g,
+                until,
+                ..
+            }
+            | State::KeptByFailsafe {
+                generation: g,
+                until,
+            } if g == generation => until,
+            State::Starting { .. }
+            | State::Held { .. }
+            | State::KeptByFailsafe { .. }
+            | State::Isolated { .. }
+            | State::Released { .. }
+            | State::NotOurs { .. }
+            | State::Unmanaged => Moment::ZERO,
+        }
+    }
+
+    fn renewed(&mut self, sent: Moment) {
+        let new = self.until(sent);
+        if let State::Held {
+            until,
+            by: Holder::Us,
+            ..
+        } = &mut self.state
+        {
+            *until = new.max(*until);
+        }
+    }
+
+    /// The key is gone. A holder that still has time goes on as kept, and asks or takes again.
+    fn gone(&mut self) {
+        if let State::Held {
+            generation,
+            until,
+            by: Holder::Us,
+        } = self.state
+        {
+            self.state = State::KeptByFailsafe { generation, until };
+        }
+    }
+
+    fn confirmed(&mut self, sent: Moment) {
+        let new = self.until(sent);
+        match self.state {
+            State::Held {
+                generation, until, ..
+            }
+            | State::KeptByFailsafe { generation, until } => {
+                let until = new.max(until);
+                self.state = State::KeptByFailsafe { generation, until };
+            }
+            State::Starting { .. }
+            | State::Isolated { .. }
+            | State::Released { .. }
+            | State::NotOurs { .. }
+            | State::Unmanaged => {}
+        }
+    }
+
+    /// Whether the images go on being written to although the lease is lost, because policy says so.
+    fn serves_undemoted(&self) -> bool {
+        self.response != IsolationResponse::Demote && self.images == Images::Primary
+    }
+
+    /// A right whose time is over is no right.
+    fn expire(&mut self, now: Moment) {
+        match self.state {
+            State::Held {
+                generation, until, ..
+            }
+            | State::KeptByFailsafe { generation, until }
+                if now >= until =>
+            {
+                self.state = State::Isolated { generation };
+                self.forget_images(now);
+            }
+            State::Starting { until } => {
+                let over = now >= until;
+                match (self.record, self.images) {
+                    // A zone whose images are demoted does not say that it serves.
+                    (Some(Record::Ours { generation }), Images::NotPrimary) => {
+                        self.state = State::Isolated { generation };
+                    }
+                    // Still no lease though etcd answers: whoever may write, it is not known to be this zone.
+                    (Some(Record::Ours { generation }), Images::Primary | Images::None) if over => {
+                        self.state = State::Isolated { generation };
+                    }
+                    (None, _) if over => {
+                        self.state = State::Isolated {
+                            generation: Generation::ZERO,
+                        }
+                    }
+                    // The cluster does not answer, so nothing can be demoted: the lease keeps the other zone from taking over.
+                    (
+                        Some(Record::Ours { .. }),
+                        Images::Unknown | Images::Primary | Images::None,
+                    )
+                    | (Some(Record::Theirs { .. } | Record::Absent) | None, _) => {}
+                }
+            }
+            State::Held { .. }
+            | State::KeptByFailsafe { .. }
+            | State::Isolated { .. }
+            | State::Released { .. }
+            | State::NotOurs { .. }
+            | State::Unmanaged => {}
+        }
+    }
+
+    /// What follows from where it stands.
+    fn wanted(&self, now: Moment) -> Vec<Action> {
+        let isolate = Action::Isolate {
+            response: self.response,
+        };
+        let may_be_written = matches!(self.images, Images::Primary | Images::Unknown);
+        let record = match self.record {
+            Some(Record::Ours { generation }) => Some(generation),
+            Some(Record::Theirs { .. } | Record::Absent) | None => None,
+        };
+        match self.state {
+            State::Starting { until } => match (record, self.images) {
+                (Some(generation), Images::Primary | Images::None) => {
+                    vec![Action::Take { generation }]
+                }
+                (Some(generation), Images::Unknown) if now >= until => {
+                    vec![Action::Take { generation }]
+                }
+                (Some(_), Images::Unknown | Images::NotPrimary) | (None, _) => Vec::new(),
+            },
+            State::Held {
+                generation,
+                until,
+                by,
+            } => {
+                let granted = until.saturating_sub(self.until(Moment::ZERO));
+                let late = now > granted + self.timing.renew_every * 2;
+                match (by, late) {
+                    (Holder::Us, false) => Vec::new(),
+                    (Holder::Us, true) => vec![Action::AskSites { generation }],
+                    // Watches over the holder, and takes the lease when it is free.
+                    (Holder::Peer, false) => vec![Action::Take { generation }],
+                    (Holder::Peer, true) => {
+                        vec![Action::Take { generation }, Action::AskSites { generation }]
+                    }
+                }
+            }
+            State::KeptByFailsafe { generation, .. } => {
+                vec![Action::Take { generation }, Action::AskSites { generation }]
+            }
+            State::Isolated { generation } => {
+                if self.ordered.is_some() && self.ordered == record {
+                    return vec![Action::Take { generation }];
+                }
+                match (self.response, record) {
+                    (IsolationResponse::Demote, _) if may_be_written => vec![isolate],
+                    (IsolationResponse::Demote, Some(_)) if self.images == Images::None => {
+                        vec![Action::Take { generation }]
+                    }
+                    (IsolationResponse::Demote, _) => Vec::new(),
+                    (IsolationResponse::Freeze | IsolationResponse::Keep, Some(_))
+                        if self.serves_undemoted() =>
+                    {
+                        vec![isolate, Action::Take { generation }]
+                    }
+                    (IsolationResponse::Freeze | IsolationResponse::Keep, _) => vec![isolate],
+                }
+            }
+            State::Released { generation } => match self.ordered {
+                Some(g) if g == generation && record == Some(g) => {
+                    vec![Action::Take { generation }]
+                }
+                Some(_) | None => Vec::new(),
+            },
+            // Replaced: what is still primary here must not be written to.
+            State::NotOurs { .. } if may_be_written => vec![Action::Release, isolate],
+            State::NotOurs { .. } => vec![Action::Release],
+            State::Unmanaged => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

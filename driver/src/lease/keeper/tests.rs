@@ -1,0 +1,390 @@
+use super::*;
+use proptest::prelude::*;
+
+/// ttl 30 s, renewed every 5 s, 10 s to demote in: a right lasts 20 s from its sending.
+fn timing() -> LeaseTiming {
+    LeaseTiming::default()
+}
+fn s(n: u64) -> Moment {
+    Moment::from_secs(n)
+}
+const G1: Generation = Generation(1);
+const OURS: Event = Event::RecordRead(Record::Ours { generation: G1 });
+const THEIRS: Event = Event::RecordRead(Record::Theirs {
+    generation: Generation(2),
+});
+const DEMOTE: Action = Action::Isolate {
+    response: IsolationResponse::Demote,
+};
+const TAKE: Action = Action::Take { generation: G1 };
+
+fn looked(at: u64, images: Images) -> Event {
+    Event::Looked {
+        sent: s(at),
+        images,
+    }
+}
+fn keeper(response: IsolationResponse) -> Keeper {
+    Keeper::start(s(0), timing(), response)
+}
+/// Holds generation 1, asked for at second 0, with primary images.
+fn holding(response: IsolationResponse) -> Keeper {
+    let mut k = keeper(response);
+    k.handle(s(0), looked(0, Images::Primary));
+    assert_eq!(k.handle(s(0), OURS), [TAKE]);
+    k.handle(
+        s(1),
+        Event::Taken {
+            sent: s(0),
+            generation: G1,
+        },
+    );
+    assert_eq!(
+        k.state(),
+        State::Held {
+            generation: G1,
+            until: s(20),
+            by: Holder::Us
+        }
+    );
+    k
+}
+
+#[test]
+fn a_renewal_counts_from_its_sending() {
+    let mut k = holding(IsolationResponse::Demote);
+    k.handle(s(19), Event::Renewed { sent: s(5) });
+    assert_eq!(k.next_deadline(), Some(s(25)));
+    // An older answer that comes late shortens nothing.
+    k.handle(s(19), Event::Renewed { sent: s(3) });
+    assert_eq!(k.next_deadline(), Some(s(25)));
+}
+
+#[test]
+fn hard_case_06_a_lease_that_is_not_renewed_demotes_before_it_can_end() {
+    let mut k = holding(IsolationResponse::Demote);
+    assert_eq!(
+        k.handle(s(11), Event::Tick),
+        [Action::AskSites { generation: G1 }]
+    );
+    assert_eq!(k.handle(s(20), Event::Tick), [DEMOTE]);
+    assert_eq!(k.view(s(20)), LeaseView::Isolated { generation: G1 });
+    // Again and again, until the images are seen demoted by a look that began after it.
+    assert_eq!(k.handle(s(21), looked(19, Images::NotPrimary)), [DEMOTE]);
+    assert_eq!(k.handle(s(22), looked(21, Images::Primary)), [DEMOTE]);
+    assert_eq!(k.handle(s(23), looked(22, Images::NotPrimary)), []);
+}
+
+#[test]
+fn hard_case_02_an_ill_etcd_alone_does_not_stop_a_primary() {
+    let mut k = holding(IsolationResponse::Demote);
+    k.handle(s(13), Event::SitesConfirmed { sent: s(12) });
+    assert_eq!(
+        k.state(),
+        State::KeptByFailsafe {
+            generation: G1,
+            until: s(32)
+        }
+    );
+    let wanted = k.handle(s(31), Event::Tick);
+    assert_eq!(wanted, [TAKE, Action::AskSites { generation: G1 }]);
+    assert_eq!(k.handle(s(32), Event::Tick), [DEMOTE]);
+}
+
+#[test]
+fn a_key_lost_in_an_outage_is_taken_again_under_its_generation() {
+    let mut k = holding(IsolationResponse::Demote);
+    k.handle(s(13), Event::SitesConfirmed { sent: s(12) });
+    assert!(k.handle(s(14), Event::Gone).contains(&TAKE));
+    k.handle(s(14), OURS);
+    k.handle(
+        s(15),
+        Event::Taken {
+            sent: s(14),
+            generation: G1,
+        },
+    );
+    assert_eq!(
+        k.state(),
+        State::Held {
+            generation: G1,
+            until: s(34),
+            by: Holder::Us
+        }
+    );
+}
+
+#[test]
+fn an_isolated_zone_takes_its_lease_only_when_ordered() {
+    let mut k = holding(IsolationResponse::Demote);
+    k.handle(s(20), Event::Tick);
+    k.handle(s(22), looked(21, Images::NotPrimary));
+    assert_eq!(k.handle(s(60), OURS), []);
+    k.handle(
+        s(60),
+        Event::Taken {
+            sent: s(59),
+            generation: G1,
+        },
+    );
+    assert_eq!(
+        k.view(s(60)),
+        LeaseView::Isolated { generation: G1 },
+        "a late answer was taken for a right"
+    );
+    assert_eq!(
+        k.handle(s(61), Event::OrderedToTake { generation: G1 }),
+        [TAKE]
+    );
+    k.handle(
+        s(61),
+        Event::Taken {
+            sent: s(61),
+            generation: G1,
+        },
+    );
+    assert!(matches!(k.state(), State::Held { .. }));
+}
+
+#[test]
+fn freeze_and_keep_go_on_and_take_the_lease_again() {
+    for response in [IsolationResponse::Freeze, IsolationResponse::Keep] {
+        let mut k = holding(response);
+        assert_eq!(k.handle(s(20), Event::Tick), [Action::Isolate { response }]);
+        let again = k.handle(s(22), looked(21, Images::Primary));
+        assert_eq!(again, [Action::Isolate { response }, TAKE]);
+        k.handle(
+            s(23),
+            Event::Taken {
+                sent: s(22),
+                generation: G1,
+            },
+        );
+        assert!(matches!(k.state(), State::Held { .. }));
+    }
+}
+
+#[test]
+fn hard_case_50_a_zone_that_was_replaced_demotes_itself() {
+    let mut k = keeper(IsolationResponse::Demote);
+    k.handle(s(0), looked(0, Images::Primary));
+    assert_eq!(k.handle(s(1), THEIRS), [Action::Release, DEMOTE]);
+    assert_eq!(
+        k.handle(s(2), looked(1, Images::NotPrimary)),
+        [Action::Release]
+    );
+    // Somebody promotes by hand: it is undone.
+    assert_eq!(
+        k.handle(s(9), looked(8, Images::Primary)),
+        [Action::Release, DEMOTE]
+    );
+}
+
+#[test]
+fn hard_case_05_a_lease_of_an_older_record_is_void() {
+    let mut k = holding(IsolationResponse::Demote);
+    assert_eq!(k.handle(s(5), THEIRS), [Action::Release, DEMOTE]);
+    k.handle(
+        s(6),
+        Event::Taken {
+            sent: s(5),
+            generation: G1,
+        },
+    );
+    k.handle(s(6), Event::Renewed { sent: s(6) });
+    k.handle(s(6), Event::SitesConfirmed { sent: s(6) });
+    assert_eq!(k.view(s(6)), LeaseView::NotHeld);
+}
+
+#[test]
+fn a_start_without_etcd_demotes_when_its_grace_is_over() {
+    let mut k = keeper(IsolationResponse::Demote);
+    assert_eq!(k.handle(s(1), looked(0, Images::Primary)), []);
+    assert_eq!(k.handle(s(9), Event::Tick), []);
+    assert_eq!(k.handle(s(10), Event::Tick), [DEMOTE]);
+}
+
+#[test]
+fn a_start_with_demoted_images_waits_for_an_order() {
+    let mut k = keeper(IsolationResponse::Demote);
+    k.handle(s(1), looked(0, Images::NotPrimary));
+    assert_eq!(k.handle(s(1), OURS), []);
+    assert_eq!(k.view(s(1)), LeaseView::Isolated { generation: G1 });
+}
+
+#[test]
+fn a_dead_cluster_does_not_cost_the_lease() {
+    let mut k = keeper(IsolationResponse::Demote);
+    assert_eq!(k.handle(s(1), OURS), []);
+    assert_eq!(k.handle(s(10), Event::Tick), [TAKE]);
+    k.handle(
+        s(11),
+        Event::Taken {
+            sent: s(10),
+            generation: G1,
+        },
+    );
+    assert!(matches!(k.view(s(11)), LeaseView::Held { .. }));
+}
+
+#[test]
+fn a_released_lease_stays_released() {
+    let mut k = holding(IsolationResponse::Demote);
+    assert_eq!(
+        k.handle(s(5), Event::OrderedToRelease { generation: G1 }),
+        [Action::Release]
+    );
+    for event in [
+        Event::Tick,
+        OURS,
+        looked(5, Images::Primary),
+        Event::Renewed { sent: s(6) },
+    ] {
+        assert_eq!(k.handle(s(7), event), [], "{event:?}");
+    }
+    assert_eq!(
+        k.handle(s(8), Event::OrderedToTake { generation: G1 }),
+        [TAKE]
+    );
+}
+
+#[test]
+fn a_group_without_a_record_is_left_alone_until_it_has_one() {
+    let mut k = keeper(IsolationResponse::Demote);
+    k.handle(s(0), looked(0, Images::Primary));
+    k.handle(s(1), Event::RecordRead(Record::Absent));
+    assert_eq!(k.handle(s(100), Event::Tick), []);
+    assert_eq!(k.handle(s(101), OURS), [TAKE]);
+}
+
+#[test]
+fn a_second_sidecar_watches_over_the_first() {
+    let mut k = keeper(IsolationResponse::Demote);
+    k.handle(s(0), looked(0, Images::Primary));
+    k.handle(s(0), OURS);
+    assert_eq!(
+        k.handle(
+            s(1),
+            Event::HeldByPeer {
+                sent: s(0),
+                generation: G1
+            }
+        ),
+        [TAKE]
+    );
+    assert_eq!(k.view(s(1)), LeaseView::NotHeld);
+    assert_eq!(
+        k.handle(s(20), Event::Tick),
+        [DEMOTE],
+        "etcd and the holder out of sight"
+    );
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    let generation = (1u64..4).prop_map(Generation);
+    let images = prop_oneof![
+        Just(Images::Unknown),
+        Just(Images::None),
+        Just(Images::Primary),
+        Just(Images::NotPrimary)
+    ];
+    let record = prop_oneof![
+        1 => Just(Record::Absent),
+        4 => generation.clone().prop_map(|generation| Record::Ours { generation }),
+        2 => generation.clone().prop_map(|generation| Record::Theirs { generation }),
+    ];
+    // Answers may be up to 9 s old when they come.
+    let ago = 0u64..10;
+    prop_oneof![
+        4 => Just(Event::Tick),
+        2 => (ago.clone(), images).prop_map(|(a, images)| Event::Looked { sent: s(a), images }),
+        3 => record.prop_map(Event::RecordRead),
+        2 => (ago.clone(), generation.clone()).prop_map(|(a, generation)| Event::Taken { sent: s(a), generation }),
+        1 => (ago.clone(), generation.clone()).prop_map(|(a, generation)| Event::HeldByPeer { sent: s(a), generation }),
+        3 => ago.clone().prop_map(|a| Event::Renewed { sent: s(a) }),
+        1 => Just(Event::Gone),
+        2 => ago.prop_map(|a| Event::SitesConfirmed { sent: s(a) }),
+        1 => generation.clone().prop_map(|generation| Event::OrderedToTake { generation }),
+        1 => generation.prop_map(|generation| Event::OrderedToRelease { generation }),
+    ]
+}
+/// `sent` was generated as an age; made a moment here.
+fn dated(now: Moment, event: Event) -> Event {
+    let back = |age: Moment| now.saturating_sub(age);
+    match event {
+        Event::Looked { sent, images } => Event::Looked {
+            sent: back(sent),
+            images,
+        },
+        Event::Taken { sent, generation } => Event::Taken {
+            sent: back(sent),
+            generation,
+        },
+        Event::HeldByPeer { sent, generation } => Event::HeldByPeer {
+            sent: back(sent),
+            generation,
+        },
+        Event::Renewed { sent } => Event::Renewed { sent: back(sent) },
+        Event::SitesConfirmed { sent } => Event::SitesConfirmed { sent: back(sent) },
+        Event::Tick
+        | Event::RecordRead(_)
+        | Event::Gone
+        | Event::OrderedToTake { .. }
+        | Event::OrderedToRelease { .. } => event,
+    }
+}
+
+proptest! {
+    /// Whatever happens in whatever order: without a grant that was sent less than `ttl - demote_budget` ago this zone does
+    /// not believe that it holds anything; and once a right has ended it demotes until it has seen that it is demoted.
+    #[test]
+    fn no_right_outlives_its_sending(events in prop::collection::vec((0u64..8, any_event()), 1..120)) {
+        let mut k = keeper(IsolationResponse::Demote);
+        let (mut now, mut newest_grant, mut owes_demotion) = (s(0), None::<Moment>, false);
+        let mut last_look = s(0);
+        for (wait, event) in events {
+            now += s(wait);
+            let event = dated(now, event);
+            let before = k.state();
+            let actions = k.handle(now, event);
+            if let Event::Taken { sent, .. } | Event::HeldByPeer { sent, .. } | Event::Renewed { sent } | Event::SitesConfirmed { sent } = event {
+                newest_grant = newest_grant.max(Some(sent));
+            }
+            let serves = matches!(k.state(), State::Held { .. } | State::KeptByFailsafe { .. });
+            if serves {
+                prop_assert!(newest_grant.is_some_and(|g| now < g + s(20)), "{:?} at {now:?}", k.state());
+            }
+            let served = matches!(before, State::Held { .. } | State::KeptByFailsafe { .. });
+            if served && matches!(k.state(), State::Isolated { generation } if generation != Generation::ZERO) && !matches!(event, Event::RecordRead(_)) {
+                owes_demotion = true;
+                last_look = now;
+            }
+            if let Event::Looked { sent, images: Images::NotPrimary | Images::None } = event && sent >= last_look {
+                owes_demotion = false;
+            }
+            if !matches!(k.state(), State::Isolated { .. }) {
+                owes_demotion = false;
+            }
+            if owes_demotion && !actions.contains(&TAKE) && !actions.iter().any(|a| matches!(a, Action::Take { .. })) {
+                prop_assert!(actions.contains(&DEMOTE), "{:?} after {event:?}: {actions:?}", k.state());
+            }
+        }
+    }
+
+    /// A zone that the record does not name never asks for the lease.
+    #[test]
+    fn a_replaced_zone_never_takes(events in prop::collection::vec((0u64..8, any_event()), 1..60)) {
+        let mut k = keeper(IsolationResponse::Demote);
+        let mut now = s(0);
+        for (wait, event) in events {
+            now += s(wait);
+            let event = dated(now, event);
+            if matches!(event, Event::RecordRead(Record::Ours { .. } | Record::Absent)) {
+                continue;
+            }
+            k.handle(now, THEIRS);
+            let actions = k.handle(now, event);
+            prop_assert!(!actions.iter().any(|a| matches!(a, Action::Take { .. })), "{event:?}: {actions:?}");
+        }
+    }
+}

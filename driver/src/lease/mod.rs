@@ -1,0 +1,3 @@
+//! The zone's primary leases: the right to write, taken, renewed and given up in time.
+
+pub mod keeper;
