@@ -165,7 +165,11 @@ impl Cluster {
             subject,
         };
 
-        inner.read_conf(conf.as_deref())?;
+        inner.read_conf(conf)?;
+        // librbd tells every failed call on standard error, which is not its own. The errors are
+        // all returned; who wants the lines sets a log file.
+        inner.set("log_to_stderr", "false")?;
+        inner.set("err_to_stderr", "false")?;
         if let Some(keyring) = &options.keyring {
             inner.set("keyring", path_text(keyring)?)?;
         }
@@ -183,9 +187,8 @@ impl Cluster {
         }
 
         // SAFETY: a handle that rados_create2 made and nobody else uses yet.
-        inner
-            .at("rados_connect")
-            .check(unsafe { (rados.rados_connect)(inner.handle) })?;
+        let code = unsafe { (rados.rados_connect)(inner.handle) };
+        inner.at("rados_connect").check(code)?;
         Ok(Self {
             inner: Arc::new(inner),
         })

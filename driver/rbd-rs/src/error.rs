@@ -41,6 +41,10 @@ pub enum BusyReason {
     /// replayed here yet. librbd does not say which, and neither is a reason to force
     /// (hard cases 20 and 21).
     PeerPrimaryOrDemotionPending,
+    /// A promotion was refused with `EROFS`: the demotion has been replayed here, but this site's
+    /// daemon has not let go of the image yet, and librbd asks it, as the holder of the lock, to
+    /// take the promotion's snapshot. It passes by itself.
+    DaemonHoldsImage,
     /// Somebody uses it: watchers, a lock, snapshots.
     InUse,
 }
@@ -86,6 +90,7 @@ pub enum Error {
     #[error("busy ({}): {call}", match reason {
         BusyReason::PeerPrimaryOrDemotionPending =>
             "the peer is primary, or its demotion has not been replayed here",
+        BusyReason::DaemonHoldsImage => "rbd-mirror has not let go of the image yet",
         BusyReason::InUse => "in use",
     })]
     Busy {

@@ -361,8 +361,8 @@ impl Image {
     pub fn size(&self) -> Result<u64, Error> {
         let mut size = 0;
         // SAFETY: an open image and a place for the result.
-        self.at("rbd_get_size")
-            .check(unsafe { (self.rbd().rbd_get_size)(self.handle, &mut size) })?;
+        let code = unsafe { (self.rbd().rbd_get_size)(self.handle, &mut size) };
+        self.at("rbd_get_size").check(code)?;
         Ok(size)
     }
 
@@ -525,8 +525,8 @@ impl Image {
     /// `int rbd_flush(rbd_image_t image)`
     pub fn flush(&self) -> Result<(), Error> {
         // SAFETY: an open image.
-        self.at("rbd_flush")
-            .check(unsafe { (self.rbd().rbd_flush)(self.handle) })?;
+        let code = unsafe { (self.rbd().rbd_flush)(self.handle) };
+        self.at("rbd_flush").check(code)?;
         Ok(())
     }
 

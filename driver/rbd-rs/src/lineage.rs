@@ -61,11 +61,12 @@ impl Image {
             Err(Error::NotFound(_)) => return Ok(None),
             Err(error) => return Err(error),
         }
+        // SAFETY: librbd filled the text in.
+        let snapshot_name = unsafe { copied(at, snapshot.name) };
         let parent = linked(at, &image).and_then(|image| {
-            // SAFETY: librbd filled the text in.
             Ok(Some(Parent {
                 image,
-                snapshot: unsafe { copied(at, snapshot.name) }?,
+                snapshot: snapshot_name?,
             }))
         });
         // SAFETY: both were filled in by librbd, and are freed once.
@@ -110,8 +111,8 @@ impl Image {
     /// `int rbd_flatten(rbd_image_t image)`
     pub fn flatten(&self) -> Result<(), Error> {
         // SAFETY: an open image.
-        self.at("rbd_flatten")
-            .check(unsafe { (self.rbd().rbd_flatten)(self.handle()) })?;
+        let code = unsafe { (self.rbd().rbd_flatten)(self.handle()) };
+        self.at("rbd_flatten").check(code)?;
         Ok(())
     }
 }

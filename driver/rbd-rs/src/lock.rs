@@ -168,8 +168,8 @@ impl Image {
     /// `int rbd_lock_release(rbd_image_t image)`
     pub fn unlock(&self) -> Result<(), Error> {
         // SAFETY: an open image.
-        self.at("rbd_lock_release")
-            .check(unsafe { (self.rbd().rbd_lock_release)(self.handle()) })?;
+        let code = unsafe { (self.rbd().rbd_lock_release)(self.handle()) };
+        self.at("rbd_lock_release").check(code)?;
         Ok(())
     }
 

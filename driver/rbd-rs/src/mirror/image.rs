@@ -122,7 +122,8 @@ impl Image {
     ///
     /// # Errors
     /// [`Error::Busy`] with [`BusyReason::PeerPrimaryOrDemotionPending`] for a plain promotion
-    /// that is not due (yet), [`Error::WrongRole`] if it is primary already,
+    /// that is not due (yet), and with [`BusyReason::DaemonHoldsImage`] for some milliseconds
+    /// after the demotion has been replayed, [`Error::WrongRole`] if it is primary already,
     /// [`Error::NotMirrored`]. After a timeout it may still happen.
     ///
     /// # Implements:
@@ -131,12 +132,13 @@ impl Image {
         let force = matches!(how, Promote::Force);
         // SAFETY: an open image.
         let code = unsafe { (self.rbd().rbd_mirror_image_promote)(self.handle(), force) };
-        if code == -libc::EBUSY {
-            let call = self.at("rbd_mirror_image_promote").call(code, None);
-            let reason = BusyReason::PeerPrimaryOrDemotionPending;
-            return Err(Error::Busy { call, reason });
-        }
-        self.settle("rbd_mirror_image_promote", code)
+        let reason = match code.saturating_neg() {
+            libc::EBUSY => BusyReason::PeerPrimaryOrDemotionPending,
+            libc::EROFS => BusyReason::DaemonHoldsImage,
+            _ => return self.settle("rbd_mirror_image_promote", code),
+        };
+        let call = self.at("rbd_mirror_image_promote").call(code, None);
+        Err(Error::Busy { call, reason })
     }
 
     /// Makes this copy non-primary. A writer that has it open is refused from then on.
@@ -195,6 +197,9 @@ impl Image {
 
     /// How the image is mirrored.
     ///
+    /// Releases differ for an image that is not: some answer `EINVAL`, 16.2.15 answers "journal".
+    /// So its state is looked at first.
+    ///
     /// # Errors
     /// [`Error::NotMirrored`] if it is not.
     ///
@@ -202,15 +207,15 @@ impl Image {
     /// `int rbd_mirror_image_get_mode(rbd_image_t image, rbd_mirror_image_mode_t *mode)`
     pub fn mirror_mode(&self) -> Result<MirrorMode, Error> {
         let at = self.at("rbd_mirror_image_get_mode");
+        if self.mirror_info()?.state == MirrorState::Disabled {
+            return Err(not_mirrored(at.call(-libc::EINVAL, None)));
+        }
         let mut mode = 0;
         // SAFETY: an open image and a place for the result.
         let code = unsafe { (self.rbd().rbd_mirror_image_get_mode)(self.handle(), &mut mode) };
         match at.check(code) {
             Ok(_) => Ok(MirrorMode::from_c(mode)),
-            Err(Error::Invalid(call) | Error::NotFound(call)) => Err(Error::NotMirrored {
-                call,
-                scope: MirrorScope::Image,
-            }),
+            Err(Error::Invalid(call) | Error::NotFound(call)) => Err(not_mirrored(call)),
             Err(error) => Err(error),
         }
     }
@@ -241,12 +246,7 @@ impl Image {
         };
         match at.check(code) {
             Ok(_) => {}
-            Err(Error::Invalid(call) | Error::NotFound(call)) => {
-                return Err(Error::NotMirrored {
-                    call,
-                    scope: MirrorScope::Image,
-                });
-            }
+            Err(Error::Invalid(call) | Error::NotFound(call)) => return Err(not_mirrored(call)),
             Err(error) => return Err(error),
         }
         // SAFETY: librbd filled it in.
@@ -255,44 +255,42 @@ impl Image {
         unsafe { (self.rbd().rbd_mirror_image_global_status_cleanup)(&mut raw) };
         let status = status?;
         if status.state == MirrorState::Disabled && status.global_id.is_empty() {
-            let call = at.call(-libc::EINVAL, None);
-            return Err(Error::NotMirrored {
-                call,
-                scope: MirrorScope::Image,
-            });
+            return Err(not_mirrored(at.call(-libc::EINVAL, None)));
         }
         Ok(status)
     }
 
-    /// Tells what an `EINVAL` of a mirror call meant: not mirrored, or in the wrong role.
+    /// Tells what `EINVAL` and `ENOENT` of a mirror call meant: not mirrored, or in the wrong
+    /// role. (16.2.15 gives `ENOENT` for promoting and resyncing an image that is not mirrored,
+    /// and `EINVAL` for the rest.)
     pub(crate) fn settle(&self, operation: &'static str, code: i32) -> Result<(), Error> {
-        let call = match self.at(operation).check(code) {
+        let (call, invalid) = match self.at(operation).check(code) {
             Ok(_) => return Ok(()),
-            Err(Error::Invalid(call)) => call,
+            Err(Error::Invalid(call)) => (call, true),
+            Err(Error::NotFound(call)) => (call, false),
             Err(error) => return Err(error),
         };
-        // A look that fails must not hide the first error.
-        match self.mirror_info() {
-            Ok(info) if info.state == MirrorState::Disabled => Err(Error::NotMirrored {
+        let wanted = match operation {
+            "rbd_mirror_image_promote" | "rbd_mirror_image_resync" => Role::NonPrimary,
+            _ => Role::Primary,
+        };
+        Err(match self.mirror_info() {
+            Ok(info) if info.state == MirrorState::Disabled => not_mirrored(call),
+            Ok(info) if invalid && info.role != wanted => Error::WrongRole {
                 call,
-                scope: MirrorScope::Image,
-            }),
-            Ok(info) => {
-                let wanted = match operation {
-                    "rbd_mirror_image_promote" | "rbd_mirror_image_resync" => Role::NonPrimary,
-                    _ => Role::Primary,
-                };
-                if info.role == wanted {
-                    Err(Error::Invalid(call))
-                } else {
-                    Err(Error::WrongRole {
-                        call,
-                        role: info.role,
-                    })
-                }
-            }
-            Err(_) => Err(Error::Invalid(call)),
-        }
+                role: info.role,
+            },
+            // A look that fails must not hide the first error.
+            Ok(_) | Err(_) if invalid => Error::Invalid(call),
+            Ok(_) | Err(_) => Error::NotFound(call),
+        })
+    }
+}
+
+fn not_mirrored(call: crate::Call) -> Error {
+    Error::NotMirrored {
+        call,
+        scope: MirrorScope::Image,
     }
 }
 

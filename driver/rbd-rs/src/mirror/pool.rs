@@ -142,13 +142,13 @@ impl Pool {
             // SAFETY: an open ioctx, room for `*len` bytes.
             unsafe { (self.rbd().rbd_mirror_uuid_get)(self.handle(), uuid, len) }
         });
-        uuid.map_err(|error| match error {
-            Error::NotFound(call) => Error::NotMirrored {
+        match uuid {
+            Err(Error::NotFound(call)) => Err(Error::NotMirrored {
                 call,
                 scope: crate::MirrorScope::Pool,
-            },
-            other => other,
-        })
+            }),
+            Ok(_) | Err(_) => uuid,
+        }
     }
 
     /// The pool's peers.

@@ -223,13 +223,13 @@ where
     D: serde::Deserializer<'de>,
 {
     use serde::de::Error as _;
-    match serde_json::Value::deserialize(from)? {
-        serde_json::Value::Null => Ok(None),
-        serde_json::Value::Object(map) if map.is_empty() => Ok(None),
-        value => serde_json::from_value(value)
-            .map(Some)
-            .map_err(D::Error::custom),
+    let value = serde_json::Value::deserialize(from)?;
+    if value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty) {
+        return Ok(None);
     }
+    serde_json::from_value(value)
+        .map(Some)
+        .map_err(D::Error::custom)
 }
 
 /// One site's report of an image.
