@@ -66,31 +66,70 @@ impl fmt::Debug for Metrics {
 
 impl Metrics {
     pub(crate) fn new(zone: &ZoneName) -> Self {
-        let mut registry = Registry::with_labels(
-            [("zone".into(), zone.to_string().into())].into_iter(),
-        );
+        let mut registry =
+            Registry::with_labels([("zone".into(), zone.to_string().into())].into_iter());
         let r = registry.sub_registry_with_prefix("rekindle_driver");
         let lag = Family::default();
-        r.register_with_unit("lag", "Snapshot mode: how much newer the primary's newest mirror snapshot is than the copy's", Unit::Seconds, lag.clone());
+        r.register_with_unit(
+            "lag",
+            "Snapshot mode: how much newer the primary's newest mirror snapshot is than the copy's",
+            Unit::Seconds,
+            lag.clone(),
+        );
         let entries = Family::default();
-        r.register("lag_entries", "Journal mode: entries not yet replayed", entries.clone());
+        r.register(
+            "lag_entries",
+            "Journal mode: entries not yet replayed",
+            entries.clone(),
+        );
         let last_sync = Family::default();
-        r.register_with_unit("last_sync_age", "Age of the moment that the copy shows", Unit::Seconds, last_sync.clone());
+        r.register_with_unit(
+            "last_sync_age",
+            "Age of the moment that the copy shows",
+            Unit::Seconds,
+            last_sync.clone(),
+        );
         let primary = Family::default();
-        r.register("primary", "1 where this zone's image is primary", primary.clone());
+        r.register(
+            "primary",
+            "1 where this zone's image is primary",
+            primary.clone(),
+        );
         let healthy = Family::default();
         r.register("healthy", "1 where nothing is of concern", healthy.clone());
         let actions = Family::default();
-        r.register("actions", "Actions by how they ended; code ok is success", actions.clone());
+        r.register(
+            "actions",
+            "Actions by how they ended; code ok is success",
+            actions.clone(),
+        );
         let durations: Family<KindLabel, Histogram, fn() -> Histogram> =
             Family::new_with_constructor(durations);
-        r.register_with_unit("action_duration", "From taking an action up to its answer", Unit::Seconds, durations.clone());
+        r.register_with_unit(
+            "action_duration",
+            "From taking an action up to its answer",
+            Unit::Seconds,
+            durations.clone(),
+        );
         let lease = Family::default();
-        r.register_with_unit("lease_left", "Time until this sidecar must demote the group", Unit::Seconds, lease.clone());
+        r.register_with_unit(
+            "lease_left",
+            "Time until this sidecar must demote the group",
+            Unit::Seconds,
+            lease.clone(),
+        );
         let threads_busy = Gauge::default();
-        r.register("call_threads_busy", "Threads in a librbd or librados call", threads_busy.clone());
+        r.register(
+            "call_threads_busy",
+            "Threads in a librbd or librados call",
+            threads_busy.clone(),
+        );
         let threads_lost = Gauge::default();
-        r.register("call_threads_lost", "Threads in a call that was given up on", threads_lost.clone());
+        r.register(
+            "call_threads_lost",
+            "Threads in a call that was given up on",
+            threads_lost.clone(),
+        );
         Self {
             registry,
             lag,

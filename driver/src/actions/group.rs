@@ -7,10 +7,10 @@ use crate::{
 };
 use futures::{StreamExt, stream};
 use rekindle_common::{
-    ApiError, Generation, GroupName, ImageSpec, lease::LeaseView, metadata::VolumePolicy,
-    volume::Role,
+    ApiError, ErrorCode, Generation, GroupName, ImageSpec, metadata::VolumePolicy, volume::Role,
+    zone::GroupReport,
 };
-use serde::{Deserialize, Serialize};
+use rekindle_net::FencedClients;
 use std::collections::BTreeSet;
 use tokio::time::Instant;
 
@@ -36,19 +36,6 @@ impl DemoteAll {
             (Some(e), _) | (None, Some((_, e))) => Err(e.clone()),
         }
     }
-}
-
-/// The answer to `POST /v1/groups/{group}/fence`: proof that this zone can no longer write to the group's volumes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FenceReport {
-    /// The group.
-    pub group: GroupName,
-    /// Orders of an older generation are refused from now on.
-    pub generation: Generation,
-    /// The volumes that were demoted, or were copies already.
-    pub demoted: Vec<ImageSpec>,
-    /// The clients that were shut out of the cluster, by address.
-    pub blocklisted: Vec<String>,
 }
 
 impl Volumes {
@@ -140,7 +127,7 @@ impl Volumes {
         &self,
         group: &GroupName,
         generation: Generation,
-    ) -> Result<LeaseView, ApiError> {
+    ) -> Result<GroupReport, ApiError> {
         let inner = &self.inner;
         inner.refuse_while_frozen()?;
         let deadline = inner.in_(inner.limits.look);
@@ -148,26 +135,51 @@ impl Volumes {
             .records
             .check(group, generation, super::records::Seen::Order, deadline)
             .await?;
-        inner.leases.take(group, generation).await
+        inner.leases.take(group, generation).await?;
+        Ok(self.group_report(group).await)
     }
 
-    /// Demotes what is still primary of the group, then gives its lease back.
+    /// Gives the group's lease back.
     ///
     /// # Errors
-    /// [`ApiError`]: the lease is kept where a volume could not be demoted.
+    /// [`ApiError`] `is_primary` while a volume of it still is: the lease says that this zone may write, so it goes last.
     pub async fn give_up_lease(
         &self,
         group: &GroupName,
         generation: Generation,
-    ) -> Result<LeaseView, ApiError> {
+    ) -> Result<GroupReport, ApiError> {
         let inner = &self.inner;
-        let deadline = inner.in_(inner.limits.action);
+        let deadline = inner.in_(inner.limits.look);
         inner
             .records
             .check(group, generation, super::records::Seen::Order, deadline)
             .await?;
-        self.demote_all(group, deadline).await.complete()?;
-        inner.leases.give_up(group, generation).await
+        let primaries = self.primaries().await?;
+        if let Some((volume, _)) = primaries.iter().find(|(_, g)| g == group) {
+            let text = format!(
+                "{volume} is primary here: demote the group before its lease is given back"
+            );
+            return Err(ApiError::new(ErrorCode::IsPrimary, text));
+        }
+        inner.leases.give_up(group, generation).await?;
+        Ok(self.group_report(group).await)
+    }
+
+    /// One group of this zone.
+    pub async fn group_report(&self, group: &GroupName) -> GroupReport {
+        let deadline = self.inner.in_(self.inner.limits.probe);
+        let all = self.groups(deadline).await;
+        let lease = self.inner.leases.view(group);
+        match all.into_iter().find(|g| g.group == *group) {
+            Some(report) => report,
+            // A group without volumes here.
+            None => GroupReport {
+                group: group.clone(),
+                generation: self.inner.generation(group, deadline).await,
+                lease,
+                volumes: std::collections::BTreeMap::new(),
+            },
+        }
     }
 
     /// Makes sure that this zone writes to the group's volumes no more: raises the generation so that older orders are
@@ -179,7 +191,7 @@ impl Volumes {
         &self,
         group: &GroupName,
         generation: Generation,
-    ) -> Result<FenceReport, ApiError> {
+    ) -> Result<FencedClients, ApiError> {
         let inner = &self.inner;
         let deadline = inner.in_(inner.limits.action);
         inner
@@ -195,21 +207,25 @@ impl Volumes {
         for spec in &specs {
             shut_out.extend(inner.shut_out_clients(spec, deadline).await?);
         }
-        let all = self.demote_all(group, deadline).await;
-        all.complete()?;
+        self.demote_all(group, deadline).await.complete()?;
         tracing::warn!(zone = %inner.zone, %group, %generation, clients = shut_out.len(), "group fenced");
-        Ok(FenceReport {
-            group: group.clone(),
-            generation,
-            demoted: all.demoted,
-            blocklisted: shut_out.into_iter().collect(),
+        Ok(FencedClients {
+            clients: shut_out.into_iter().collect(),
         })
     }
 }
 
 impl Inner {
-    async fn demote_one(&self, spec: &ImageSpec, deadline: Instant) -> Result<(), ReplicationError> {
-        let Some(guard) = self.registry.begin_when_free(spec, "demote", deadline).await else {
+    async fn demote_one(
+        &self,
+        spec: &ImageSpec,
+        deadline: Instant,
+    ) -> Result<(), ReplicationError> {
+        let Some(guard) = self
+            .registry
+            .begin_when_free(spec, "demote", deadline)
+            .await
+        else {
             return Err(Refusal::Overran {
                 action: "demote",
                 after: self.limits.action,

@@ -19,9 +19,9 @@ mod reports;
 mod run;
 
 pub use batch::BatchStream;
-pub use group::{DemoteAll, FenceReport};
+pub use group::DemoteAll;
 pub use records::GroupRecord;
-pub use reports::{MAX_PAGE, VolumePage, VolumeQuery};
+pub use reports::{MAX_PAGE, VolumeQuery};
 
 use crate::{
     backend::{Backend, ImageView},
@@ -232,3 +232,6 @@ impl Inner {
         Instant::now() + d.get().min(Duration::from_secs(86_400))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use super::{Inner, records::GroupRecord};
 use crate::{
-    backend::{BackendError, BackendErrorKind, Session, Force},
+    backend::{BackendError, BackendErrorKind, Force, Session},
     replication::{LastResync, Look, Promote, ReplicationError, Step, plain_refused},
 };
 use rekindle_common::{Generation, metadata};
@@ -116,8 +116,7 @@ impl Inner {
         generation: Option<Generation>,
         d: Deadlines,
     ) -> Result<(), ReplicationError> {
-        let refused =
-            |e: &BackendError| e.kind == BackendErrorKind::PeerPrimaryOrDemotionPending;
+        let refused = |e: &BackendError| e.kind == BackendErrorKind::PeerPrimaryOrDemotionPending;
         let forced = match how {
             Promote::Plain => match session.promote(Force::No, d.hard).await {
                 Ok(()) => None,

@@ -46,7 +46,11 @@ impl Registry {
     }
 
     /// Begins an action, unless another is in the way.
-    pub(crate) fn begin(&self, spec: &ImageSpec, action: &'static str) -> Result<InFlight, Refusal> {
+    pub(crate) fn begin(
+        &self,
+        spec: &ImageSpec,
+        action: &'static str,
+    ) -> Result<InFlight, Refusal> {
         let mut s = self.state();
         let in_the_way = s.entries.get(spec).into_iter().flatten().find(|e| {
             let passes = e.overran && (e.action == action || action == "demote");

@@ -7,12 +7,13 @@ use crate::{
     replication::Look,
 };
 use rekindle_common::{
-    ApiError, ErrorCode, GroupName, ImageSpec,
+    ApiError, ErrorCode, Generation, GroupName, ImageSpec,
     metadata::VolumePolicy,
     status::VolumeStatus,
     volume::{Known, Lag, Role, VolumeReport},
     zone::{CephReport, Freeze, GroupReport, MirrorReport, ZoneReport},
 };
+use rekindle_net::VolumePage;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -33,15 +34,6 @@ pub struct VolumeQuery {
     pub limit: Option<usize>,
     /// Only those after this one: the last page's `next`.
     pub after: Option<ImageSpec>,
-}
-
-/// One page of volumes, sorted by pool and name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VolumePage {
-    /// The volumes.
-    pub volumes: Vec<VolumeReport>,
-    /// What to give as `after` for the next page; `None`: this is the last one.
-    pub next: Option<ImageSpec>,
 }
 
 impl Volumes {
@@ -158,7 +150,7 @@ impl Volumes {
         }
     }
 
-    async fn groups(&self, deadline: Instant) -> Vec<GroupReport> {
+    pub(super) async fn groups(&self, deadline: Instant) -> Vec<GroupReport> {
         let inner = &self.inner;
         let reports = tokio::time::timeout_at(deadline, self.all_reports()).await;
         let reports = match reports {
@@ -171,13 +163,16 @@ impl Volumes {
         let mut counts: BTreeMap<GroupName, BTreeMap<VolumeStatus, u32>> = BTreeMap::new();
         for r in reports {
             if let Some(group) = r.group {
-                *counts.entry(group).or_default().entry(r.status).or_default() += 1;
+                *counts
+                    .entry(group)
+                    .or_default()
+                    .entry(r.status)
+                    .or_default() += 1;
             }
         }
         let reports = counts.into_iter().map(|(group, volumes)| async move {
-            let generation = inner.records.group(&group, deadline).await;
             GroupReport {
-                generation: generation.ok().flatten().map(|r| r.generation),
+                generation: inner.generation(&group, deadline).await,
                 lease: inner.leases.view(&group),
                 group,
                 volumes,
@@ -261,6 +256,16 @@ fn silent(e: &BackendError) -> bool {
 }
 
 impl Inner {
+    /// The highest generation seen of a group; `None` also where it cannot be read.
+    pub(super) async fn generation(
+        &self,
+        group: &GroupName,
+        deadline: Instant,
+    ) -> Option<Generation> {
+        let record = self.records.group(group, deadline).await;
+        record.ok().flatten().map(|r| r.generation)
+    }
+
     pub(super) fn known(&self) -> Option<Arc<Vec<ImageView>>> {
         self.last_known
             .lock()

@@ -311,4 +311,3 @@ fn group_of(look: &Look, action: &VolumeAction) -> Result<Option<GroupName>, Ref
         ) => Ok(own),
     }
 }
-

@@ -233,12 +233,27 @@ fn kind_of(op: Op, errno: i32) -> BackendErrorKind {
         errno::ENOENT => K::NotFound,
         // Field note: EINVAL from a mirroring call on an image means that it is not mirrored; from enable, that the pool is not.
         errno::EINVAL => match op {
-            Op::Promote | Op::ForcePromote | Op::Demote | Op::Resync | Op::MirrorSnapshot
+            Op::Promote
+            | Op::ForcePromote
+            | Op::Demote
+            | Op::Resync
+            | Op::MirrorSnapshot
             | Op::Disable => K::NotMirrored,
             Op::Enable => K::PoolNotMirrored,
-            Op::List | Op::Open | Op::Look | Op::SetMetadata | Op::RemoveMetadata | Op::Copy
-            | Op::Watchers | Op::Blocklist | Op::ReadObject | Op::WriteObject | Op::Probe
-            | Op::Health | Op::MirrorInfo | Op::Write => K::Other,
+            Op::List
+            | Op::Open
+            | Op::Look
+            | Op::SetMetadata
+            | Op::RemoveMetadata
+            | Op::Copy
+            | Op::Watchers
+            | Op::Blocklist
+            | Op::ReadObject
+            | Op::WriteObject
+            | Op::Probe
+            | Op::Health
+            | Op::MirrorInfo
+            | Op::Write => K::Other,
         },
         errno::EBUSY => {
             if op == Op::Promote {

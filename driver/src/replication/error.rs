@@ -16,7 +16,9 @@ pub enum Refusal {
         peer_primary: Known,
     },
     /// The demotion is on its way (hard case 21).
-    #[error("the other zone was demoted and this copy has not replayed that yet: wait and ask again, do not force")]
+    #[error(
+        "the other zone was demoted and this copy has not replayed that yet: wait and ask again, do not force"
+    )]
     DemotionNotReplayed,
     /// Nothing whole to promote (hard case 24).
     #[error("there is no complete copy here to promote: {why}")]
@@ -25,7 +27,9 @@ pub enum Refusal {
         why: &'static str,
     },
     /// Both sides have what the other lacks (hard case 16).
-    #[error("the two copies have diverged, and the other zone's is primary: name the loser, demote it and resync it")]
+    #[error(
+        "the two copies have diverged, and the other zone's is primary: name the loser, demote it and resync it"
+    )]
     SplitBrain,
     /// A resync that would discard the only copy (hard cases 17, 18).
     #[error("a resync would discard what may be the only copy: {why}")]
@@ -52,7 +56,9 @@ pub enum Refusal {
         why: String,
     },
     /// Journal and snapshot mirroring do not change into each other in place.
-    #[error("changing {from} to {to} would delete the copy and make it anew, with none in between: unreplicate, then replicate")]
+    #[error(
+        "changing {from} to {to} would delete the copy and make it anew, with none in between: unreplicate, then replicate"
+    )]
     ModeChange {
         /// The mode that it has.
         from: &'static str,
@@ -60,7 +66,9 @@ pub enum Refusal {
         to: &'static str,
     },
     /// A resync by an order that is no newer than the generation that this image was promoted under.
-    #[error("the image was promoted here under generation {promoted}, and the order is of {ordered}: a resync discards only what an older generation wrote")]
+    #[error(
+        "the image was promoted here under generation {promoted}, and the order is of {ordered}: a resync discards only what an older generation wrote"
+    )]
     NotOlder {
         /// Of the promotion.
         promoted: Generation,
@@ -82,7 +90,9 @@ pub enum Refusal {
         group: String,
     },
     /// The zone does not hold the group's primary lease.
-    #[error("this zone does not hold the primary lease of group {group} under generation {generation}")]
+    #[error(
+        "this zone does not hold the primary lease of group {group} under generation {generation}"
+    )]
     LeaseNotHeld {
         /// Which group.
         group: String,
@@ -110,7 +120,9 @@ pub enum Refusal {
         why: String,
     },
     /// It was done and the image does not show it.
-    #[error("{action} returned without an error, and the image then showed {saw}: look again before anything else")]
+    #[error(
+        "{action} returned without an error, and the image then showed {saw}: look again before anything else"
+    )]
     NotConfirmed {
         /// Which action.
         action: &'static str,
@@ -118,7 +130,9 @@ pub enum Refusal {
         saw: String,
     },
     /// The action outlived its deadline.
-    #[error("{action} did not end within {after}: it may still take effect, look before asking again")]
+    #[error(
+        "{action} did not end within {after}: it may still take effect, look before asking again"
+    )]
     Overran {
         /// Which.
         action: &'static str,

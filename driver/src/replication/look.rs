@@ -210,7 +210,9 @@ impl Look {
 
     fn primary_concerns(&mut self, peer: Option<&SiteStatus>) {
         let concern = match peer {
-            None => "the other zone's mirror daemon has said nothing of this volume: no copy is known",
+            None => {
+                "the other zone's mirror daemon has said nothing of this volume: no copy is known"
+            }
             Some(p) if !p.up => {
                 "the other zone's mirror daemon does not report: the copy does not move"
             }
@@ -272,7 +274,11 @@ impl Look {
     /// What is worth remembering beyond this look.
     pub fn remember(&self, hints: &mut Hints) {
         let id = &self.view.id;
-        if hints.resync_id.as_ref().is_some_and(|flagged| flagged != id) {
+        if hints
+            .resync_id
+            .as_ref()
+            .is_some_and(|flagged| flagged != id)
+        {
             hints.resync_id = None;
         }
         if self.complete_copy == Known::Yes {
@@ -312,14 +318,11 @@ fn plain_sync(at: Timestamp) -> LastSync {
 /// Whether this side's own newest mirror snapshot says that no zone is primary (snapshot mode only: journal mode has no
 /// such evidence outside the daemon's word).
 fn demotion_here(m: &Mirrored) -> bool {
-    m.snapshots
-        .newest
-        .as_ref()
-        .is_some_and(|s| match s.state {
-            SnapshotState::PrimaryDemoted => true,
-            SnapshotState::NonPrimaryDemoted => s.complete,
-            SnapshotState::Primary | SnapshotState::NonPrimary => false,
-        })
+    m.snapshots.newest.as_ref().is_some_and(|s| match s.state {
+        SnapshotState::PrimaryDemoted => true,
+        SnapshotState::NonPrimaryDemoted => s.complete,
+        SnapshotState::Primary | SnapshotState::NonPrimary => false,
+    })
 }
 
 fn peer_primary(view: &ImageView, m: &Mirrored, hints: &Hints) -> Known {

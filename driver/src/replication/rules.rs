@@ -107,15 +107,13 @@ const POLICY_KEYS: [&str; 4] = [
 /// [`Refusal`]: it may not be, and why. Nothing was done.
 pub fn next(look: &Look, action: &VolumeAction, context: &Context) -> Result<Step, Refusal> {
     match action {
-        VolumeAction::Replicate { mode, group } => {
-            replicate(
-                look,
-                &VolumePolicy {
-                    mode: *mode,
-                    group: group.clone(),
-                },
-            )
-        }
+        VolumeAction::Replicate { mode, group } => replicate(
+            look,
+            &VolumePolicy {
+                mode: *mode,
+                group: group.clone(),
+            },
+        ),
         VolumeAction::Unreplicate => unreplicate(look),
         VolumeAction::Promote { promotion } => promote(look, promotion),
         VolumeAction::Demote => demote(look),
@@ -125,9 +123,8 @@ pub fn next(look: &Look, action: &VolumeAction, context: &Context) -> Result<Ste
 
 fn replicate(look: &Look, wanted: &VolumePolicy) -> Result<Step, Refusal> {
     if let ReplicationMode::Periodic(s) = &wanted.mode {
-        s.check().map_err(|e| Refusal::BadSchedule {
-            why: e.to_string(),
-        })?;
+        s.check()
+            .map_err(|e| Refusal::BadSchedule { why: e.to_string() })?;
     }
     let set: BTreeMap<String, String> = wanted
         .to_metadata()
@@ -316,8 +313,9 @@ pub fn plain_refused(after: &Look) -> Refusal {
         (VolumeStatus::PendingFirstSync, _) => Refusal::NoCompleteCopy {
             why: "the first sync has not ended",
         },
-        (VolumeStatus::PendingDemotion | VolumeStatus::PendingPromotion, _)
-        | (_, Known::No) => Refusal::DemotionNotReplayed,
+        (VolumeStatus::PendingDemotion | VolumeStatus::PendingPromotion, _) | (_, Known::No) => {
+            Refusal::DemotionNotReplayed
+        }
         (_, peer_primary @ (Known::Yes | Known::Unknown)) => {
             Refusal::ForceRequired { peer_primary }
         }

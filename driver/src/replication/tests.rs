@@ -205,9 +205,12 @@ fn verdict(result: &Result<Step, Refusal>) -> String {
     match result {
         Ok(Step::AlreadySo) => "already".to_owned(),
         Ok(Step::Enable { .. }) => "enable".to_owned(),
-        Ok(Step::SetPolicy { snapshot, .. }) => {
-            if *snapshot { "policy+snapshot" } else { "policy" }.to_owned()
+        Ok(Step::SetPolicy { snapshot, .. }) => if *snapshot {
+            "policy+snapshot"
+        } else {
+            "policy"
         }
+        .to_owned(),
         Ok(Step::Disable { .. }) => "disable".to_owned(),
         Ok(Step::Promote(Promote::Plain)) => "plain".to_owned(),
         Ok(Step::Promote(Promote::PlainElseForce { .. })) => "plain-else-force".to_owned(),
@@ -421,7 +424,10 @@ fn hard_case_24_without_a_complete_copy_nothing_is_promoted_by_any_means() {
         let look = Look::derive(v, &Hints::default());
         assert_ne!(look.complete_copy, Known::Yes);
         let got = next(&look, &forced(), &generation(2));
-        assert!(matches!(got, Err(Refusal::NoCompleteCopy { .. })), "{got:?}");
+        assert!(
+            matches!(got, Err(Refusal::NoCompleteCopy { .. })),
+            "{got:?}"
+        );
     }
 }
 
@@ -458,7 +464,11 @@ fn hard_case_36_policy_without_mirroring_is_seen_and_replicate_mends_it() {
     v.metadata
         .insert(metadata::MODE.to_owned(), "once".to_owned());
     let look = Look::derive(v, &Hints::default());
-    assert!(look.concerns.iter().any(|c| c.contains("mirrored by journal")));
+    assert!(
+        look.concerns
+            .iter()
+            .any(|c| c.contains("mirrored by journal"))
+    );
 }
 
 #[test]
@@ -604,8 +614,15 @@ fn any_view() -> impl Strategy<Value = ImageView> {
         ],
         any::<bool>(),
     ));
-    (mode, any::<bool>(), any::<bool>(), snapshot, any_site(), any_site()).prop_map(
-        |(mode, on, primary, snapshot, local, peer)| {
+    (
+        mode,
+        any::<bool>(),
+        any::<bool>(),
+        snapshot,
+        any_site(),
+        any_site(),
+    )
+        .prop_map(|(mode, on, primary, snapshot, local, peer)| {
             let mut v = view(mode, primary);
             if let Some((state, complete)) = snapshot
                 && mode == MirrorImageMode::Snapshot
@@ -616,8 +633,7 @@ fn any_view() -> impl Strategy<Value = ImageView> {
                 v.mirror = MirrorView::Off;
             }
             ImageView { local, peer, ..v }
-        },
-    )
+        })
 }
 
 proptest! {
@@ -672,8 +688,13 @@ proptest! {
 fn every_refusal_has_a_code_and_a_message_and_none_is_a_fault_of_ours_by_accident() {
     for status in all_but_unknown() {
         let look = look_of(status);
-        for action in [PLAIN, forced(), VolumeAction::Demote, resync("t"), VolumeAction::Unreplicate]
-        {
+        for action in [
+            PLAIN,
+            forced(),
+            VolumeAction::Demote,
+            resync("t"),
+            VolumeAction::Unreplicate,
+        ] {
             if let Err(r) = next(&look, &action, &generation(2)) {
                 let api: rekindle_common::ApiError = r.into();
                 assert_ne!(api.code, ErrorCode::Internal, "{status} {}", action.name());

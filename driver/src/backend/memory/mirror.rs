@@ -62,7 +62,9 @@ impl World {
             .iter()
             .filter(|(_, i)| {
                 i.mirror.as_ref().is_some_and(|m| {
-                    !m.primary && m.resync_flagged.is_some_and(|at| now >= at.max(since) + cfg.poll)
+                    !m.primary
+                        && m.resync_flagged
+                            .is_some_and(|at| now >= at.max(since) + cfg.poll)
                 })
             })
             .map(|(spec, _)| spec.clone())
@@ -209,7 +211,11 @@ fn follow(
                 return;
             }
             let ready = |e: &&Arc<Entry>| e.at + cfg.replay_delay <= now;
-            let news: Vec<_> = source.log[len..].iter().take_while(ready).cloned().collect();
+            let news: Vec<_> = source.log[len..]
+                .iter()
+                .take_while(ready)
+                .cloned()
+                .collect();
             for entry in news {
                 copy.append(entry);
             }
@@ -220,9 +226,8 @@ fn follow(
                 return;
             };
             let have = copy.mirror.as_ref().and_then(|m| m.snapshots.last());
-            if have.is_some_and(|h| {
-                h.primary_at >= snap.primary_at && h.position >= snap.position
-            }) {
+            if have.is_some_and(|h| h.primary_at >= snap.primary_at && h.position >= snap.position)
+            {
                 return;
             }
             let bytes = source.bytes_between(len, snap.position);
@@ -266,12 +271,7 @@ fn said(state: DaemonState, description: &str, replay: Replay) -> Option<SiteSta
 }
 
 /// What a daemon says of its own image; `None`: it cannot reach the other side, and leaves its last word standing.
-fn describe(
-    image: &Image,
-    m: &Mirror,
-    other: Option<&Image>,
-    path: bool,
-) -> Option<SiteStatus> {
+fn describe(image: &Image, m: &Mirror, other: Option<&Image>, path: bool) -> Option<SiteStatus> {
     use DaemonState as D;
     if m.primary {
         return said(D::Stopped, words::LOCAL_PRIMARY, Replay::None);
@@ -307,12 +307,7 @@ fn describe(
     said(D::Replaying, words::REPLAYING, replay(image, m, source, sm))
 }
 
-fn replay(
-    image: &Image,
-    m: &Mirror,
-    source: &Image,
-    sm: &Mirror,
-) -> Replay {
+fn replay(image: &Image, m: &Mirror, source: &Image, sm: &Mirror) -> Replay {
     match sm.mode {
         MirrorImageMode::Journal => Replay::Journal {
             entries_behind: Some((source.log.len() - image.log.len().min(source.log.len())) as u64),

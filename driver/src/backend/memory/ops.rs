@@ -151,7 +151,8 @@ impl Cluster {
                 last_sync: None,
             };
             if mode == MirrorImageMode::Snapshot {
-                m.snapshots.push(snap(now, at, image.log.len(), SnapshotState::Primary));
+                m.snapshots
+                    .push(snap(now, at, image.log.len(), SnapshotState::Primary));
             }
             image.mirror = Some(m);
             Ok(())
@@ -215,7 +216,10 @@ impl Cluster {
 
     pub(in crate::backend) async fn flag_resync(&self, spec: &ImageSpec) -> Result<()> {
         self.on_image(Op::Resync, spec, |w, side, now| {
-            let m = image_mut(w, side, spec)?.mirror.as_mut().ok_or(errno::EINVAL)?;
+            let m = image_mut(w, side, spec)?
+                .mirror
+                .as_mut()
+                .ok_or(errno::EINVAL)?;
             if m.primary {
                 return Err(errno::EINVAL);
             }
@@ -272,7 +276,11 @@ impl Cluster {
         .await
     }
 
-    pub(in crate::backend) async fn deep_copy(&self, spec: &ImageSpec, to: &ImageSpec) -> Result<()> {
+    pub(in crate::backend) async fn deep_copy(
+        &self,
+        spec: &ImageSpec,
+        to: &ImageSpec,
+    ) -> Result<()> {
         self.on_image(Op::Copy, spec, |w, side, _| {
             if w.clusters[side].images.contains_key(to) {
                 return Err(errno::EEXIST);
@@ -332,7 +340,12 @@ impl Cluster {
         let mut w = self.shared.world();
         let c = &mut w.clusters[self.side];
         if c.full {
-            return Err(BackendError::from_errno(Op::WriteObject, None, errno::ENOSPC, ""));
+            return Err(BackendError::from_errno(
+                Op::WriteObject,
+                None,
+                errno::ENOSPC,
+                "",
+            ));
         }
         let key = (pool.to_owned(), oid.to_owned());
         if c.objects.get(&key).map(Vec::as_slice) != expected {

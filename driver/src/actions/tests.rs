@@ -1,0 +1,727 @@
+//! The actions on two linked clusters in memory, under paused time.
+
+use super::*;
+use crate::{
+    backend::{
+        error::errno,
+        memory::{Cluster, Fabric, FabricConfig},
+    },
+    leases::FixedLeases,
+};
+use rekindle_common::{
+    ApiError, ErrorCode, Generation, GroupName, ResyncToken,
+    action::{
+        ActionOutcome, BatchItem, BatchLine, BatchRequest, BatchResult, Effect, Order, Promotion,
+        SafetyCopy, VolumeAction,
+    },
+    mode::ReplicationMode,
+    schedule::Schedule,
+    status::VolumeStatus,
+    volume::{Known, Role, VolumeReport},
+};
+
+/// Two zones with their actions, and a volume replicated from A.
+struct Pair {
+    fabric: Fabric,
+    a: Volumes,
+    b: Volumes,
+}
+
+fn group() -> GroupName {
+    GroupName::new("db").unwrap()
+}
+fn spec(n: u32) -> ImageSpec {
+    ImageSpec::new("volumes", format!("volume-{n}")).unwrap()
+}
+fn order(action: VolumeAction, generation: u64) -> Order {
+    Order {
+        action,
+        generation: Some(Generation(generation)),
+    }
+}
+fn replicate(mode: ReplicationMode) -> Order {
+    Order {
+        action: VolumeAction::Replicate {
+            mode,
+            group: Some(group()),
+        },
+        generation: None,
+    }
+}
+fn plain() -> VolumeAction {
+    VolumeAction::Promote {
+        promotion: Promotion::Plain,
+    }
+}
+fn forced() -> VolumeAction {
+    VolumeAction::Promote {
+        promotion: Promotion::Forced {
+            reason: "zone-a lost".to_owned(),
+        },
+    }
+}
+fn resync(token: &str) -> VolumeAction {
+    VolumeAction::Resync {
+        token: ResyncToken::new(token).unwrap(),
+        safety: SafetyCopy::Keep,
+    }
+}
+fn code<T: std::fmt::Debug>(r: Result<T, ApiError>) -> ErrorCode {
+    r.unwrap_err().code
+}
+
+fn zone(cluster: &Cluster, limits: Limits) -> Volumes {
+    Volumes::new(Parts {
+        zone: cluster.zone(),
+        backend: Backend::Memory(cluster.clone()),
+        state_pool: "volumes".to_owned(),
+        leases: Arc::new(FixedLeases::default()),
+        clock: cluster.clock(),
+        limits,
+    })
+}
+
+impl Pair {
+    fn with(limits: Limits) -> Self {
+        let name = |n: &str| ZoneName::new(n).unwrap();
+        let fabric = Fabric::new(name("zone-a"), name("zone-b"), FabricConfig::default());
+        Self {
+            a: zone(&fabric.a(), limits),
+            b: zone(&fabric.b(), limits),
+            fabric,
+        }
+    }
+    fn new() -> Self {
+        Self::with(Limits::default())
+    }
+
+    /// A lease for A under 1, and `n` volumes that are in step in B.
+    async fn replicated(n: u32, mode: ReplicationMode) -> Self {
+        let pair = Self::new();
+        pair.fill(n, mode).await;
+        pair
+    }
+    async fn fill(&self, n: u32, mode: ReplicationMode) {
+        self.a.take_lease(&group(), Generation(1)).await.unwrap();
+        for i in 0..n {
+            self.fabric.a().create_image(&spec(i), 1 << 30);
+            self.a.act(&spec(i), replicate(mode)).await.unwrap();
+        }
+        for i in 0..n {
+            wait(&self.b, &spec(i), VolumeStatus::ActiveSecondary).await;
+        }
+    }
+}
+
+async fn wait(zone: &Volumes, spec: &ImageSpec, status: VolumeStatus) -> VolumeReport {
+    let mut last = None;
+    for _ in 0..2000 {
+        match zone.volume(spec).await {
+            Ok(r) if r.status == status => return r,
+            other => last = Some(other),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{spec} never became {status}: {last:?}")
+}
+
+async fn lines(mut stream: BatchStream) -> Vec<BatchLine> {
+    let mut all = Vec::new();
+    while let Some(line) = stream.recv().await {
+        all.push(line);
+    }
+    all
+}
+
+fn periodic() -> ReplicationMode {
+    ReplicationMode::Periodic(Schedule {
+        start: "2026-01-01T00:00:00Z".parse().unwrap(),
+        interval: Span::secs(60),
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_mode_is_replicated_and_its_policy_travels_with_it() {
+    for mode in [ReplicationMode::Instant, ReplicationMode::Once, periodic()] {
+        let pair = Pair::replicated(1, mode).await;
+        let a = pair.a.volume(&spec(0)).await.unwrap();
+        assert_eq!(a.status, VolumeStatus::ActivePrimary, "{mode}");
+        assert_eq!(a.concerns, Vec::<String>::new(), "{mode}");
+        let b = pair.b.volume(&spec(0)).await.unwrap();
+        assert_eq!((b.mode, b.group), (Some(mode), Some(group())));
+        assert_eq!(b.complete_copy, Known::Yes);
+        assert!(b.last_sync.is_some(), "{mode}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_order_twice_does_it_once() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    let again = pair
+        .a
+        .act(&spec(0), replicate(ReplicationMode::Instant))
+        .await
+        .unwrap();
+    assert_eq!(again.effect, Effect::AlreadySo);
+    for effect in [Effect::Done, Effect::AlreadySo] {
+        let o = pair.a.act(&spec(0), order(VolumeAction::Demote, 2)).await;
+        assert_eq!(o.unwrap().effect, effect);
+    }
+    wait(&pair.b, &spec(0), VolumeStatus::PendingPromotion).await;
+    pair.b.take_lease(&group(), Generation(2)).await.unwrap();
+    for effect in [Effect::Done, Effect::AlreadySo] {
+        let o = pair.b.act(&spec(0), order(plain(), 2)).await.unwrap();
+        assert_eq!((o.effect, o.report.role), (effect, Role::Primary));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_takes_one_mirror_snapshot_for_each_request() {
+    let pair = Pair::replicated(1, ReplicationMode::Once).await;
+    let writer = pair.fabric.a().open(&spec(0)).await.unwrap();
+    writer.write(1, b"one".to_vec()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(pair.fabric.b().records(&spec(0)).unwrap(), []);
+    let o = pair.a.act(&spec(0), replicate(ReplicationMode::Once)).await;
+    assert_eq!(o.unwrap().effect, Effect::Done);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(pair.fabric.b().records(&spec(0)).unwrap().len(), 1);
+    let snapshots = pair
+        .fabric
+        .a()
+        .calls()
+        .iter()
+        .filter(|(op, _)| *op == crate::backend::Op::MirrorSnapshot)
+        .count();
+    assert_eq!(snapshots, 1, "the first came with enabling");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_demotion_under_a_live_writer_stops_it() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    let writer = pair.fabric.a().open(&spec(0)).await.unwrap();
+    writer.write(1, vec![1]).await.unwrap();
+    pair.a
+        .act(&spec(0), order(VolumeAction::Demote, 1))
+        .await
+        .unwrap();
+    let refused = writer.write(2, vec![2]).await.unwrap_err();
+    assert_eq!(refused.errno, errno::EROFS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_21_a_plain_promotion_beside_a_primary_says_so_and_does_not_force() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    pair.b.take_lease(&group(), Generation(2)).await.unwrap();
+    let refused = pair.b.act(&spec(0), order(plain(), 2)).await;
+    assert_eq!(code(refused), ErrorCode::ForceRequired);
+    let forces = |c: &Cluster| {
+        c.calls()
+            .iter()
+            .any(|(op, _)| *op == crate::backend::Op::ForcePromote)
+    };
+    assert!(!forces(&pair.fabric.b()));
+    // The demotion is on its way: wait, and no force even where it is ordered.
+    pair.fabric.link().cut();
+    pair.a
+        .act(&spec(0), order(VolumeAction::Demote, 2))
+        .await
+        .unwrap();
+    let refused = pair.b.act(&spec(0), order(plain(), 2)).await;
+    assert_eq!(code(refused), ErrorCode::ForceRequired);
+    pair.fabric.link().mend();
+    wait(&pair.b, &spec(0), VolumeStatus::PendingPromotion).await;
+    pair.b.act(&spec(0), order(plain(), 2)).await.unwrap();
+    assert!(!forces(&pair.fabric.b()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_generation_is_refused_where_the_data_is() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    pair.a
+        .act(&spec(0), order(VolumeAction::Demote, 5))
+        .await
+        .unwrap();
+    let stale = pair.a.act(&spec(0), order(VolumeAction::Demote, 4)).await;
+    assert_eq!(code(stale), ErrorCode::StaleGeneration);
+    let none = Order {
+        action: VolumeAction::Demote,
+        generation: None,
+    };
+    let error = pair.a.act(&spec(0), none).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::GenerationRequired);
+    assert_eq!(error.field.as_deref(), Some("generation"));
+    // Another sidecar of the zone, which has seen nothing itself.
+    let other = zone(&pair.fabric.a(), Limits::default());
+    let stale = other.act(&spec(0), order(VolumeAction::Demote, 4)).await;
+    assert_eq!(code(stale), ErrorCode::StaleGeneration);
+    let object = pair.fabric.a().object("volumes", "rekindle.group.db");
+    assert_eq!(
+        String::from_utf8(object.unwrap()).unwrap(),
+        r#"{"v":1,"generation":5,"promoted":null}"#
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promotion_needs_the_lease_of_its_generation() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    let no_lease = pair.b.act(&spec(0), order(forced(), 2)).await;
+    assert_eq!(code(no_lease), ErrorCode::LeaseNotHeld);
+    pair.b.take_lease(&group(), Generation(2)).await.unwrap();
+    let older = pair.b.act(&spec(0), order(forced(), 1)).await;
+    assert_eq!(code(older), ErrorCode::LeaseNotHeld);
+    assert!(!pair.fabric.b().is_primary(&spec(0)));
+    pair.b.act(&spec(0), order(forced(), 2)).await.unwrap();
+    assert!(pair.fabric.b().is_primary(&spec(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promotion_that_lands_after_the_lease_went_does_not_stand() {
+    let pair = Pair::with(Limits {
+        action: Span::secs(5),
+        ..Limits::default()
+    });
+    pair.fill(1, ReplicationMode::Instant).await;
+    pair.fabric.a().kill();
+    pair.b.take_lease(&group(), Generation(2)).await.unwrap();
+    pair.fabric.b().hang(crate::backend::Op::ForcePromote);
+    let overran = pair.b.act(&spec(0), order(forced(), 2)).await;
+    let error = overran.unwrap_err();
+    assert_eq!(error.code, ErrorCode::DeadlineExceeded);
+    assert!(error.message.contains("may still take effect"), "{error}");
+    let shown = pair.b.volume(&spec(0)).await.unwrap().in_flight.unwrap();
+    assert!(shown.contains("overran"), "{shown}");
+    // "Already so" would be a lie while the call may yet land.
+    let early = pair.b.act(&spec(0), order(VolumeAction::Demote, 2)).await;
+    assert_eq!(code(early), ErrorCode::Busy);
+    pair.b
+        .leases()
+        .give_up(&group(), Generation(2))
+        .await
+        .unwrap();
+    pair.fabric.b().release(crate::backend::Op::ForcePromote);
+    while pair.b.in_flight() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!pair.fabric.b().is_primary(&spec(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_action_on_a_volume_in_flight_is_refused() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    pair.fabric
+        .a()
+        .slow(crate::backend::Op::Demote, Duration::from_secs(2));
+    let volume = spec(0);
+    let (a, b) = tokio::join!(pair.a.act(&volume, order(VolumeAction::Demote, 1)), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        pair.a.act(&spec(0), order(VolumeAction::Demote, 1)).await
+    });
+    assert_eq!(a.unwrap().effect, Effect::Done);
+    assert_eq!(code(b), ErrorCode::Busy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_goes_away_cancels_nothing() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    pair.fabric
+        .a()
+        .slow(crate::backend::Op::Demote, Duration::from_secs(2));
+    let volume = spec(0);
+    let call = pair.a.act(&volume, order(VolumeAction::Demote, 1));
+    tokio::time::timeout(Duration::from_millis(100), call)
+        .await
+        .unwrap_err();
+    while pair.a.in_flight() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!pair.fabric.a().is_primary(&spec(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn frozen_refuses_all_but_demotion_and_outlives_the_sidecar() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    pair.a.freeze("maintenance".to_owned()).await;
+    for action in [VolumeAction::Unreplicate, plain(), resync("t")] {
+        let r = pair.a.act(&spec(0), order(action, 1)).await;
+        assert_eq!(code(r), ErrorCode::Frozen);
+    }
+    let next = zone(&pair.fabric.a(), Limits::default());
+    next.restore_freeze().await.unwrap();
+    assert_eq!(next.zone().await.frozen.unwrap().reason, "maintenance");
+    let demoted = next.act(&spec(0), order(VolumeAction::Demote, 1)).await;
+    assert_eq!(demoted.unwrap().effect, Effect::Done);
+    next.thaw().await;
+    assert_eq!(next.zone().await.frozen, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_20_one_volumes_failure_decides_nothing_for_another() {
+    let pair = Pair::replicated(20, ReplicationMode::Instant).await;
+    pair.fabric.a().kill();
+    pair.b.take_lease(&group(), Generation(2)).await.unwrap();
+    pair.fabric.b().fail(
+        crate::backend::Op::ForcePromote,
+        Some(&spec(7)),
+        errno::EIO,
+        1,
+    );
+    let items = (0..21).map(|i| BatchItem {
+        volume: spec(i),
+        order: order(forced(), 2),
+    });
+    let request = BatchRequest {
+        items: items.collect(),
+    };
+    let all = lines(pair.b.batch(request).unwrap()).await;
+    assert_eq!(all.len(), 21);
+    for line in &all {
+        match &line.result {
+            BatchResult::Ok { outcome } => assert_eq!(outcome.effect, Effect::Done),
+            BatchResult::Failed { error } if line.volume == spec(7) => {
+                assert_eq!(error.code, ErrorCode::StorageError);
+                assert!(error.message.contains("errno 5"), "{error}");
+            }
+            BatchResult::Failed { error } => {
+                assert_eq!(
+                    (&line.volume, error.code),
+                    (&spec(20), ErrorCode::UnknownVolume)
+                );
+            }
+        }
+    }
+    let reads = |c: &Cluster| {
+        c.calls()
+            .iter()
+            .filter(|(op, _)| *op == crate::backend::Op::WriteObject)
+            .count()
+    };
+    assert_eq!(
+        reads(&pair.fabric.b()),
+        2,
+        "one for the lease, one for all promotions"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_makes_no_sense_is_refused_whole() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    let item = |n| BatchItem {
+        volume: spec(n),
+        order: order(VolumeAction::Demote, 1),
+    };
+    for (items, field) in [
+        (vec![], "items"),
+        (vec![item(0), item(0)], "items[1].volume"),
+        ((0..2001).map(item).collect(), "items"),
+    ] {
+        let error = pair.a.batch(BatchRequest { items }).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidField);
+        assert_eq!(error.field.as_deref(), Some(field));
+    }
+    assert!(pair.fabric.a().is_primary(&spec(0)));
+}
+
+/// The main story: a zone is lost, the other takes over by force, the first comes back and is made a copy again.
+#[tokio::test(start_paused = true)]
+async fn hard_case_16_a_lost_zone_comes_back_and_is_resynced_with_its_state_kept() {
+    for mode in [ReplicationMode::Instant, periodic()] {
+        let pair = Pair::replicated(1, mode).await;
+        let writer = pair.fabric.a().open(&spec(0)).await.unwrap();
+        for i in 0..10 {
+            writer.write(i, vec![0; 16]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        pair.fabric.a().kill();
+        pair.b.take_lease(&group(), Generation(2)).await.unwrap();
+        let o = pair.b.act(&spec(0), order(forced(), 2)).await.unwrap();
+        assert_eq!(o.report.status, VolumeStatus::ActivePrimary);
+        let kept = pair.fabric.b().records(&spec(0)).unwrap();
+        match mode {
+            ReplicationMode::Instant => assert!((5..10).contains(&kept.len()), "{}", kept.len()),
+            ReplicationMode::Once | ReplicationMode::Periodic(_) => assert_eq!(kept, []),
+        }
+        let noted = pair
+            .b
+            .backend()
+            .list(Instant::now() + Duration::from_secs(1))
+            .await
+            .unwrap();
+        let note = &noted[0].metadata[rekindle_common::metadata::FORCED];
+        assert!(note.contains("generation 2: zone-a lost"), "{note}");
+        // A is back, with its writer's last words: both say primary.
+        pair.fabric.a().start();
+        wait(&pair.b, &spec(0), VolumeStatus::ErrorSplitBrain).await;
+        let guard = pair.a.act(&spec(0), order(resync("t"), 2)).await;
+        assert_eq!(code(guard), ErrorCode::IsPrimary);
+        pair.a
+            .act(&spec(0), order(VolumeAction::Demote, 2))
+            .await
+            .unwrap();
+        wait(&pair.a, &spec(0), VolumeStatus::ErrorSplitBrain).await;
+        wait(&pair.b, &spec(0), VolumeStatus::ActivePrimary).await;
+        // Twice, as a resumed plan does.
+        let id = pair.fabric.a().image_id(&spec(0));
+        let first = pair.a.act(&spec(0), order(resync("t"), 2)).await.unwrap();
+        assert_eq!(first.effect, Effect::Started);
+        wait(&pair.a, &spec(0), VolumeStatus::ActiveSecondary).await;
+        assert_ne!(pair.fabric.a().image_id(&spec(0)), id);
+        let second = pair.a.act(&spec(0), order(resync("t"), 2)).await.unwrap();
+        assert_eq!(second.effect, Effect::AlreadySo);
+        // What was discarded is kept beside it, and is no volume.
+        let safety = ImageSpec::new("volumes", "volume-0.rekindle-safety-2").unwrap();
+        assert_eq!(pair.fabric.a().records(&safety).unwrap().len(), 10);
+        let page = pair.a.volumes(&VolumeQuery::default()).await.unwrap();
+        assert_eq!(page.volumes.len(), 1);
+        assert_eq!(pair.fabric.a().records(&spec(0)).unwrap(), kept);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_18_a_resync_beside_no_primary_is_refused_and_would_have_been_fatal() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    pair.a
+        .act(&spec(0), order(VolumeAction::Demote, 1))
+        .await
+        .unwrap();
+    wait(&pair.b, &spec(0), VolumeStatus::PendingPromotion).await;
+    let refused = pair.b.act(&spec(0), order(resync("t"), 2)).await;
+    assert_eq!(code(refused), ErrorCode::PeerNotPrimary);
+    assert!(pair.fabric.b().image_id(&spec(0)).is_some());
+    // What the guard is there for (ceph#63270).
+    let volume = spec(0);
+    let session = pair.b.backend().open(
+        &volume,
+        crate::backend::Access::Write,
+        Instant::now() + Duration::from_secs(5),
+    );
+    let session = session.await.unwrap();
+    session
+        .resync(Instant::now() + Duration::from_secs(5))
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(pair.fabric.b().image_id(&spec(0)), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_24_nothing_is_promoted_before_the_first_sync_has_ended() {
+    let pair = Pair::new();
+    pair.a.take_lease(&group(), Generation(1)).await.unwrap();
+    pair.fabric.a().create_image(&spec(0), 1);
+    let mode = ReplicationMode::Instant;
+    pair.a.act(&spec(0), replicate(mode)).await.unwrap();
+    wait(&pair.b, &spec(0), VolumeStatus::PendingFirstSync).await;
+    pair.fabric.a().kill();
+    pair.b.take_lease(&group(), Generation(2)).await.unwrap();
+    for action in [plain(), forced()] {
+        let r = pair.b.act(&spec(0), order(action, 2)).await;
+        assert_eq!(code(r), ErrorCode::NoCompleteCopy);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_29_a_dead_daemon_shows_and_its_copy_can_still_be_forced() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    pair.fabric.b().daemon().kill();
+    wait(&pair.b, &spec(0), VolumeStatus::ErrorMirrorDown).await;
+    let a = pair.a.volume(&spec(0)).await.unwrap();
+    assert!(
+        a.concerns[0].contains("does not report"),
+        "{:?}",
+        a.concerns
+    );
+    assert_eq!(pair.b.zone().await.mirror.daemon_up, Known::No);
+    pair.b.take_lease(&group(), Generation(2)).await.unwrap();
+    pair.b.act(&spec(0), order(forced(), 2)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_37_clones_and_unmirrored_pools_are_refused_and_leave_no_policy() {
+    let pair = Pair::new();
+    let a = pair.fabric.a();
+    a.create_image(&spec(0), 1);
+    a.set_lineage(&spec(0), Some("images/base@snap"), 0);
+    let r = pair
+        .a
+        .act(&spec(0), replicate(ReplicationMode::Instant))
+        .await;
+    assert_eq!(code(r), ErrorCode::HasClones);
+    a.add_pool("scratch", false);
+    let scratch = ImageSpec::new("scratch", "volume-9").unwrap();
+    a.create_image(&scratch, 1);
+    let r = pair
+        .a
+        .act(&scratch, replicate(ReplicationMode::Instant))
+        .await;
+    assert_eq!(code(r), ErrorCode::PoolNotMirrored);
+    let page = pair.a.volumes(&VolumeQuery::default()).await.unwrap();
+    assert_eq!(page.volumes, []);
+    let bad = ReplicationMode::Periodic(Schedule {
+        start: "2026-01-01T00:00:00Z".parse().unwrap(),
+        interval: Span::secs(0),
+    });
+    let error = pair.a.act(&spec(0), replicate(bad)).await.unwrap_err();
+    assert_eq!(error.field.as_deref(), Some("action.interval"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn unreplicate_takes_the_copy_away_and_only_at_the_primary() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    let un = || Order {
+        action: VolumeAction::Unreplicate,
+        generation: None,
+    };
+    assert_eq!(
+        code(pair.b.act(&spec(0), un()).await),
+        ErrorCode::NotPrimary
+    );
+    assert_eq!(
+        pair.a.act(&spec(0), un()).await.unwrap().effect,
+        Effect::Done
+    );
+    assert_eq!(
+        pair.a.act(&spec(0), un()).await.unwrap().effect,
+        Effect::AlreadySo
+    );
+    while pair.fabric.b().image_id(&spec(0)).is_some() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(pair.fabric.a().image_id(&spec(0)).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_cluster_is_reported_in_time_and_nothing_is_made_up() {
+    let pair = Pair::replicated(2, ReplicationMode::Instant).await;
+    pair.a.volumes(&VolumeQuery::default()).await.unwrap();
+    pair.fabric.a().kill();
+    // Beyond the age of a list that is given out again.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let begun = Instant::now();
+    let zone = pair.a.zone().await;
+    assert!(begun.elapsed() <= Duration::from_secs(4));
+    assert_eq!(zone.ceph.writable, Known::No);
+    assert_eq!(zone.ceph.health, None);
+    assert_eq!(zone.mirror.daemon_up, Known::Unknown);
+    assert_eq!(zone.groups[0].volumes[&VolumeStatus::ErrorUnknown], 2);
+    let begun = Instant::now();
+    let page = pair.a.volumes(&VolumeQuery::default()).await.unwrap();
+    assert!(begun.elapsed() <= Duration::from_secs(11));
+    let v = &page.volumes[0];
+    assert_eq!((v.role, v.complete_copy), (Role::Unknown, Known::Unknown));
+    assert_eq!(v.group, Some(group()));
+    let begun = Instant::now();
+    let r = pair.a.act(&spec(0), order(VolumeAction::Demote, 1)).await;
+    assert_eq!(code(r), ErrorCode::DeadlineExceeded);
+    assert!(begun.elapsed() <= Duration::from_secs(31));
+    pair.fabric.a().start();
+    wait(&pair.a, &spec(0), VolumeStatus::ActivePrimary).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_is_demoted_whole_and_waits_for_what_is_in_flight() {
+    let pair = Pair::replicated(5, ReplicationMode::Instant).await;
+    pair.fabric
+        .a()
+        .slow(crate::backend::Op::MirrorSnapshot, Duration::from_secs(1));
+    let all = pair
+        .a
+        .demote_all(&group(), Instant::now() + Duration::from_secs(10))
+        .await;
+    assert_eq!((all.demoted.len(), all.complete()), (5, Ok(())));
+    assert_eq!(pair.a.primaries().await.unwrap(), []);
+    // Of a silent cluster it says that it does not know.
+    pair.fabric.a().kill();
+    let all = pair
+        .a
+        .demote_all(&group(), Instant::now() + Duration::from_secs(10))
+        .await;
+    assert!(all.complete().is_err());
+    assert_eq!(all.demoted, Vec::<ImageSpec>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_31_fencing_shuts_clients_out_and_refuses_older_orders() {
+    let pair = Pair::replicated(2, ReplicationMode::Instant).await;
+    let writer = pair.fabric.a().open(&spec(1)).await.unwrap();
+    let fenced = pair.a.fence(&group(), Generation(2)).await.unwrap();
+    assert_eq!(fenced.clients, [writer.address()]);
+    let refused = writer.write(1, vec![]).await.unwrap_err();
+    assert_eq!(refused.errno, errno::ESHUTDOWN);
+    assert_eq!(pair.a.primaries().await.unwrap(), []);
+    let old = pair.a.act(&spec(0), order(plain(), 1)).await;
+    assert_eq!(code(old), ErrorCode::StaleGeneration);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_given_back_only_when_nothing_is_primary() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    let early = pair.a.give_up_lease(&group(), Generation(1)).await;
+    assert_eq!(code(early), ErrorCode::IsPrimary);
+    pair.a
+        .act(&spec(0), order(VolumeAction::Demote, 1))
+        .await
+        .unwrap();
+    let report = pair.a.give_up_lease(&group(), Generation(1)).await.unwrap();
+    assert_eq!(report.lease, rekindle_common::lease::LeaseView::NotHeld);
+    assert_eq!(report.generation, Some(Generation(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_are_sorted_and_end() {
+    let pair = Pair::replicated(5, ReplicationMode::Instant).await;
+    let mut query = VolumeQuery {
+        limit: Some(2),
+        group: Some(group()),
+        after: None,
+    };
+    let mut seen = Vec::new();
+    loop {
+        let page = pair.a.volumes(&query).await.unwrap();
+        seen.extend(page.volumes.into_iter().map(|v| v.volume));
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(seen, (0..5).map(spec).collect::<Vec<_>>());
+    query.limit = Some(0);
+    let error = pair.a.volumes(&query).await.unwrap_err();
+    assert_eq!(error.field.as_deref(), Some("limit"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_corrupt_record_stops_what_depends_on_it() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    let backend = pair.a.backend();
+    let soon = || Instant::now() + Duration::from_secs(1);
+    let oid = "rekindle.group.db";
+    let old = backend.read_object("volumes", oid, soon()).await.unwrap();
+    backend
+        .swap_object("volumes", oid, old.as_deref(), b"{\"v\":9}", soon())
+        .await
+        .unwrap();
+    let r = pair.a.act(&spec(0), order(VolumeAction::Demote, 9)).await;
+    assert_eq!(code(r), ErrorCode::CorruptRecord);
+    assert!(pair.fabric.a().is_primary(&spec(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_begins_nothing_and_waits_for_what_was_begun() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    pair.fabric
+        .a()
+        .slow(crate::backend::Op::Demote, Duration::from_secs(2));
+    let volumes = pair.a.clone();
+    let running =
+        tokio::spawn(async move { volumes.act(&spec(0), order(VolumeAction::Demote, 1)).await });
+    while pair.a.in_flight() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    pair.a.drain(Instant::now() + Duration::from_secs(10)).await;
+    assert!(!pair.fabric.a().is_primary(&spec(0)));
+    let outcome: ActionOutcome = running.await.unwrap().unwrap();
+    assert_eq!(outcome.effect, Effect::Done);
+    let late = pair.a.act(&spec(0), order(VolumeAction::Demote, 1)).await;
+    assert_eq!(code(late), ErrorCode::Unavailable);
+}
