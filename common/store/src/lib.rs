@@ -148,6 +148,17 @@ impl Store {
         }
     }
 
+    /// How long a lease has left, without renewing it: to judge another holder's.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing is known of it.
+    pub async fn remaining(&self, lease: LeaseId) -> Result<Renewal, StoreError> {
+        match self {
+            Self::Etcd(s) => s.remaining(lease).await,
+            Self::Memory(s) => s.remaining(lease).await,
+        }
+    }
+
     /// Ends a lease and deletes its keys. A lease that is gone already is no error.
     ///
     /// # Errors

@@ -215,7 +215,7 @@ pub enum TxnOutcome {
     },
 }
 
-/// A lease's renewal.
+/// A lease's renewal, or what it has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renewal {
     /// It lives on.

@@ -185,11 +185,16 @@ async fn leases(store: Store) {
         assert!(value(&store, "/t/l").await.is_some());
         sleep(Duration::from_millis(400)).await;
     }
+    let Renewal::Renewed { ttl } = store.remaining(lease).await.unwrap() else {
+        panic!("it has just been renewed")
+    };
+    assert!(ttl <= 2);
     until("the lease ends", async || {
         value(&store, "/t/l").await.is_none()
     })
     .await;
     assert_eq!(store.renew(lease).await.unwrap(), Renewal::Gone);
+    assert_eq!(store.remaining(lease).await.unwrap(), Renewal::Gone);
     assert_eq!(value(&store, "/t/m").await.unwrap(), "2");
     let e = store.txn(Txn::new().then(under("/t/l"))).await.unwrap_err();
     assert!(matches!(e, StoreError::LeaseGone { .. }), "{e}");

@@ -171,6 +171,17 @@ pub(super) async fn renew(mut c: Clients, lease: LeaseId) -> Result<Renewal, Fai
     Ok(Renewal::Renewed { ttl })
 }
 
+pub(super) async fn remaining(mut c: Clients, lease: LeaseId) -> Result<Renewal, Failure> {
+    let answer = c.lease.time_to_live(lease.0, None).await?;
+    // Whole seconds, cut off: less than the truth, which is the safe side. Of a lease that is gone it says -1.
+    let left = u32::try_from(answer.ttl()).ok().filter(|ttl| *ttl > 0);
+    quorum(c).await?;
+    Ok(match left {
+        Some(ttl) => Renewal::Renewed { ttl },
+        None => Renewal::Gone,
+    })
+}
+
 pub(super) async fn revoke(mut c: Clients, lease: LeaseId) -> Result<(), Failure> {
     c.lease.revoke(lease.0).await?;
     Ok(())

@@ -67,6 +67,12 @@ impl EtcdStore {
         self.members.ask("renew", |c| calls::renew(c, lease)).await
     }
 
+    pub(crate) async fn remaining(&self, lease: LeaseId) -> Result<Renewal, StoreError> {
+        self.members
+            .ask("remaining", |c| calls::remaining(c, lease))
+            .await
+    }
+
     pub(crate) async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
         let revoked = self
             .members

@@ -226,6 +226,11 @@ impl MemoryStore {
         self.with("renew", |s| Ok(s.renew(lease, Instant::now())))
     }
 
+    pub(crate) async fn remaining(&self, lease: LeaseId) -> Result<Renewal, StoreError> {
+        self.reach("remaining", false).await?;
+        self.with("remaining", |s| Ok(s.remaining(lease, Instant::now())))
+    }
+
     pub(crate) async fn revoke(&self, lease: LeaseId) -> Result<(), StoreError> {
         self.reach("revoke", false).await?;
         self.with("revoke", |s| {

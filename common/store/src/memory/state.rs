@@ -240,6 +240,19 @@ impl State {
         }
     }
 
+    pub(super) fn remaining(&self, id: LeaseId, now: Instant) -> Renewal {
+        let left = self
+            .leases
+            .get(&id)
+            .map(|l| l.ends.saturating_duration_since(now).as_secs())
+            .and_then(|left| u32::try_from(left).ok())
+            .filter(|left| *left > 0);
+        match left {
+            Some(ttl) => Renewal::Renewed { ttl },
+            None => Renewal::Gone,
+        }
+    }
+
     pub(super) fn revoke(&mut self, id: LeaseId) {
         if self.leases.remove(&id).is_none() {
             return;
