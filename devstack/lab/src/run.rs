@@ -14,6 +14,8 @@ use crate::error::{IoContext, LabError, Result};
 
 /// Lines of standard error kept in an error.
 const STDERR_LINES: usize = 12;
+/// Characters kept of each of them.
+const LINE_CHARS: usize = 300;
 /// Where programs are looked for besides `PATH`: an ordinary user's `PATH` lacks the `sbin` folders.
 const EXTRA_PATH: [&str; 2] = ["/usr/sbin", "/sbin"];
 
@@ -165,10 +167,14 @@ fn wait(child: &mut Child, deadline: Duration) -> std::io::Result<Option<ExitSta
     }
 }
 
-/// The last lines of a text, for an error message.
+/// The last lines of a text, for an error message; long ones (C++ backtraces) are cut.
 pub(crate) fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(STDERR_LINES)..].join("\n")
+    let cut = |line: &&str| line.chars().take(LINE_CHARS).collect::<String>();
+    let last = lines[lines.len().saturating_sub(STDERR_LINES)..]
+        .iter()
+        .map(cut);
+    last.collect::<Vec<_>>().join("\n")
 }
 
 /// Finds a program in `PATH` and the `sbin` folders.

@@ -55,29 +55,22 @@ pub(crate) fn pair(a: &SiteCtx, b: &SiteCtx, scratch: &Path) -> Result<()> {
 }
 
 fn peers(ctx: &SiteCtx) -> Result<usize> {
-    let info = json(ctx, &["mirror", "pool", "info", POOL])?;
+    let text = rbd(ctx, &["mirror", "pool", "info", POOL, "--format", "json"])?;
+    let info: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
     Ok(info["peers"].as_array().map_or(0, Vec::len))
 }
 
-fn json(ctx: &SiteCtx, args: &[&str]) -> Result<Value> {
-    let text = ctx
-        .ceph_tool("rbd")
-        .args(args)
-        .args(["--format", "json"])
-        .run()?
-        .stdout;
-    Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
-}
-
-/// Makes a test image in `from`, waits until `to` replays it, removes it, and waits until it is gone
-/// in `to` as well. Returns how long the image took to be replayed.
+/// Makes a test image in `from`, waits until `to` has it and replays a change of it, removes it, and
+/// waits until it is gone in `to` as well. Returns how long the first two took.
 ///
-/// Only a new image proves anything: after a zone was killed, `mirror image status` of an old one goes
-/// on showing the state from before.
+/// `mirror image status` is no proof. After a zone was killed it goes on showing the state from before;
+/// and rbd-mirror writes `up+replaying` down only with its next round of all images, every 30 s
+/// (`UPDATE_INTERVAL_SECONDS` in its source, no option), though the image is replayed long before.
+/// A change that arrives proves it at once.
 pub(crate) fn probe(from: &SiteCtx, to: &SiteCtx, deadline: Duration) -> Result<Duration> {
-    let name = format!("lab-probe-{}-{}", from.site, crate::state::new_uuid()?);
+    let token = crate::state::new_uuid()?;
+    let name = format!("lab-probe-{}-{token}", from.site);
     let image = format!("{POOL}/{name}");
-    let rbd = |ctx: &SiteCtx, args: &[&str]| ctx.ceph_tool("rbd").args(args).run();
     let begin = Instant::now();
     rbd(
         from,
@@ -90,39 +83,73 @@ pub(crate) fn probe(from: &SiteCtx, to: &SiteCtx, deadline: Duration) -> Result<
             &image,
         ],
     )?;
-    let seen = rbd(from, &["mirror", "image", "enable", &image, "journal"]).and_then(|_| {
-        let what = format!("a new image of {} to be replayed in {}", from.site, to.site);
-        until(&what, deadline, |last| {
-            let status = json(to, &["mirror", "image", "status", &image]);
-            Ok(match status {
-                Ok(s) if s["state"] == "up+replaying" => Some(begin.elapsed()),
-                other => {
-                    *last = other.map_or_else(|e| e.to_string(), |s| s["state"].to_string());
-                    None
-                }
-            })
-        })
-    });
+    let replayed = is_replayed(from, to, &image, &token, deadline);
     // Removed whatever came of it, or it would be mirrored for ever.
     let removed = rbd(from, &["rm", "--no-progress", &image]);
-    let took = seen?;
+    replayed?;
+    let took = begin.elapsed();
     removed?;
-    until(
+    wait(
         &format!("{name} to be removed in {}", to.site),
         deadline,
-        |last| match rbd(to, &["info", &image]) {
-            Ok(_) => {
-                *last = "it is still there".into();
-                Ok(None)
-            }
-            Err(LabError::Command { stderr, .. }) if stderr.contains("No such file") => {
-                Ok(Some(()))
-            }
-            Err(other) => {
-                *last = other.to_string();
-                Ok(None)
-            }
+        || match rbd(to, &["info", &image]) {
+            Ok(_) => Ok(Err("it is still there".into())),
+            Err(LabError::Command { stderr, .. }) if stderr.contains("No such file") => Ok(Ok(())),
+            Err(error) => Err(error),
         },
     )?;
     Ok(took)
+}
+
+fn is_replayed(
+    from: &SiteCtx,
+    to: &SiteCtx,
+    image: &str,
+    token: &str,
+    deadline: Duration,
+) -> Result<()> {
+    const KEY: &str = "lab-probe";
+    rbd(from, &["mirror", "image", "enable", image, "journal"])?;
+    wait(
+        &format!("a new image of {} to appear in {}", from.site, to.site),
+        deadline,
+        || rbd(to, &["info", image]).map(|_| Ok(())),
+    )?;
+    rbd(from, &["image-meta", "set", image, KEY, token])?;
+    wait(
+        &format!("a change in {} to be replayed in {}", from.site, to.site),
+        deadline,
+        || {
+            let seen = rbd(to, &["image-meta", "get", image, KEY])?;
+            Ok(if seen.trim() == token {
+                Ok(())
+            } else {
+                Err(format!("it reads {seen:?}"))
+            })
+        },
+    )
+}
+
+fn rbd(ctx: &SiteCtx, args: &[&str]) -> Result<String> {
+    Ok(ctx.ceph_tool("rbd").args(args).run()?.stdout)
+}
+
+/// Waits for an inner `Ok`. A command that fails or hangs means "not yet" here.
+fn wait(
+    what: &str,
+    deadline: Duration,
+    mut probe: impl FnMut() -> Result<std::result::Result<(), String>>,
+) -> Result<()> {
+    until(what, deadline, |last| match probe() {
+        Ok(Ok(())) => Ok(Some(())),
+        Ok(Err(why)) => {
+            *last = why;
+            Ok(None)
+        }
+        Err(error) if error.is_retryable() => {
+            *last = error.to_string();
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    })
 }
