@@ -1,0 +1,353 @@
+//! The leader's loop: look at the world, decide about each group, do what was decided.
+//!
+//! ```text
+//!   loop { let event = select().await; let acts = apply(event); for act in acts { perform(act).await } }
+//!
+//!   Looked(world)   -> a decision for each group -> Remember | Mark | Begin | Start
+//!   PlanOver(plan)  -> its work is over; look again at once
+//! ```
+//!
+//! `apply` only changes what is in memory, so that a test can feed it events. An active plan without an executor gets one:
+//! that is how a plan begins, how it goes on after a restart or a change of leader, and how it is tried again.
+
+mod apply;
+mod begin;
+mod describe;
+pub mod groups;
+mod work;
+
+pub use begin::{BeginError, Begun, begin};
+pub use describe::text;
+pub use work::{Work, WorkState};
+
+use crate::{
+    clock::Clock,
+    coordination::{Lead, LeadError},
+    executor::{Executor, Over, Pauses},
+    metrics::Metrics,
+    steps::Tools,
+    wire::DecisionView,
+    world::{Assembler, GroupRecords, LeaseClock, World},
+};
+use rekindle_common::{GroupName, PlanId, SiteName, keys};
+use rekindle_core::{
+    plan::Plan,
+    snapshot::{GroupState, LastLease, Unprotected},
+};
+use rekindle_store::{Compare, Op, StoreError, Txn};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+/// How often the leader looks, and how much it does at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecideTiming {
+    /// Between two looks.
+    pub every: Duration,
+    /// Plans of different groups at work at once.
+    pub plans_at_once: usize,
+    /// A plan that etcd halted is taken up again after this.
+    pub halted: Duration,
+    /// Waiting within steps.
+    pub pauses: Pauses,
+}
+
+impl Default for DecideTiming {
+    fn default() -> Self {
+        Self {
+            every: Duration::from_secs(1),
+            plans_at_once: 8,
+            halted: Duration::from_secs(5),
+            pauses: Pauses::default(),
+        }
+    }
+}
+
+/// What all terms of this orchestrator share.
+#[derive(Debug)]
+pub struct Means {
+    /// This site.
+    pub site: SiteName,
+    /// Looks at the world.
+    pub assembler: Assembler,
+    /// What steps need.
+    pub tools: Tools,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Times.
+    pub timing: DecideTiming,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What the leader last saw, and what it made of it.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// The world.
+    pub world: World,
+    /// About each group.
+    pub decisions: BTreeMap<GroupName, DecisionView>,
+}
+
+/// One term of leadership.
+#[derive(Debug)]
+pub struct Term {
+    /// Its authority.
+    pub lead: Lead,
+    means: Arc<Means>,
+    leases: LeaseClock,
+    picture: watch::Sender<Option<Arc<Picture>>>,
+    work: Mutex<BTreeMap<PlanId, Work>>,
+    nudge: Notify,
+    slots: Semaphore,
+}
+
+/// What can happen.
+#[derive(Debug)]
+enum Event {
+    /// A look was made.
+    Looked(Result<World, StoreError>),
+    /// An executor has ended.
+    PlanOver(PlanId, Over),
+    /// The term is over.
+    Ended,
+}
+
+/// What is then done.
+#[derive(Debug, PartialEq, Eq)]
+enum Act {
+    /// Remember a lease while it can be seen.
+    Remember(GroupName, LastLease),
+    /// Say in the group's state whether it is protected.
+    Mark(GroupName, Option<String>),
+    /// Begin a plan.
+    Begin(Box<Plan>),
+    /// Give an active plan an executor.
+    Start(PlanId),
+}
+
+impl Term {
+    /// A term that has just begun.
+    #[must_use]
+    pub fn new(lead: Lead, means: Arc<Means>) -> Arc<Self> {
+        let slots = Semaphore::new(means.timing.plans_at_once);
+        Arc::new(Self {
+            lead,
+            means,
+            leases: LeaseClock::default(),
+            picture: watch::Sender::new(None),
+            work: Mutex::default(),
+            nudge: Notify::new(),
+            slots,
+        })
+    }
+
+    /// What it last saw; `None` before its first look.
+    #[must_use]
+    pub fn picture(&self) -> Option<Arc<Picture>> {
+        self.picture.borrow().clone()
+    }
+    /// Follows what it sees.
+    #[must_use]
+    pub fn pictures(&self) -> watch::Receiver<Option<Arc<Picture>>> {
+        self.picture.subscribe()
+    }
+    /// Looks now, for an operator's request.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn look(&self) -> Result<World, StoreError> {
+        self.means.assembler.assemble(&self.leases).await
+    }
+    /// Has the loop look again at once.
+    pub fn nudge(&self) {
+        self.nudge.notify_one();
+    }
+    /// What is known of a plan's work.
+    #[must_use]
+    pub fn work_on(&self, plan: &PlanId) -> Option<Work> {
+        self.work().get(plan).cloned()
+    }
+    /// What its work is done with.
+    #[must_use]
+    pub fn means(&self) -> &Means {
+        &self.means
+    }
+
+    fn work(&self) -> MutexGuard<'_, BTreeMap<PlanId, Work>> {
+        // Each change under this lock is one insertion or removal.
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leads until the term is over. Executors stop where they stand.
+    pub async fn run(self: Arc<Self>) {
+        let mut executors = JoinSet::new();
+        let mut ticks = interval(self.means.timing.every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let event = self.select(&mut ticks, &mut executors).await;
+            if matches!(event, Event::Ended) {
+                // Dropping the set ends what is left of them; each has also seen the term's end by itself.
+                return;
+            }
+            for act in self.apply(event) {
+                self.perform(act, &mut executors).await;
+            }
+        }
+    }
+
+    async fn select(
+        &self,
+        ticks: &mut tokio::time::Interval,
+        executors: &mut JoinSet<(PlanId, Over)>,
+    ) -> Event {
+        let look = async {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = self.nudge.notified() => {}
+            }
+            let begun = Instant::now();
+            let world = self.look().await;
+            let problems = world.as_ref().map_or(0, |w| w.problems.len());
+            self.means.metrics.looked(begun.elapsed(), problems);
+            world
+        };
+        tokio::select! {
+            biased;
+            () = self.lead.ended() => Event::Ended,
+            Some(over) = executors.join_next() => match over {
+                Ok((plan, over)) => Event::PlanOver(plan, over),
+                Err(e) => {
+                    // A fault of ours; the plan's journal is whole, and the next look finds it without an executor.
+                    tracing::error!(error = %e, "an executor broke");
+                    self.forget_running();
+                    self.nudge();
+                    Event::Looked(self.look().await)
+                }
+            },
+            world = look => Event::Looked(world),
+        }
+    }
+
+    async fn perform(self: &Arc<Self>, act: Act, executors: &mut JoinSet<(PlanId, Over)>) {
+        let result = match act {
+            Act::Remember(group, lease) => {
+                self.change_state(&group, |s| s.last_lease = Some(lease))
+                    .await
+            }
+            Act::Mark(group, unprotected) => {
+                let since = self.means.clock.now();
+                match &unprotected {
+                    Some(why) => tracing::error!(group = %group, "UNPROTECTED: {why}"),
+                    None => tracing::info!(group = %group, "protected again"),
+                }
+                self.change_state(&group, |s| {
+                    s.unprotected = unprotected.map(|why| Unprotected { since, why });
+                })
+                .await
+            }
+            Act::Begin(plan) => self.begin_decided(&plan).await,
+            Act::Start(plan) => {
+                self.start(plan, executors);
+                Ok(())
+            }
+        };
+        match result {
+            Ok(()) | Err(LeadError::Lost) => {}
+            // Somebody was quicker, or etcd is away: the next look decides anew.
+            Err(e) => tracing::debug!(error = %e, "not done now; decided anew at the next look"),
+        }
+    }
+
+    async fn begin_decided(&self, plan: &Plan) -> Result<(), LeadError> {
+        let Some(records) = self.records(&plan.group) else {
+            return Ok(());
+        };
+        match begin(&self.lead, &records, plan, Begun::ByItself).await {
+            Ok(()) => {
+                self.nudge();
+                Ok(())
+            }
+            Err(BeginError::Lost) => Err(LeadError::Lost),
+            Err(e) => {
+                tracing::warn!(plan.id = %plan.id, group = %plan.group, error = %e, "the plan was not begun");
+                Ok(())
+            }
+        }
+    }
+
+    /// The group's records as they were last read.
+    fn records(&self, group: &GroupName) -> Option<GroupRecords> {
+        self.picture()?.world.groups.get(group).cloned()
+    }
+
+    /// Changes what is remembered of a group, if it still is as it was read.
+    async fn change_state(
+        &self,
+        group: &GroupName,
+        change: impl FnOnce(&mut GroupState),
+    ) -> Result<(), LeadError> {
+        let Some(records) = self.records(group) else {
+            return Ok(());
+        };
+        let key = keys::group_state(group);
+        let (mut state, compare) = match records.state {
+            Some(s) => (s.value, Compare::ModRevision(key.clone(), s.revision)),
+            None => (GroupState::default(), Compare::Absent(key.clone())),
+        };
+        change(&mut state);
+        let put = Op::put_json(&key, &state, None).map_err(LeadError::Store)?;
+        self.lead.txn(Txn::new().when(compare).then(put)).await?;
+        Ok(())
+    }
+
+    fn start(self: &Arc<Self>, plan: PlanId, executors: &mut JoinSet<(PlanId, Over)>) {
+        let progress = watch::Sender::new(None);
+        self.work().insert(
+            plan.clone(),
+            Work {
+                state: WorkState::Running,
+                progress: progress.subscribe(),
+            },
+        );
+        let term = Arc::clone(self);
+        executors.spawn(async move {
+            let over = term.execute(&plan, &progress).await;
+            (plan, over)
+        });
+    }
+
+    async fn execute(
+        &self,
+        plan: &PlanId,
+        progress: &watch::Sender<Option<crate::wire::Progress>>,
+    ) -> Over {
+        // Never closed while the term lives.
+        let Ok(_slot) = self.slots.acquire().await else {
+            return Over::Lost;
+        };
+        let executor = Executor {
+            lead: &self.lead,
+            site: &self.means.site,
+            leases: &self.leases,
+            tools: &self.means.tools,
+            pauses: self.means.timing.pauses,
+            metrics: &self.means.metrics,
+            progress,
+        };
+        tokio::select! {
+            over = executor.run(plan) => over,
+            () = self.lead.ended() => Over::Lost,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

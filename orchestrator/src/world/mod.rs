@@ -1,0 +1,139 @@
+//! The world as it is read once: etcd's records, then both zones, put together into core's `Snapshot`.
+//!
+//! ```text
+//!   records (etcd)  ──┐
+//!   zones (sidecars) ─┼──> World { snapshot, revisions to compare, problems }
+//!   lease clock ──────┘
+//! ```
+//!
+//! A record that cannot be read is a named problem, never a default: its group is left out of the snapshot, so that nothing is
+//! decided about it.
+
+mod lease_clock;
+mod records;
+mod zones;
+
+pub use lease_clock::LeaseClock;
+pub use records::{GroupRecords, Records, Stored, read};
+pub(crate) use records::{list, problem};
+pub use zones::ZoneLooks;
+
+use crate::{clock::Clock, coordination::failsafe::Failsafe, wire::Problem, zone::Zone};
+use rekindle_common::{GroupName, SiteName, ZoneName};
+use rekindle_core::snapshot::{GroupView, Snapshot};
+use rekindle_store::{Store, StoreError};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// One look at everything.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// What decisions look at.
+    pub snapshot: Snapshot,
+    /// The records as they were read, with the revisions that a transaction compares.
+    pub groups: BTreeMap<GroupName, GroupRecords>,
+    /// Why a zone has no report.
+    pub silent: BTreeMap<ZoneName, String>,
+    /// What a person must look at.
+    pub problems: Vec<Problem>,
+}
+
+/// Puts the world together.
+#[derive(Debug)]
+pub struct Assembler {
+    /// All sites that have a vote.
+    pub sites: Vec<SiteName>,
+    /// All zones.
+    pub zones: Vec<Arc<Zone>>,
+    /// This site's store.
+    pub store: Store,
+    /// This site's promises.
+    pub failsafe: Arc<Failsafe>,
+    /// The wall clock.
+    pub clock: Clock,
+    /// For each question to a zone.
+    pub zone_deadline: Duration,
+}
+
+impl Assembler {
+    /// Reads everything. `leases` belongs to the caller's term of leadership.
+    ///
+    /// # Errors
+    /// [`StoreError`] where etcd does not answer: without it there is nothing to decide on.
+    pub async fn assemble(&self, leases: &LeaseClock) -> Result<World, StoreError> {
+        let records = read(&self.store).await?;
+        let read_at = Instant::now();
+        self.learn(&records);
+        let looks = zones::look(&self.zones, &records.groups, self.zone_deadline).await;
+        Ok(self.put_together(records, read_at, looks, leases))
+    }
+
+    /// Reads the records alone: what a site that does not lead needs to answer for its promises.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn read_records(&self) -> Result<Records, StoreError> {
+        let records = read(&self.store).await?;
+        self.learn(&records);
+        Ok(records)
+    }
+
+    fn learn(&self, records: &Records) {
+        for (name, g) in &records.groups {
+            let primary = g.primary.as_ref().map(|p| &p.value);
+            self.failsafe.learn(name, primary, g.spec.policy.lease.ttl);
+        }
+    }
+
+    fn put_together(
+        &self,
+        records: Records,
+        read_at: Instant,
+        looks: ZoneLooks,
+        leases: &LeaseClock,
+    ) -> World {
+        let mut volumes = looks.volumes;
+        let ttls = records
+            .groups
+            .iter()
+            .map(|(name, g)| (name, g.spec.policy.lease.ttl));
+        let promised_for = self.failsafe.bound_for(ttls);
+        let groups = records
+            .groups
+            .iter()
+            .map(|(name, g)| {
+                let view = GroupView {
+                    spec: g.spec.clone(),
+                    primary: g.primary.as_ref().map(|p| p.value.clone()),
+                    lease: leases.see(name, g.lease.as_ref(), g.spec.policy.lease.ttl, read_at),
+                    state: g
+                        .state
+                        .as_ref()
+                        .map(|s| s.value.clone())
+                        .unwrap_or_default(),
+                    active_plan: g.active_plan.clone(),
+                    approval: g.approval.as_ref().map(|a| a.value.clone()),
+                    volumes: volumes.remove(name).unwrap_or_default(),
+                };
+                (name.clone(), view)
+            })
+            .collect();
+        let snapshot = Snapshot {
+            reference_time: self.clock.now(),
+            sites: self.sites.clone(),
+            observations: records.observations,
+            zones: looks.reports,
+            groups,
+            maintenance: records.maintenance.map(|m| m.reason),
+            promised_for,
+        };
+        let mut problems = records.problems;
+        problems.extend(looks.problems);
+        World {
+            snapshot,
+            groups: records.groups,
+            silent: looks.silent,
+            problems,
+        }
+    }
+}
