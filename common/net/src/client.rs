@@ -110,6 +110,18 @@ impl Client {
         self.call(Method::POST, path, Some(encode(body)?)).await
     }
 
+    /// As [`Self::post`], with PUT.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn put<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T, ApiError> {
+        self.call(Method::PUT, path, Some(encode(body)?)).await
+    }
+
     /// As [`Self::post`], with DELETE.
     ///
     /// # Errors
@@ -140,9 +152,28 @@ impl Client {
         path: &str,
         body: &B,
     ) -> Result<NdjsonStream<T>, ApiError> {
+        self.ndjson(Method::POST, path, Some(encode(body)?)).await
+    }
+
+    /// Asks for a stream of lines.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn get_ndjson<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<NdjsonStream<T>, ApiError> {
+        self.ndjson(Method::GET, path, None).await
+    }
+
+    async fn ndjson<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> Result<NdjsonStream<T>, ApiError> {
         let deadline = Instant::now() + self.limits.call_time;
-        let body = Some(encode(body)?);
-        let answer = self.send(Method::POST, path, body, deadline).await?;
+        let answer = self.send(method, path, body, deadline).await?;
         if answer.status().is_success() {
             Ok(NdjsonStream::new(answer.into_body(), self.limits))
         } else {
