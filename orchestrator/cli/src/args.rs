@@ -80,6 +80,9 @@ pub enum Command {
     Acknowledge {
         /// The group.
         group: GroupName,
+        /// Who says so; goes to the log.
+        #[arg(long, value_name = "NAME", env = "USER", default_value = "rekindle")]
+        by: String,
     },
     /// Switch automatic decisions off or on again.
     #[command(subcommand)]

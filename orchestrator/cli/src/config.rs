@@ -1,7 +1,7 @@
 //! Where the orchestrators and sidecars are: `~/.config/rekindle/cli.toml`, the environment over it.
 
 use crate::error::CliError;
-use rekindle_common::{ZoneName, duration::Span};
+use rekindle_common::{ZoneName, duration::Span, tls::TlsFiles};
 use serde::Deserialize;
 use std::{
     collections::BTreeMap,
@@ -30,7 +30,7 @@ pub struct CliConfig {
     pub zones: BTreeMap<ZoneName, ZoneConfig>,
     /// Needed for `https://`.
     #[serde(default)]
-    pub tls: Option<TlsConfig>,
+    pub tls: Option<TlsFiles>,
     /// How long one question may take.
     #[serde(default = "default_deadline")]
     pub deadline: Span,
@@ -57,18 +57,6 @@ impl Default for CliConfig {
 pub struct ZoneConfig {
     /// Its sidecar: `https://HOST:PORT` or `unix:/PATH`.
     pub sidecar: String,
-}
-
-/// Files for mutual TLS, in PEM.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TlsConfig {
-    /// The certificate authority of all sites.
-    pub ca: PathBuf,
-    /// This client's certificate.
-    pub cert: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
 }
 
 /// Where the file is looked for without `--config`.

@@ -39,6 +39,9 @@ pub enum CliError {
         message: String,
         /// What to do.
         advice: Option<String>,
+        /// The cause below it.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// Standard output cannot be written.
     #[error("the output cannot be written")]
@@ -63,6 +66,16 @@ impl CliError {
             exit: Exit::Failed,
             message: message.into(),
             advice: None,
+            source: None,
+        }
+    }
+    /// It ended otherwise than asked.
+    pub fn ended(exit: Exit, message: impl Into<String>) -> Self {
+        Self::Ended {
+            exit,
+            message: message.into(),
+            advice: None,
+            source: None,
         }
     }
     /// Adds what to do.
@@ -72,6 +85,16 @@ impl CliError {
             Self::Usage { advice, .. } | Self::Ended { advice, .. } => *advice = Some(text.into()),
             Self::Unreachable { advice, .. } => *advice = text.into(),
             Self::Api(_) | Self::Output(_) | Self::Json(_) => {}
+        }
+        self
+    }
+
+    /// Adds the cause below it.
+    #[must_use]
+    pub fn caused_by(mut self, e: impl std::error::Error + Send + Sync + 'static) -> Self {
+        match &mut self {
+            Self::Usage { source, .. } | Self::Ended { source, .. } => *source = Some(Box::new(e)),
+            Self::Unreachable { .. } | Self::Api(_) | Self::Output(_) | Self::Json(_) => {}
         }
         self
     }

@@ -1,2 +1,7 @@
 //! The `rekindle` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rekindle_cli::main(std::env::args_os()).into()
+}

@@ -1,0 +1,645 @@
+//! `rekindle volume …`: talks to the zones' sidecars.
+
+use super::words::{plural, rounded};
+use crate::{
+    args::{Mode, Target, VolumeCommand},
+    connect::Peers,
+    error::CliError,
+    exit::Exit,
+    output::{Document, Output, Page},
+};
+use futures::future::join_all;
+use jiff::Timestamp;
+use rekindle_common::{
+    ApiError, ErrorCode, Generation, GroupName, ImageSpec, ResyncToken, ZoneName,
+    action::{
+        BatchItem, BatchLine, BatchRequest, BatchResult, Effect, Order, Promotion, SafetyCopy,
+        VolumeAction,
+    },
+    duration::Span,
+    mode::ReplicationMode,
+    schedule::Schedule,
+    volume::{Known, Lag, Role, VolumeReport},
+};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// More than a zone of this design holds; a list has to end somewhere.
+const MOST: usize = 20_000;
+
+/// Runs one.
+pub(super) async fn run(
+    command: VolumeCommand,
+    peers: &Peers,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    match command {
+        VolumeCommand::List { zone, group } => list(zone, group, peers, output).await,
+        VolumeCommand::Show { volume, zone } => show(&volume, zone, peers, output).await,
+        VolumeCommand::Replicate {
+            target,
+            mode,
+            start,
+            interval,
+            group,
+        } => {
+            let mode = replication_mode(mode, start, interval)?;
+            let action = VolumeAction::Replicate {
+                mode,
+                group: group.clone(),
+            };
+            let fits = |v: &VolumeReport| matches!(v.role, Role::Primary | Role::NotMirrored);
+            Act {
+                action,
+                fits: &fits,
+                joins: group,
+            }
+            .run(&target, peers, output)
+            .await
+        }
+        VolumeCommand::Unreplicate { target } => {
+            let fits = |v: &VolumeReport| v.role == Role::Primary;
+            Act {
+                action: VolumeAction::Unreplicate,
+                fits: &fits,
+                joins: None,
+            }
+            .run(&target, peers, output)
+            .await
+        }
+        VolumeCommand::Promote {
+            target,
+            force: _,
+            reason,
+        } => {
+            let promotion = match reason {
+                Some(reason) => Promotion::Forced { reason },
+                None => Promotion::Plain,
+            };
+            let fits = |v: &VolumeReport| v.role == Role::Secondary;
+            Act {
+                action: VolumeAction::Promote { promotion },
+                fits: &fits,
+                joins: None,
+            }
+            .run(&target, peers, output)
+            .await
+        }
+        VolumeCommand::Demote { target } => {
+            let fits = |v: &VolumeReport| v.role == Role::Primary;
+            Act {
+                action: VolumeAction::Demote,
+                fits: &fits,
+                joins: None,
+            }
+            .run(&target, peers, output)
+            .await
+        }
+        VolumeCommand::Resync { target, discard } => {
+            let safety = if discard {
+                SafetyCopy::Discard
+            } else {
+                SafetyCopy::Keep
+            };
+            let token = new_token(Timestamp::now())?;
+            output.note(format!("resync token: {token}"));
+            let fits = |v: &VolumeReport| v.role == Role::Secondary;
+            Act {
+                action: VolumeAction::Resync { token, safety },
+                fits: &fits,
+                joins: None,
+            }
+            .run(&target, peers, output)
+            .await
+        }
+    }
+}
+
+fn replication_mode(
+    mode: Mode,
+    start: Option<Timestamp>,
+    interval: Option<Span>,
+) -> Result<ReplicationMode, CliError> {
+    match (mode, start, interval) {
+        (Mode::Instant, None, None) => Ok(ReplicationMode::Instant),
+        (Mode::Once, None, None) => Ok(ReplicationMode::Once),
+        (Mode::Instant | Mode::Once, _, _) => Err(CliError::usage(
+            "--start and --interval belong to --mode periodic",
+        )),
+        (Mode::Periodic, start, Some(interval)) => {
+            let start = start.unwrap_or_else(|| next_minute(Timestamp::now()));
+            let schedule = Schedule { start, interval };
+            schedule
+                .check()
+                .map_err(|e| CliError::usage(format!("--interval: {e}")))?;
+            Ok(ReplicationMode::Periodic(schedule))
+        }
+        (Mode::Periodic, _, None) => {
+            Err(CliError::usage("--mode periodic needs --interval, as 15m"))
+        }
+    }
+}
+
+fn next_minute(now: Timestamp) -> Timestamp {
+    let second = now.as_second();
+    Timestamp::from_second(second - second.rem_euclid(60) + 60).unwrap_or(now)
+}
+
+/// A token that no other resync has: a person who asks twice means it twice.
+fn new_token(now: Timestamp) -> Result<ResyncToken, CliError> {
+    let text = format!("cli-{:x}-{:x}", now.as_microsecond(), std::process::id());
+    text.parse()
+        .map_err(|e| CliError::failed(format!("no token could be made: {e}")))
+}
+
+/// What one zone says.
+#[derive(Debug, Serialize)]
+struct ZoneAnswer {
+    zone: ZoneName,
+    volumes: Vec<VolumeReport>,
+    /// Why there are none.
+    error: Option<ApiError>,
+}
+
+#[derive(Debug, Serialize)]
+struct VolumeList {
+    zones: Vec<ZoneAnswer>,
+}
+
+impl VolumeList {
+    fn exit(&self) -> Exit {
+        let failed: Vec<&ApiError> = self.zones.iter().filter_map(|z| z.error.as_ref()).collect();
+        match failed.first() {
+            None => Exit::Ok,
+            Some(first) if failed.len() == self.zones.len() => first.code.into(),
+            Some(_) => Exit::Partial,
+        }
+    }
+}
+
+impl Document for VolumeList {
+    fn text(&self, page: &mut Page) {
+        let head = [
+            "VOLUME",
+            "ZONE",
+            "STATUS",
+            "MODE",
+            "GROUP",
+            "LAST SYNC",
+            "LAG",
+        ];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        let mut all: Vec<&VolumeReport> = self.zones.iter().flat_map(|z| &z.volumes).collect();
+        all.sort_by(|a, b| (&a.volume, &a.zone).cmp(&(&b.volume, &b.zone)));
+        rows.extend(all.into_iter().map(row));
+        page.table(0, &rows);
+        for z in &self.zones {
+            if let Some(e) = &z.error {
+                page.loud(format!("{} is not shown: {e}", z.zone));
+            }
+        }
+    }
+}
+
+fn row(v: &VolumeReport) -> Vec<String> {
+    let dash = || "-".to_owned();
+    vec![
+        v.volume.to_string(),
+        v.zone.to_string(),
+        v.status.to_string(),
+        v.mode.map_or_else(dash, |m| m.name().to_owned()),
+        v.group.as_ref().map_or_else(dash, ToString::to_string),
+        v.last_sync
+            .map_or_else(dash, |s| super::words::moment(s.at)),
+        lag(v.lag),
+    ]
+}
+
+fn lag(lag: Lag) -> String {
+    match lag {
+        Lag::None => "none".to_owned(),
+        Lag::Time { behind } => rounded(behind),
+        Lag::Entries { behind } => format!("{behind} entries"),
+        Lag::Unknown => "unknown".to_owned(),
+    }
+}
+
+async fn list(
+    zone: Option<ZoneName>,
+    group: Option<GroupName>,
+    peers: &Peers,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let zones = match zone {
+        Some(zone) => vec![zone],
+        None => peers.zones()?,
+    };
+    let asked = join_all(zones.iter().map(|zone| async {
+        let answer = peers.sidecar(zone)?.all_volumes(group.as_ref(), MOST).await;
+        Ok::<_, CliError>(answered(zone, answer))
+    }))
+    .await;
+    let list = VolumeList {
+        zones: asked.into_iter().collect::<Result<_, _>>()?,
+    };
+    output.document(&list)?;
+    Ok(list.exit())
+}
+
+fn answered(zone: &ZoneName, answer: Result<Vec<VolumeReport>, ApiError>) -> ZoneAnswer {
+    let (volumes, error) = match answer {
+        Ok(volumes) => (volumes, None),
+        Err(e) => (Vec::new(), Some(e)),
+    };
+    ZoneAnswer {
+        zone: zone.clone(),
+        volumes,
+        error,
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct VolumePage {
+    volume: ImageSpec,
+    zones: Vec<ZoneAnswer>,
+}
+
+impl Document for VolumePage {
+    fn text(&self, page: &mut Page) {
+        page.line(self.volume.to_string());
+        for z in &self.zones {
+            if let Some(e) = &z.error {
+                page.heading(format!("{}: {}", z.zone, e.message));
+            }
+            for v in &z.volumes {
+                page.heading(format!("{}: {}", z.zone, v.status));
+                facts(page, v);
+            }
+        }
+    }
+}
+
+fn facts(page: &mut Page, v: &VolumeReport) {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut fact = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            rows.push(vec![name.to_owned(), value]);
+        }
+    };
+    fact("mode", v.mode.map(|m| m.to_string()));
+    fact("group", v.group.as_ref().map(ToString::to_string));
+    fact("size", v.size.map(|b| format!("{} MiB", b >> 20)));
+    fact(
+        "complete copy",
+        (v.complete_copy != Known::Yes).then(|| match v.complete_copy {
+            Known::No => "NO: it must not be promoted".to_owned(),
+            Known::Yes | Known::Unknown => "unknown".to_owned(),
+        }),
+    );
+    fact(
+        "last sync",
+        v.last_sync.map(|s| {
+            let took = s
+                .took
+                .map_or(String::new(), |t| format!(", took {}", rounded(t)));
+            let bytes = s
+                .bytes
+                .map_or(String::new(), |b| format!(", {} KiB", b >> 10));
+            format!("{}{took}{bytes}", super::words::moment(s.at))
+        }),
+    );
+    fact("lag", (v.role == Role::Secondary).then(|| lag(v.lag)));
+    fact(
+        "mirror daemon here",
+        v.local
+            .as_ref()
+            .map(|s| format!("{} ({})", s.state, s.description)),
+    );
+    fact(
+        "mirror daemon there",
+        v.peer
+            .as_ref()
+            .map(|s| format!("{} ({})", s.state, s.description)),
+    );
+    fact("at work on it", v.in_flight.clone());
+    page.table(2, &rows);
+    for c in &v.concerns {
+        page.loud(format!("  {c}"));
+    }
+}
+
+async fn show(
+    volume: &ImageSpec,
+    zone: Option<ZoneName>,
+    peers: &Peers,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let zones = match zone {
+        Some(zone) => vec![zone],
+        None => peers.zones()?,
+    };
+    let zones = look(&zones, volume, peers).await?;
+    // Nowhere at all is an answer of its own: most likely a slip of the name.
+    let unknown = |z: &ZoneAnswer| {
+        z.error
+            .as_ref()
+            .is_some_and(|e| e.code == ErrorCode::UnknownVolume)
+    };
+    if let (true, Some(first)) = (
+        zones.iter().all(unknown),
+        zones.first().and_then(|z| z.error.clone()),
+    ) {
+        return Err(CliError::Api(first));
+    }
+    let silent = zones.iter().any(|z| z.error.is_some() && !unknown(z));
+    let exit = match (silent, zones.iter().all(|z| z.error.is_some())) {
+        (false, _) => Exit::Ok,
+        (true, false) => Exit::Partial,
+        (true, true) => Exit::Unreachable,
+    };
+    output.document(&VolumePage {
+        volume: volume.clone(),
+        zones,
+    })?;
+    Ok(exit)
+}
+
+async fn look(
+    zones: &[ZoneName],
+    volume: &ImageSpec,
+    peers: &Peers,
+) -> Result<Vec<ZoneAnswer>, CliError> {
+    let asked = join_all(zones.iter().map(|zone| async {
+        let answer = peers.sidecar(zone)?.volume(volume).await;
+        Ok::<_, CliError>(answered(zone, answer.map(|v| vec![v])))
+    }))
+    .await;
+    asked.into_iter().collect()
+}
+
+/// An action on one or more volumes.
+struct Act<'a> {
+    action: VolumeAction,
+    /// In which zone's state it makes sense: chooses the zone where none is named.
+    fits: &'a (dyn Fn(&VolumeReport) -> bool + Sync),
+    /// The group that the volumes join by it.
+    joins: Option<GroupName>,
+}
+
+impl Act<'_> {
+    async fn run(self, target: &Target, peers: &Peers, output: &Output) -> Result<Exit, CliError> {
+        let distinct: BTreeSet<&ImageSpec> = target.volumes.iter().collect();
+        if distinct.len() != target.volumes.len() {
+            return Err(CliError::usage("a volume is named twice"));
+        }
+        let mut by_zone: BTreeMap<ZoneName, Vec<BatchItem>> = BTreeMap::new();
+        let mut generations: BTreeMap<GroupName, Generation> = BTreeMap::new();
+        for volume in &target.volumes {
+            let report = self.find(volume, target.zone.as_ref(), peers).await?;
+            let group = self.joins.clone().or_else(|| report.group.clone());
+            let generation = match group {
+                None => None,
+                Some(group) => Some(generation(&group, &mut generations, peers).await?),
+            };
+            let order = Order {
+                action: self.action.clone(),
+                generation,
+            };
+            by_zone.entry(report.zone).or_default().push(BatchItem {
+                volume: volume.clone(),
+                order,
+            });
+        }
+        let mut results = Vec::new();
+        for (zone, items) in by_zone {
+            results.extend(order(&zone, items, peers).await?);
+        }
+        let outcome = Outcome {
+            action: self.action.name(),
+            results,
+        };
+        outcome.finish(output)
+    }
+
+    /// The one zone where the action makes sense, by what the zones say: never a guess.
+    async fn find(
+        &self,
+        volume: &ImageSpec,
+        zone: Option<&ZoneName>,
+        peers: &Peers,
+    ) -> Result<VolumeReport, CliError> {
+        if let Some(zone) = zone {
+            return peers
+                .sidecar(zone)?
+                .volume(volume)
+                .await
+                .map_err(CliError::Api);
+        }
+        let answers = look(&peers.zones()?, volume, peers).await?;
+        let mut fitting = Vec::new();
+        let mut seen = Vec::new();
+        for a in answers {
+            match a.error {
+                Some(e) if e.code == ErrorCode::UnknownVolume => {
+                    seen.push(format!("{} has none", a.zone));
+                }
+                Some(e) => {
+                    let message = format!("{} does not say what {volume} is there: {e}", a.zone);
+                    return Err(CliError::ended(e.code.into(), message)
+                        .advise("name the zone that is meant with --zone"));
+                }
+                None => {
+                    seen.extend(
+                        a.volumes
+                            .iter()
+                            .map(|v| format!("{} says {}", a.zone, v.status)),
+                    );
+                    fitting.extend(a.volumes.into_iter().filter(|v| (self.fits)(v)));
+                }
+            }
+        }
+        let seen = seen.join(", ");
+        let name = self.action.name();
+        match <[VolumeReport; 1]>::try_from(fitting) {
+            Ok([one]) => Ok(one),
+            Err(none) if none.is_empty() => Err(CliError::ended(
+                Exit::Refused,
+                format!("there is no zone to {name} {volume} in: {seen}"),
+            )
+            .advise(
+                "`rekindle volume show` tells more; --zone names a zone all the same".to_owned(),
+            )),
+            Err(_) => Err(
+                CliError::usage(format!("{name} {volume} in which zone? {seen}"))
+                    .advise("name the zone that is meant with --zone"),
+            ),
+        }
+    }
+}
+
+async fn generation(
+    group: &GroupName,
+    known: &mut BTreeMap<GroupName, Generation>,
+    peers: &Peers,
+) -> Result<Generation, CliError> {
+    if let Some(g) = known.get(group) {
+        return Ok(*g);
+    }
+    let status = peers
+        .orchestrator()?
+        .group(group)
+        .await
+        .map_err(CliError::Api)?;
+    let primary = status.primary.ok_or_else(|| {
+        CliError::ended(
+            Exit::Refused,
+            format!(
+                "group {group} has no primary recorded yet, so there is no generation to act under"
+            ),
+        )
+        .advise(format!("look at `rekindle group show {group}`"))
+    })?;
+    known.insert(group.clone(), primary.generation);
+    Ok(primary.generation)
+}
+
+/// What became of one volume.
+#[derive(Debug, Serialize)]
+struct Line {
+    zone: ZoneName,
+    #[serde(flatten)]
+    line: BatchLine,
+}
+
+async fn order(
+    zone: &ZoneName,
+    items: Vec<BatchItem>,
+    peers: &Peers,
+) -> Result<Vec<Line>, CliError> {
+    let mut open: BTreeSet<ImageSpec> = items.iter().map(|i| i.volume.clone()).collect();
+    let request = BatchRequest { items };
+    let mut stream = peers
+        .sidecar(zone)?
+        .batch(&request)
+        .await
+        .map_err(CliError::Api)?;
+    let mut lines = Vec::new();
+    let broke = loop {
+        match stream.next().await {
+            Ok(Some(line)) => {
+                open.remove(&line.volume);
+                lines.push(Line {
+                    zone: zone.clone(),
+                    line,
+                });
+            }
+            Ok(None) => break None,
+            Err(e) => break Some(e),
+        }
+    };
+    // What has no line is not known: it is neither done nor refused.
+    let error =
+        broke.unwrap_or_else(|| ApiError::new(ErrorCode::Internal, "the answer ended without it"));
+    lines.extend(open.into_iter().map(|volume| {
+        let error = error.clone();
+        Line {
+            zone: zone.clone(),
+            line: BatchLine {
+                volume,
+                result: BatchResult::Failed { error },
+            },
+        }
+    }));
+    Ok(lines)
+}
+
+#[derive(Debug, Serialize)]
+struct Outcome {
+    action: &'static str,
+    results: Vec<Line>,
+}
+
+impl Outcome {
+    /// One volume's error is the command's; of several, each is shown.
+    fn finish(self, output: &Output) -> Result<Exit, CliError> {
+        let errors: Vec<&ApiError> = self.results.iter().filter_map(error).collect();
+        let exit = match errors.first() {
+            None => Exit::Ok,
+            Some(first) if self.results.len() == 1 => return Err(CliError::Api((*first).clone())),
+            Some(first) if errors.len() == self.results.len() => first.code.into(),
+            Some(_) => Exit::Partial,
+        };
+        output.document(&self)?;
+        Ok(exit)
+    }
+}
+
+fn error(line: &Line) -> Option<&ApiError> {
+    match &line.line.result {
+        BatchResult::Ok { .. } => None,
+        BatchResult::Failed { error } => Some(error),
+    }
+}
+
+impl Document for Outcome {
+    fn text(&self, page: &mut Page) {
+        let mut rows = Vec::new();
+        for l in &self.results {
+            let what = match &l.line.result {
+                BatchResult::Ok { outcome } => {
+                    let effect = match outcome.effect {
+                        Effect::Done => "done",
+                        Effect::AlreadySo => "already so",
+                        Effect::Started => "begun",
+                    };
+                    format!(
+                        "{} {effect} in {} ms: {}",
+                        self.action, outcome.took_ms, outcome.report.status
+                    )
+                }
+                BatchResult::Failed { error } => format!("FAILED: {error}"),
+            };
+            rows.push(vec![l.line.volume.to_string(), l.zone.to_string(), what]);
+        }
+        page.table(0, &rows);
+        let failed = self.results.iter().filter(|l| error(l).is_some()).count();
+        if failed > 0 {
+            page.loud(format!(
+                "{failed} of {} failed",
+                plural(self.results.len(), "volume")
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_checked_before_anything_is_asked() {
+        let s = |n| Some(Span::secs(n));
+        assert_eq!(
+            replication_mode(Mode::Once, None, None).unwrap(),
+            ReplicationMode::Once
+        );
+        for bad in [
+            replication_mode(Mode::Once, None, s(60)),
+            replication_mode(Mode::Periodic, None, None),
+            replication_mode(Mode::Periodic, None, s(0)),
+            replication_mode(Mode::Periodic, None, s(365 * 86_400)),
+        ] {
+            assert_eq!(bad.unwrap_err().exit(), Exit::Usage);
+        }
+        let start = next_minute("2026-01-01T00:00:00Z".parse().unwrap());
+        assert_eq!(start.to_string(), "2026-01-01T00:01:00Z");
+    }
+
+    #[test]
+    fn every_resync_has_a_token_of_its_own() {
+        let now = Timestamp::now();
+        let a = new_token(now).unwrap();
+        let b = new_token(now + jiff::SignedDuration::from_micros(1)).unwrap();
+        assert_ne!(a, b);
+    }
+}

@@ -1,0 +1,125 @@
+//! From the configuration to clients. Nothing is contacted here.
+
+use crate::{config::CliConfig, error::CliError};
+use rekindle_common::ZoneName;
+use rekindle_net::{Client, ClientLimits, SidecarClient};
+use rekindle_orchestrator::client::{Endpoint, OrchestratorClient};
+use std::{collections::BTreeMap, time::Duration};
+
+/// Whom this command can ask.
+#[derive(Debug)]
+pub struct Peers {
+    orchestrators: Vec<Endpoint>,
+    sidecars: BTreeMap<ZoneName, SidecarClient>,
+    config: CliConfig,
+}
+
+impl Peers {
+    /// Those of a configuration.
+    ///
+    /// # Errors
+    /// [`CliError`] where a URL or a certificate cannot be used.
+    pub fn from_config(config: CliConfig) -> Result<Self, CliError> {
+        let orchestrators = config
+            .orchestrators
+            .iter()
+            .map(|url| Err::<Endpoint, _>(CliError::failed(format!("{:?}", client(url, &config)?))))
+            .collect::<Result<Vec<_>, CliError>>()?;
+        let sidecars = config
+            .zones
+            .iter()
+            .map(|(zone, z)| Ok((zone.clone(), client(&z.sidecar, &config)?.into())))
+            .collect::<Result<BTreeMap<_, _>, CliError>>()?;
+        Ok(Self {
+            orchestrators,
+            sidecars,
+            config,
+        })
+    }
+
+    /// The orchestrators.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] where the configuration names none.
+    pub fn orchestrator(&self) -> Result<OrchestratorClient, CliError> {
+        if self.orchestrators.is_empty() {
+            return Err(CliError::usage("the configuration names no orchestrator").advise(
+                "set `orchestrators = [\"https://HOST:PORT\", …]` in ~/.config/rekindle/cli.toml, or \
+                 REKINDLE__ORCHESTRATORS",
+            ));
+        }
+        Ok(OrchestratorClient::new(self.orchestrators.clone()))
+    }
+
+    /// A zone's sidecar.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] where the configuration does not name it.
+    pub fn sidecar(&self, zone: &ZoneName) -> Result<&SidecarClient, CliError> {
+        self.config.sidecar(zone)?;
+        self.sidecars
+            .get(zone)
+            .ok_or_else(|| CliError::failed(format!("{zone} has no client")))
+    }
+
+    /// All zones that the configuration names.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] where it names none.
+    pub fn zones(&self) -> Result<Vec<ZoneName>, CliError> {
+        if self.sidecars.is_empty() {
+            return Err(CliError::usage("the configuration names no zone").advise(
+                "add `[zones.NAME]` with `sidecar = \"https://HOST:PORT\"` to ~/.config/rekindle/cli.toml",
+            ));
+        }
+        Ok(self.sidecars.keys().cloned().collect())
+    }
+}
+
+fn client(url: &str, config: &CliConfig) -> Result<Client, CliError> {
+    let limits = ClientLimits {
+        call_time: config.deadline.get(),
+        // A demotion or a forced promotion of one volume may take minutes (hard case 23).
+        line_time: Duration::from_secs(600),
+        ..ClientLimits::default()
+    };
+    if let Some(path) = url.strip_prefix("unix:") {
+        return Ok(Client::unix(path.trim_start_matches("//"), limits));
+    }
+    let tls = config.tls.as_ref().ok_or_else(|| {
+        CliError::usage(format!(
+            "{url} needs certificates, and the configuration has none"
+        ))
+        .advise("add `[tls]` with ca, cert and key, or use a unix socket: `unix:/PATH`")
+    })?;
+    Client::mtls(url, tls, limits).map_err(|e| {
+        let field = e.field.as_ref().map_or(String::new(), |f| format!("{f}: "));
+        CliError::usage(format!("{url} cannot be used: {field}{}", e.message))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+
+    #[test]
+    fn what_is_missing_is_said_with_what_to_write() {
+        let empty = Peers::from_config(CliConfig::default()).unwrap();
+        let e = empty.orchestrator().unwrap_err();
+        assert_eq!(e.exit(), Exit::Usage);
+        assert!(
+            e.for_a_person().contains("orchestrators = ["),
+            "{}",
+            e.for_a_person()
+        );
+        assert!(empty.zones().is_err());
+
+        let config = CliConfig {
+            orchestrators: vec!["https://192.0.2.1:1".to_owned()],
+            ..CliConfig::default()
+        };
+        let e = Peers::from_config(config).unwrap_err();
+        assert!(e.for_a_person().contains("[tls]"), "{}", e.for_a_person());
+    }
+}

@@ -1,0 +1,80 @@
+//! The demonstration: one story, two worlds.
+//!
+//! ```text
+//!   story ── World ──┬── embedded   simulated clusters, sidecars and orchestrators in this process
+//!     │              └── lab        real Ceph, real etcd, our programs, one machine
+//!     ├── show      what a person sees while it runs
+//!     ├── record, ledger, verdict   what the application wrote, was told, and finds again
+//!     └── report    the one line, and report.json
+//! ```
+
+pub mod app;
+mod embedded;
+mod lab;
+pub mod ledger;
+pub mod rbd;
+pub mod record;
+pub mod report;
+pub mod show;
+pub mod story;
+pub mod verdict;
+pub mod volumes;
+pub mod world;
+pub mod writer;
+
+use crate::{args::DemoArgs, error::CliError, exit::Exit, output::Output};
+use report::Report;
+use show::Stage;
+use world::{DemoError, World};
+
+/// Runs the demonstration.
+///
+/// # Errors
+/// [`CliError`] where it was not complete, after the report was written and the line shown.
+pub async fn run(args: &DemoArgs, output: &Output) -> Result<Exit, CliError> {
+    let stage = Stage::new(output);
+    let (report, end) = if args.embedded {
+        play(lab::LabWorld::new(args)?, args, &stage).await?
+    } else {
+        play(lab::LabWorld::new(args)?, args, &stage).await?
+    };
+    drop(stage);
+    report.save(&args.report)?;
+    output.document(&report)?;
+    match end {
+        Err(e) => Err(CliError::failed("the demonstration ended early").caused_by(e)),
+        Ok(()) if report.complete() => Ok(Exit::Ok),
+        Ok(()) => Err(
+            CliError::failed("the demonstration is not what was promised")
+                .advise(format!("{} says what is short", args.report.display())),
+        ),
+    }
+}
+
+/// Tells the story in a world, and takes the world down whatever came of it.
+async fn play<W: World>(
+    mut world: W,
+    args: &DemoArgs,
+    stage: &Stage<'_>,
+) -> Result<(Report, Result<(), DemoError>), CliError> {
+    let mut story = story::Story::new(&mut world, stage, args.volumes)
+        .map_err(|e| CliError::failed("the story cannot begin").caused_by(e))?;
+    let mut end = tokio::select! {
+        end = story.tell() => end,
+        _ = tokio::signal::ctrl_c() => Err(DemoError::Interrupted),
+    };
+    let mut report = story.report;
+    if let Err(e) = &end {
+        report.problems.push(world::chain(e));
+        stage.say(format!("FAILED: {}", world::chain(e)));
+    }
+    let interrupted = matches!(end, Err(DemoError::Interrupted));
+    if args.keep && !interrupted {
+        stage.say("everything runs on, as --keep asked");
+    } else {
+        stage.phase("Take everything down");
+        let down = world.lower().await;
+        end = end.and(down);
+    }
+    Ok((report, end))
+}

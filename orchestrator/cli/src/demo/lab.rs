@@ -1,0 +1,290 @@
+//! The story on real zones: two Ceph clusters and three etcd members on this machine, our own programs inside them.
+//!
+//! Everything of a zone runs inside its site, the application too, so that killing the site is the loss of the zone. This
+//! process stands outside: it asks the orchestrators, reads the ledger, and reads volumes as a client of their clusters.
+
+mod setup;
+
+use super::{
+    app::App,
+    ledger::Ledger,
+    rbd,
+    record::Contents,
+    show::Stage,
+    volumes::DemoVolume,
+    world::{DemoError, Tempo, World},
+};
+use crate::{args::DemoArgs, error::CliError};
+use rekindle_common::{
+    Generation, GroupName, ImageSpec, PlanId, Timestamp, ZoneName,
+    action::{BatchItem, BatchLine, BatchRequest},
+    duration::Span,
+    lease::LeaseTiming,
+};
+use rekindle_lab::{Lab, LabOptions, Site};
+use rekindle_net::SidecarClient;
+use rekindle_orchestrator::{
+    agent::{AgentAction, AgentOrder},
+    client::OrchestratorClient,
+};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+/// The application's name in the orchestrators' configuration.
+const APPLICATION: &str = "demo-app";
+const POOL: &str = "volumes";
+
+/// Real zones.
+pub(super) struct LabWorld {
+    root: PathBuf,
+    ledger: Ledger,
+    up: Option<Up>,
+    /// Answers nothing until the lab is up.
+    client: OrchestratorClient,
+}
+
+/// What is there once the lab is up.
+struct Up {
+    app: Arc<App>,
+    sidecars: BTreeMap<ZoneName, SidecarClient>,
+}
+
+impl LabWorld {
+    /// A lab in a folder of its own; nothing is started yet. What an earlier run left there goes.
+    pub(super) fn new(args: &DemoArgs) -> Result<Self, CliError> {
+        let bad = |what: &str, path: &Path, e: &dyn std::fmt::Display| {
+            CliError::usage(format!("{what} {}: {e}", path.display()))
+                .advise("name another folder with --lab")
+        };
+        std::fs::create_dir_all(&args.lab).map_err(|e| bad("the lab's folder", &args.lab, &e))?;
+        let root = args
+            .lab
+            .canonicalize()
+            .map_err(|e| bad("the lab's folder", &args.lab, &e))?;
+        let ledger = root.with_file_name("ledger");
+        match std::fs::remove_dir_all(&ledger) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(bad("the ledger of an earlier run", &ledger, &e));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        Ok(Self {
+            ledger: Ledger::at(&ledger).map_err(|e| bad("the ledger's folder", &ledger, &e))?,
+            root,
+            up: None,
+            client: OrchestratorClient::new(Vec::new()),
+        })
+    }
+
+    fn up(&self) -> Result<&Up, DemoError> {
+        self.up
+            .as_ref()
+            .ok_or_else(|| DemoError::Plan("the lab is not up".to_owned()))
+    }
+
+    async fn app<T: Send + 'static>(
+        &self,
+        what: impl Into<String>,
+        f: impl FnOnce(&App) -> Result<T, DemoError> + Send + 'static,
+    ) -> Result<T, DemoError> {
+        let app = Arc::clone(&self.up()?.app);
+        blocking(what, move || f(&app)).await
+    }
+}
+
+/// Lab and librbd calls block.
+async fn blocking<T: Send + 'static>(
+    what: impl Into<String>,
+    f: impl FnOnce() -> Result<T, DemoError> + Send + 'static,
+) -> Result<T, DemoError> {
+    tokio::task::spawn_blocking(f)
+        .await
+        .map_err(DemoError::world(what))?
+}
+
+fn site(zone: &ZoneName) -> Result<Site, DemoError> {
+    zone.as_str()
+        .parse()
+        .map_err(DemoError::world(format!("finding {zone}")))
+}
+
+impl World for LabWorld {
+    fn name(&self) -> &'static str {
+        "lab"
+    }
+    fn tempo(&self) -> Tempo {
+        Tempo {
+            lease: LeaseTiming {
+                ttl: Span::secs(6),
+                renew_every: Span::secs(1),
+                demote_budget: Span::secs(3),
+                margin: Span::secs(4),
+            },
+            hold_off: Span::secs(3),
+            interval: Span::secs(10),
+            patience: Duration::from_secs(300),
+            look_every: Duration::from_millis(500),
+            linger: Duration::from_secs(5),
+        }
+    }
+    fn pool(&self) -> &str {
+        POOL
+    }
+    fn application(&self) -> &str {
+        APPLICATION
+    }
+    fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+    fn orchestrator(&self) -> &OrchestratorClient {
+        &self.client
+    }
+
+    async fn raise(&mut self, stage: &Stage<'_>) -> Result<(), DemoError> {
+        let root = self.root.clone();
+        let programs = setup::programs()?;
+        stage.doing("clearing away an earlier run");
+        blocking("clearing away", move || match Lab::down_at(&root) {
+            Ok(()) | Err(rekindle_lab::LabError::NoLab { .. }) => Ok(()),
+            Err(e) => Err(DemoError::world("clearing away an earlier run")(e)),
+        })
+        .await?;
+        stage.doing("two Ceph clusters, rbd-mirror both ways, three etcd members");
+        let root = self.root.clone();
+        let lab = blocking("bringing up the zones", move || {
+            Lab::up(root, LabOptions::default()).map_err(DemoError::world("bringing up the zones"))
+        })
+        .await?;
+        stage.say("two Ceph clusters mirror both ways; three etcd members agree");
+        let ledger = self.ledger.clone();
+        let (app, clients) = blocking("starting our programs", move || {
+            let clients = setup::start(&lab, &ledger, &programs, APPLICATION)?;
+            Ok((Arc::new(App { lab, ledger }), clients))
+        })
+        .await?;
+        self.client = clients.orchestrator;
+        self.up = Some(Up {
+            app,
+            sidecars: clients.sidecars,
+        });
+        stage.say("a sidecar in each zone and an orchestrator at each of the three sites run");
+        Ok(())
+    }
+
+    async fn create(&self, zone: &ZoneName, volumes: &[DemoVolume]) -> Result<(), DemoError> {
+        let (site, volumes) = (
+            site(zone)?,
+            volumes.iter().map(|v| v.spec.clone()).collect::<Vec<_>>(),
+        );
+        self.app("making images", move |app| {
+            const WHAT: &str = "making the images";
+            let zone = app.lab.zone(site).map_err(DemoError::world(WHAT))?;
+            let cluster =
+                rbd::connect(&zone.ceph_conf, zone.client_id).map_err(DemoError::world(WHAT))?;
+            rbd::create(&cluster, &volumes).map_err(DemoError::world(WHAT))
+        })
+        .await
+    }
+
+    async fn order(
+        &self,
+        zone: &ZoneName,
+        items: Vec<BatchItem>,
+    ) -> Result<Vec<BatchLine>, DemoError> {
+        let what = || DemoError::api(format!("giving orders to {zone}"));
+        let sidecar = self.up()?.sidecars.get(zone);
+        let sidecar = sidecar.ok_or_else(|| DemoError::Plan(format!("{zone} has no sidecar")))?;
+        let mut stream = sidecar
+            .batch(&BatchRequest { items })
+            .await
+            .map_err(what())?;
+        let mut lines = Vec::new();
+        while let Some(line) = stream.next().await.map_err(what())? {
+            lines.push(line);
+        }
+        Ok(lines)
+    }
+
+    async fn start_application(
+        &self,
+        zone: &ZoneName,
+        volumes: &[DemoVolume],
+        generation: Generation,
+    ) -> Result<(), DemoError> {
+        let name = || DemoError::world("naming the application's order");
+        let order = AgentOrder {
+            action: AgentAction::Start,
+            group: GroupName::new("demo").map_err(name())?,
+            zone: zone.clone(),
+            generation,
+            volumes: volumes.iter().map(|v| v.spec.clone()).collect(),
+            plan: PlanId::new("by-hand").map_err(name())?,
+        };
+        self.app("starting the application", move |app| {
+            app.carry_out(&order)
+                .map_err(DemoError::world("starting the application"))
+        })
+        .await
+    }
+
+    async fn stop_application(&self, zone: &ZoneName) -> Result<(), DemoError> {
+        let site = site(zone)?;
+        self.app("stopping the application", move |app| {
+            app.stop(site)
+                .map_err(DemoError::world("stopping the application"))
+        })
+        .await
+    }
+
+    async fn read(&self, zone: &ZoneName, volume: &ImageSpec) -> Result<Contents, DemoError> {
+        let (site, volume) = (site(zone)?, volume.clone());
+        self.app("reading a volume", move |app| {
+            let what = format!("reading {volume} in {site}");
+            let zone = app.lab.zone(site).map_err(DemoError::world(what.clone()))?;
+            let read =
+                rbd::connect(&zone.ceph_conf, zone.client_id).and_then(|c| rbd::read(&c, &volume));
+            read.map_err(DemoError::world(what))
+        })
+        .await
+    }
+
+    async fn kill(&mut self, zone: &ZoneName) -> Result<Timestamp, DemoError> {
+        let site = site(zone)?;
+        self.app("killing the zone", move |app| {
+            let at = Timestamp::now();
+            app.lab
+                .kill(site)
+                .map_err(DemoError::world(format!("killing {site}")))?;
+            Ok(at)
+        })
+        .await
+    }
+
+    async fn restore(&mut self, zone: &ZoneName) -> Result<(), DemoError> {
+        let site = site(zone)?;
+        self.app("starting the zone", move |app| {
+            // The sidecar and the orchestrator come back with it, as a machine's services do.
+            app.lab
+                .start(site)
+                .map_err(DemoError::world(format!("starting {site}")))
+        })
+        .await
+    }
+
+    async fn lower(&mut self) -> Result<(), DemoError> {
+        self.up = None;
+        let root = self.root.clone();
+        blocking("taking the lab down", move || match Lab::down_at(&root) {
+            Ok(()) | Err(rekindle_lab::LabError::NoLab { .. }) => Ok(()),
+            Err(e) => Err(DemoError::world("taking the lab down")(e)),
+        })
+        .await
+    }
+}

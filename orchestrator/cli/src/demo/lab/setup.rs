@@ -1,0 +1,266 @@
+//! Our programs on the lab: their configuration files, their start, and clients of them.
+
+use crate::demo::{ledger::Ledger, world::DemoError};
+use rekindle_common::{ZoneName, tls::TlsFiles};
+use rekindle_lab::{Certs, Lab, Site, Spawn};
+use rekindle_net::{Client, ClientLimits, SidecarClient};
+use rekindle_orchestrator::client::{Endpoint, OrchestratorClient};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use toml::{Table, Value};
+
+/// Our programs beside this one: they were built together.
+#[derive(Debug)]
+pub(super) struct Programs {
+    driver: PathBuf,
+    orchestrator: PathBuf,
+    itself: PathBuf,
+}
+
+/// Finds them, or says how to build them.
+pub(super) fn programs() -> Result<Programs, DemoError> {
+    let itself = std::env::current_exe().map_err(DemoError::world("finding this program"))?;
+    let beside = |name: &str| {
+        let path = itself.with_file_name(name);
+        if path.is_file() {
+            Ok(path)
+        } else {
+            Err(DemoError::Plan(format!(
+                "{} is not there: build it with `cargo build --release -p rekindle-cli -p rekindle-driver -p rekindle-orchestrator`, or \
+                 run `make demo`",
+                path.display()
+            )))
+        }
+    };
+    Ok(Programs {
+        driver: beside("rekindle-driver")?,
+        orchestrator: beside("rekindle-orchestrator")?,
+        itself,
+    })
+}
+
+/// Clients of what was started.
+pub(super) struct Clients {
+    pub(super) orchestrator: OrchestratorClient,
+    pub(super) sidecars: BTreeMap<ZoneName, SidecarClient>,
+}
+
+/// Where each program listens.
+struct Ports {
+    sidecars: BTreeMap<Site, u16>,
+    orchestrators: BTreeMap<Site, u16>,
+}
+
+/// Writes all configuration files and starts all programs.
+pub(super) fn start(
+    lab: &Lab,
+    ledger: &Ledger,
+    programs: &Programs,
+    application: &str,
+) -> Result<Clients, DemoError> {
+    let port = |site| {
+        lab.free_port(site)
+            .map_err(DemoError::world("finding a free port"))
+    };
+    let ports = Ports {
+        sidecars: Site::ZONES
+            .into_iter()
+            .map(|s| Ok((s, port(s)?)))
+            .collect::<Result<_, DemoError>>()?,
+        orchestrators: Site::ALL
+            .into_iter()
+            .map(|s| Ok((s, port(s)?)))
+            .collect::<Result<_, DemoError>>()?,
+    };
+    let dir = lab.root().join("rekindle");
+    fs::create_dir_all(&dir).map_err(DemoError::world(format!("making {}", dir.display())))?;
+    for site in Site::ZONES {
+        let path = dir.join(format!("driver-{site}.toml"));
+        write(&path, &driver(lab, site, &ports)?)?;
+        run(lab, site, "rekindle-driver", &programs.driver, &path)?;
+    }
+    for site in Site::ALL {
+        let path = dir.join(format!("orchestrator-{site}.toml"));
+        let command = [
+            programs.itself.display().to_string(),
+            "demo-app".to_owned(),
+            "--lab".to_owned(),
+            lab.root().display().to_string(),
+            "--ledger".to_owned(),
+            ledger.dir().display().to_string(),
+        ];
+        write(
+            &path,
+            &orchestrator(lab, site, &ports, application, &command)?,
+        )?;
+        run(
+            lab,
+            site,
+            "rekindle-orchestrator",
+            &programs.orchestrator,
+            &path,
+        )?;
+    }
+    let operator = files(&lab.operator_certs());
+    let path = dir.join("cli.toml");
+    write(&path, &command_line(lab, &ports, &operator))?;
+    clients(lab, &ports, &operator)
+}
+
+fn clients(lab: &Lab, ports: &Ports, tls: &TlsFiles) -> Result<Clients, DemoError> {
+    let client = |url: &str| {
+        let limits = ClientLimits {
+            call_time: Duration::from_secs(20),
+            ..ClientLimits::default()
+        };
+        Client::mtls(url, tls, limits).map_err(DemoError::api(format!("making a client of {url}")))
+    };
+    let mut sidecars = BTreeMap::new();
+    for (site, port) in &ports.sidecars {
+        let zone = site
+            .name()
+            .parse()
+            .map_err(DemoError::world("naming a zone"))?;
+        sidecars.insert(zone, client(&url(lab, *site, *port))?.into());
+    }
+    let mut endpoints = Vec::new();
+    // zone-a is going to be killed: it is asked last.
+    for (site, port) in ports.orchestrators.iter().rev() {
+        let _: &Vec<Endpoint> = &endpoints;
+        endpoints.extend(None);
+        client(&url(lab, *site, *port))?;
+    }
+    Ok(Clients {
+        orchestrator: OrchestratorClient::new(endpoints),
+        sidecars,
+    })
+}
+
+fn url(lab: &Lab, site: Site, port: u16) -> String {
+    format!("https://{}:{port}", lab.addr(site))
+}
+
+fn run(lab: &Lab, site: Site, name: &str, program: &Path, config: &Path) -> Result<(), DemoError> {
+    let spawn = Spawn::new(program).args(["--config".to_owned(), config.display().to_string()]);
+    lab.spawn(site, name, &spawn)
+        .map(drop)
+        .map_err(DemoError::world(format!("starting {name} in {site}")))
+}
+
+fn write(path: &Path, table: &Table) -> Result<(), DemoError> {
+    let what = format!("writing {}", path.display());
+    let text = toml::to_string_pretty(table).map_err(DemoError::world(what.clone()))?;
+    fs::write(path, text).map_err(DemoError::world(what))
+}
+
+fn files(certs: &Certs) -> TlsFiles {
+    TlsFiles {
+        ca: certs.ca.clone(),
+        cert: certs.cert.clone(),
+        key: certs.key.clone(),
+    }
+}
+
+fn tls(certs: &TlsFiles) -> Value {
+    let text = |p: &Path| Value::from(p.display().to_string());
+    Value::Table(Table::from_iter([
+        ("ca".to_owned(), text(&certs.ca)),
+        ("cert".to_owned(), text(&certs.cert)),
+        ("key".to_owned(), text(&certs.key)),
+    ]))
+}
+
+fn table<const N: usize>(entries: [(&str, Value); N]) -> Table {
+    entries
+        .into_iter()
+        .map(|(k, v)| (k.to_owned(), v))
+        .collect()
+}
+
+fn etcd(lab: &Lab, site: Site) -> Value {
+    let endpoints: Vec<Value> = lab
+        .etcd_endpoints(site)
+        .into_iter()
+        .map(Value::from)
+        .collect();
+    Value::Table(table([
+        ("endpoints", endpoints.into()),
+        ("tls", tls(&files(&lab.certs(site)))),
+    ]))
+}
+
+/// The other sites' orchestrators.
+fn others(lab: &Lab, site: Site, ports: &Ports) -> Table {
+    let urls = ports.orchestrators.iter().filter(|(s, _)| **s != site);
+    urls.map(|(s, port)| (s.name().to_owned(), url(lab, *s, *port).into()))
+        .collect()
+}
+
+fn driver(lab: &Lab, site: Site, ports: &Ports) -> Result<Table, DemoError> {
+    let zone = lab
+        .zone(site)
+        .map_err(DemoError::world("finding the zone's cluster"))?;
+    let port = ports.sidecars.get(&site).copied().unwrap_or_default();
+    let mut file = table([
+        ("zone", site.name().into()),
+        (
+            "ceph",
+            Value::Table(table([
+                ("conf", zone.ceph_conf.display().to_string().into()),
+                ("client", format!("client.{}", zone.sidecar_id).into()),
+                ("pools", vec![Value::from(zone.pool)].into()),
+            ])),
+        ),
+        (
+            "listen",
+            Value::Table(table([
+                ("tcp", format!("{}:{port}", lab.addr(site)).into()),
+                ("tls", tls(&files(&lab.certs(site)))),
+            ])),
+        ),
+        ("etcd", etcd(lab, site)),
+    ]);
+    let sites = Value::Table(others(lab, site, ports));
+    file.insert(
+        "failsafe".to_owned(),
+        Value::Table(table([("sites", sites)])),
+    );
+    Ok(file)
+}
+
+fn command_line(lab: &Lab, ports: &Ports, operator: &TlsFiles) -> Table {
+    let urls: Vec<Value> = ports
+        .orchestrators
+        .iter()
+        .map(|(s, p)| url(lab, *s, *p).into())
+        .collect();
+    let zones: Table = ports
+        .sidecars
+        .iter()
+        .map(|(s, p)| {
+            (
+                s.name().to_owned(),
+                Value::Table(table([("sidecar", url(lab, *s, *p).into())])),
+            )
+        })
+        .collect();
+    table([
+        ("orchestrators", urls.into()),
+        ("zones", Value::Table(zones)),
+        ("tls", tls(operator)),
+    ])
+}
+
+fn orchestrator(
+    _lab: &Lab,
+    _site: Site,
+    _ports: &Ports,
+    _application: &str,
+    _command: &[String],
+) -> Result<Table, DemoError> {
+    Ok(Table::new())
+}
