@@ -96,3 +96,38 @@ pub fn left(view: &LeaseView) -> std::time::Duration {
         LeaseView::Isolated { .. } | LeaseView::NotHeld => std::time::Duration::ZERO,
     }
 }
+
+/// A sidecar without etcd: it holds nothing, so nothing in a group is promoted here.
+#[derive(Debug, Default)]
+pub struct NoLeases;
+
+impl NoLeases {
+    fn refuse<'a>() -> BoxFuture<'a, Result<LeaseView, ApiError>> {
+        Box::pin(async {
+            Err(ApiError::new(
+                rekindle_common::ErrorCode::StoreUnavailable,
+                "this sidecar was configured without etcd: it takes no leases",
+            ))
+        })
+    }
+}
+
+impl Leases for NoLeases {
+    fn view(&self, _: &GroupName) -> LeaseView {
+        LeaseView::NotHeld
+    }
+    fn take<'a>(
+        &'a self,
+        _: &'a GroupName,
+        _: Generation,
+    ) -> BoxFuture<'a, Result<LeaseView, ApiError>> {
+        Self::refuse()
+    }
+    fn give_up<'a>(
+        &'a self,
+        _: &'a GroupName,
+        _: Generation,
+    ) -> BoxFuture<'a, Result<LeaseView, ApiError>> {
+        Self::refuse()
+    }
+}

@@ -9,8 +9,12 @@
 
 pub mod actions;
 pub mod backend;
+pub mod build;
 pub mod clock;
+pub mod config;
 pub mod lease;
 pub mod leases;
 pub mod metrics;
 pub mod replication;
+pub mod routes;
+pub mod sidecar;

@@ -1,11 +1,11 @@
 //! What is done to a whole group: demotion when its lease goes, and fencing.
 
-use super::{Inner, Volumes, perform::Deadlines};
+use super::{Inner, Volumes};
 use crate::{
-    backend::{Access, ImageView, view::MirrorView},
+    backend::{Access, Deadlines, ImageView, view::MirrorView},
     replication::{Refusal, ReplicationError, Step},
 };
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use rekindle_common::{
     ApiError, ErrorCode, Generation, GroupName, ImageSpec, metadata::VolumePolicy, volume::Role,
     zone::GroupReport,
@@ -203,10 +203,12 @@ impl Volumes {
             return Err(error);
         }
         // Before the demotion: a client that holds the lock and does not answer would block it until it times out.
-        let mut shut_out = BTreeSet::new();
-        for spec in &specs {
-            shut_out.extend(inner.shut_out_clients(spec, deadline).await?);
-        }
+        let shut_out: Vec<Vec<String>> = stream::iter(specs)
+            .map(|spec| async move { inner.shut_out_clients(&spec, deadline).await })
+            .buffer_unordered(inner.limits.parallel.max(1))
+            .try_collect()
+            .await?;
+        let shut_out: BTreeSet<String> = shut_out.into_iter().flatten().collect();
         self.demote_all(group, deadline).await.complete()?;
         tracing::warn!(zone = %inner.zone, %group, %generation, clients = shut_out.len(), "group fenced");
         Ok(FencedClients {
@@ -232,10 +234,7 @@ impl Inner {
             }
             .into());
         };
-        let d = Deadlines {
-            soft: deadline,
-            hard: deadline,
-        };
+        let d = Deadlines::strict(deadline);
         let session = self.backend.open(spec, Access::Write, deadline).await?;
         let look = self.understand(session.look(deadline).await?);
         match look.role {
@@ -264,7 +263,13 @@ impl Inner {
         deadline: Instant,
     ) -> Result<Vec<String>, ReplicationError> {
         let session = self.backend.open(spec, Access::Read, deadline).await?;
+        let look = self.understand(session.look(deadline).await?);
         let mut out = Vec::new();
+        match look.role {
+            // What a copy has open is its mirror daemon: it writes what the primary wrote, and must not be shut out.
+            Role::Secondary | Role::Unknown => return Ok(out),
+            Role::Primary | Role::NotMirrored => {}
+        }
         for client in session.watchers(deadline).await? {
             self.backend.blocklist(&client, deadline).await?;
             out.push(client.address);

@@ -2,21 +2,11 @@
 
 use super::{Inner, records::GroupRecord};
 use crate::{
-    backend::{BackendError, BackendErrorKind, Force, Session},
+    backend::{BackendError, BackendErrorKind, Deadlines, Force, Session},
     replication::{LastResync, Look, Promote, ReplicationError, Step, plain_refused},
 };
 use rekindle_common::{Generation, metadata};
 use std::collections::BTreeMap;
-use tokio::time::Instant;
-
-/// The deadlines of one action.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Deadlines {
-    /// For what changes nothing: the action's own.
-    pub(super) soft: Instant,
-    /// For what may take effect: the call is waited for beyond the answer.
-    pub(super) hard: Instant,
-}
 
 impl Inner {
     /// Does it. Every branch is idempotent: done again after a crash in its middle, it ends the same.
@@ -33,13 +23,13 @@ impl Inner {
             // The policy first: the first mirror snapshot then carries it, and a crash in between is seen as
             // "error - not mirrored" rather than as a volume without a policy.
             Step::Enable { mode, set, remove } => {
-                session.set_metadata(set, remove, d.hard).await?;
-                let enabled = session.enable(*mode, d.hard).await;
+                session.set_metadata(set, remove, d).await?;
+                let enabled = session.enable(*mode, d).await;
                 if let Err(e) = &enabled
                     && e.kind != BackendErrorKind::Deadline
                 {
                     let keys: Vec<&str> = set.keys().map(String::as_str).collect();
-                    if let Err(undo) = session.set_metadata(&BTreeMap::new(), &keys, d.soft).await {
+                    if let Err(undo) = session.set_metadata(&BTreeMap::new(), &keys, d).await {
                         tracing::warn!(volume.id = %session.spec(), error = %undo, "the policy of a volume whose replication failed could not be removed");
                     }
                 }
@@ -51,16 +41,16 @@ impl Inner {
                 snapshot,
             } => {
                 if !set.is_empty() || !remove.is_empty() {
-                    session.set_metadata(set, remove, d.hard).await?;
+                    session.set_metadata(set, remove, d).await?;
                 }
                 if *snapshot {
-                    session.mirror_snapshot(d.hard).await?;
+                    session.mirror_snapshot(d).await?;
                 }
                 Ok(())
             }
             Step::Disable { mirrored } => {
                 if *mirrored {
-                    session.disable(d.hard).await?;
+                    session.disable(d).await?;
                 }
                 let keys = [
                     metadata::MODE,
@@ -68,12 +58,10 @@ impl Inner {
                     metadata::INTERVAL,
                     metadata::GROUP,
                 ];
-                Ok(session
-                    .set_metadata(&BTreeMap::new(), &keys, d.hard)
-                    .await?)
+                Ok(session.set_metadata(&BTreeMap::new(), &keys, d).await?)
             }
             Step::Promote(how) => self.promote(session, how, generation, d).await,
-            Step::Demote => Ok(session.demote(d.hard).await?),
+            Step::Demote => Ok(session.demote(d).await?),
             Step::Resync { token, keep_as } => {
                 // Recorded first: with the image id in it, a crash anywhere after leaves a record that tells whether the
                 // image was already made anew.
@@ -82,9 +70,9 @@ impl Inner {
                     image_id: look.view.id.clone(),
                 };
                 let spec = session.spec();
-                self.records.record_resync(spec, &record, d.soft).await?;
+                self.records.record_resync(spec, &record, d.answer).await?;
                 if let Some(to) = keep_as {
-                    match session.copy_to(to, d.hard).await {
+                    match session.copy_to(to, d).await {
                         Ok(()) => {
                             tracing::info!(volume.id = %spec, copy = %to, "safety copy made");
                         }
@@ -93,7 +81,7 @@ impl Inner {
                         Err(e) => return Err(e.into()),
                     }
                     // The copy may have taken long: the peer must be primary and well *now* (hard case 18).
-                    let now = self.understand(session.look(d.hard).await?);
+                    let now = self.understand(session.look(d.abandon).await?);
                     if !now.peer_is_primary_and_well() {
                         return Err(crate::replication::Refusal::PeerNotPrimary {
                             why: "the other zone ceased to be primary while the safety copy was made",
@@ -101,7 +89,7 @@ impl Inner {
                         .into());
                     }
                 }
-                session.resync(d.hard).await?;
+                session.resync(d).await?;
                 self.hints().entry(spec.clone()).or_default().resync_id =
                     Some(look.view.id.clone());
                 Ok(())
@@ -118,25 +106,25 @@ impl Inner {
     ) -> Result<(), ReplicationError> {
         let refused = |e: &BackendError| e.kind == BackendErrorKind::PeerPrimaryOrDemotionPending;
         let forced = match how {
-            Promote::Plain => match session.promote(Force::No, d.hard).await {
+            Promote::Plain => match session.promote(Force::No, d).await {
                 Ok(()) => None,
                 Err(e) if refused(&e) => {
-                    let after = self.understand(session.look(d.soft).await?);
+                    let after = self.understand(session.look(d.answer).await?);
                     return Err(plain_refused(&after).into());
                 }
                 Err(e) => return Err(e.into()),
             },
             // Force was ordered for this very volume; the plain try only spares it where it is not needed.
-            Promote::PlainElseForce { reason } => match session.promote(Force::No, d.hard).await {
+            Promote::PlainElseForce { reason } => match session.promote(Force::No, d).await {
                 Ok(()) => None,
                 Err(e) if refused(&e) => {
-                    session.promote(Force::Yes, d.hard).await?;
+                    session.promote(Force::Yes, d).await?;
                     Some(reason)
                 }
                 Err(e) => return Err(e.into()),
             },
             Promote::Force { reason } => {
-                session.promote(Force::Yes, d.hard).await?;
+                session.promote(Force::Yes, d).await?;
                 Some(reason)
             }
         };
@@ -151,7 +139,7 @@ impl Inner {
                 format!("{now}{generation}: {reason}"),
             )]);
             // The promotion stands whether or not its note does.
-            if let Err(e) = session.set_metadata(&note, &[], d.soft).await {
+            if let Err(e) = session.set_metadata(&note, &[], d).await {
                 tracing::warn!(volume.id = %spec, error = %e, "the forced promotion could not be noted in the metadata");
             }
         }

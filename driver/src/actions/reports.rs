@@ -191,6 +191,12 @@ impl Volumes {
         freeze
     }
 
+    /// Why it refuses actions, while it does.
+    #[must_use]
+    pub fn frozen(&self) -> Option<Freeze> {
+        self.inner.frozen()
+    }
+
     /// Takes actions again.
     pub async fn thaw(&self) {
         self.set_freeze(None).await;

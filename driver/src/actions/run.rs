@@ -3,12 +3,12 @@
 use super::{
     Inner, Volumes,
     batch::GenerationMemo,
-    perform::{Deadlines, promoted_before},
+    perform::promoted_before,
     records::{GroupRecord, Seen},
     registry::InFlight,
 };
 use crate::{
-    backend::{Access, BackendErrorKind, Session},
+    backend::{Access, BackendErrorKind, Deadlines, Session},
     leases,
     replication::{self, Context, Look, Refusal, ReplicationError, Step},
 };
@@ -76,8 +76,8 @@ impl Volumes {
         let guard = inner.registry.begin(volume, name)?;
         let id = guard.id();
         let deadlines = Deadlines {
-            soft: inner.in_(inner.limits.action),
-            hard: inner.in_(inner.limits.abandon),
+            answer: inner.in_(inner.limits.action),
+            abandon: inner.in_(inner.limits.abandon),
         };
         let task = {
             let (inner, volume) = (inner.clone(), volume.clone());
@@ -87,8 +87,8 @@ impl Volumes {
                 result
             })
         };
-        // A moment more than the soft deadline, so that a look that overran is reported by its own name.
-        let answer_by = deadlines.soft + std::time::Duration::from_millis(100);
+        // A moment more than the deadline, so that a look that overran is reported by its own name.
+        let answer_by = deadlines.answer + std::time::Duration::from_millis(100);
         match tokio::time::timeout_at(answer_by, task).await {
             Ok(Ok(Ok((effect, look)))) => Ok(ActionOutcome {
                 effect,
@@ -121,17 +121,19 @@ impl Inner {
         guard: &InFlight,
         d: Deadlines,
     ) -> Result<(Effect, Look), ReplicationError> {
-        let session = self.backend.open(volume, Access::Write, d.soft).await?;
-        let look = self.understand(session.look(d.soft).await?);
+        let session = self.backend.open(volume, Access::Write, d.answer).await?;
+        let look = self.understand(session.look(d.answer).await?);
         let group = group_of(&look, &order.action)?;
-        let record = self.authorise(group.as_ref(), order, memo, d.soft).await?;
+        let record = self
+            .authorise(group.as_ref(), order, memo, d.answer)
+            .await?;
         let mut context = Context {
             generation: order.generation,
             promoted_here: promoted_before(record.as_ref()),
             last_resync: None,
         };
         if let VolumeAction::Resync { .. } = order.action {
-            context.last_resync = self.records.last_resync(volume, d.soft).await?;
+            context.last_resync = self.records.last_resync(volume, d.answer).await?;
         }
         let step = replication::next(&look, &order.action, &context)?;
         self.refuse_behind_late_call(volume, &step, guard)?;
@@ -286,7 +288,7 @@ impl Inner {
             return Ok(());
         };
         tracing::warn!(volume.id = %session.spec(), %group, %generation, "the lease went while the volume was being promoted: demoting it");
-        session.demote(d.hard).await?;
+        session.demote(d).await?;
         Err(lost.into())
     }
 }

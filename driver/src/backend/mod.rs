@@ -5,6 +5,7 @@
 
 pub mod error;
 pub mod memory;
+pub mod rbd;
 pub mod view;
 pub mod words;
 
@@ -21,6 +22,8 @@ type Result<T> = std::result::Result<T, BackendError>;
 /// A zone's cluster.
 #[derive(Debug, Clone)]
 pub enum Backend {
+    /// Ceph's, through librbd.
+    Rbd(rbd::RbdBackend),
     /// Simulated.
     Memory(memory::Cluster),
 }
@@ -32,6 +35,32 @@ pub enum Force {
     No,
     /// By force.
     Yes,
+}
+
+/// How long a call that may take effect is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// By then the caller wants its answer; the call may go on. For what changes nothing it is the end.
+    pub answer: Instant,
+    /// By then the call is given up on, and its outcome is never known.
+    pub abandon: Instant,
+}
+
+impl Deadlines {
+    /// Given up on as soon as no answer came in time.
+    #[must_use]
+    pub fn strict(deadline: Instant) -> Self {
+        Self {
+            answer: deadline,
+            abandon: deadline,
+        }
+    }
+}
+
+impl From<Instant> for Deadlines {
+    fn from(deadline: Instant) -> Self {
+        Self::strict(deadline)
+    }
 }
 
 /// What an image is opened for.
@@ -52,6 +81,7 @@ pub struct Session {
 
 #[derive(Debug)]
 enum OpenImage {
+    Rbd(rbd::RbdImage),
     Memory(memory::Cluster),
 }
 
@@ -76,6 +106,7 @@ impl Backend {
     pub async fn list(&self, deadline: Instant) -> Result<Vec<ImageView>> {
         let call = async {
             match self {
+                Self::Rbd(b) => b.list(deadline).await,
                 Self::Memory(c) => c.list_views().await,
             }
         };
@@ -89,11 +120,14 @@ impl Backend {
     pub async fn open(
         &self,
         spec: &ImageSpec,
-        _access: Access,
+        access: Access,
         deadline: Instant,
     ) -> Result<Session> {
         let call = async {
             match self {
+                Self::Rbd(b) => Ok(OpenImage::Rbd(
+                    b.open(spec, access == Access::Write, deadline).await?,
+                )),
                 Self::Memory(c) => {
                     c.exists(spec).await?;
                     Ok(OpenImage::Memory(c.clone()))
@@ -114,6 +148,7 @@ impl Backend {
     pub async fn blocklist(&self, client: &Watcher, deadline: Instant) -> Result<()> {
         let call = async {
             match self {
+                Self::Rbd(b) => b.blocklist(client, deadline).await,
                 Self::Memory(c) => c.blocklist_client(&client.address).await,
             }
         };
@@ -132,6 +167,7 @@ impl Backend {
     ) -> Result<Option<Vec<u8>>> {
         let call = async {
             match self {
+                Self::Rbd(b) => b.read_object(pool, oid, deadline).await,
                 Self::Memory(c) => c.read_object(pool, oid).await,
             }
         };
@@ -152,6 +188,7 @@ impl Backend {
     ) -> Result<()> {
         let call = async {
             match self {
+                Self::Rbd(b) => b.swap_object(pool, oid, expected, new, deadline).await,
                 Self::Memory(c) => c.swap_object(pool, oid, expected, new).await,
             }
         };
@@ -165,6 +202,7 @@ impl Backend {
     pub async fn probe(&self, deadline: Instant) -> Result<()> {
         let call = async {
             match self {
+                Self::Rbd(b) => b.probe(deadline).await,
                 Self::Memory(c) => c.probe_writes().await,
             }
         };
@@ -178,6 +216,7 @@ impl Backend {
     pub async fn health(&self, deadline: Instant) -> Result<ClusterHealth> {
         let call = async {
             match self {
+                Self::Rbd(b) => b.health(deadline).await,
                 Self::Memory(c) => c.cluster_health().await,
             }
         };
@@ -191,6 +230,7 @@ impl Backend {
     pub async fn mirror_info(&self, deadline: Instant) -> Result<MirrorInfo> {
         let call = async {
             match self {
+                Self::Rbd(b) => b.mirror_info(deadline).await,
                 Self::Memory(c) => c.mirror_info().await,
             }
         };
@@ -212,6 +252,7 @@ impl Session {
     pub async fn look(&self, deadline: Instant) -> Result<ImageView> {
         let call = async {
             match &self.image {
+                OpenImage::Rbd(i) => i.look(deadline).await,
                 OpenImage::Memory(c) => c.look_at(&self.spec).await,
             }
         };
@@ -222,56 +263,64 @@ impl Session {
     ///
     /// # Errors
     /// [`BackendError`] of kind `PoolNotMirrored`, `Exists`, …
-    pub async fn enable(&self, mode: MirrorImageMode, deadline: Instant) -> Result<()> {
+    pub async fn enable(&self, mode: MirrorImageMode, d: impl Into<Deadlines>) -> Result<()> {
+        let d = d.into();
         let call = async {
             match &self.image {
+                OpenImage::Rbd(i) => i.enable(mode, d).await,
                 OpenImage::Memory(c) => c.enable_mirroring(&self.spec, mode).await,
             }
         };
-        within(deadline, Op::Enable, Some(&self.spec), call).await
+        within(d.abandon, Op::Enable, Some(&self.spec), call).await
     }
 
     /// Turns mirroring off; the other zone's daemon then deletes its copy.
     ///
     /// # Errors
     /// [`BackendError`].
-    pub async fn disable(&self, deadline: Instant) -> Result<()> {
+    pub async fn disable(&self, d: impl Into<Deadlines>) -> Result<()> {
+        let d = d.into();
         let call = async {
             match &self.image {
+                OpenImage::Rbd(i) => i.disable(d).await,
                 OpenImage::Memory(c) => c.disable_mirroring(&self.spec).await,
             }
         };
-        within(deadline, Op::Disable, Some(&self.spec), call).await
+        within(d.abandon, Op::Disable, Some(&self.spec), call).await
     }
 
     /// Promotes.
     ///
     /// # Errors
     /// [`BackendError`] of kind `PeerPrimaryOrDemotionPending` where a plain one cannot be.
-    pub async fn promote(&self, force: Force, deadline: Instant) -> Result<()> {
+    pub async fn promote(&self, force: Force, d: impl Into<Deadlines>) -> Result<()> {
+        let d = d.into();
         let op = match force {
             Force::No => Op::Promote,
             Force::Yes => Op::ForcePromote,
         };
         let call = async {
             match &self.image {
+                OpenImage::Rbd(i) => i.promote(force, d).await,
                 OpenImage::Memory(c) => c.promote_image(&self.spec, force == Force::Yes).await,
             }
         };
-        within(deadline, op, Some(&self.spec), call).await
+        within(d.abandon, op, Some(&self.spec), call).await
     }
 
     /// Demotes. A live writer's next write fails with EROFS or EPERM.
     ///
     /// # Errors
     /// [`BackendError`].
-    pub async fn demote(&self, deadline: Instant) -> Result<()> {
+    pub async fn demote(&self, d: impl Into<Deadlines>) -> Result<()> {
+        let d = d.into();
         let call = async {
             match &self.image {
+                OpenImage::Rbd(i) => i.demote(d).await,
                 OpenImage::Memory(c) => c.demote_image(&self.spec).await,
             }
         };
-        within(deadline, Op::Demote, Some(&self.spec), call).await
+        within(d.abandon, Op::Demote, Some(&self.spec), call).await
     }
 
     /// Flags the image: its daemon **deletes** it and makes it anew from the other side. Call it only behind
@@ -279,26 +328,30 @@ impl Session {
     ///
     /// # Errors
     /// [`BackendError`].
-    pub async fn resync(&self, deadline: Instant) -> Result<()> {
+    pub async fn resync(&self, d: impl Into<Deadlines>) -> Result<()> {
+        let d = d.into();
         let call = async {
             match &self.image {
+                OpenImage::Rbd(i) => i.resync(d).await,
                 OpenImage::Memory(c) => c.flag_resync(&self.spec).await,
             }
         };
-        within(deadline, Op::Resync, Some(&self.spec), call).await
+        within(d.abandon, Op::Resync, Some(&self.spec), call).await
     }
 
     /// Takes a mirror snapshot.
     ///
     /// # Errors
     /// [`BackendError`].
-    pub async fn mirror_snapshot(&self, deadline: Instant) -> Result<()> {
+    pub async fn mirror_snapshot(&self, d: impl Into<Deadlines>) -> Result<()> {
+        let d = d.into();
         let call = async {
             match &self.image {
+                OpenImage::Rbd(i) => i.mirror_snapshot(d).await,
                 OpenImage::Memory(c) => c.mirror_snapshot(&self.spec).await,
             }
         };
-        within(deadline, Op::MirrorSnapshot, Some(&self.spec), call).await
+        within(d.abandon, Op::MirrorSnapshot, Some(&self.spec), call).await
     }
 
     /// Sets and removes metadata.
@@ -309,14 +362,16 @@ impl Session {
         &self,
         set: &BTreeMap<String, String>,
         remove: &[&str],
-        deadline: Instant,
+        d: impl Into<Deadlines>,
     ) -> Result<()> {
+        let d = d.into();
         let call = async {
             match &self.image {
+                OpenImage::Rbd(i) => i.set_metadata(set, remove, d).await,
                 OpenImage::Memory(c) => c.write_metadata(&self.spec, set, remove).await,
             }
         };
-        within(deadline, Op::SetMetadata, Some(&self.spec), call).await
+        within(d.abandon, Op::SetMetadata, Some(&self.spec), call).await
     }
 
     /// Copies the image, as it is, to a new one beside it that is not mirrored and carries none of our metadata.
@@ -326,13 +381,15 @@ impl Session {
     ///
     /// # Errors
     /// [`BackendError`] of kind `Exists` where such a copy is there already.
-    pub async fn copy_to(&self, to: &ImageSpec, deadline: Instant) -> Result<()> {
+    pub async fn copy_to(&self, to: &ImageSpec, d: impl Into<Deadlines>) -> Result<()> {
+        let d = d.into();
         let call = async {
             match &self.image {
+                OpenImage::Rbd(i) => i.copy_to(to, d).await,
                 OpenImage::Memory(c) => c.deep_copy(&self.spec, to).await,
             }
         };
-        within(deadline, Op::Copy, Some(&self.spec), call).await
+        within(d.abandon, Op::Copy, Some(&self.spec), call).await
     }
 
     /// The other clients that have it open. This session and the zone's mirror daemons are not among them.
@@ -342,6 +399,7 @@ impl Session {
     pub async fn watchers(&self, deadline: Instant) -> Result<Vec<Watcher>> {
         let call = async {
             match &self.image {
+                OpenImage::Rbd(i) => i.watchers(deadline).await,
                 OpenImage::Memory(c) => c.watchers_of(&self.spec).await,
             }
         };

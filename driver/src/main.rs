@@ -1,0 +1,70 @@
+//! `rekindle-driver`: reads its configuration, builds the sidecar, runs it until SIGTERM or SIGINT.
+
+use anyhow::Context as _;
+use clap::Parser;
+use rekindle_common::telemetry;
+use rekindle_driver::{build, config::Config};
+use rekindle_net::Drained;
+use std::{path::PathBuf, process::ExitCode};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// The sidecar beside cinder-volume.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Args {
+    /// The configuration, TOML; `REKINDLE__SECTION__KEY` in the environment goes over it.
+    #[arg(
+        short,
+        long,
+        env = "REKINDLE_DRIVER_CONFIG",
+        default_value = "/etc/rekindle/driver.toml"
+    )]
+    config: PathBuf,
+    /// Only say whether the configuration can be used.
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    let config = Config::load(&args.config)?;
+    if args.check {
+        return Ok(ExitCode::SUCCESS);
+    }
+    telemetry::init(config.log.format, &config.log.filter);
+    // Few threads: what blocks runs on the call pool's own.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let code = runtime.block_on(run(&config))?;
+    // Threads that hang in a dead cluster are not waited for.
+    runtime.shutdown_background();
+    Ok(code)
+}
+
+async fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let sidecar = build::sidecar(config).await?;
+    let signals = {
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("draining");
+            stop.cancel();
+        })
+    };
+    let drained = sidecar.run(stop).await;
+    signals.abort();
+    Ok(match drained {
+        Drained::Clean => ExitCode::SUCCESS,
+        Drained::Cut { .. } => ExitCode::from(3),
+    })
+}
