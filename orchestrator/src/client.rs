@@ -31,7 +31,7 @@ pub struct OrchestratorClient {
 /// A plan's lines as they come.
 #[derive(Debug)]
 pub struct PlanWatch {
-    lines: Lines,
+    lines: Lines<WatchLine>,
 }
 
 impl PlanWatch {
@@ -256,7 +256,7 @@ impl OrchestratorClient {
     }
 
     /// Asks one after the other until one answers.
-    async fn anyone<B: Serialize, T: DeserializeOwned>(
+    async fn anyone<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
         verb: Verb,
         path: &str,
@@ -274,7 +274,7 @@ impl OrchestratorClient {
     }
 
     /// Asks the leader.
-    async fn leading<B: Serialize, T: DeserializeOwned>(
+    async fn leading<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
         verb: Verb,
         path: &str,
@@ -318,13 +318,20 @@ fn unreachable_error() -> ApiError {
 
 /// It was certainly not carried out there.
 fn not_sent(e: &ApiError) -> bool {
-    e.code == ErrorCode::Unavailable
+    // A broken connection counts too: what is asked of a leader can be asked twice, by its comparisons in etcd.
+    matches!(
+        e.code,
+        ErrorCode::Unavailable | ErrorCode::SidecarUnreachable
+    )
 }
 
 /// Another site may know.
 fn unreached(e: &ApiError) -> bool {
     matches!(
         e.code,
-        ErrorCode::Unavailable | ErrorCode::DeadlineExceeded | ErrorCode::StoreUnavailable
+        ErrorCode::Unavailable
+            | ErrorCode::SidecarUnreachable
+            | ErrorCode::DeadlineExceeded
+            | ErrorCode::StoreUnavailable
     )
 }

@@ -8,9 +8,10 @@ use axum::{
 };
 use futures::StreamExt;
 use http_body_util::BodyExt;
-use rekindle_common::{ApiError, ErrorCode, SiteName};
+use rekindle_common::{ApiError, ErrorCode, SiteName, tls::TlsFiles};
+use rekindle_net::{Client, ClientLimits, NdjsonStream};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fmt, time::Duration};
+use std::{fmt, path::Path, time::Duration};
 use tokio::time::timeout;
 use tower::ServiceExt;
 
@@ -47,13 +48,25 @@ pub struct Endpoint(Kind);
 
 #[derive(Clone)]
 enum Kind {
-    InProcess { site: SiteName, routes: Router },
+    InProcess {
+        site: SiteName,
+        routes: Router,
+    },
+    Http {
+        /// As given, for messages.
+        at: String,
+        client: Client,
+        /// To go on to the leader with.
+        tls: Option<TlsFiles>,
+        limits: ClientLimits,
+    },
 }
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::InProcess { site, .. } => write!(f, "in-process {site}"),
+            Kind::Http { at, .. } => f.write_str(at),
         }
     }
 }
@@ -63,6 +76,32 @@ impl Endpoint {
     #[must_use]
     pub fn in_process(site: SiteName, routes: Router) -> Self {
         Self(Kind::InProcess { site, routes })
+    }
+
+    /// An orchestrator on this machine, through its unix socket. `tls` is what the leader is reached with where it is elsewhere.
+    #[must_use]
+    pub fn unix(path: impl AsRef<Path>, tls: Option<TlsFiles>, limits: ClientLimits) -> Self {
+        let path = path.as_ref();
+        Self(Kind::Http {
+            at: format!("unix:{}", path.display()),
+            client: Client::unix(path, limits),
+            tls,
+            limits,
+        })
+    }
+
+    /// An orchestrator over mutual TLS, at `https://HOST:PORT`.
+    ///
+    /// # Errors
+    /// [`ApiError`] `invalid_field` where the URL or the certificates cannot be used.
+    pub fn https(url: &str, tls: TlsFiles, limits: ClientLimits) -> Result<Self, ApiError> {
+        let client = Client::mtls(url, &tls, limits)?;
+        Ok(Self(Kind::Http {
+            at: url.to_owned(),
+            client,
+            tls: Some(tls),
+            limits,
+        }))
     }
 
     /// The leader that this endpoint named; nothing where it is this one, or its address is not known.
@@ -75,13 +114,17 @@ impl Endpoint {
                 .iter()
                 .find(|e| match &e.0 {
                     Kind::InProcess { site, .. } => *site == leader.site,
+                    Kind::Http { .. } => false,
                 })
                 .cloned(),
+            Kind::Http { tls, limits, .. } => {
+                Self::https(leader.url.as_ref()?, tls.clone()?, *limits).ok()
+            }
         }
     }
 
     /// One request, one JSON answer. An empty answer reads as JSON's null.
-    pub(super) async fn call<B: Serialize, T: DeserializeOwned>(
+    pub(super) async fn call<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
         verb: Verb,
         path: &str,
@@ -95,20 +138,33 @@ impl Endpoint {
                     .map_err(late)??;
                 read(&bytes)
             }
+            Kind::Http { client, .. } => match (verb, body) {
+                (Verb::Get, _) => client.get(path).await,
+                (Verb::Put, Some(body)) => client.put(path, body).await,
+                (Verb::Put, None) => client.put(path, &()).await,
+                (Verb::Post, Some(body)) => client.post(path, body).await,
+                (Verb::Post, None) => client.post(path, &()).await,
+                (Verb::Delete, Some(body)) => client.delete(path, body).await,
+                (Verb::Delete, None) => client.delete(path, &()).await,
+            },
         }
     }
 
     /// One request, lines of JSON as its answer.
-    pub(super) async fn lines(&self, path: &str) -> Result<Lines, ApiError> {
+    pub(super) async fn lines<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<Lines<T>, ApiError> {
         match &self.0 {
             Kind::InProcess { routes, .. } => {
                 let answer = send(routes, request(Verb::Get, path, None::<&()>)?).await?;
-                Ok(Lines {
+                Ok(Lines::Body(BodyLines {
                     from: answer.into_body().into_data_stream(),
                     buffer: Vec::new(),
                     ended: false,
-                })
+                }))
             }
+            Kind::Http { client, .. } => client.get_ndjson(path).await.map(Lines::Http),
         }
     }
 }
@@ -179,22 +235,37 @@ fn late(_: tokio::time::error::Elapsed) -> ApiError {
     )
 }
 
-/// Lines of JSON from a body.
-pub(super) struct Lines {
+/// Values, one a line.
+pub(super) enum Lines<T> {
+    Body(BodyLines),
+    Http(NdjsonStream<T>),
+}
+
+/// Lines of a body in this process.
+pub(super) struct BodyLines {
     from: BodyDataStream,
     buffer: Vec<u8>,
     ended: bool,
 }
 
-impl fmt::Debug for Lines {
+impl<T> fmt::Debug for Lines<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lines").finish_non_exhaustive()
     }
 }
 
-impl Lines {
-    /// The next line. Safe to cancel.
-    pub(super) async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ApiError> {
+impl<T: DeserializeOwned> Lines<T> {
+    /// The next value. Safe to cancel.
+    pub(super) async fn next(&mut self) -> Result<Option<T>, ApiError> {
+        match self {
+            Self::Body(lines) => lines.next().await,
+            Self::Http(lines) => lines.next().await,
+        }
+    }
+}
+
+impl BodyLines {
+    async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ApiError> {
         loop {
             if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();

@@ -2,7 +2,7 @@
 
 use super::records::GroupRecords;
 use crate::{wire::Problem, zone::Zone};
-use futures::{StreamExt, future::join_all, stream};
+use futures::{FutureExt, StreamExt, future::join_all, stream};
 use rekindle_common::{
     ApiError, ErrorCode, GroupName, ZoneName, volume::VolumeReport, zone::ZoneReport,
 };
@@ -66,18 +66,26 @@ async fn ask_volumes(
     groups: &BTreeMap<GroupName, GroupRecords>,
     deadline: Duration,
 ) -> Volumes {
-    let here = groups
-        .iter()
-        .filter(|(_, g)| g.spec.other(zone.name()).is_some())
-        .map(|(name, _)| name.clone());
-    stream::iter(here)
-        .map(|group| async move {
-            let answer = zone.ask(deadline, zone.sidecar().volumes(&group)).await;
-            (group, answer)
-        })
+    // Made one by one and not by a closure over references: the compiler cannot see that such a stream may cross threads.
+    let mut questions = Vec::new();
+    for (group, records) in groups {
+        if records.spec.other(zone.name()).is_some() {
+            questions.push(ask_one(zone, group, deadline).boxed());
+        }
+    }
+    stream::iter(questions)
         .buffer_unordered(GROUPS_AT_ONCE)
         .collect()
         .await
+}
+
+async fn ask_one(
+    zone: &Zone,
+    group: &GroupName,
+    deadline: Duration,
+) -> (GroupName, Answer<Vec<VolumeReport>>) {
+    let answer = zone.ask(deadline, zone.sidecar().volumes(group)).await;
+    (group.clone(), answer)
 }
 
 impl ZoneLooks {
