@@ -3,6 +3,7 @@
 #   make demo           the whole story on real Ceph and real etcd
 #   make demo-embedded  the same in seconds, with no server
 #   make test           everything that has to pass before a change lands
+#   make explore        the protocol's exploration with one fault more than in the tests
 #   make bench          failover speed beside a shell loop, to target/bench/failover.json
 #   make lint           formatting, clippy, licences and sources
 #   make lab-up         both zones on this machine, to try things on; make lab-down takes them away
@@ -10,7 +11,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-embedded test lint bench lab-up lab-down packages packages-build nextest
+.PHONY: help demo demo-embedded test lint bench explore lab-up lab-down packages packages-build nextest
 
 LAB := target/lab
 
@@ -38,6 +39,9 @@ test: packages nextest
 	cargo run -q -p rekindle-lab -- --root $(LAB)-test up
 	trap 'cargo run -q -p rekindle-lab -- --root $(LAB)-test down' EXIT; \
 	  REKINDLE_LAB=$(abspath $(LAB)-test) cargo nextest run --workspace
+
+explore: packages-build
+	REKINDLE_EXPLORE_BUDGET=4 cargo test --release -p rekindle-tests --test protocol -- --nocapture
 
 bench: packages
 	cargo build --release -p rekindle-driver -p rekindle-orchestrator -p rekindle-tests --bins

@@ -16,9 +16,9 @@
 //! ```
 //!
 //! Arrival is never before sending, so the sidecar's own end comes first, by at least `demote_budget`, whatever the
-//! clocks say: both ends count elapsed time only (hard case 6, 12). `margin` covers a sidecar that dies while isolated:
-//! its supervisor restarts it within `margin - demote_budget`, and a starting sidecar demotes what it holds no lease for
-//! before it does anything else.
+//! clocks say: both ends count elapsed time only (hard case 6, 12). `margin` covers a sidecar that dies while isolated, at the
+//! latest in the middle of its demotion: its supervisor restarts it in less than `margin - 2 * demote_budget`; a starting sidecar
+//! without a lease gives itself a grace of one `demote_budget`, and then demotes within another.
 
 //!
 //! Which lease a sidecar takes by itself:
@@ -60,7 +60,7 @@ impl Default for LeaseTiming {
         Self {
             ttl: Span::secs(30),
             renew_every: Span::secs(5),
-            demote_budget: Span::secs(10),
+            demote_budget: Span::secs(5),
             margin: Span::secs(20),
         }
     }
@@ -71,7 +71,7 @@ impl LeaseTiming {
     ///
     /// # Errors
     /// [`InvalidPolicy`] where the sidecar could not try to renew at least twice before it must demote, where `ttl` is
-    /// not whole seconds (etcd counts in seconds), or where `margin` is shorter than `demote_budget`.
+    /// not whole seconds (etcd counts in seconds), or where `margin` leaves no time for a restart.
     pub fn check(&self) -> Result<(), InvalidPolicy> {
         let bad = |field, why: String| Err(InvalidPolicy { field, why });
         if self.ttl.get().subsec_nanos() != 0 || !(2..=600).contains(&self.ttl.get().as_secs()) {
@@ -101,11 +101,11 @@ impl LeaseTiming {
                 "0s leaves no time to demote in".to_owned(),
             );
         }
-        if self.margin < self.demote_budget {
+        if self.margin.get() <= self.demote_budget.get() * 2 {
             return bad(
                 "lease.margin",
                 format!(
-                    "{} is shorter than demote_budget {}",
+                    "{} is not longer than twice demote_budget ({}): no time for a sidecar to be restarted in",
                     self.margin, self.demote_budget
                 ),
             );

@@ -93,7 +93,8 @@ pub struct FailsafeQuestion {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum FailsafeAnswer {
-    /// This site has no etcd majority either. It promises to record no other primary for the lease's `ttl` from now.
+    /// This site has no etcd majority either. It promises to record no other primary for the lease's `ttl + margin` from now:
+    /// as long as it would wait after a renewal at this moment.
     StillYours {
         /// Who answers.
         site: SiteName,

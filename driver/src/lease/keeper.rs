@@ -216,7 +216,7 @@ impl Keeper {
             renew_every: timing.renew_every.get(),
             demote_budget: timing.demote_budget.get(),
         };
-        // The margin allows for a restart within `margin - demote_budget`; what is left of it is this grace.
+        // The margin allows for this grace, on top of the restart and the demotion.
         let until = now + timing.demote_budget;
         Self {
             timing,
@@ -330,10 +330,11 @@ impl Keeper {
         self.wanted(now)
     }
 
-    /// A right has ended: what was known of the images is from before.
-    fn forget_images(&mut self, now: Moment) {
+    /// A right has ended: what was known of the images, and what was ordered, is from before.
+    fn end_right(&mut self, now: Moment) {
         self.images = Images::Unknown;
         self.looks_since = now;
+        self.ordered = None;
     }
 
     /// A record overrules everything that was believed of who is primary.
@@ -346,7 +347,7 @@ impl Keeper {
             (Record::Theirs { generation }, before) => {
                 self.ordered = None;
                 if !matches!(before, State::NotOurs { .. }) {
-                    self.forget_images(now);
+                    self.end_right(now);
                 }
                 self.state = State::NotOurs { generation };
             }
@@ -477,7 +478,7 @@ impl Keeper {
                 if now >= until =>
             {
                 self.state = State::Isolated { generation };
-                self.forget_images(now);
+                self.end_right(now);
             }
             State::Starting { until } => {
                 let over = now >= until;

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 /// ttl 30 s, renewed every 5 s, 10 s to demote in: a right lasts 20 s from its sending.
 fn timing() -> LeaseTiming {
-    LeaseTiming::default()
+    LeaseTiming { demote_budget: Span::secs(10), margin: Span::secs(30), ..LeaseTiming::default() }
 }
 fn s(n: u64) -> Moment {
     Moment::from_secs(n)
@@ -144,6 +144,15 @@ fn an_isolated_zone_takes_its_lease_only_when_ordered() {
         },
     );
     assert!(matches!(k.state(), State::Held { .. }));
+}
+
+/// Found by the exploration in `tests/`: an order that came while the lease was held was kept for later, and stood in the
+/// way of the demotion.
+#[test]
+fn an_order_from_before_does_not_stop_a_demotion() {
+    let mut k = holding(IsolationResponse::Demote);
+    k.handle(s(5), Event::OrderedToTake { generation: G1 });
+    assert_eq!(k.handle(s(20), Event::Tick), [DEMOTE]);
 }
 
 #[test]

@@ -1,0 +1,340 @@
+//! An orchestrator for one tick: the shipped decision, plan and saga, on a modelled etcd and zones.
+
+use super::view::{group, volume};
+use super::world::{ActivePlan, Guards, Tick, World, plan_id};
+use jiff::Timestamp;
+use rekindle_common::{Generation, action::Promotion};
+use rekindle_core::{
+    decision::{Decision, Request, decide, plan_for},
+    plan::{Plan, Step, VolumePromotion},
+    saga::{Event, Left, Next, Record, Saga, StepOutcome},
+};
+use std::rc::Rc;
+
+/// An orchestrator that can lead; both are outside zone A.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Orchestrator {
+    /// The term that it believes it leads.
+    pub(super) term: Option<u32>,
+    pub(super) paused: bool,
+    /// Since when it has seen the lease gone without a break.
+    pub(super) gone_since: Option<Tick>,
+    pub(super) promised_until: Tick,
+    /// An order that it was about to send when it was paused: zone, generation.
+    in_hand: Option<(usize, Generation)>,
+}
+
+impl Orchestrator {
+    pub(super) fn new(term: Option<u32>) -> Self {
+        Self {
+            term,
+            paused: false,
+            gone_since: None,
+            promised_until: 0,
+            in_hand: None,
+        }
+    }
+    pub(super) fn paused_with_promotion(term: u32, zone: usize, generation: Generation) -> Self {
+        Self {
+            paused: true,
+            in_hand: Some((zone, generation)),
+            ..Self::new(Some(term))
+        }
+    }
+}
+
+/// What became of a step in this tick.
+enum Did {
+    Done,
+    NotYet,
+    Failed(Left),
+}
+
+impl World {
+    pub(super) fn leaders_act(&mut self, guards: Guards, steps: usize) {
+        self.elect();
+        for n in 0..self.leaders.len() {
+            if !self.leaders[n].paused {
+                self.leader_acts(n, guards, steps);
+            }
+        }
+    }
+
+    /// Where the leader is paused, the other one is elected, at the earliest: its lease is taken to have ended already.
+    fn elect(&mut self) {
+        let term = self.etcd.term;
+        let leads = |l: &Orchestrator| l.term == Some(term) && !l.paused;
+        if !self.etcd.up || self.leaders.iter().any(leads) {
+            return;
+        }
+        if let Some(next) = self.leaders.iter_mut().find(|l| !l.paused) {
+            self.etcd.term += 1;
+            next.term = Some(self.etcd.term);
+            next.gone_since = None;
+        }
+    }
+
+    fn leader_acts(&mut self, n: usize, guards: Guards, steps: usize) {
+        // An order in hand goes out as it is: a paused process looks at no lease before its next instruction.
+        if let Some((zone, generation)) = self.leaders[n].in_hand.take() {
+            let forced = Promotion::Forced {
+                reason: String::new(),
+            };
+            let order = VolumePromotion {
+                volume: volume(),
+                promotion: forced,
+            };
+            self.promote(zone, &[order], generation, guards);
+            self.look_for_two();
+        }
+        // All else needs etcd, and a transaction that compares the leadership.
+        if !self.etcd.up || self.leaders[n].term != Some(self.etcd.term) {
+            self.leaders[n].gone_since = None;
+            if self.etcd.up {
+                self.leaders[n].term = None;
+            }
+            return;
+        }
+        self.watch_lease(n);
+        if self.etcd.plan.is_none() {
+            self.decide(n, guards);
+        }
+        for _ in 0..steps {
+            let Some(active) = self.etcd.plan.take() else {
+                break;
+            };
+            let before = active.journal.len();
+            self.execute(n, active, guards);
+            self.look_for_two();
+            let moved = self
+                .etcd
+                .plan
+                .as_ref()
+                .is_none_or(|p| p.journal.len() > before);
+            if !moved {
+                break;
+            }
+        }
+    }
+
+    fn watch_lease(&mut self, n: usize) {
+        match self.etcd.lease {
+            Some((zone, generation, _)) => {
+                self.leaders[n].gone_since = None;
+                if zone == self.etcd.primary && generation == self.etcd.generation {
+                    self.etcd.last_lease = Some((zone, generation));
+                }
+            }
+            None => {
+                let now = self.now;
+                self.leaders[n].gone_since.get_or_insert(now);
+            }
+        }
+    }
+
+    fn decide(&mut self, n: usize, guards: Guards) {
+        let snapshot = self.snapshot(&self.leaders[n], guards);
+        let id = plan_id(self.etcd.plans_made);
+        let plan = if self.move_asked {
+            let to = Self::name(1 - self.etcd.primary);
+            plan_for(&snapshot, &group(), &Request::Move { to }, id).ok()
+        } else {
+            match decide(&snapshot, &group(), id) {
+                Some(Decision::Begin { plan }) => Some(*plan),
+                Some(
+                    Decision::Hold { .. }
+                    | Decision::AskOperator { .. }
+                    | Decision::MarkProtection { .. },
+                )
+                | None => None,
+            }
+        };
+        if let Some(plan) = plan {
+            self.etcd.plans_made += 1;
+            self.etcd.plan = Some(ActivePlan {
+                plan: Rc::new(plan),
+                journal: vec![Event::Begun],
+            });
+        }
+    }
+
+    /// One step.
+    fn execute(&mut self, n: usize, mut active: ActivePlan, guards: Guards) {
+        let plan = active.plan.clone();
+        let Ok(next) = next_of(&plan, &active.journal) else {
+            return;
+        };
+        let events = match next {
+            Next::Run { step, .. } => {
+                let what = plan.steps[step].step.clone();
+                match self.act(n, &what, guards) {
+                    Did::Done => vec![
+                        Event::StepBegun { step },
+                        Event::StepDone {
+                            step,
+                            outcome: StepOutcome::default(),
+                        },
+                    ],
+                    Did::NotYet => Vec::new(),
+                    Did::Failed(left) => {
+                        vec![
+                            Event::StepBegun { step },
+                            Event::StepFailed {
+                                step,
+                                error: String::new(),
+                                left,
+                            },
+                        ]
+                    }
+                }
+            }
+            Next::Unwind { failed, undo, .. } => {
+                let what = plan.steps[failed].unwind[undo].clone();
+                match self.act(n, &what, guards) {
+                    Did::Done => vec![Event::UnwindBegun { undo }, Event::UnwindDone { undo }],
+                    Did::NotYet | Did::Failed(_) => Vec::new(),
+                }
+            }
+            Next::Finish { .. } | Next::Over => return,
+            Next::Begin | Next::Wait => Vec::new(),
+        };
+        active.journal.extend(events);
+        self.etcd.plan = Some(active);
+    }
+
+    fn act(&mut self, n: usize, step: &Step, guards: Guards) -> Did {
+        let done = |ok: bool| if ok { Did::Done } else { Did::NotYet };
+        match step {
+            Step::AwaitLeaseEnd { margin, .. } => {
+                match (self.etcd.lease, self.leaders[n].gone_since) {
+                    (Some(_), _) => Did::Failed(Left::Nothing),
+                    (None, Some(since)) => done(self.now - since >= margin.get().as_secs()),
+                    (None, None) => Did::NotYet,
+                }
+            }
+            Step::Demote {
+                zone, generation, ..
+            } => {
+                let z = Self::index(zone);
+                done(
+                    self.order(z, *generation) && {
+                        self.zones[z].demote_now();
+                        true
+                    },
+                )
+            }
+            Step::AwaitDemotionReplayed { zone, .. } => {
+                let from = 1 - Self::index(zone);
+                if self.zones[from].primary {
+                    Did::Failed(Left::Nothing)
+                } else {
+                    done(self.zones[from].demotion_seen)
+                }
+            }
+            Step::ReleaseLease { zone, generation } => {
+                let z = Self::index(zone);
+                let gone = self.etcd.lease.is_none_or(|(holder, _, _)| holder != z);
+                done(
+                    gone || (self.order(z, *generation)
+                        && self.order_release(z, *generation, guards)),
+                )
+            }
+            Step::RecordPrimary {
+                zone,
+                generation,
+                replaces,
+            } => self.record(n, Self::index(zone), *generation, *replaces),
+            Step::TakeLease { zone, generation } => {
+                let z = Self::index(zone);
+                done(self.order(z, *generation) && self.order_take(z, *generation, guards))
+            }
+            Step::Promote {
+                zone,
+                volumes,
+                generation,
+            } => {
+                let z = Self::index(zone);
+                done(self.promote(z, volumes, *generation, guards))
+            }
+            Step::MarkUnprotected {
+                from, generation, ..
+            } => {
+                self.etcd.failed_over = Some((Self::index(from), *generation));
+                Did::Done
+            }
+            Step::Resync {
+                zone, generation, ..
+            } => {
+                let z = Self::index(zone);
+                done(self.order(z, *generation) && !self.zones[z].primary)
+            }
+            Step::Fence { .. }
+            | Step::StopApplication { .. }
+            | Step::StartApplication { .. }
+            | Step::AwaitReplay { .. }
+            | Step::MarkProtected => Did::Done,
+        }
+    }
+
+    /// The transaction on the primary record.
+    fn record(&mut self, n: usize, to: usize, new: Generation, old: Generation) -> Did {
+        if self.etcd.primary == to && self.etcd.generation == new {
+            return Did::Done;
+        }
+        let leaseless = self.etcd.lease.is_none();
+        let promised = self.leaders[n].promised_until > self.now;
+        if self.etcd.generation != old || !leaseless || promised {
+            return Did::Failed(Left::Nothing);
+        }
+        self.etcd.primary = to;
+        self.etcd.generation = new;
+        self.etcd.last_lease = None;
+        Did::Done
+    }
+
+    /// Whether an order reaches a zone and is taken there: the generation beside the data.
+    fn order(&mut self, zone: usize, generation: Generation) -> bool {
+        if !self.reached(zone) || !self.zones[zone].runs() || generation < self.zones[zone].seen {
+            return false;
+        }
+        self.zones[zone].seen = generation;
+        true
+    }
+
+    /// A promotion as the sidecar carries it out. A plain one is refused by librbd while the peer is, or may be, primary.
+    fn promote(
+        &mut self,
+        zone: usize,
+        orders: &[VolumePromotion],
+        generation: Generation,
+        guards: Guards,
+    ) -> bool {
+        if !self.order(zone, generation) {
+            return false;
+        }
+        if guards.promotion_needs_lease && !self.zones[zone].holds(self.now, generation) {
+            return false;
+        }
+        let other = &self.zones[1 - zone];
+        let peer_demoted = !other.primary && other.demotion_seen;
+        let own_demotion = !self.zones[zone].primary && !other.primary;
+        let may = orders.iter().all(|o| match o.promotion {
+            Promotion::Plain => peer_demoted || own_demotion,
+            Promotion::Forced { .. } => true,
+        });
+        if may {
+            self.zones[zone].promote_now();
+        }
+        may
+    }
+}
+
+fn next_of(plan: &Plan, journal: &[Event]) -> Result<Next, rekindle_core::saga::Corrupted> {
+    let record = |event: &Event| Record {
+        at: Timestamp::UNIX_EPOCH,
+        by: String::new(),
+        event: event.clone(),
+    };
+    let records: Vec<Record> = journal.iter().map(record).collect();
+    Ok(Saga::replay(plan, &records)?.next())
+}

@@ -1,0 +1,242 @@
+//! The state as a snapshot, as a leader would have read it.
+
+use super::leader::Orchestrator;
+use super::world::{A, B, Guards, Link, Tick, World, policy};
+use jiff::Timestamp;
+use rekindle_common::{
+    GroupName, ImageSpec, SiteName, ZoneName,
+    duration::Span,
+    lease::{LeaseRecord, PrimaryRecord},
+    mode::ReplicationMode,
+    policy::{GroupSpec, IsolationResponse},
+    status::VolumeStatus,
+    volume::{Known, Lag, Role, VolumeReport},
+    zone::{CephReport, GroupReport, MirrorReport, ZoneReport},
+};
+use rekindle_core::{
+    observation::{Observation, Signal, SignalKind, SiteObservations},
+    snapshot::{
+        FailoverMemory, GroupState, GroupView, LastLease, LeaseSight, Snapshot, Unprotected,
+    },
+};
+use std::collections::BTreeMap;
+
+pub(super) fn group() -> GroupName {
+    GroupName::new("db").unwrap_or_else(|_| unreachable!("a group name"))
+}
+pub(super) fn volume() -> ImageSpec {
+    ImageSpec::new("volumes", "volume-1").unwrap_or_else(|_| unreachable!("an image spec"))
+}
+fn site(name: &str) -> SiteName {
+    SiteName::new(name).unwrap_or_else(|_| unreachable!("a site name"))
+}
+fn time(tick: Tick) -> Timestamp {
+    Timestamp::from_second(i64::try_from(tick).unwrap_or(i64::MAX)).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+impl World {
+    /// What this leader reads in this tick.
+    pub(super) fn snapshot(&self, leader: &Orchestrator, guards: Guards) -> Snapshot {
+        let sites: Vec<SiteName> = ["zone-a", "zone-b", "witness"]
+            .into_iter()
+            .map(site)
+            .collect();
+        let observations = sites
+            .iter()
+            .enumerate()
+            .filter_map(|(n, s)| Some((s.clone(), self.seen_by(n, s)?)));
+        let promised = leader.promised_until.saturating_sub(self.now);
+        Snapshot {
+            reference_time: time(self.now),
+            observations: observations.collect(),
+            sites,
+            zones: [A, B]
+                .into_iter()
+                .filter_map(|z| Some((Self::name(z), self.zone_report(z)?)))
+                .collect(),
+            groups: BTreeMap::from([(group(), self.group_view(leader, guards))]),
+            maintenance: None,
+            promised_for: (promised > 0).then(|| Span::secs(promised)),
+        }
+    }
+
+    /// A site's fresh observations; none of a site that is dark to etcd.
+    fn seen_by(&self, n: usize, name: &SiteName) -> Option<SiteObservations> {
+        if n == A && !self.reaches_etcd(A) {
+            return None;
+        }
+        let observations = [A, B]
+            .into_iter()
+            .flat_map(|zone| self.signals(n, zone))
+            .collect();
+        Some(SiteObservations {
+            site: name.clone(),
+            at: time(self.now),
+            observations,
+        })
+    }
+
+    /// What site `n` (0 and 1 are the zones, 2 the witness) sees of a zone. Signals are taken as old as they can be: the
+    /// hold-off only ever delays.
+    fn signals(&self, n: usize, zone: usize) -> Vec<Observation> {
+        let path = match self.link {
+            Link::Whole => true,
+            Link::AOff => (n == A) == (zone == A),
+            Link::LineCut => n == zone || n == 2,
+        };
+        let signal = |up: bool| if up { Signal::Up } else { Signal::Down };
+        let mon = signal(path && self.zones[zone].powered);
+        let sidecar = signal(path && self.zones[zone].runs());
+        let inner = if sidecar == Signal::Up {
+            Signal::Up
+        } else {
+            Signal::Unknown
+        };
+        [
+            (SignalKind::CephMon, mon),
+            (SignalKind::Sidecar, sidecar),
+            (SignalKind::CephWrite, inner),
+            (SignalKind::MirrorDaemon, inner),
+        ]
+        .into_iter()
+        .map(|(kind, signal)| Observation {
+            zone: Self::name(zone),
+            kind,
+            signal,
+            held_for: Span::secs(60),
+            detail: String::new(),
+        })
+        .collect()
+    }
+
+    fn zone_report(&self, zone: usize) -> Option<ZoneReport> {
+        if !self.reached(zone) || !self.zones[zone].runs() {
+            return None;
+        }
+        Some(ZoneReport {
+            zone: Self::name(zone),
+            sidecar: String::new(),
+            version: String::new(),
+            now: time(self.now),
+            ceph: CephReport {
+                writable: Known::Yes,
+                health: None,
+                osds_up: None,
+                osds: None,
+                fsid: None,
+            },
+            mirror: MirrorReport {
+                daemon_up: Known::Yes,
+                peer_site: None,
+            },
+            frozen: None,
+            groups: vec![GroupReport {
+                group: group(),
+                generation: Some(self.zones[zone].seen),
+                lease: self.zones[zone].view(self.now),
+                volumes: BTreeMap::new(),
+            }],
+        })
+    }
+
+    fn group_view(&self, leader: &Orchestrator, guards: Guards) -> GroupView {
+        let e = &self.etcd;
+        let lease = match e.lease {
+            Some((zone, generation, _)) => LeaseSight::Held(LeaseRecord {
+                zone: Self::name(zone),
+                generation,
+                holder: String::new(),
+                isolation_response: IsolationResponse::Demote,
+                ttl: Span::secs(0),
+            }),
+            None => LeaseSight::Gone {
+                seen_gone_for: Span::secs(
+                    leader.gone_since.map_or(0, |t| self.now.saturating_sub(t)),
+                ),
+            },
+        };
+        // Without its guard a lease proves something whatever its holder does; the model's holder then does nothing.
+        let response = if guards.proof_needs_demotion {
+            self.response(guards)
+        } else {
+            IsolationResponse::Demote
+        };
+        let last_lease = e.last_lease.map(|(zone, generation)| LastLease {
+            zone: Self::name(zone),
+            generation,
+            isolation_response: response,
+        });
+        let failover = e.failed_over.map(|(from, generation)| FailoverMemory {
+            plan: super::world::plan_id(0),
+            from: Self::name(from),
+            generation,
+            at: time(0),
+            acknowledged: true,
+        });
+        GroupView {
+            spec: GroupSpec {
+                name: group(),
+                home: Self::name(A),
+                away: Self::name(B),
+                policy: policy(guards),
+            },
+            primary: Some(PrimaryRecord {
+                zone: Self::name(e.primary),
+                generation: e.generation,
+                since: time(0),
+                plan: None,
+            }),
+            lease,
+            state: GroupState {
+                last_lease,
+                last_failover: failover,
+                unprotected: None::<Unprotected>,
+            },
+            active_plan: None,
+            approval: None,
+            volumes: [A, B]
+                .into_iter()
+                .filter(|z| self.reached(*z) && self.zones[*z].runs())
+                .map(|z| (Self::name(z), vec![self.report(z)]))
+                .collect(),
+        }
+    }
+
+    /// What the modelled holder does when it cannot renew.
+    fn response(&self, guards: Guards) -> IsolationResponse {
+        if guards.isolated_demotes {
+            IsolationResponse::Demote
+        } else {
+            IsolationResponse::Keep
+        }
+    }
+
+    fn report(&self, zone: usize) -> VolumeReport {
+        let other = &self.zones[1 - zone];
+        let me = &self.zones[zone];
+        let (role, status) = match (me.primary, other.primary, other.demotion_seen) {
+            (true, _, _) => (Role::Primary, VolumeStatus::ActivePrimary),
+            (false, true, _) => (Role::Secondary, VolumeStatus::ActiveSecondary),
+            (false, false, true) => (Role::Secondary, VolumeStatus::PendingPromotion),
+            (false, false, false) => (Role::Secondary, VolumeStatus::PendingDemotion),
+        };
+        VolumeReport {
+            volume: volume(),
+            zone: ZoneName::clone(&Self::name(zone)),
+            group: Some(group()),
+            status,
+            role,
+            mode: Some(ReplicationMode::Instant),
+            mirror_mode: None,
+            size: None,
+            last_sync: None,
+            lag: Lag::None,
+            complete_copy: Known::Yes,
+            local: None,
+            peer: None,
+            peer_primary: Known::Unknown,
+            concerns: Vec::new(),
+            in_flight: None,
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! The state, and what is true in it.
+
+use super::leader::Orchestrator;
+use super::zone::Zone;
+use rekindle_common::{
+    Generation, PlanId, ZoneName,
+    duration::Span,
+    lease::LeaseTiming,
+    policy::{FailoverMode, GroupPolicy, IsolationResponse, OnReturn},
+};
+use rekindle_core::{plan::Plan, saga::Event};
+use std::{
+    hash::{Hash, Hasher},
+    rc::Rc,
+};
+
+/// One tick is one second.
+pub(super) type Tick = u64;
+
+/// Longer than the margin: else the margin alone would do what the promise is for.
+pub(super) const TTL: Tick = 7;
+pub(super) const DEMOTE_BUDGET: Tick = 1;
+pub(super) const MARGIN: Tick = 4;
+pub(super) const HOLD_OFF: Tick = 1;
+/// A sidecar that dies is back before `margin - 2 * demote_budget` is over, as the lease's rule demands.
+pub(super) const RESTART: Tick = MARGIN - 2 * DEMOTE_BUDGET - 1;
+
+/// The index of a zone.
+pub(super) const A: usize = 0;
+pub(super) const B: usize = 1;
+
+/// Guards of the protocol, each of which can be taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a set of switches for tests, each independent of the others"
+)]
+pub struct Guards {
+    /// The leader waits a margin after the lease is gone.
+    pub margin: bool,
+    /// A lease of a holder that does not demote itself is no proof.
+    pub proof_needs_demotion: bool,
+    /// A right to write counts from the sending of what granted it.
+    pub counts_from_sending: bool,
+    /// A site that answers "still yours" binds itself.
+    pub promise_binds: bool,
+    /// A promotion needs the lease of the order's generation.
+    pub promotion_needs_lease: bool,
+    /// A zone that was replaced demotes what is primary there.
+    pub replaced_demotes: bool,
+    /// A sidecar that cannot renew demotes before its lease ends.
+    pub isolated_demotes: bool,
+}
+
+impl Guards {
+    /// All in place.
+    pub const ALL: Self = Self {
+        margin: true,
+        proof_needs_demotion: true,
+        counts_from_sending: true,
+        promise_binds: true,
+        promotion_needs_lease: true,
+        replaced_demotes: true,
+        isolated_demotes: true,
+    };
+}
+
+/// What may go wrong, or be asked for, at any tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Fault {
+    /// Zone A is cut off from all others; a second one mends it.
+    CutOff,
+    /// Zone A and zone B no longer see each other, both see the witness; a second one mends it.
+    CutLine,
+    /// etcd loses its majority; a second one brings it back.
+    Etcd,
+    /// Zone A's sidecar dies, once, and is back in time.
+    Sidecar,
+    /// Zone A's power fails; a second one brings it back.
+    Power,
+    /// etcd does what zone A's sidecar asks in this tick, and the answers are lost.
+    LostReply,
+    /// The leader stops in the middle of what it does; a second one wakes it.
+    Pause,
+    /// An operator asks for a move to the other zone.
+    Move,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::CutOff,
+        Self::CutLine,
+        Self::Etcd,
+        Self::Sidecar,
+        Self::Power,
+        Self::LostReply,
+        Self::Pause,
+        Self::Move,
+    ];
+}
+
+/// Who is quick within a tick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// The zones act, then the leader does one step.
+    ZonesFirst,
+    /// The leader does one step, then the zones act.
+    LeaderFirst,
+    /// The leader does all that it can, then the zones act.
+    LeaderRuns,
+}
+
+impl Pace {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::ZonesFirst, Self::LeaderFirst, Self::LeaderRuns];
+}
+
+/// How the sites are connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Link {
+    Whole,
+    AOff,
+    LineCut,
+}
+
+/// What etcd holds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Etcd {
+    pub(super) up: bool,
+    /// The recorded primary, as an index.
+    pub(super) primary: usize,
+    pub(super) generation: Generation,
+    /// The lease's zone, generation, and when it ends.
+    pub(super) lease: Option<(usize, Generation, Tick)>,
+    pub(super) last_lease: Option<(usize, Generation)>,
+    /// Who leads: grows with each election.
+    pub(super) term: u32,
+    /// The plan at work, with its journal.
+    pub(super) plan: Option<ActivePlan>,
+    pub(super) plans_made: u32,
+    /// The last failover of ours: away from, beginning that generation.
+    pub(super) failed_over: Option<(usize, Generation)>,
+}
+
+/// A plan with its journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ActivePlan {
+    pub(super) plan: Rc<Plan>,
+    pub(super) journal: Vec<Event>,
+}
+impl Hash for ActivePlan {
+    fn hash<H: Hasher>(&self, h: &mut H) {
+        self.plan.id.hash(h);
+        self.journal.len().hash(h);
+        if let Some(last) = self.journal.last() {
+            format!("{last:?}").hash(h);
+        }
+    }
+}
+
+/// The world.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct World {
+    pub(super) now: Tick,
+    pub(super) link: Link,
+    pub(super) etcd: Etcd,
+    pub(super) zones: [Zone; 2],
+    pub(super) leaders: [Orchestrator; 2],
+    /// In this tick only: answers from etcd to zone A are lost.
+    pub(super) lost_reply: bool,
+    /// In this tick only: an operator asks for a move.
+    pub(super) move_asked: bool,
+    /// Both zones' images could be written to at some moment of the last tick.
+    both: bool,
+}
+
+impl World {
+    /// Zone A serves under generation 1, all is well.
+    #[must_use]
+    pub fn well() -> Self {
+        let mut world = Self {
+            now: 0,
+            link: Link::Whole,
+            etcd: Etcd {
+                up: true,
+                primary: A,
+                generation: Generation(1),
+                lease: None,
+                last_lease: None,
+                term: 1,
+                plan: None,
+                plans_made: 0,
+                failed_over: None,
+            },
+            zones: [Zone::new(0, true), Zone::new(0, false)],
+            leaders: [Orchestrator::new(Some(1)), Orchestrator::new(None)],
+            lost_reply: false,
+            move_asked: false,
+            both: false,
+        };
+        // Two ticks in which everybody finds their place.
+        for _ in 0..2 {
+            world.pass(Guards::ALL, Pace::ZonesFirst);
+        }
+        world
+    }
+
+    /// Zone B took over under generation 2, zone A is a copy again; the leader of then was paused before its promotion order
+    /// went out, and still has it in hand.
+    #[must_use]
+    pub fn after_failover_with_a_stale_order() -> Self {
+        let mut world = Self::well();
+        world.zones = [Zone::new(world.now, false), Zone::new(world.now, true)];
+        world.etcd.primary = B;
+        world.etcd.generation = Generation(2);
+        world.etcd.lease = None;
+        world.etcd.last_lease = None;
+        world.etcd.term = 2;
+        world.etcd.failed_over = Some((A, Generation(2)));
+        world.leaders = [
+            Orchestrator::paused_with_promotion(1, B, Generation(2)),
+            Orchestrator::new(Some(2)),
+        ];
+        for _ in 0..2 {
+            world.pass(Guards::ALL, Pace::ZonesFirst);
+        }
+        world
+    }
+
+    /// Both zones' images could be written to at some moment of the last tick.
+    #[must_use]
+    pub fn two_writers(&self) -> bool {
+        self.both
+    }
+
+    /// Lets a fault happen. `None` where it makes no difference.
+    #[must_use]
+    pub fn strike(&self, fault: Fault) -> Option<Self> {
+        let mut w = self.clone();
+        match fault {
+            Fault::CutOff => {
+                w.link = match w.link {
+                    Link::Whole => Link::AOff,
+                    Link::AOff => Link::Whole,
+                    Link::LineCut => return None,
+                }
+            }
+            Fault::CutLine => {
+                w.link = match w.link {
+                    Link::Whole => Link::LineCut,
+                    Link::LineCut => Link::Whole,
+                    Link::AOff => return None,
+                }
+            }
+            Fault::Etcd => {
+                // A new etcd leader may give leases their whole time again, or, with checkpoints, only what was left. The
+                // latter is the harder one: their time goes on here.
+                w.etcd.up = !w.etcd.up;
+            }
+            Fault::Sidecar if w.zones[A].runs() && !w.zones[A].crashed => w.zones[A].crash(w.now),
+            Fault::Sidecar => return None,
+            Fault::Power => w.zones[A].toggle_power(w.now),
+            Fault::LostReply if w.reaches_etcd(A) && w.zones[A].runs() => w.lost_reply = true,
+            Fault::LostReply => return None,
+            Fault::Pause => w.pause_or_wake(),
+            Fault::Move => w.move_asked = true,
+        }
+        Some(w)
+    }
+
+    fn pause_or_wake(&mut self) {
+        let term = self.etcd.term;
+        if let Some(paused) = self.leaders.iter_mut().find(|l| l.paused) {
+            paused.paused = false;
+        } else if let Some(leader) = self.leaders.iter_mut().find(|l| l.term == Some(term)) {
+            leader.paused = true;
+        }
+    }
+
+    /// One tick passes, in that order of events.
+    pub fn pass(&mut self, guards: Guards, pace: Pace) {
+        self.now += 1;
+        self.both = false;
+        if self.etcd.up && self.etcd.lease.is_some_and(|(_, _, ends)| ends <= self.now) {
+            self.etcd.lease = None;
+        }
+        match pace {
+            Pace::ZonesFirst => {
+                self.zones_act(guards);
+                self.leaders_act(guards, 1);
+            }
+            Pace::LeaderFirst => {
+                self.leaders_act(guards, 1);
+                self.zones_act(guards);
+            }
+            Pace::LeaderRuns => {
+                self.leaders_act(guards, usize::MAX);
+                self.zones_act(guards);
+            }
+        }
+        self.replay_demotions();
+        self.lost_reply = false;
+        self.move_asked = false;
+    }
+
+    fn zones_act(&mut self, guards: Guards) {
+        for zone in [A, B] {
+            self.zone_acts(zone, guards);
+            self.look_for_two();
+        }
+    }
+
+    /// Looked for after each actor's turn: what is mended within a tick was so all the same.
+    pub(super) fn look_for_two(&mut self) {
+        self.both |= self.zones.iter().all(Zone::writable);
+    }
+
+    /// A demotion reaches the other zone when the mirror daemons can talk.
+    fn replay_demotions(&mut self) {
+        let linked = self.link == Link::Whole && self.zones.iter().all(|z| z.powered);
+        for zone in [A, B] {
+            if linked && !self.zones[zone].primary {
+                self.zones[zone].demotion_seen = true;
+            }
+        }
+    }
+
+    /// Whether something in that zone reaches an etcd majority.
+    pub(super) fn reaches_etcd(&self, zone: usize) -> bool {
+        self.etcd.up && self.zones[zone].powered && (zone != A || self.link != Link::AOff)
+    }
+    /// Whether the orchestrators, both outside zone A, reach that zone's sidecar.
+    pub(super) fn reached(&self, zone: usize) -> bool {
+        zone != A || self.link == Link::Whole
+    }
+
+    pub(super) fn name(zone: usize) -> ZoneName {
+        let name = if zone == A { "zone-a" } else { "zone-b" };
+        ZoneName::new(name).unwrap_or_else(|_| unreachable_name())
+    }
+    pub(super) fn index(zone: &ZoneName) -> usize {
+        if zone.as_str() == "zone-a" { A } else { B }
+    }
+}
+
+/// The two names above are valid; there is nothing to fall back to.
+fn unreachable_name() -> ZoneName {
+    unreachable!("zone-a and zone-b are zone names")
+}
+
+pub(super) fn plan_id(n: u32) -> PlanId {
+    PlanId::new(format!("p{n}")).unwrap_or_else(|_| unreachable!("p and a number is a plan id"))
+}
+
+pub(super) fn timing() -> LeaseTiming {
+    LeaseTiming {
+        ttl: Span::secs(TTL),
+        renew_every: Span::secs(1),
+        demote_budget: Span::secs(DEMOTE_BUDGET),
+        margin: Span::secs(MARGIN),
+    }
+}
+
+pub(super) fn policy(guards: Guards) -> GroupPolicy {
+    let margin = if guards.margin { MARGIN } else { 0 };
+    GroupPolicy {
+        failover: FailoverMode::Automatic,
+        hold_off: Span::secs(HOLD_OFF),
+        lease: LeaseTiming {
+            margin: Span::secs(margin),
+            ..timing()
+        },
+        isolation_response: IsolationResponse::Demote,
+        on_return: OnReturn::Stay,
+        blocking_period: Span::secs(0),
+        ..GroupPolicy::default()
+    }
+}

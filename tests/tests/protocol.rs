@@ -1,0 +1,123 @@
+//! The rule that two zones never both write, on the shipped decision, keeper, plans and saga.
+
+use rekindle_tests::protocol::{Fault, Guards, World, explore};
+
+const HORIZON: u64 = 20;
+
+/// How many faults at once. `make explore` takes one more, in a release build.
+fn budget() -> u32 {
+    std::env::var("REKINDLE_EXPLORE_BUDGET")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(3)
+}
+
+fn holds(start: &World, faults: &[Fault], horizon: u64, budget: u32) {
+    let found = explore(start, Guards::ALL, faults, horizon, budget);
+    println!(
+        "{} states, zone B writable in {}",
+        found.states, found.taken_over
+    );
+    assert_eq!(found.violation, None);
+    assert!(found.taken_over > 100, "nobody ever takes over: {found:?}");
+}
+
+fn violated_without(start: &World, guards: Guards, faults: &[Fault], budget: u32) {
+    let found = explore(start, guards, faults, HORIZON, budget);
+    let trace = found.violation.unwrap_or_else(|| {
+        panic!(
+            "{guards:?}: not found in {} states, {} with zone B writable",
+            found.states, found.taken_over
+        )
+    });
+    println!("{}", trace.join("\n"));
+}
+
+#[test]
+fn no_reachable_state_has_two_writers() {
+    holds(&World::well(), &Fault::ALL, HORIZON, budget());
+}
+
+#[test]
+fn hard_case_03_a_leader_that_wakes_with_an_old_order_does_no_harm() {
+    let faults = [
+        Fault::Pause,
+        Fault::Move,
+        Fault::Etcd,
+        Fault::CutOff,
+        Fault::LostReply,
+    ];
+    holds(
+        &World::after_failover_with_a_stale_order(),
+        &faults,
+        HORIZON,
+        budget(),
+    );
+}
+
+#[test]
+fn without_the_margin_a_restarting_sidecar_is_too_late() {
+    let guards = Guards {
+        margin: false,
+        ..Guards::ALL
+    };
+    violated_without(&World::well(), guards, &[Fault::CutOff, Fault::Sidecar], 2);
+}
+
+#[test]
+fn without_self_demotion_an_isolated_zone_goes_on_writing() {
+    let guards = Guards {
+        isolated_demotes: false,
+        proof_needs_demotion: false,
+        ..Guards::ALL
+    };
+    violated_without(&World::well(), guards, &[Fault::CutOff], 1);
+    // The proof's own guard is enough: such a lease is no proof, and a person is asked.
+    let asked = Guards {
+        isolated_demotes: false,
+        ..Guards::ALL
+    };
+    let found = explore(&World::well(), asked, &[Fault::CutOff], HORIZON, 1);
+    assert_eq!(found.violation, None);
+}
+
+#[test]
+fn without_counting_from_the_sending_a_right_outlives_its_lease() {
+    let guards = Guards {
+        counts_from_sending: false,
+        ..Guards::ALL
+    };
+    violated_without(&World::well(), guards, &[Fault::CutOff], 1);
+}
+
+#[test]
+fn without_the_promise_a_recovering_etcd_lets_the_other_zone_in() {
+    let guards = Guards {
+        promise_binds: false,
+        ..Guards::ALL
+    };
+    violated_without(&World::well(), guards, &[Fault::Etcd, Fault::CutOff], 3);
+}
+
+#[test]
+fn without_the_lease_at_the_promotion_an_old_order_makes_two() {
+    let guards = Guards {
+        promotion_needs_lease: false,
+        ..Guards::ALL
+    };
+    violated_without(
+        &World::after_failover_with_a_stale_order(),
+        guards,
+        &[Fault::Pause, Fault::Move],
+        2,
+    );
+}
+
+#[test]
+fn hard_case_50_without_the_replaced_zone_s_demotion_its_servers_write_again() {
+    let guards = Guards {
+        replaced_demotes: false,
+        ..Guards::ALL
+    };
+    violated_without(&World::well(), guards, &[Fault::Power], 2);
+}
