@@ -52,19 +52,8 @@ impl Lab {
         Ok(())
     }
 
-    /// Starts the services in order. The next one starts as soon as the one before has been started;
-    /// only the mon is waited for, for all that talk to it try again only after seconds.
     pub(crate) fn start_services(&self, site: Site) -> Result<()> {
-        let ctx = self.ctx(site);
-        for service in services::of(site) {
-            services::start(service, &ctx)?;
-            if service.name() == "mon" {
-                services::wait_ready(service, &ctx)?;
-            }
-        }
-        services::of(site)
-            .into_iter()
-            .try_for_each(|s| services::wait_ready(s, &ctx))
+        services::start_all(&services::of(site), &self.ctx(site))
     }
 
     /// Cuts the site off from all other sites and from the host. Its processes go on talking to each

@@ -128,7 +128,6 @@ impl Lab {
             &self.layout.certs(),
         )?;
         said("the zones are paired");
-        // rbd-mirror starts last: one that finds no peer looks again only after its refresh interval.
         self.start_all()?;
         said("rbd-mirror runs");
         self.wait_mirroring(MIRROR_DEADLINE)?;
@@ -140,20 +139,10 @@ impl Lab {
 
     fn make_site(&self, site: Site) -> Result<()> {
         let ctx = self.ctx(site);
-        let early = || {
-            services::of(site)
-                .into_iter()
-                .filter(|s| s.name() != "rbd-mirror")
-        };
-        for service in early() {
-            services::start(service, &ctx)?;
-            if service.name() == "mon" {
-                services::wait_ready(service, &ctx)?;
-            }
-        }
-        for service in early() {
-            services::wait_ready(service, &ctx)?;
-        }
+        // rbd-mirror comes when the zones are paired: one that finds no peer looks again only later.
+        let mut early = services::of(site);
+        early.retain(|s| s.name() != "rbd-mirror");
+        services::start_all(&early, &ctx)?;
         if site.has_ceph() {
             ceph::make_pool(&ctx)
         } else {

@@ -41,6 +41,9 @@ osd pool default pgp num = 8
 osd pool default pg autoscale mode = off
 # An image copied by rbd-mirror gets the features of its original, not these; they are for `rbd create`.
 rbd default features = 125
+# Clients renew their watches this often; the default of 5 s is too near to the 10 s of
+# `osd client watch timeout` below.
+objecter tick interval = 2
 log to stderr = false
 err to stderr = true
 log to file = true
@@ -78,8 +81,8 @@ bluestore cache size = 67108864
 osd memory target = 939524096
 osd op num shards = 2
 osd op num threads per shard = 1
-# A killed client's watch, and the exclusive lock or the leader's lock under it, ends after this many
-# seconds instead of 30. rbd-mirror of a zone that came back waits for just this.
+# A killed client's watch, and with it its exclusive lock on an image, ends after this many seconds
+# instead of 30.
 osd client watch timeout = 10
 
 [mgr]
@@ -138,11 +141,12 @@ const UNUSED_MODULES: [&str; 15] = [
 /// Not among them: `rbd mirror memory autotune = false`, however much less memory it promises. With it
 /// 16.2.15 never starts to read the peer's journals, and yet reports `up+replaying`.
 const MIRROR: &str = "\
-# The leader's lock: a new leader breaks it after heartbeat * (missed + attempts), and gives a dead
-# instance up after heartbeat * (1 + missed + attempts): 30 s by default, 6 s so.
+# A zone has one rbd-mirror, so a leader's lock that is found taken is a dead one's: break it at the first
+# try (by default after 3, of 10 s each). The dead instance, and the images mapped to it, are given up
+# after heartbeat * (1 + missed + attempts): 30 s by default, 4 s so.
 rbd mirror leader heartbeat interval = 1
 rbd mirror leader max missed heartbeats = 2
-rbd mirror leader max acquire attempts before break = 3
+rbd mirror leader max acquire attempts before break = 1
 # How soon a new peer, and a pool whose replayer failed (peer dead at the start), is tried again; 30 s by default.
 rbd mirror pool replayers refresh interval = 3
 # How soon an image whose replay stopped on an error is started again; 30 s by default.

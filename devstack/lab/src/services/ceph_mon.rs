@@ -61,6 +61,11 @@ impl Service for Mon {
             .arg(ctx.dirs.ceph_conf().to_string_lossy())
     }
 
+    /// What finds no mon tries again only after seconds.
+    fn is_waited_for(&self) -> bool {
+        true
+    }
+
     fn ready(&self, ctx: &SiteCtx) -> std::result::Result<(), String> {
         asok_says(ctx, "mon", "mon_status", |s| s["state"] == "leader")
     }

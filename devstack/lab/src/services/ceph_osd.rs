@@ -63,6 +63,12 @@ impl Service for Osd {
             .arg(ctx.dirs.ceph_conf().to_string_lossy())
     }
 
+    /// A client that meets an OSD in the middle of its start hangs in the handshake until that times
+    /// out, 10 s later (seen with rbd-mirror's first read).
+    fn is_waited_for(&self) -> bool {
+        true
+    }
+
     fn ready(&self, ctx: &SiteCtx) -> std::result::Result<(), String> {
         asok_says(ctx, "osd", "status", |s| s["state"] == "active")
     }

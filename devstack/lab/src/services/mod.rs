@@ -37,6 +37,11 @@ pub(crate) trait Service: Sync {
     /// Whether it does its work now; `Err(why)` in words when not yet.
     fn ready(&self, ctx: &SiteCtx) -> std::result::Result<(), String>;
 
+    /// Whether those after it in the order of start must wait until it is ready.
+    fn is_waited_for(&self) -> bool {
+        false
+    }
+
     /// Time it may take to get ready.
     fn patience(&self) -> Duration {
         Duration::from_secs(60)
@@ -69,6 +74,17 @@ pub(crate) fn start(service: &dyn Service, ctx: &SiteCtx) -> Result<()> {
         supervise::spawn(ctx, service.name(), &service.command(ctx))?;
     }
     Ok(())
+}
+
+/// Starts them in the given order, and returns when all are ready.
+pub(crate) fn start_all(all: &[&dyn Service], ctx: &SiteCtx) -> Result<()> {
+    for service in all {
+        start(*service, ctx)?;
+        if service.is_waited_for() {
+            wait_ready(*service, ctx)?;
+        }
+    }
+    all.iter().try_for_each(|s| wait_ready(*s, ctx))
 }
 
 /// Waits until it does its work; its death meanwhile is an error at once.
