@@ -15,7 +15,7 @@
 //! | [`decide`] | the leader's loop, and how a plan is begun |
 //! | [`journal`], [`executor`], [`steps`] | a plan carried out, step by step, whoever leads |
 //! | [`zone`], [`agent`] | what orders go to: sidecars, and the operator's commands |
-//! | [`run`], [`config`] | an orchestrator put together from its parts, or from a file |
+//! | [`run`], [`config`], [`start`] | an orchestrator put together from its parts, or from a file |
 //! | [`admin`], [`wire`], [`client`] | its API, its words, and its client |
 //!
 //! What is decided and in what order a plan goes is not here: it is in `rekindle-core`, which cannot do I/O.
@@ -24,6 +24,7 @@ pub mod admin;
 pub mod agent;
 pub mod client;
 pub mod clock;
+pub mod config;
 pub mod coordination;
 pub mod decide;
 pub mod executor;
@@ -32,6 +33,7 @@ pub mod metrics;
 pub mod observe;
 mod plan_id;
 pub mod run;
+pub mod start;
 pub mod steps;
 pub mod wire;
 pub mod world;

@@ -200,6 +200,12 @@ impl Orchestrator {
         routes(Arc::clone(&self.service))
     }
 
+    /// Its health and its metrics, and nothing else.
+    #[must_use]
+    pub fn probes(&self) -> Router {
+        crate::admin::probes(Arc::clone(&self.service))
+    }
+
     /// Its API for a client in this process.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {

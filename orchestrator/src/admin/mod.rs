@@ -122,6 +122,16 @@ pub fn routes(service: Arc<Service>) -> Router {
     with_fallbacks(router).with_state(service)
 }
 
+/// Health and metrics alone, for a listener without certificates.
+#[must_use]
+pub fn probes(service: Arc<Service>) -> Router {
+    let router = Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics));
+    with_fallbacks(router).with_state(service)
+}
+
 async fn healthz(State(s): Site) -> Json<Health> {
     Json(Health {
         site: s.means.site.clone(),

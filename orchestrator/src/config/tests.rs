@@ -1,0 +1,162 @@
+use super::*;
+
+const GOOD: &str = r#"
+site = "zone-a"
+[sites]
+zone-a = "https://192.0.2.10:7400"
+zone-b = "https://192.0.2.20:7400"
+witness = "https://192.0.2.30:7400"
+[zones.zone-a]
+sidecar = "https://192.0.2.10:7300"
+ceph_mons = ["192.0.2.10:3300"]
+[zones.zone-b]
+sidecar = "https://192.0.2.20:7300"
+ceph_mons = ["192.0.2.20:3300", "[2001:db8::1]:3300"]
+[listen]
+unix = "/run/rekindle/orchestrator.sock"
+tcp = "192.0.2.10:7400"
+tls = { ca = "/etc/r/ca.pem", cert = "/etc/r/o.pem", key = "/etc/r/o.key" }
+[etcd]
+endpoints = ["https://192.0.2.10:2379"]
+tls = { ca = "/etc/r/ca.pem", cert = "/etc/r/o.pem", key = "/etc/r/o.key" }
+[applications.Shop]
+command = ["/usr/local/bin/shop"]
+timeout = "2m"
+"#;
+
+fn load(text: &str) -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("orchestrator.toml");
+    std::fs::write(&path, text).unwrap();
+    Config::load_file(&path)
+}
+
+#[test]
+fn the_example_is_good_and_names_keep_their_case() {
+    let config = load(GOOD).unwrap();
+    assert_eq!(config.applications["Shop"].timeout, Span::secs(120));
+    assert_eq!(config.times, Times::default());
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    for (from, to, field) in [
+        ("site = \"zone-a\"", "site = \"elsewhere\"", "sites"),
+        ("witness = \"https://192.0.2.30:7400\"\n", "", "sites"),
+        ("zone-b = \"https:", "zone-b = \"http:", "sites.zone-b"),
+        (
+            "sidecar = \"https://192.0.2.20",
+            "sidecar = \"tcp://192.0.2.20",
+            "zones.zone-b.sidecar",
+        ),
+        (
+            "ceph_mons = [\"192.0.2.10:3300\"]",
+            "ceph_mons = []",
+            "zones.zone-a.ceph_mons",
+        ),
+        (
+            "[\"192.0.2.10:3300\"]",
+            "[\"192.0.2.10\"]",
+            "zones.zone-a.ceph_mons",
+        ),
+        (
+            "command = [\"/usr/local/bin/shop\"]",
+            "command = []",
+            "applications.Shop.command",
+        ),
+        (
+            "[\"/usr/local/bin/shop\"]",
+            "[\"shop\"]",
+            "applications.Shop.command",
+        ),
+        (
+            "timeout = \"2m\"",
+            "timeout = \"0s\"",
+            "applications.Shop.timeout",
+        ),
+        (
+            "[etcd]",
+            "[times]\nview_ttl = \"2s\"\n[etcd]",
+            "times.view_ttl",
+        ),
+        (
+            "[etcd]",
+            "[times]\nleader_ttl = \"1500ms\"\n[etcd]",
+            "times.leader_ttl",
+        ),
+        (
+            "[etcd]",
+            "[times]\nleader_safety = \"9s\"\n[etcd]",
+            "times.leader_safety",
+        ),
+        (
+            "[etcd]",
+            "[times]\nobserve = \"0s\"\n[etcd]",
+            "times.observe",
+        ),
+        (
+            "tcp = \"192.0.2.10:7400\"",
+            "metrics = \"192.0.2.10:9000\"",
+            "listen.metrics",
+        ),
+        (
+            "tcp = \"192.0.2.10:7400\"",
+            "unix_mode = \"rw\"",
+            "listen.unix_mode",
+        ),
+    ] {
+        assert!(GOOD.contains(from), "{from}");
+        match load(&GOOD.replacen(from, to, 1)) {
+            Err(ConfigError::Field { field: got, .. }) => assert_eq!(got, field),
+            other => panic!("{to:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn unknown_fields_and_bad_durations_are_refused() {
+    for (from, to, word) in [
+        ("site = ", "sight = \"x\"\nsite = ", "sight"),
+        ("[etcd]", "[times]\ndecide = \"soon\"\n[etcd]", "soon"),
+        ("[zones.zone-a]", "[zones.zone-a]\nmons = []", "mons"),
+    ] {
+        let e = load(&GOOD.replacen(from, to, 1)).unwrap_err();
+        let text = format!("{e}: {}", std::error::Error::source(&e).unwrap());
+        assert!(text.contains(word), "{text}");
+    }
+}
+
+#[test]
+fn hard_case_13_files_that_disagree_are_told_apart() {
+    let a = load(GOOD).unwrap();
+    let other = GOOD.replacen("site = \"zone-a\"", "site = \"zone-b\"", 1);
+    assert_eq!(cross_check(&a, &load(&other).unwrap()), []);
+    for (from, to, field) in [
+        ("site = \"zone-b\"", "site = \"zone-a\"", "site"),
+        (
+            "witness = \"https://192.0.2.30",
+            "witness = \"https://192.0.2.31",
+            "sites.witness",
+        ),
+        ("witness", "arbiter", "sites.arbiter"),
+        (
+            "ceph_mons = [\"192.0.2.10:3300\"]",
+            "ceph_mons = [\"192.0.2.10:3300\", \"192.0.2.11:3300\"]",
+            "zones.zone-a.ceph_mons",
+        ),
+        (
+            "endpoints = [\"https://192.0.2.10",
+            "endpoints = [\"https://192.0.2.99",
+            "etcd.endpoints",
+        ),
+        (
+            "[applications.Shop]",
+            "[applications.store]",
+            "applications.Shop",
+        ),
+    ] {
+        let b = load(&other.replacen(from, to, 1)).unwrap();
+        let found = cross_check(&a, &b);
+        assert!(found.iter().any(|d| d.field == field), "{field}: {found:?}");
+    }
+}

@@ -1,0 +1,178 @@
+//! From a configuration to an orchestrator on real parts, and its sockets.
+
+use crate::{
+    Orchestrator, Parts, SitePart, Timing, ZonePart,
+    agent::{Agent, Agents, CommandAgent},
+    build,
+    clock::Clock,
+    config::{CommandConfig, Config},
+    decide::DecideTiming,
+    executor::Pauses,
+    observe::{ObserverTiming, Probe, ceph_mon::CephMonProbe, sidecar::SidecarProbe},
+    zone::Sidecar,
+};
+use rekindle_common::ApiError;
+use rekindle_net::{
+    Client, ClientLimits, Limits, ListenConfig, ServeError, Server, SidecarClient, SocketOptions,
+};
+use rekindle_store::{ElectionTiming, EtcdStore, StoreError};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// What of the machine could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// etcd's configuration cannot be used.
+    #[error("etcd cannot be used")]
+    Store(#[from] StoreError),
+    /// A sidecar's address or certificates cannot be used.
+    #[error("zone {zone}")]
+    Sidecar {
+        /// Whose.
+        zone: String,
+        /// Why.
+        source: ApiError,
+    },
+    /// A listener cannot be bound.
+    #[error("cannot listen")]
+    Listen(#[from] ServeError),
+    /// A field that [`Config::check`] would have refused.
+    #[error("{0} cannot be used")]
+    Unchecked(&'static str),
+}
+
+/// An orchestrator with its listeners bound, not yet running. Nothing else is contacted before it runs.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start(config: &Config) -> Result<(Orchestrator, Server), StartError> {
+    let store = EtcdStore::connect(&config.etcd).await?;
+    let tls = config
+        .sidecar_tls()
+        .ok_or(StartError::Unchecked("sidecars.tls"))?;
+    let mut zones = Vec::new();
+    let mut probes: Vec<Arc<dyn Probe>> = Vec::new();
+    for (name, zone) in &config.zones {
+        let limits = ClientLimits {
+            // Slower than a probe or a question may be, so that those say themselves that they overran.
+            call_time: Duration::from_secs(60),
+            ..ClientLimits::default()
+        };
+        let client =
+            Client::mtls(&zone.sidecar, tls, limits).map_err(|source| StartError::Sidecar {
+                zone: name.to_string(),
+                source,
+            })?;
+        let sidecar: Arc<dyn Sidecar> = Arc::new(SidecarClient::from(client));
+        probes.push(Arc::new(SidecarProbe::new(
+            name.clone(),
+            Arc::clone(&sidecar),
+        )));
+        // Within the probe's own deadline, so that it can say which monitor was silent.
+        let deadline = config.times.probe.get() * 4 / 5;
+        probes.push(Arc::new(CephMonProbe::new(
+            name.clone(),
+            zone.ceph_mons.clone(),
+            deadline,
+        )));
+        zones.push(ZonePart {
+            name: name.clone(),
+            sidecar,
+        });
+    }
+    let orchestrator = build(Parts {
+        site: config.site.clone(),
+        sites: config
+            .sites
+            .iter()
+            .map(|(name, url)| SitePart {
+                name: name.clone(),
+                url: Some(url.clone()),
+            })
+            .collect(),
+        zones,
+        probes,
+        store: store.into(),
+        clock: Clock::System,
+        agents: Agents {
+            applications: commands(&config.applications),
+            fences: commands(&config.fence_agents),
+        },
+        timing: timing(config)?,
+    });
+    let server = listen(config, &orchestrator).await?;
+    Ok((orchestrator, server))
+}
+
+fn commands(configured: &BTreeMap<String, CommandConfig>) -> BTreeMap<String, Agent> {
+    let agent = |c: &CommandConfig| {
+        Agent::Command(CommandAgent {
+            command: c.command.clone(),
+            timeout: c.timeout.get(),
+        })
+    };
+    configured
+        .iter()
+        .map(|(name, c)| (name.clone(), agent(c)))
+        .collect()
+}
+
+fn timing(config: &Config) -> Result<Timing, StartError> {
+    let t = &config.times;
+    let seconds = |span: rekindle_common::duration::Span, field| {
+        u32::try_from(span.get().as_secs()).map_err(|_| StartError::Unchecked(field))
+    };
+    let election = ElectionTiming {
+        ttl: seconds(t.leader_ttl, "times.leader_ttl")?,
+        safety: t.leader_safety.get(),
+    };
+    Ok(Timing {
+        observer: ObserverTiming {
+            every: t.observe.get(),
+            probe_deadline: t.probe.get(),
+            ttl: seconds(t.view_ttl, "times.view_ttl")?,
+        },
+        decide: DecideTiming {
+            every: t.decide.get(),
+            pauses: Pauses {
+                poll: t.poll.get(),
+                ..Pauses::default()
+            },
+            ..DecideTiming::default()
+        },
+        election,
+        renew_every: (t.leader_ttl.get() - t.leader_safety.get()) / 4,
+        zone_deadline: t.zone.get(),
+        ..Timing::default()
+    })
+}
+
+async fn listen(config: &Config, orchestrator: &Orchestrator) -> Result<Server, StartError> {
+    let mut server = Server::new(Limits::default());
+    if let Some(path) = &config.listen.unix {
+        let mode = config
+            .socket_mode()
+            .ok_or(StartError::Unchecked("listen.unix_mode"))?;
+        let at = ListenConfig::Unix {
+            path: path.clone(),
+            options: SocketOptions {
+                mode,
+                group: config.listen.unix_group,
+            },
+        };
+        server.listen(&at, orchestrator.routes()).await?;
+    }
+    if let (Some(address), Some(files)) = (config.listen.tcp, &config.listen.tls) {
+        let at = ListenConfig::Tls {
+            address,
+            files: files.clone(),
+        };
+        let bound = server.listen(&at, orchestrator.routes()).await?;
+        tracing::info!(address = ?bound.address(), "listening");
+    }
+    if let Some(address) = config.listen.metrics {
+        server
+            .listen(&ListenConfig::Loopback { address }, orchestrator.probes())
+            .await?;
+    }
+    Ok(server)
+}
