@@ -3,7 +3,11 @@ use proptest::prelude::*;
 
 /// ttl 30 s, renewed every 5 s, 10 s to demote in: a right lasts 20 s from its sending.
 fn timing() -> LeaseTiming {
-    LeaseTiming { demote_budget: Span::secs(10), margin: Span::secs(30), ..LeaseTiming::default() }
+    LeaseTiming {
+        demote_budget: Span::secs(10),
+        margin: Span::secs(30),
+        ..LeaseTiming::default()
+    }
 }
 fn s(n: u64) -> Moment {
     Moment::from_secs(n)

@@ -1,0 +1,740 @@
+//! Waits in one place and changes in one place: events in, keepers asked, tasks begun.
+//!
+//! Nothing that can hang is awaited here. Reads and writes of etcd, looks at the images, demotions and questions to other
+//! sites are tasks; their ends are events. So a dead cluster never delays a renewal, and a dead etcd never a demotion.
+
+use super::{
+    handle::{LeaseConfig, LeaseHandle, Shared},
+    keeper::{Event, Images, Moment, State},
+    keys::{Adopt, Found, GroupKeys, Keys, Reading, TakeEnd, Taking},
+    policy::Next,
+    sink::{LeaseSink, SeenImage},
+    sites::{OtherSites, all_confirmed},
+    slot::{Begin, Errand, Order, Reply, Slot, Slots, by_group},
+};
+use rekindle_common::{
+    ApiError, ErrorCode, Generation, GroupName,
+    lease::{LeaseTiming, LeaseView},
+    policy::IsolationResponse,
+    zone::FailsafeQuestion,
+};
+use rekindle_store::{LeaseId, Store, StoreError};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+/// The keepers are asked at least that often.
+const TICK: Duration = Duration::from_secs(1);
+/// A demotion is given at least that long before it is begun anew.
+const DEMOTE_AT_LEAST: Duration = Duration::from_secs(5);
+/// Between two tries to note a policy in metadata; nothing hurries.
+const NOTE_PAUSE: Duration = Duration::from_secs(30);
+
+/// The keeper of the zone's leases, before it runs.
+pub struct LeaseRunner<S> {
+    config: LeaseConfig,
+    keys: Arc<Keys>,
+    sites: Arc<S>,
+    shared: Arc<Shared>,
+    orders: mpsc::Receiver<Order>,
+}
+
+/// How a task ended.
+enum Done {
+    Cycle {
+        /// The leases that were renewed, by time to live, and when that was sent.
+        renewed: BTreeMap<u32, (LeaseId, Moment)>,
+        reading: Result<Reading, StoreError>,
+    },
+    Looked {
+        sent: Moment,
+        seen: Result<Vec<SeenImage>, ApiError>,
+    },
+    Took {
+        group: GroupName,
+        taking: Taking,
+        /// The generation, where it was an order.
+        ordered: Option<Generation>,
+    },
+    Asked {
+        group: GroupName,
+        sent: Moment,
+        confirmed: bool,
+    },
+    Isolated {
+        group: GroupName,
+        result: Result<(), ApiError>,
+    },
+    Released {
+        group: GroupName,
+        result: Result<(), StoreError>,
+    },
+    Noted {
+        group: GroupName,
+        response: IsolationResponse,
+        result: Result<(), ApiError>,
+    },
+}
+
+impl<S: OtherSites> LeaseRunner<S> {
+    /// The keeper, and the handle that the sidecar's actions use. Nothing is held until it runs.
+    #[must_use]
+    pub fn new(config: LeaseConfig, store: Store, sites: S) -> (Self, LeaseHandle) {
+        let (handle, orders) = LeaseHandle::new(config.clock);
+        let keys = Keys::new(
+            store,
+            config.zone.clone(),
+            &config.name,
+            &config.instance,
+            config.clock,
+        );
+        let runner = Self {
+            config,
+            keys: Arc::new(keys),
+            sites: Arc::new(sites),
+            shared: Arc::clone(&handle.shared),
+            orders,
+        };
+        (runner, handle)
+    }
+
+    /// Keeps the leases until `stop`. It gives none back then: a sidecar that starts again within the margin goes on with them.
+    pub async fn run<L: LeaseSink>(self, sink: L, stop: CancellationToken) {
+        let started = self.config.clock.now();
+        let mut running = Running {
+            config: self.config,
+            keys: self.keys,
+            sites: self.sites,
+            shared: self.shared,
+            sink: Arc::new(sink),
+            tasks: JoinSet::new(),
+            cycle: Errand::default(),
+            look: Errand::default(),
+            look_now: true,
+            started,
+            store_well: None,
+            looked_once: false,
+            read_once: false,
+        };
+        let mut orders = self.orders;
+        let mut no_orders = false;
+        tracing::info!(zone = %running.config.zone, holder = running.keys.holder(), "keeping the primary leases");
+        loop {
+            running.turn();
+            let wake = running.wake();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                order = orders.recv(), if !no_orders => match order {
+                    Some(order) => running.order(order),
+                    // Every handle is gone; the images are ours to keep all the same.
+                    None => no_orders = true,
+                },
+                Some(done) = running.tasks.join_next(), if !running.tasks.is_empty() => match done {
+                    Ok(done) => running.end(done),
+                    Err(error) => running.task_lost(&error),
+                },
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+    }
+}
+
+struct Running<L, S> {
+    config: LeaseConfig,
+    keys: Arc<Keys>,
+    sites: Arc<S>,
+    shared: Arc<Shared>,
+    sink: Arc<L>,
+    tasks: JoinSet<Done>,
+    cycle: Errand,
+    look: Errand,
+    look_now: bool,
+    started: Moment,
+    /// For one line in the log at each change.
+    store_well: Option<bool>,
+    looked_once: bool,
+    read_once: bool,
+}
+
+impl<L: LeaseSink, S: OtherSites> Running<L, S> {
+    fn now(&self) -> Moment {
+        self.config.clock.now()
+    }
+
+    /// How often everything is renewed and read: as often as the most eager group wants.
+    fn renew_every(slots: &Slots, default: LeaseTiming) -> Duration {
+        slots
+            .values()
+            .map(|s| s.policy.terms().timing.renew_every.get())
+            .min()
+            .unwrap_or_else(|| default.renew_every.get())
+    }
+
+    /// Tells the keepers what time it is, and begins what is due.
+    fn turn(&mut self) {
+        self.shared.beat();
+        let now = self.now();
+        let shared = Arc::clone(&self.shared);
+        let mut slots = shared.slots();
+        let mut begin = Vec::new();
+        for (group, slot) in slots.iter_mut() {
+            slot.apply(group, now, Event::Tick);
+            for b in slot.begin(now) {
+                begin.push((group.clone(), b));
+            }
+        }
+        for (group, b) in begin {
+            if let Some(slot) = slots.get(&group) {
+                self.begin(&group, slot, b);
+            }
+        }
+        let pause = Self::renew_every(&slots, self.config.timing);
+        if self.cycle.begin(now, pause) {
+            let ttls = slots
+                .values()
+                .filter(|s| s.keeper.wants_renewal() || s.maybe_ours)
+                .map(|s| s.policy.terms().ttl())
+                .collect();
+            self.tasks.spawn(cycle(Arc::clone(&self.keys), ttls));
+        }
+        let pause = if self.look_now {
+            Duration::ZERO
+        } else {
+            self.config.look_every.get()
+        };
+        if self.look.begin(now, pause) {
+            self.look_now = false;
+            let sink = Arc::clone(&self.sink);
+            self.tasks.spawn(async move {
+                let seen = sink.look().await;
+                Done::Looked { sent: now, seen }
+            });
+        }
+    }
+
+    /// When the loop has to turn at the latest.
+    fn wake(&self) -> Instant {
+        let now = self.now();
+        let slots = self.shared.slots();
+        let next = slots
+            .values()
+            .filter_map(|s| s.keeper.next_deadline())
+            .filter(|at| *at > now)
+            .min()
+            .map_or(TICK, |at| (at - now).min(TICK));
+        Instant::now() + next
+    }
+
+    fn begin(&mut self, group: &GroupName, slot: &Slot, begin: Begin) {
+        let (group, keys) = (group.clone(), Arc::clone(&self.keys));
+        let terms = slot.policy.terms_to_record();
+        let budget = slot.policy.terms().timing.demote_budget.get();
+        match begin {
+            Begin::Take { generation } => {
+                self.tasks.spawn(async move {
+                    let taking = keys.take(&group, generation, Adopt::IfLate, terms).await;
+                    Done::Took {
+                        group,
+                        taking,
+                        ordered: None,
+                    }
+                });
+            }
+            Begin::OrderedTake { generation } => {
+                self.tasks.spawn(async move {
+                    let taking = keys.take(&group, generation, Adopt::Now, terms).await;
+                    Done::Took {
+                        group,
+                        taking,
+                        ordered: Some(generation),
+                    }
+                });
+            }
+            Begin::AskSites { generation } => {
+                let (sites, sent) = (Arc::clone(&self.sites), self.now());
+                let question = FailsafeQuestion {
+                    group: group.clone(),
+                    zone: self.config.zone.clone(),
+                    generation,
+                };
+                self.tasks.spawn(async move {
+                    let answers = sites.ask(&question).await;
+                    let confirmed = all_confirmed(&sites.names(), &answers);
+                    tracing::warn!(%group, %generation, confirmed, ?answers, "asked the other sites whether the group is still ours");
+                    Done::Asked {
+                        group,
+                        sent,
+                        confirmed,
+                    }
+                });
+            }
+            Begin::Demote => {
+                let sink = Arc::clone(&self.sink);
+                let deadline = Instant::now() + budget.max(DEMOTE_AT_LEAST);
+                tracing::warn!(%group, "demoting: this zone has no right to write to it any more");
+                self.tasks.spawn(async move {
+                    let result = sink.demote(&group, deadline).await;
+                    Done::Isolated { group, result }
+                });
+            }
+            Begin::SetFrozen(frozen) => {
+                let sink = Arc::clone(&self.sink);
+                self.tasks.spawn(async move {
+                    sink.set_frozen(&group, frozen).await;
+                    Done::Isolated {
+                        group,
+                        result: Ok(()),
+                    }
+                });
+            }
+            Begin::Release => {
+                self.tasks.spawn(async move {
+                    let result = keys.release(&group).await;
+                    Done::Released { group, result }
+                });
+            }
+        }
+    }
+
+    fn end(&mut self, done: Done) {
+        let shared = Arc::clone(&self.shared);
+        let mut slots = shared.slots();
+        let now = self.now();
+        match done {
+            Done::Cycle { renewed, reading } => {
+                self.cycle.end();
+                self.store_health(reading.as_ref().err());
+                if let Ok(reading) = reading {
+                    self.read(&mut slots, now, &renewed, &reading);
+                    self.read_once = true;
+                }
+            }
+            Done::Looked { sent, seen } => {
+                self.look.end();
+                self.looked(&mut slots, now, sent, seen);
+            }
+            Done::Took {
+                group,
+                taking,
+                ordered,
+            } => {
+                if let Some(slot) = slots.get_mut(&group) {
+                    self.took(&group, slot, now, taking, ordered);
+                }
+            }
+            Done::Asked {
+                group,
+                sent,
+                confirmed,
+            } => {
+                if let Some(slot) = slots.get_mut(&group) {
+                    slot.asking.end();
+                    if confirmed {
+                        slot.apply(&group, now, Event::SitesConfirmed { sent });
+                    }
+                }
+            }
+            Done::Isolated { group, result } => {
+                if let Some(slot) = slots.get_mut(&group) {
+                    slot.isolating.end();
+                }
+                // Whatever it says: only a look tells.
+                self.look_now = true;
+                if let Err(error) = result {
+                    tracing::warn!(%group, %error, "the isolation response was not carried out in full; going on");
+                }
+            }
+            Done::Released { group, result } => {
+                if let Some(slot) = slots.get_mut(&group) {
+                    released(slot, now, result);
+                }
+            }
+            Done::Noted {
+                group,
+                response,
+                result,
+            } => {
+                if let Some(slot) = slots.get_mut(&group) {
+                    slot.noting.end();
+                }
+                self.look_now = true;
+                if let Err(error) = result {
+                    tracing::warn!(%group, ?response, %error, "the isolation response was not noted on all images");
+                }
+            }
+        }
+    }
+
+    /// A task ended without an answer: a fault of ours, that must not leave a group without its keeper.
+    fn task_lost(&mut self, error: &tokio::task::JoinError) {
+        tracing::error!(%error, "a task of the lease keeper was lost");
+        self.cycle.end();
+        self.look.end();
+        for slot in self.shared.slots().values_mut() {
+            slot.forget_errands();
+        }
+    }
+
+    fn store_health(&mut self, error: Option<&StoreError>) {
+        let well = error.is_none();
+        if self.store_well.replace(well) != Some(well) {
+            match error {
+                Some(error) => tracing::warn!(zone = %self.config.zone, %error, "etcd is ill"),
+                None => tracing::info!(zone = %self.config.zone, "etcd is well"),
+            }
+        }
+    }
+
+    /// What is not known before a group was first seen is counted from the process's start: the other zone counts from its end.
+    fn new_slot(&self, now: Moment, first: bool, noted: IsolationResponse) -> Slot {
+        let since = if first { self.started } else { now };
+        Slot::new(since, self.config.timing, noted)
+    }
+
+    /// One reading of everything that stands in etcd.
+    fn read(
+        &mut self,
+        slots: &mut Slots,
+        now: Moment,
+        renewed: &BTreeMap<u32, (LeaseId, Moment)>,
+        reading: &Reading,
+    ) {
+        let Reading {
+            began,
+            revision,
+            groups,
+        } = reading;
+        for (group, found) in groups {
+            if !slots.contains_key(group) {
+                if !found.concerns(&self.config.zone) {
+                    continue;
+                }
+                let slot = self.new_slot(now, !self.read_once, IsolationResponse::Demote);
+                slots.insert(group.clone(), slot);
+            }
+            if let Some(slot) = slots.get_mut(group)
+                && slot.is_news(now, *began, *revision)
+            {
+                self.read_group(group, slot, now, renewed, found);
+            }
+        }
+        let gone: BTreeSet<GroupName> = slots
+            .keys()
+            .filter(|g| !groups.contains_key(*g))
+            .cloned()
+            .collect();
+        for group in gone {
+            if let Some(slot) = slots.get_mut(&group)
+                && slot.is_news(now, *began, *revision)
+            {
+                slot.maybe_ours = false;
+                slot.apply(
+                    &group,
+                    now,
+                    Event::RecordRead(super::keeper::Record::Absent),
+                );
+            }
+        }
+    }
+
+    fn read_group(
+        &mut self,
+        group: &GroupName,
+        slot: &mut Slot,
+        now: Moment,
+        renewed: &BTreeMap<u32, (LeaseId, Moment)>,
+        found: &GroupKeys,
+    ) {
+        let renewal = renewed.get(&slot.policy.terms().ttl()).copied();
+        let ours = self.keys.is_ours(&found.lease, renewal.map(|(id, _)| id));
+        slot.maybe_ours = self.keys.is_of_us(&found.lease);
+        if let Found::Is { value: spec, .. } = &found.spec {
+            let recorded = match &found.lease {
+                Found::Is { value, .. } if slot.maybe_ours => Some(value.isolation_response),
+                Found::Is { .. } | Found::Absent | Found::Corrupt => None,
+            };
+            let mut timing = spec.policy.lease;
+            if let Err(error) = timing.check() {
+                tracing::warn!(%group, %error, "the group's lease timing is unsound; going on with the one before");
+                timing = slot.policy.terms().timing;
+            }
+            let next = slot
+                .policy
+                .follow(timing, spec.policy.isolation_response, recorded);
+            let terms = slot.policy.terms();
+            slot.keeper.set_policy(terms.timing, terms.response);
+            self.change_policy(group, slot, now, next);
+        }
+        if let Some(record) = found.record(&self.config.zone) {
+            slot.apply(group, now, Event::RecordRead(record));
+        }
+        match (ours, renewal) {
+            (true, Some((_, sent))) => slot.apply(group, now, Event::Renewed { sent }),
+            // A renewal that failed says nothing of the key; one that went through, and no key under it, does.
+            (false, Some(_)) if slot.keeper.wants_renewal() && !slot.taking.is_busy() => {
+                slot.apply(group, now, Event::Gone);
+            }
+            (false, Some(_)) | (_, None) => {}
+        }
+    }
+
+    fn change_policy(&mut self, group: &GroupName, slot: &mut Slot, now: Moment, next: Next) {
+        match next {
+            Next::Settled => {}
+            Next::Note(response) => {
+                if slot.noting.begin(now, NOTE_PAUSE) {
+                    let (sink, group) = (Arc::clone(&self.sink), group.clone());
+                    let deadline = Instant::now() + NOTE_PAUSE;
+                    self.tasks.spawn(async move {
+                        let result = sink.note(&group, response, deadline).await;
+                        Done::Noted {
+                            group,
+                            response,
+                            result,
+                        }
+                    });
+                }
+            }
+            Next::Rewrite(terms) => {
+                let State::Held { generation, .. } = slot.keeper.state() else {
+                    return;
+                };
+                if slot.taking.begin(now, TICK) {
+                    tracing::info!(%group, response = ?terms.response, "the lease's record is changed to a new policy");
+                    let (keys, group) = (Arc::clone(&self.keys), group.clone());
+                    self.tasks.spawn(async move {
+                        let taking = keys.take(&group, generation, Adopt::IfLate, terms).await;
+                        Done::Took {
+                            group,
+                            taking,
+                            ordered: None,
+                        }
+                    });
+                }
+            }
+        }
+    }
+
+    fn looked(
+        &mut self,
+        slots: &mut Slots,
+        now: Moment,
+        sent: Moment,
+        seen: Result<Vec<SeenImage>, ApiError>,
+    ) {
+        let seen = match seen {
+            Ok(seen) => by_group(&seen),
+            Err(error) => {
+                tracing::warn!(zone = %self.config.zone, %error, "the images cannot be looked at");
+                for (group, slot) in slots.iter_mut() {
+                    let images = Images::Unknown;
+                    slot.apply(group, now, Event::Looked { sent, images });
+                }
+                return;
+            }
+        };
+        for (group, look) in &seen {
+            slots
+                .entry(group.clone())
+                .or_insert_with(|| self.new_slot(now, !self.looked_once, look.noted))
+                .policy
+                .saw_metadata(look.noted);
+        }
+        self.looked_once = true;
+        for (group, slot) in slots.iter_mut() {
+            let images = seen.get(group).map_or(Images::None, |l| l.images);
+            slot.apply(group, now, Event::Looked { sent, images });
+        }
+    }
+
+    fn took(
+        &mut self,
+        group: &GroupName,
+        slot: &mut Slot,
+        now: Moment,
+        taking: Taking,
+        ordered: Option<Generation>,
+    ) {
+        slot.taking.end();
+        if let Some((record, revision)) = taking.record
+            && slot.is_news(now, taking.began, revision)
+        {
+            slot.apply(group, now, Event::RecordRead(record));
+        }
+        if let Some(revision) = taking.changed {
+            slot.is_news(now, taking.began, revision);
+        }
+        if let Some(granted) = taking.granted {
+            // The record comes before the order, and the order before what was granted on it.
+            if let (Event::Taken { .. }, Some(generation)) = (granted, ordered) {
+                slot.apply(group, now, Event::OrderedToTake { generation });
+            }
+            slot.apply(group, now, granted);
+        }
+        if matches!(
+            taking.end,
+            TakeEnd::Taken | TakeEnd::Failed(_) | TakeEnd::Raced
+        ) {
+            // A failure may have put the key all the same.
+            slot.maybe_ours = true;
+        }
+        if let TakeEnd::Failed(error) = &taking.end {
+            tracing::warn!(%group, %error, "the lease was not taken");
+        }
+        if let Some(generation) = ordered
+            && let Some((waiting, reply)) = slot.ordered.take()
+        {
+            if waiting == generation {
+                answer(
+                    reply,
+                    take_answer(group, slot, now, generation, &taking.end),
+                );
+            } else {
+                // A newer order came meanwhile.
+                slot.ordered = Some((waiting, reply));
+            }
+        }
+    }
+
+    fn order(&mut self, order: Order) {
+        let shared = Arc::clone(&self.shared);
+        let mut slots = shared.slots();
+        let now = self.now();
+        match order {
+            Order::Take {
+                group,
+                generation,
+                reply,
+            } => {
+                let fresh = || self.new_slot(now, false, IsolationResponse::Demote);
+                let slot = slots.entry(group).or_insert_with(fresh);
+                if let Some((older, waiting)) = slot.ordered.replace((generation, reply)) {
+                    let what =
+                        format!("another order to take it came before that of {older} began");
+                    answer(waiting, Err(ApiError::new(ErrorCode::Busy, what)));
+                }
+            }
+            Order::GiveUp {
+                group,
+                generation,
+                reply,
+            } => {
+                let Some(slot) = slots.get_mut(&group) else {
+                    answer(reply, Ok(LeaseView::NotHeld));
+                    return;
+                };
+                if let State::Held { generation: g, .. }
+                | State::KeptByFailsafe { generation: g, .. } = slot.keeper.state()
+                    && generation < g
+                {
+                    let what = format!("{group} is held under generation {g}, not {generation}");
+                    answer(reply, Err(ApiError::new(ErrorCode::StaleGeneration, what)));
+                    return;
+                }
+                slot.apply(&group, now, Event::OrderedToRelease { generation });
+                slot.giving_up.push(reply);
+            }
+        }
+    }
+}
+
+fn answer(reply: Reply, result: Result<LeaseView, ApiError>) {
+    // Whoever asked may have gone.
+    let _ = reply.send(result);
+}
+
+fn take_answer(
+    group: &GroupName,
+    slot: &Slot,
+    now: Moment,
+    generation: Generation,
+    end: &TakeEnd,
+) -> Result<LeaseView, ApiError> {
+    let refuse = |code, what: String| Err(ApiError::new(code, what));
+    match end {
+        TakeEnd::Taken => {
+            let view = slot.keeper.view(now);
+            if crate::leases::holds(&view, generation) {
+                Ok(view)
+            } else {
+                let what = format!("{group}: the lease was taken and not held: {view:?}");
+                refuse(ErrorCode::LeaseNotHeld, what)
+            }
+        }
+        TakeEnd::Peer { holder } => refuse(
+            ErrorCode::LeaseNotHeld,
+            format!("{group}: the lease is held by {holder}"),
+        ),
+        TakeEnd::NotRecorded { record } => {
+            use super::keeper::Record;
+            match record {
+                Some(Record::Ours { generation: g } | Record::Theirs { generation: g })
+                    if *g > generation =>
+                {
+                    let what =
+                        format!("{group} is recorded under generation {g}, not {generation}");
+                    refuse(ErrorCode::StaleGeneration, what)
+                }
+                Some(Record::Ours { .. } | Record::Theirs { .. } | Record::Absent) => refuse(
+                    ErrorCode::LeaseNotHeld,
+                    format!("{group}: this zone is not recorded under generation {generation}"),
+                ),
+                None => refuse(
+                    ErrorCode::CorruptRecord,
+                    format!("{group}: the primary record cannot be read"),
+                ),
+            }
+        }
+        TakeEnd::Raced => refuse(
+            ErrorCode::Busy,
+            format!("{group}: the record changed meanwhile: try again"),
+        ),
+        TakeEnd::Failed(e) => Err(e.into()),
+    }
+}
+
+fn released(slot: &mut Slot, now: Moment, result: Result<(), StoreError>) {
+    slot.releasing.end();
+    let end = match result {
+        Ok(()) => {
+            slot.maybe_ours = false;
+            Ok(slot.keeper.view(now))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the lease's key was not deleted; trying again");
+            slot.maybe_ours = true;
+            Err(ApiError::from(&error))
+        }
+    };
+    for reply in slot.giving_up.drain(..) {
+        answer(reply, end.clone());
+    }
+}
+
+/// Renews what is held, then reads everything: a key that is seen after the renewal stands under it.
+async fn cycle(keys: Arc<Keys>, ttls: BTreeSet<u32>) -> Done {
+    let mut renewed = BTreeMap::new();
+    for ttl in ttls {
+        match keys.lease(ttl, Duration::ZERO).await {
+            Ok(lease) => {
+                renewed.insert(ttl, lease);
+            }
+            // What follows would fail as well, and each failure takes its time.
+            Err(e) => {
+                return Done::Cycle {
+                    renewed,
+                    reading: Err(e),
+                };
+            }
+        }
+    }
+    let reading = keys.read_all().await;
+    Done::Cycle { renewed, reading }
+}
+
+#[cfg(test)]
+mod tests;

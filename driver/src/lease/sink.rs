@@ -1,0 +1,141 @@
+//! What the leases do to images, and learn of them.
+
+use crate::{
+    actions::Volumes,
+    backend::{Access, ImageView, view::MirrorView},
+    replication::SAFETY_INFIX,
+};
+use rekindle_common::{ApiError, GroupName, metadata, policy::IsolationResponse};
+use std::{collections::BTreeMap, future::Future};
+use tokio::time::Instant;
+
+/// One image of a group in this zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenImage {
+    /// Its group, from its metadata.
+    pub group: GroupName,
+    /// Whether writes are taken here.
+    pub primary: bool,
+    /// The isolation response in its metadata; `None` where there is none: that is `demote`.
+    pub isolation: Option<IsolationResponse>,
+}
+
+/// The zone's images, as the leases need them.
+pub trait LeaseSink: Send + Sync + 'static {
+    /// All images that are in a group, read now: no older answer.
+    ///
+    /// # Errors
+    /// [`ApiError`]: the cluster does not answer, and nothing is known.
+    fn look(&self) -> impl Future<Output = Result<Vec<SeenImage>, ApiError>> + Send;
+
+    /// Demotes every primary of the group. Asked for again until a look shows that there is none.
+    ///
+    /// # Errors
+    /// [`ApiError`]: some may be primary still.
+    fn demote(
+        &self,
+        group: &GroupName,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// Refuses actions, or takes them again, because of the group's isolation.
+    fn set_frozen(&self, group: &GroupName, frozen: bool) -> impl Future<Output = ()> + Send;
+
+    /// Writes the isolation response into the metadata of the group's primaries, for a start without etcd.
+    ///
+    /// # Errors
+    /// [`ApiError`]: some may lack it.
+    fn note(
+        &self,
+        group: &GroupName,
+        response: IsolationResponse,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send;
+}
+
+/// Tells a freeze of ours from an operator's.
+fn freeze_reason(group: &GroupName) -> String {
+    format!("isolated: the primary lease of {group} could not be renewed")
+}
+
+impl Volumes {
+    async fn lease_views(&self, deadline: Instant) -> Result<Vec<ImageView>, ApiError> {
+        let mut views = self.backend().list(deadline).await?;
+        // A safety copy is no member of its group.
+        views.retain(|v| !v.spec.image().contains(SAFETY_INFIX));
+        Ok(views)
+    }
+}
+
+fn group_of(view: &ImageView) -> Option<GroupName> {
+    view.metadata.get(metadata::GROUP)?.parse().ok()
+}
+
+fn is_primary(view: &ImageView) -> bool {
+    match &view.mirror {
+        MirrorView::On(m) => m.primary,
+        // Nobody takes over from an image that is not mirrored.
+        MirrorView::Off | MirrorView::Disabling => false,
+    }
+}
+
+impl LeaseSink for Volumes {
+    async fn look(&self) -> Result<Vec<SeenImage>, ApiError> {
+        let deadline = Instant::now() + self.limits().look.get();
+        let views = self.lease_views(deadline).await?;
+        Ok(views
+            .iter()
+            .filter_map(|v| {
+                Some(SeenImage {
+                    group: group_of(v)?,
+                    primary: is_primary(v),
+                    isolation: v
+                        .metadata
+                        .get(metadata::ISOLATION)
+                        .and_then(|s| metadata::isolation_from_text(s)),
+                })
+            })
+            .collect())
+    }
+
+    async fn demote(&self, group: &GroupName, deadline: Instant) -> Result<(), ApiError> {
+        self.demote_all(group, deadline).await.complete()
+    }
+
+    async fn set_frozen(&self, group: &GroupName, frozen: bool) {
+        let reason = freeze_reason(group);
+        let now = self.frozen().map(|f| f.reason);
+        match (frozen, now) {
+            // An operator's freeze stays theirs.
+            (true, Some(_)) => {}
+            (true, None) => {
+                self.freeze(reason).await;
+            }
+            (false, Some(there)) if there == reason => self.thaw().await,
+            (false, _) => {}
+        }
+    }
+
+    async fn note(
+        &self,
+        group: &GroupName,
+        response: IsolationResponse,
+        deadline: Instant,
+    ) -> Result<(), ApiError> {
+        let text = metadata::isolation_text(response);
+        let set = BTreeMap::from([(metadata::ISOLATION.to_owned(), text.to_owned())]);
+        for view in self.lease_views(deadline).await? {
+            let noted = view.metadata.get(metadata::ISOLATION).map(String::as_str);
+            if group_of(&view).as_ref() != Some(group) || !is_primary(&view) || noted == Some(text)
+            {
+                continue;
+            }
+            let session = self
+                .backend()
+                .open(&view.spec, Access::Write, deadline)
+                .await?;
+            session.set_metadata(&set, &[], deadline).await?;
+        }
+        Ok(())
+    }
+}

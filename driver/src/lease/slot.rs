@@ -1,0 +1,286 @@
+//! One group's place: its keeper, what is under way for it, and what it was last seen to be in etcd.
+
+use super::{
+    keeper::{Action, Event, Holder, Images, Keeper, Moment, State},
+    keys::Terms,
+    policy::PolicyChange,
+    sink::SeenImage,
+};
+use rekindle_common::{
+    ApiError, Generation, GroupName,
+    lease::{LeaseTiming, LeaseView},
+    policy::IsolationResponse,
+};
+use rekindle_store::Revision;
+use std::{collections::BTreeMap, time::Duration};
+use tokio::sync::oneshot;
+
+/// Between two tries of the same thing.
+const PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) type Reply = oneshot::Sender<Result<LeaseView, ApiError>>;
+pub(super) type Slots = BTreeMap<GroupName, Slot>;
+
+/// What the orchestrator asks for.
+#[derive(Debug)]
+pub(super) enum Order {
+    Take {
+        group: GroupName,
+        generation: Generation,
+        reply: Reply,
+    },
+    GiveUp {
+        group: GroupName,
+        generation: Generation,
+        reply: Reply,
+    },
+}
+
+/// Something that can be under way once at a time.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Errand {
+    busy: bool,
+    begun: Option<Moment>,
+}
+
+impl Errand {
+    /// Begins it, unless it is under way or was begun less than `pause` ago.
+    pub(super) fn begin(&mut self, now: Moment, pause: Duration) -> bool {
+        let soon = self
+            .begun
+            .is_some_and(|begun| now.saturating_sub(begun) < pause);
+        if self.busy || soon {
+            return false;
+        }
+        *self = Self {
+            busy: true,
+            begun: Some(now),
+        };
+        true
+    }
+    pub(super) fn end(&mut self) {
+        self.busy = false;
+    }
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) keeper: Keeper,
+    pub(super) policy: PolicyChange,
+    pub(super) taking: Errand,
+    pub(super) asking: Errand,
+    pub(super) isolating: Errand,
+    pub(super) releasing: Errand,
+    pub(super) noting: Errand,
+    /// An order that waits until what is under way has ended.
+    pub(super) ordered: Option<(Generation, Reply)>,
+    /// Orders to give up, answered when the key is gone.
+    pub(super) giving_up: Vec<Reply>,
+    /// Whether a key of this sidecar's may stand in etcd.
+    pub(super) maybe_ours: bool,
+    /// Whether the sidecar was frozen for it; `None`: not known since the start.
+    pub(super) frozen: Option<bool>,
+    /// The newest reading of the keys that was taken up.
+    read: Option<(Revision, Moment)>,
+    /// What the keeper asked for last.
+    wanted: Vec<Action>,
+}
+
+impl Slot {
+    /// `since`: the moment from which a start without etcd is counted.
+    pub(super) fn new(since: Moment, timing: LeaseTiming, response: IsolationResponse) -> Self {
+        Self {
+            keeper: Keeper::start(since, timing, response),
+            policy: PolicyChange::new(Terms { timing, response }),
+            taking: Errand::default(),
+            asking: Errand::default(),
+            isolating: Errand::default(),
+            releasing: Errand::default(),
+            noting: Errand::default(),
+            ordered: None,
+            giving_up: Vec::new(),
+            maybe_ours: false,
+            frozen: None,
+            read: None,
+            wanted: Vec::new(),
+        }
+    }
+
+    /// Whether a reading is newer than what was taken up, and takes its revision up.
+    ///
+    /// Tasks end in any order. A reading is old only where another one of a later revision was taken up after it began: after
+    /// etcd was restored from a backup its revisions start lower.
+    pub(super) fn is_news(&mut self, now: Moment, began: Moment, revision: Revision) -> bool {
+        let old = self
+            .read
+            .is_some_and(|(newest, at)| revision < newest && began <= at);
+        if !old {
+            self.read = Some((revision, now));
+        }
+        !old
+    }
+
+    /// Gives the keeper an event, and remembers what it asks for.
+    pub(super) fn apply(&mut self, group: &GroupName, now: Moment, event: Event) {
+        let before = self.keeper.state();
+        self.wanted = self.keeper.handle(now, event);
+        let after = self.keeper.state();
+        if std::mem::discriminant(&before) != std::mem::discriminant(&after) {
+            log(group, before, after);
+        }
+    }
+
+    /// What is to be begun now. An action that is under way, or was begun a moment ago, is not begun again.
+    pub(super) fn begin(&mut self, now: Moment) -> Vec<Begin> {
+        let mut begin = Vec::new();
+        let standby = matches!(
+            self.keeper.state(),
+            State::Held {
+                by: Holder::Peer,
+                ..
+            }
+        );
+        let mut keeps_key = self.keeper.wants_renewal() || self.taking.is_busy();
+        for action in self.wanted.clone() {
+            match action {
+                Action::Take { generation } => {
+                    keeps_key = true;
+                    let pause = if standby {
+                        // Often enough that a living peer never looks late.
+                        self.policy.terms().timing.renew_every.get() / 2
+                    } else {
+                        PAUSE
+                    };
+                    if self.ordered.is_none() && self.taking.begin(now, pause) {
+                        begin.push(Begin::Take { generation });
+                    }
+                }
+                Action::AskSites { generation } => {
+                    if self.asking.begin(now, PAUSE) {
+                        begin.push(Begin::AskSites { generation });
+                    }
+                }
+                Action::Isolate { response } => match response {
+                    IsolationResponse::Demote => {
+                        // While something may be written, a key that stands keeps the other zone from taking over.
+                        keeps_key |= !matches!(self.keeper.state(), State::NotOurs { .. });
+                        if self.isolating.begin(now, Duration::ZERO) {
+                            begin.push(Begin::Demote);
+                        }
+                    }
+                    IsolationResponse::Freeze => {
+                        if self.frozen != Some(true) && self.isolating.begin(now, PAUSE) {
+                            self.frozen = Some(true);
+                            begin.push(Begin::SetFrozen(true));
+                        }
+                    }
+                    IsolationResponse::Keep => {}
+                },
+                Action::Release => keeps_key = false,
+            }
+        }
+        if self.frozen != Some(false)
+            && matches!(self.keeper.state(), State::Held { .. })
+            && self.isolating.begin(now, PAUSE)
+        {
+            self.frozen = Some(false);
+            begin.push(Begin::SetFrozen(false));
+        }
+        // A shared lease is renewed for other groups too: a key that is not to stand must be deleted.
+        let release = self.maybe_ours && !keeps_key || !self.giving_up.is_empty();
+        if release && !self.taking.is_busy() && self.releasing.begin(now, PAUSE) {
+            begin.push(Begin::Release);
+        }
+        if let Some((generation, _)) = &self.ordered
+            && self.taking.begin(now, Duration::ZERO)
+        {
+            begin.push(Begin::OrderedTake {
+                generation: *generation,
+            });
+        }
+        begin
+    }
+
+    /// No task is under way any more: after one of them was lost.
+    pub(super) fn forget_errands(&mut self) {
+        for errand in [
+            &mut self.taking,
+            &mut self.asking,
+            &mut self.isolating,
+            &mut self.releasing,
+            &mut self.noting,
+        ] {
+            errand.end();
+        }
+    }
+}
+
+/// A task to begin for one group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begin {
+    Take { generation: Generation },
+    OrderedTake { generation: Generation },
+    AskSites { generation: Generation },
+    Demote,
+    SetFrozen(bool),
+    Release,
+}
+
+/// What a look shows of one group: its images, and the isolation response that they carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct GroupLook {
+    pub(super) images: Images,
+    /// `Demote` where one of them carries none: a start without etcd would demote.
+    pub(super) noted: IsolationResponse,
+}
+
+pub(super) fn by_group(seen: &[SeenImage]) -> BTreeMap<GroupName, GroupLook> {
+    let mut groups: BTreeMap<GroupName, GroupLook> = BTreeMap::new();
+    for image in seen {
+        let noted = image.isolation.unwrap_or(IsolationResponse::Demote);
+        let images = if image.primary {
+            Images::Primary
+        } else {
+            Images::NotPrimary
+        };
+        groups
+            .entry(image.group.clone())
+            .and_modify(|g| {
+                if image.primary {
+                    g.images = Images::Primary;
+                }
+                // Where they differ, the strictest.
+                if g.noted != noted {
+                    g.noted = IsolationResponse::Demote;
+                }
+            })
+            .or_insert(GroupLook { images, noted });
+    }
+    groups
+}
+
+fn log(group: &GroupName, before: State, after: State) {
+    match after {
+        State::Isolated { generation } => {
+            tracing::warn!(%group, %generation, ?before, "isolated: this zone does not serve the group");
+        }
+        State::KeptByFailsafe { generation, .. } => {
+            tracing::warn!(%group, %generation, "the lease is not renewed");
+        }
+        State::NotOurs { generation } => {
+            tracing::info!(%group, %generation, "another zone is primary");
+        }
+        State::Held { generation, by, .. } => {
+            tracing::info!(%group, %generation, ?by, "the lease is held");
+        }
+        State::Released { generation } => {
+            tracing::info!(%group, %generation, "the lease is released")
+        }
+        State::Starting { .. } | State::Unmanaged => {
+            tracing::info!(%group, state = ?after, "the lease's state changed");
+        }
+    }
+}
