@@ -27,6 +27,8 @@ pub mod clock;
 pub mod config;
 pub mod coordination;
 pub mod decide;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 pub mod executor;
 pub mod journal;
 pub mod metrics;

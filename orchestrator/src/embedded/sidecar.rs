@@ -1,0 +1,125 @@
+//! A zone's sidecar in this process, as one site reaches it.
+
+use super::network::{Network, unreachable};
+use crate::zone::Sidecar;
+use futures::{
+    FutureExt, StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use rekindle_common::{
+    ApiError, Generation, GroupName, SiteName, ZoneName,
+    action::{BatchLine, BatchRequest},
+    volume::VolumeReport,
+    zone::{GroupReport, ZoneReport},
+};
+use rekindle_driver::actions::{VolumeQuery, Volumes};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The sidecar that runs now, if one does.
+#[derive(Debug, Default)]
+pub(super) struct Switch(Mutex<Option<Volumes>>);
+
+impl Switch {
+    pub(super) fn get(&self) -> Option<Volumes> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+    pub(super) fn set(&self, volumes: Option<Volumes>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = volumes;
+    }
+}
+
+/// A sidecar across the network in this process.
+#[derive(Debug)]
+pub struct ReachedSidecar {
+    from: SiteName,
+    zone: ZoneName,
+    switch: Arc<Switch>,
+    network: Arc<Network>,
+}
+
+impl ReachedSidecar {
+    pub(super) fn new(
+        from: SiteName,
+        zone: ZoneName,
+        switch: Arc<Switch>,
+        network: Arc<Network>,
+    ) -> Self {
+        Self {
+            from,
+            zone,
+            switch,
+            network,
+        }
+    }
+
+    fn reach(&self) -> Result<Volumes, ApiError> {
+        let there = SiteName::from(self.zone.clone());
+        match self.switch.get() {
+            Some(volumes) if self.network.reaches(&self.from, &there) => Ok(volumes),
+            Some(_) | None => Err(unreachable(
+                &self.from,
+                &format!("the sidecar of {}", self.zone),
+            )),
+        }
+    }
+}
+
+impl Sidecar for ReachedSidecar {
+    fn report(&self) -> BoxFuture<'_, Result<ZoneReport, ApiError>> {
+        async move { Ok(self.reach()?.zone().await) }.boxed()
+    }
+    fn volumes<'a>(
+        &'a self,
+        group: &'a GroupName,
+    ) -> BoxFuture<'a, Result<Vec<VolumeReport>, ApiError>> {
+        async move {
+            let volumes = self.reach()?;
+            let mut all = Vec::new();
+            let mut query = VolumeQuery {
+                group: Some(group.clone()),
+                ..VolumeQuery::default()
+            };
+            loop {
+                let page = volumes.volumes(&query).await?;
+                all.extend(page.volumes);
+                query.after = page.next;
+                if query.after.is_none() {
+                    return Ok(all);
+                }
+            }
+        }
+        .boxed()
+    }
+    fn batch(
+        &self,
+        request: BatchRequest,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<BatchLine, ApiError>>, ApiError>> {
+        async move {
+            let lines = self.reach()?.batch(request)?;
+            let lines = stream::unfold(lines, |mut lines| async move {
+                let line = lines.recv().await?;
+                Some((Ok(line), lines))
+            });
+            Ok(lines.boxed())
+        }
+        .boxed()
+    }
+    fn take_lease<'a>(
+        &'a self,
+        group: &'a GroupName,
+        generation: Generation,
+    ) -> BoxFuture<'a, Result<GroupReport, ApiError>> {
+        async move { self.reach()?.take_lease(group, generation).await }.boxed()
+    }
+    fn release_lease<'a>(
+        &'a self,
+        group: &'a GroupName,
+        generation: Generation,
+    ) -> BoxFuture<'a, Result<GroupReport, ApiError>> {
+        async move { self.reach()?.give_up_lease(group, generation).await }.boxed()
+    }
+}
