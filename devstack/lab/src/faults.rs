@@ -3,6 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::ceph;
 use crate::error::{LabError, Result};
 use crate::lab::Lab;
@@ -145,6 +147,58 @@ impl Lab {
     /// It does not run.
     pub fn resume_service(&self, site: Site, name: &str) -> Result<()> {
         supervise::resume(&self.ctx(site), name)
+    }
+
+    /// Freezes the whole site (SIGSTOP to every process), as a paused virtual machine: connections stay
+    /// open, nothing answers, and on [`Lab::resume`] all of it goes on as if no time had passed.
+    ///
+    /// # Errors
+    /// The site's processes cannot be found.
+    pub fn pause(&self, site: Site) -> Result<()> {
+        let stopped = self.membership(site).signal_all(Signal::STOP);
+        tracing::info!(zone = site.name(), processes = stopped, "paused");
+        Ok(())
+    }
+
+    /// Undoes [`Lab::pause`].
+    ///
+    /// # Errors
+    /// The site's processes cannot be found.
+    pub fn resume(&self, site: Site) -> Result<()> {
+        let resumed = self.membership(site).signal_all(Signal::CONT);
+        tracing::info!(zone = site.name(), processes = resumed, "resumed");
+        Ok(())
+    }
+
+    /// Throws all volumes of both zones away, whatever state they are in, and pairs the empty pools anew.
+    /// Takes about ten seconds.
+    ///
+    /// # Errors
+    /// A zone does not serve, or mirroring does not work afterwards.
+    pub fn reset_volumes(&self, deadline: Duration) -> Result<()> {
+        let both = |what: &(dyn Fn(Site) -> Result<()> + Sync)| {
+            thread::scope(|scope| {
+                let zones = Site::ZONES.map(|site| scope.spawn(move || what(site)));
+                zones.into_iter().try_for_each(|z| joined(z.join()))
+            })
+        };
+        both(&|site| {
+            self.kill_service(site, "rbd-mirror")?;
+            let sure = [
+                "osd",
+                "pool",
+                "rm",
+                ceph::POOL,
+                ceph::POOL,
+                "--yes-i-really-really-mean-it",
+            ];
+            self.ceph(site, &sure)?;
+            ceph::make_pool(&self.zone_ctx(site)?)
+        })?;
+        let (a, b) = (self.ctx(Site::ZoneA), self.ctx(Site::ZoneB));
+        ceph::pair(&a, &b, &self.layout.certs())?;
+        both(&|site| self.start_service(site, "rbd-mirror"))?;
+        self.wait_mirroring(deadline).map(drop)
     }
 
     /// Waits until new images are mirrored both ways, and returns how long that took. The proof is a

@@ -14,11 +14,12 @@ use crate::faults::joined;
 use crate::lab::Lab;
 use crate::layout::Layout;
 use crate::process::ProcId;
-use crate::registry::{Registry, lock_file};
+use crate::registry::{Registry, lock_file, try_lock_file};
 use crate::run::require;
 use crate::services;
 use crate::site::Site;
 use crate::state::{LabOptions, NetMode, State, new_uuid};
+use crate::supervise;
 
 /// Names the folder of a running lab that tests are to use.
 pub const LAB_VARIABLE: &str = "REKINDLE_LAB";
@@ -152,6 +153,9 @@ impl Lab {
 
     /// Brings a complete lab back to full health.
     fn revive(&self) -> Result<()> {
+        let State { number, uuid, .. } = &self.state;
+        self.registry()?
+            .keep(*number, self.root(), uuid, self.options().net)?;
         let found = self.repair()?;
         for what in &found {
             tracing::info!("{what}");
@@ -204,28 +208,46 @@ impl Lab {
             .release(self.state.number, &self.state.uuid)
     }
 
-    /// A lab for a test: the running one that `REKINDLE_LAB` names, with every fault healed and lent to
-    /// one test at a time; without it, one of its own in a temporary folder, which goes when the value
-    /// is dropped.
+    /// A lab for a test: the running one that `REKINDLE_LAB` names, if no other test has it just now;
+    /// otherwise one of its own in a temporary folder, which goes when the value is dropped.
+    ///
+    /// A test that waited for the running one instead would be cut off by the test runner's clock, and
+    /// a lab is up in ten seconds.
     ///
     /// # Errors
-    /// As [`Lab::up`].
+    /// As [`Lab::up`], and [`LabError::NoLab`] when the variable names a folder without a lab.
     pub fn for_tests() -> Result<Self> {
-        match env::var_os(LAB_VARIABLE) {
-            Some(root) => Self::borrow(Path::new(&root)),
-            None => Self::own(LabOptions::default()),
+        if let Some(root) = env::var_os(LAB_VARIABLE)
+            && let Some(lab) = Self::borrow(root)?
+        {
+            return Ok(lab);
         }
+        Self::own(LabOptions::default())
     }
 
-    fn borrow(root: &Path) -> Result<Self> {
+    /// Takes a running lab for one test: every fault is undone, what the test before spawned is ended,
+    /// and its fences are lifted. Images are left as they are: use names of your own, or
+    /// [`Lab::reset_volumes`]. `None` when another test has it. Dropping the value gives it back.
+    ///
+    /// # Errors
+    /// There is no lab, or it cannot be healed.
+    pub fn borrow(root: impl AsRef<Path>) -> Result<Option<Self>> {
         let mut lab = Self::open(root)?;
-        lab.lent = Some(lock_file(&lab.layout.root().join("lent.lock"))?);
+        let path = lab.layout.root().join("lent.lock");
+        let Some(lent) = try_lock_file(&path)? else {
+            return Ok(None);
+        };
+        lab.lent = Some(lent);
         let _lock = lock_file(&lab.layout.root().join("lock"))?;
+        lab.end_spawned()?;
         // A test that left nothing broken costs the next one nothing.
         if !lab.repair()?.is_empty() {
             lab.wait_mirroring(MIRROR_DEADLINE)?;
         }
-        Ok(lab)
+        for site in Site::ZONES {
+            lab.ceph(site, &["osd", "blocklist", "clear"])?;
+        }
+        Ok(Some(lab))
     }
 
     /// A lab of the test's own in a temporary folder, even where a running one is offered.
@@ -239,29 +261,49 @@ impl Lab {
                 remove(&root)?;
             }
         }
-        let dir = tempfile::Builder::new()
+        let mut dir = tempfile::Builder::new()
             .prefix("rekindle-lab-")
             .tempdir()
             .context(|| "making a temporary folder".into())?;
+        // Kept also when it does not get up: that is when one wants to look.
+        dir.disable_cleanup(is_kept());
         let owner = ProcId::of(std::process::id());
         let mut lab = Self::up_for(dir.path(), options, owner)?;
         lab.owned = Some(dir);
         Ok(lab)
     }
+
+    /// Ends what callers spawned, and forgets it.
+    fn end_spawned(&self) -> Result<()> {
+        for site in Site::ALL {
+            let ctx = self.ctx(site);
+            for name in supervise::records(&ctx)?.into_keys() {
+                if services::find(site, &name).is_none() {
+                    supervise::stop(&ctx, &name, Duration::ZERO)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_kept() -> bool {
+    env::var_os(KEEP_VARIABLE).is_some()
 }
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let Some(mut dir) = self.owned.take() else {
-            return;
+        let done = match (self.owned.take(), self.lent.take()) {
+            (Some(dir), _) if is_kept() => {
+                tracing::info!(root = %dir.path().display(), "the lab is kept");
+                Ok(())
+            }
+            (Some(_dir), _) => self.clear(),
+            (None, Some(_lent)) => self.end_spawned(),
+            (None, None) => Ok(()),
         };
-        if env::var_os(KEEP_VARIABLE).is_some() {
-            dir.disable_cleanup(true);
-            tracing::info!(root = %dir.path().display(), "the lab is kept");
-            return;
-        }
-        if let Err(error) = self.clear() {
-            tracing::error!(error = %error, "taking the test's lab down failed");
+        if let Err(error) = done {
+            tracing::error!(error = %error, "giving the lab back failed");
         }
     }
 }

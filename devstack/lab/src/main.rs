@@ -9,6 +9,9 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use rekindle_lab::{Lab, LabOptions, NetMode, Site};
 
+/// Time mirroring has to work in.
+const MIRROR_DEADLINE: Duration = Duration::from_secs(150);
+
 /// Two Ceph zones and three etcd members on this machine.
 #[derive(Debug, Parser)]
 #[command(name = "lab", version)]
@@ -56,10 +59,10 @@ enum Verb {
     Kill { site: Site, service: Option<String> },
     /// Start a site (or one service) again.
     Start { site: Site, service: Option<String> },
-    /// SIGSTOP a service.
-    Pause { site: Site, service: String },
-    /// SIGCONT a service.
-    Resume { site: Site, service: String },
+    /// SIGSTOP to all processes of a site (or to one service).
+    Pause { site: Site, service: Option<String> },
+    /// SIGCONT to all processes of a site (or to one service).
+    Resume { site: Site, service: Option<String> },
     /// Cut a site off from all others and from this host.
     Isolate { site: Site },
     /// Undo `isolate`.
@@ -70,6 +73,8 @@ enum Verb {
     HealPartition { a: Site, b: Site },
     /// Undo every fault.
     Repair,
+    /// Throw all volumes of both zones away and pair the empty pools anew.
+    ResetVolumes,
     /// Prove that new images are mirrored both ways.
     Probe,
 }
@@ -150,8 +155,22 @@ fn run(args: Args) -> Result<ExitCode> {
             site,
             service: Some(name),
         } => lab()?.start_service(site, &name)?,
-        Verb::Pause { site, service } => lab()?.pause_service(site, &service)?,
-        Verb::Resume { site, service } => lab()?.resume_service(site, &service)?,
+        Verb::Pause {
+            site,
+            service: None,
+        } => lab()?.pause(site)?,
+        Verb::Pause {
+            site,
+            service: Some(name),
+        } => lab()?.pause_service(site, &name)?,
+        Verb::Resume {
+            site,
+            service: None,
+        } => lab()?.resume(site)?,
+        Verb::Resume {
+            site,
+            service: Some(name),
+        } => lab()?.resume_service(site, &name)?,
         Verb::Isolate { site } => lab()?.isolate(site)?,
         Verb::Heal { site } => lab()?.heal(site)?,
         Verb::Partition { a, b } => lab()?.partition(a, b)?,
@@ -161,8 +180,9 @@ fn run(args: Args) -> Result<ExitCode> {
                 writeln!(out, "{what}")?;
             }
         }
+        Verb::ResetVolumes => lab()?.reset_volumes(MIRROR_DEADLINE)?,
         Verb::Probe => {
-            let took = lab()?.wait_mirroring(Duration::from_secs(150))?;
+            let took = lab()?.wait_mirroring(MIRROR_DEADLINE)?;
             writeln!(out, "mirrored both ways after {:.1} s", took.as_secs_f32())?;
         }
     }

@@ -3,7 +3,7 @@
 //! Several labs may run at once, so each takes a number (its subnet, or its block of ports) under a
 //! lock. An entry names the lab's folder; it counts for as long as that folder holds that lab.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -52,20 +52,25 @@ impl Registry {
             if self.is_taken(number) || !Net::new(mode, number).is_free()? {
                 continue;
             }
-            let entry = Entry {
-                root: root.to_owned(),
-                uuid: uuid.to_owned(),
-                owner,
-            };
-            let path = self.path(number);
-            let text = serde_json::to_string(&entry).map_err(|e| LabError::BadState {
-                path: path.clone(),
-                why: e.to_string(),
-            })?;
-            write_whole(&path, &text)?;
+            self.write(number, root, uuid, owner)?;
             return Ok(number);
         }
         Err(LabError::NoFreeNumber { tried: NUMBERS })
+    }
+
+    /// Makes sure of the number of a lab that was made before: after a restart of the machine the list
+    /// may be empty, and the number another lab's.
+    pub(crate) fn keep(&self, number: u8, root: &Path, uuid: &str, mode: NetMode) -> Result<()> {
+        let _lock = self.lock()?;
+        if self.read(number).is_some_and(|e| e.uuid == uuid) {
+            return Ok(());
+        }
+        if self.is_taken(number) || !Net::new(mode, number).is_free()? {
+            return Err(LabError::BadInput(format!(
+                "this lab has the number {number}, which is in use by another now: take one of them down"
+            )));
+        }
+        self.write(number, root, uuid, None)
     }
 
     /// Gives the number back.
@@ -85,6 +90,20 @@ impl Registry {
             .filter(|e| e.owner.is_some_and(|o| !o.is_alive()) && holds(e))
             .map(|e| e.root)
             .collect()
+    }
+
+    fn write(&self, number: u8, root: &Path, uuid: &str, owner: Option<ProcId>) -> Result<()> {
+        let entry = Entry {
+            root: root.to_owned(),
+            uuid: uuid.to_owned(),
+            owner,
+        };
+        let path = self.path(number);
+        let text = serde_json::to_string(&entry).map_err(|e| LabError::BadState {
+            path: path.clone(),
+            why: e.to_string(),
+        })?;
+        write_whole(&path, &text)
     }
 
     fn is_taken(&self, number: u8) -> bool {
@@ -121,15 +140,32 @@ fn holds(entry: &Entry) -> bool {
 
 /// Waits for the lock; it is given back when the file is dropped, or its process dies.
 pub(crate) fn lock_file(path: &Path) -> Result<File> {
-    let file = File::options()
+    let file = open_lock(path)?;
+    file.lock()
+        .context(|| format!("locking {}", path.display()))?;
+    Ok(file)
+}
+
+/// The lock, unless somebody has it.
+pub(crate) fn try_lock_file(path: &Path) -> Result<Option<File>> {
+    let file = open_lock(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(LabError::Io {
+            what: format!("locking {}", path.display()),
+            source,
+        }),
+    }
+}
+
+fn open_lock(path: &Path) -> Result<File> {
+    File::options()
         .create(true)
         .truncate(false)
         .write(true)
         .open(path)
-        .context(|| format!("opening {}", path.display()))?;
-    file.lock()
-        .context(|| format!("locking {}", path.display()))?;
-    Ok(file)
+        .context(|| format!("opening {}", path.display()))
 }
 
 #[cfg(test)]
@@ -160,6 +196,51 @@ mod tests {
             .claim(&tmp.path().join("four"), "u4", NetMode::Loopback, None)
             .unwrap();
         assert_eq!(again, first);
+    }
+
+    #[test]
+    fn a_lab_whose_test_died_is_known_as_abandoned() {
+        let tmp = tempfile::tempdir().unwrap();
+        let registry = Registry::at(tmp.path().join("labs")).unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let root = tmp.path().join("lab");
+        let layout = Layout::create(&root).unwrap();
+        let owner = ProcId::of(child.id());
+        let number = registry
+            .claim(&root, "u1", NetMode::Loopback, owner)
+            .unwrap();
+        let state = State {
+            version: State::VERSION,
+            uuid: "u1".into(),
+            number,
+            options: crate::LabOptions {
+                net: NetMode::Loopback,
+                osd_mib: 8192,
+            },
+            fsids: std::collections::BTreeMap::new(),
+            complete: false,
+        };
+        state.save(&layout).unwrap();
+        assert!(registry.abandoned().is_empty());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(registry.abandoned(), [root]);
+        // Its number is taken for as long as its record is there.
+        let next = registry
+            .claim(&tmp.path().join("x"), "u2", NetMode::Loopback, None)
+            .unwrap();
+        assert_ne!(next, number);
+        registry
+            .keep(number, layout.root(), "u1", NetMode::Loopback)
+            .unwrap();
+        assert!(
+            registry
+                .keep(next, layout.root(), "u1", NetMode::Loopback)
+                .is_err()
+        );
     }
 
     #[test]
