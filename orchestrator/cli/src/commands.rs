@@ -362,19 +362,4 @@ async fn history(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_vouch_belongs_to_a_failover_alone() {
-        assert!(approved(Approvable::Reprotect, true, false).is_err());
-        assert!(approved(Approvable::Failback, false, true).is_err());
-        assert_eq!(
-            approved(Approvable::Failover, false, false).unwrap(),
-            Approved::Failover {
-                vouch: Vouch::No,
-                loss: LossAccepted::WithinLimit
-            }
-        );
-    }
-}
+mod tests;

@@ -1,10 +1,10 @@
 //! From the configuration to clients. Nothing is contacted here.
 
 use crate::{config::CliConfig, error::CliError};
-use rekindle_common::ZoneName;
+use rekindle_common::{ApiError, ZoneName, tls::TlsFiles};
 use rekindle_net::{Client, ClientLimits, SidecarClient};
 use rekindle_orchestrator::client::{Endpoint, OrchestratorClient};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 /// Whom this command can ask.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Peers {
         let orchestrators = config
             .orchestrators
             .iter()
-            .map(|url| Err::<Endpoint, _>(CliError::failed(format!("{:?}", client(url, &config)?))))
+            .map(|url| endpoint(url, &config))
             .collect::<Result<Vec<_>, CliError>>()?;
         let sidecars = config
             .zones
@@ -76,26 +76,52 @@ impl Peers {
     }
 }
 
-fn client(url: &str, config: &CliConfig) -> Result<Client, CliError> {
-    let limits = ClientLimits {
-        call_time: config.deadline.get(),
-        // A demotion or a forced promotion of one volume may take minutes (hard case 23).
-        line_time: Duration::from_secs(600),
-        ..ClientLimits::default()
-    };
+/// How a URL of the configuration is reached.
+enum Reach {
+    Unix(PathBuf),
+    Https(TlsFiles),
+}
+
+fn reach(url: &str, config: &CliConfig) -> Result<Reach, CliError> {
     if let Some(path) = url.strip_prefix("unix:") {
-        return Ok(Client::unix(path.trim_start_matches("//"), limits));
+        return Ok(Reach::Unix(PathBuf::from(path)));
     }
-    let tls = config.tls.as_ref().ok_or_else(|| {
+    config.tls.clone().map(Reach::Https).ok_or_else(|| {
         CliError::usage(format!(
             "{url} needs certificates, and the configuration has none"
         ))
         .advise("add `[tls]` with ca, cert and key, or use a unix socket: `unix:/PATH`")
-    })?;
-    Client::mtls(url, tls, limits).map_err(|e| {
-        let field = e.field.as_ref().map_or(String::new(), |f| format!("{f}: "));
-        CliError::usage(format!("{url} cannot be used: {field}{}", e.message))
     })
+}
+
+fn limits(config: &CliConfig) -> ClientLimits {
+    ClientLimits {
+        call_time: config.deadline.get(),
+        // A demotion or a forced promotion of one volume may take minutes (hard case 23).
+        line_time: Duration::from_secs(600),
+        ..ClientLimits::default()
+    }
+}
+
+fn unusable(url: &str, e: ApiError) -> CliError {
+    let field = e.field.map_or(String::new(), |f| format!("{f}: "));
+    CliError::usage(format!("{url} cannot be used: {field}{}", e.message))
+}
+
+fn endpoint(url: &str, config: &CliConfig) -> Result<Endpoint, CliError> {
+    match reach(url, config)? {
+        Reach::Unix(path) => Ok(Endpoint::unix(path, config.tls.clone(), limits(config))),
+        Reach::Https(tls) => {
+            Endpoint::https(url, tls, limits(config)).map_err(|e| unusable(url, e))
+        }
+    }
+}
+
+fn client(url: &str, config: &CliConfig) -> Result<Client, CliError> {
+    match reach(url, config)? {
+        Reach::Unix(path) => Ok(Client::unix(path, limits(config))),
+        Reach::Https(tls) => Client::mtls(url, &tls, limits(config)).map_err(|e| unusable(url, e)),
+    }
 }
 
 #[cfg(test)]

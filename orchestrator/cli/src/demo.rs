@@ -34,7 +34,7 @@ use world::{DemoError, World};
 pub async fn run(args: &DemoArgs, output: &Output) -> Result<Exit, CliError> {
     let stage = Stage::new(output);
     let (report, end) = if args.embedded {
-        play(lab::LabWorld::new(args)?, args, &stage).await?
+        play(embedded::Embedded::new()?, args, &stage).await?
     } else {
         play(lab::LabWorld::new(args)?, args, &stage).await?
     };

@@ -17,7 +17,7 @@ use std::path::Path;
 /// A group's file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct GroupFile {
+pub(super) struct GroupFile {
     /// Where it belongs.
     pub home: ZoneName,
     /// The other zone.
@@ -32,7 +32,7 @@ impl GroupFile {
     ///
     /// # Errors
     /// [`CliError::Usage`] names the file, the line and the field.
-    pub fn read(path: &Path) -> Result<Self, CliError> {
+    pub(super) fn read(path: &Path) -> Result<Self, CliError> {
         let bad = |e: Box<dyn std::error::Error + Send + Sync>| CliError::Usage {
             message: format!("{} cannot be used as a group", path.display()),
             advice: Some(

@@ -182,15 +182,15 @@ impl Document for HistoryPage {
                 })
                 .collect();
             page.table(2, &rows);
+            for l in &p.left_out {
+                page.loud(format!("  left out: {} ({})", l.volume, l.why));
+            }
             ending(page, &h.detail);
         }
     }
 }
 
 fn ending(page: &mut Page, d: &PlanDetail) {
-    for l in &d.plan.left_out {
-        page.loud(format!("  left out: {} ({})", l.volume, l.why));
-    }
     for f in &d.failed {
         page.loud(format!("  failed: {} ({})", f.volume, f.why));
     }

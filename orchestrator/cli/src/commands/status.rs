@@ -11,7 +11,7 @@ use serde::Serialize;
 /// The whole of it.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub struct StatusPage(pub Status);
+pub(super) struct StatusPage(pub(super) Status);
 
 impl Document for StatusPage {
     fn text(&self, page: &mut Page) {

@@ -121,8 +121,8 @@ impl World for LabWorld {
             lease: LeaseTiming {
                 ttl: Span::secs(6),
                 renew_every: Span::secs(1),
-                demote_budget: Span::secs(3),
-                margin: Span::secs(4),
+                demote_budget: Span::secs(2),
+                margin: Span::secs(5),
             },
             hold_off: Span::secs(3),
             interval: Span::secs(10),

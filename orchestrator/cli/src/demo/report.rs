@@ -106,7 +106,7 @@ impl Report {
     /// The one line.
     #[must_use]
     pub fn line(&self) -> String {
-        let s = |v: Option<f64>| v.map_or("?".to_owned(), |v| format!("{v:.1}"));
+        let s = |v: Option<f64>| v.map_or("?".to_owned(), figure);
         let lost = self.lost_planned.map_or("?".to_owned(), |n| n.to_string());
         let [instant, periodic, once] = self.shape;
         let n = self.volumes;
@@ -145,6 +145,15 @@ impl Report {
     }
 }
 
+/// Seconds, to a tenth; below one to a hundredth.
+fn figure(seconds: f64) -> String {
+    if seconds < 1.0 {
+        format!("{seconds:.2}")
+    } else {
+        format!("{seconds:.1}")
+    }
+}
+
 impl Document for Report {
     fn text(&self, page: &mut Page) {
         page.line(self.line());
@@ -175,8 +184,8 @@ mod tests {
     fn the_line_is_the_one_that_was_promised() {
         assert_eq!(
             full().line(),
-            "demo: 12 volumes (4 instant, 4 periodic, 4 once); zone-a killed; detected in 7.0 s, promoted 12/12 in 0.5 s, \
-             serving after 9.2 s; newest write lost: instant 0.3 s, periodic 6.0 s; zone-a back, resynced 12/12; \
+            "demo: 12 volumes (4 instant, 4 periodic, 4 once); zone-a killed; detected in 7.0 s, promoted 12/12 in 0.50 s, \
+             serving after 9.2 s; newest write lost: instant 0.31 s, periodic 6.0 s; zone-a back, resynced 12/12; \
              moved home 12/12, lost 0; data verified 12/12"
         );
         assert!(full().complete());

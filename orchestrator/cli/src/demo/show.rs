@@ -82,14 +82,19 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// A line that changes in place, under a name; off a terminal it is printed when it has changed.
+    /// A line that changes in place, under a name; off a terminal it is printed when it has changed. A number that only counts
+    /// down is no change there.
     pub fn set(&self, name: &str, text: &str) {
+        let gist = match self.live {
+            Some(_) => text.to_owned(),
+            None => without_numbers(text),
+        };
         let old = self
             .lines
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.to_owned(), text.to_owned());
-        if old.as_deref() == Some(text) {
+            .insert(name.to_owned(), gist.clone());
+        if old.as_ref() == Some(&gist) {
             return;
         }
         match &self.live {
@@ -147,4 +152,15 @@ impl Drop for Stage<'_> {
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+/// A text without the words that begin with a digit, unless it begins with one: a count at the beginning is news.
+fn without_numbers(text: &str) -> String {
+    if text.starts_with(|c: char| c.is_ascii_digit()) {
+        return text.to_owned();
+    }
+    let words = text
+        .split(' ')
+        .filter(|w| !w.starts_with(|c: char| c.is_ascii_digit()));
+    words.collect::<Vec<_>>().join(" ")
 }

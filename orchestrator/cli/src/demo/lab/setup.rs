@@ -112,27 +112,26 @@ pub(super) fn start(
 }
 
 fn clients(lab: &Lab, ports: &Ports, tls: &TlsFiles) -> Result<Clients, DemoError> {
-    let client = |url: &str| {
-        let limits = ClientLimits {
-            call_time: Duration::from_secs(20),
-            ..ClientLimits::default()
-        };
-        Client::mtls(url, tls, limits).map_err(DemoError::api(format!("making a client of {url}")))
+    let limits = ClientLimits {
+        call_time: Duration::from_secs(20),
+        ..ClientLimits::default()
     };
+    let what = |url: &str| DemoError::api(format!("making a client of {url}"));
     let mut sidecars = BTreeMap::new();
     for (site, port) in &ports.sidecars {
         let zone = site
             .name()
             .parse()
             .map_err(DemoError::world("naming a zone"))?;
-        sidecars.insert(zone, client(&url(lab, *site, *port))?.into());
+        let url = url(lab, *site, *port);
+        let client = Client::mtls(&url, tls, limits).map_err(what(&url))?;
+        sidecars.insert(zone, client.into());
     }
     let mut endpoints = Vec::new();
     // zone-a is going to be killed: it is asked last.
     for (site, port) in ports.orchestrators.iter().rev() {
-        let _: &Vec<Endpoint> = &endpoints;
-        endpoints.extend(None);
-        client(&url(lab, *site, *port))?;
+        let url = url(lab, *site, *port);
+        endpoints.push(Endpoint::https(&url, tls.clone(), limits).map_err(what(&url))?);
     }
     Ok(Clients {
         orchestrator: OrchestratorClient::new(endpoints),

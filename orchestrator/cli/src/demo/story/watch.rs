@@ -1,10 +1,18 @@
 //! Looking and waiting: the zones' states as they change, a plan's steps as they are done.
 
 use super::{Story, in_step, in_zone};
-use crate::demo::world::{DemoError, World, chain};
-use rekindle_common::{Generation, PlanId, Timestamp, status::VolumeStatus, volume::VolumeReport};
+use crate::demo::{
+    verdict::seconds,
+    world::{DemoError, World, chain},
+};
+use rekindle_common::{
+    Generation, PlanId, Timestamp, ZoneName,
+    status::VolumeStatus,
+    volume::{Role, VolumeReport},
+};
 use rekindle_core::{
-    plan::PlanKind,
+    decision::{Decision, Hold},
+    plan::{PlanKind, Step},
     saga::{End, Event, Record},
 };
 use rekindle_orchestrator::wire::{GroupStatus, PlanDetail, WatchLine};
@@ -28,40 +36,53 @@ impl<W: World> Story<'_, W> {
         Ok(status)
     }
 
-    /// Waits until every copy is complete and in step. `since`: and the group says so itself.
-    pub(super) async fn wait_protected(
-        &self,
-        what: &str,
-        since: Option<Timestamp>,
-    ) -> Result<GroupStatus, DemoError> {
+    /// Waits until every copy is complete and in step, and the orchestrators find nothing left to do about the group.
+    pub(super) async fn wait_protected(&self, what: &str) -> Result<GroupStatus, DemoError> {
         let n = self.volumes.len();
         self.until(what, || async {
             let status = match self.look().await {
                 Ok(status) => status,
-                Err(e) => return Ok(Err(e.to_string())),
+                Err(e) => return Ok(Err(chain(&e))),
             };
-            let Some(primary) = status.primary.clone() else {
+            let primary = status.primary.as_ref();
+            let Some(copy) = primary.and_then(|p| status.spec.other(&p.zone)).cloned() else {
                 return Ok(Err("no primary".to_owned()));
-            };
-            let Some(copy) = status.spec.other(&primary.zone).cloned() else {
-                return Ok(Err("a foreign primary".to_owned()));
             };
             let ready = in_zone(&status, &copy)
                 .iter()
                 .filter(|v| in_step(v))
                 .count();
+            let well = Decision::Hold { why: Hold::AllWell };
+            let decision = status.decision.as_ref();
+            let text = decision.map_or("no decision yet".to_owned(), |d| d.text.clone());
             self.stage
-                .doing(&format!("{what}: {ready}/{n} copies in step"));
-            if ready == n && (since.is_none() || status.unprotected.is_none()) {
+                .doing(&format!("{what}: {ready}/{n} copies in step; {text}"));
+            if ready == n
+                && status.unprotected.is_none()
+                && decision.is_some_and(|d| d.decision == well)
+            {
                 return Ok(Ok(status));
             }
-            let why = status
-                .unprotected
-                .as_ref()
-                .map_or(String::new(), |u| format!("; {}", u.why));
-            Ok(Err(format!("{ready} of {n} copies in step{why}")))
+            Ok(Err(format!("{ready} of {n} copies in step; {text}")))
         })
         .await
+    }
+
+    /// How many volumes are primary in a zone; waits for all, for a while.
+    pub(super) async fn primaries(&self, zone: &ZoneName) -> Result<usize, DemoError> {
+        let n = self.volumes.len();
+        let deadline = Instant::now() + self.world.tempo().patience;
+        loop {
+            // What the leader shows is as of its last look.
+            let status = self.look().await;
+            let primary = |v: &&VolumeReport| v.role == Role::Primary;
+            let count = |s: &GroupStatus| in_zone(s, zone).iter().filter(primary).count();
+            let count = status.as_ref().map_or(0, count);
+            if count == n || Instant::now() >= deadline {
+                return Ok(count);
+            }
+            sleep(self.world.tempo().look_every).await;
+        }
     }
 
     /// Waits until such a plan was made, and shows meanwhile what holds the decision back.
@@ -77,9 +98,9 @@ impl<W: World> Story<'_, W> {
                     .decision
                     .as_ref()
                     .map_or("none yet".to_owned(), |d| d.text.clone()),
-                Err(e) => chain(e),
+                Err(e) => format!("no leader answers: {}", chain(e)),
             };
-            self.stage.set("decision", &without_countdown(&text));
+            self.stage.set("decision", &text);
             let plans = self.world.orchestrator().plans(Some(&self.group), 10).await;
             let found = plans
                 .unwrap_or_default()
@@ -96,6 +117,7 @@ impl<W: World> Story<'_, W> {
         let deadline = Instant::now() + self.world.tempo().patience * 3;
         let client = self.world.orchestrator();
         let mut shown = 0;
+        let mut begun = None;
         let detail = client
             .plan(plan)
             .await
@@ -121,7 +143,7 @@ impl<W: World> Story<'_, W> {
                     match line {
                         Ok(Some(WatchLine::Record { seq, record })) => {
                             if seq >= shown {
-                                self.show_record(&detail, &record);
+                                self.show_record(&detail, &record, &mut begun);
                                 shown = seq + 1;
                             }
                         }
@@ -209,40 +231,45 @@ impl<W: World> Story<'_, W> {
         }
     }
 
-    fn show_record(&self, detail: &PlanDetail, record: &Record) {
-        let step = |n: &usize| {
-            detail
-                .plan
-                .steps
-                .get(*n)
-                .map_or(String::new(), |s| s.step.to_string())
+    /// Shows one record. `begun` is when the step at work was begun.
+    fn show_record(&self, detail: &PlanDetail, record: &Record, begun: &mut Option<Timestamp>) {
+        let step = |n: usize| detail.plan.steps.get(n).map(|s| &s.step);
+        let text = |n: usize| step(n).map_or(String::new(), ToString::to_string);
+        let took = |since: Option<Timestamp>| {
+            since.map_or(String::new(), |b| {
+                format!(" ({:.1} s)", seconds(b, record.at))
+            })
         };
         match &record.event {
             Event::StepBegun { step: n } => {
-                self.stage.doing(&step(n));
+                *begun = Some(record.at);
+                self.stage.doing(&text(*n));
             }
             Event::StepDone { step: n, outcome } => {
+                let note = match step(*n) {
+                    Some(step) if counts_volumes(step) => format!(": {}", outcome.note),
+                    Some(_) | None => String::new(),
+                };
                 let failed = match outcome.failed.len() {
                     0 => String::new(),
                     k => format!("; {k} FAILED"),
                 };
-                self.stage.say(format!(
-                    "  {:2}. {}: {}{failed}",
-                    n + 1,
-                    step(n),
-                    outcome.note
-                ));
+                let (n, text, took) = (n + 1, text(*n), took(begun.take()));
+                self.stage
+                    .say(format!("  {n:2}. {text}{note}{failed}{took}"));
             }
             Event::StepFailed { step: n, error, .. } => {
+                let (n, text, took) = (n + 1, text(*n), took(begun.take()));
                 self.stage
-                    .say(format!("  {:2}. {}: FAILED, {error}", n + 1, step(n)));
+                    .say(format!("  {n:2}. {text}: FAILED, {error}{took}"));
             }
             Event::UnwindBegun { undo } => {
                 self.stage.say(format!("      putting back ({})", undo + 1))
             }
-            Event::UnwindFailed { error, .. } => self
-                .stage
-                .say(format!("      putting back FAILED: {error}")),
+            Event::UnwindFailed { error, .. } => {
+                self.stage
+                    .say(format!("      putting back FAILED: {error}"));
+            }
             Event::Begun | Event::UnwindDone { .. } | Event::Retried | Event::Ended { .. } => {}
         }
     }
@@ -319,10 +346,22 @@ fn counts(volumes: &[VolumeReport]) -> String {
         .join(", ")
 }
 
-/// A decision's text without what only counts down, so that off a terminal a line is not printed for each second.
-fn without_countdown(text: &str) -> String {
-    let words = text
-        .split(' ')
-        .filter(|w| !w.starts_with(|c: char| c.is_ascii_digit()));
-    words.collect::<Vec<_>>().join(" ")
+/// Whether a step's note says how many volumes it helped; the others' notes repeat the step.
+fn counts_volumes(step: &Step) -> bool {
+    match step {
+        Step::Demote { .. }
+        | Step::Promote { .. }
+        | Step::Resync { .. }
+        | Step::AwaitReplay { .. }
+        | Step::AwaitDemotionReplayed { .. } => true,
+        Step::Fence { .. }
+        | Step::AwaitLeaseEnd { .. }
+        | Step::StopApplication { .. }
+        | Step::StartApplication { .. }
+        | Step::ReleaseLease { .. }
+        | Step::RecordPrimary { .. }
+        | Step::TakeLease { .. }
+        | Step::MarkUnprotected { .. }
+        | Step::MarkProtected => false,
+    }
 }
