@@ -56,6 +56,8 @@ pub struct Limits {
     pub probe: Span,
     /// After which a call that overran its action is given up on: its outcome is then never known.
     pub abandon: Span,
+    /// How long a plain promotion waits for the other zone's demotion to arrive.
+    pub replay_wait: Span,
     /// How many actions of batches run at once.
     pub parallel: usize,
     /// How old a list may be that is given to the next asker.
@@ -69,6 +71,7 @@ impl Default for Limits {
             look: Span::secs(10),
             probe: Span::secs(3),
             abandon: Span::secs(1800),
+            replay_wait: Span::secs(3),
             parallel: 16,
             list_age: Span::millis(500),
         }
@@ -209,7 +212,7 @@ impl Inner {
     fn understand(&self, view: ImageView) -> Look {
         let mut all = self.hints();
         let hints = all.entry(view.spec.clone()).or_default();
-        let look = Look::derive(view, hints);
+        let look = Look::derive(view, hints, self.clock.now());
         look.remember(hints);
         look
     }

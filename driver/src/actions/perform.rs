@@ -6,7 +6,11 @@ use crate::{
     replication::{LastResync, Look, Promote, ReplicationError, Step, plain_refused},
 };
 use rekindle_common::{Generation, metadata};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::Instant;
+
+/// Between two tries of a plain promotion.
+const REPLAY_POLL: Duration = Duration::from_millis(100);
 
 impl Inner {
     /// Does it. Every branch is idempotent: done again after a crash in its middle, it ends the same.
@@ -82,7 +86,7 @@ impl Inner {
                     }
                     // The copy may have taken long: the peer must be primary and well *now* (hard case 18).
                     let now = self.understand(session.look(d.abandon).await?);
-                    if !now.peer_is_primary_and_well() {
+                    if !now.peer_is_primary_and_well(self.clock.now()) {
                         return Err(crate::replication::Refusal::PeerNotPrimary {
                             why: "the other zone ceased to be primary while the safety copy was made",
                         }
@@ -97,6 +101,22 @@ impl Inner {
         }
     }
 
+    /// A demotion takes some 0.3 s to arrive: asked for at once, a plain promotion waits for that.
+    async fn promote_when_due(&self, session: &Session, d: Deadlines) -> Result<(), BackendError> {
+        let give_up = d.answer.min(self.in_(self.limits.replay_wait));
+        loop {
+            match session.promote(Force::No, d).await {
+                Err(e)
+                    if e.kind == BackendErrorKind::PeerPrimaryOrDemotionPending
+                        && Instant::now() + REPLAY_POLL < give_up =>
+                {
+                    tokio::time::sleep(REPLAY_POLL).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
     async fn promote(
         &self,
         session: &Session,
@@ -106,7 +126,7 @@ impl Inner {
     ) -> Result<(), ReplicationError> {
         let refused = |e: &BackendError| e.kind == BackendErrorKind::PeerPrimaryOrDemotionPending;
         let forced = match how {
-            Promote::Plain => match session.promote(Force::No, d).await {
+            Promote::Plain => match self.promote_when_due(session, d).await {
                 Ok(()) => None,
                 Err(e) if refused(&e) => {
                     let after = self.understand(session.look(d.answer).await?);

@@ -131,6 +131,7 @@ impl Inner {
             generation: order.generation,
             promoted_here: promoted_before(record.as_ref()),
             last_resync: None,
+            now: self.clock.now(),
         };
         if let VolumeAction::Resync { .. } = order.action {
             context.last_resync = self.records.last_resync(volume, d.answer).await?;

@@ -28,6 +28,8 @@ pub enum Says {
     RemoteGone,
     /// Split brain.
     SplitBrain,
+    /// It was asked for a resync, and has deleted its image or is about to.
+    ResyncRequested,
     /// Anything else: the state alone counts.
     Other,
 }
@@ -45,6 +47,8 @@ impl Says {
             Self::RemoteDemoted
         } else if d.contains("not primary") || d.contains("non-primary") {
             Self::RemoteNotPrimary
+        } else if d.contains("resync requested") {
+            Self::ResyncRequested
         } else if d.contains("no longer exists") || d.contains("does not exist") {
             Self::RemoteGone
         } else {

@@ -19,6 +19,13 @@ use std::time::Duration;
 /// clusters are compared here, and both are only as good as NTP).
 pub const CLAIM_MARGIN: Duration = Duration::from_secs(5);
 
+/// A live daemon writes its word again every 30 s, whether or not it changed (seen on 16.2.15): one older than this is no
+/// word of now.
+const FRESH: Duration = Duration::from_secs(120);
+
+/// A daemon that has stopped for longer than this has not stopped in passing. Seen: 5 s.
+const STOPPED_IN_PASSING: Duration = Duration::from_secs(60);
+
 /// What this sidecar remembers of an image beyond what one look shows. Losing it (a restart) makes the answers more
 /// cautious, never wrong.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -59,9 +66,9 @@ pub struct Look {
 }
 
 impl Look {
-    /// Derives everything.
+    /// Derives everything, as of `now`.
     #[must_use]
-    pub fn derive(view: ImageView, hints: &Hints) -> Self {
+    pub fn derive(view: ImageView, hints: &Hints, now: Timestamp) -> Self {
         let (policy, policy_fault) = match VolumePolicy::from_metadata(&view.metadata) {
             Ok(p) => (p, None),
             Err(e) => (None, Some(e.to_string())),
@@ -93,14 +100,14 @@ impl Look {
                 .push("mirroring is being turned off".to_owned()),
             MirrorView::On(m) => {
                 look.peer_primary = peer_primary(&look.view, &m, hints);
-                look.mirrored(&m, hints);
+                look.mirrored(&m, hints, now);
                 look.check_policy(&m);
             }
         }
         look
     }
 
-    fn mirrored(&mut self, m: &Mirrored, hints: &Hints) {
+    fn mirrored(&mut self, m: &Mirrored, hints: &Hints, now: Timestamp) {
         if m.primary {
             self.role = Role::Primary;
             self.complete_copy = Known::Yes;
@@ -127,52 +134,64 @@ impl Look {
             let local = self.view.local.clone();
             self.lag = local.as_ref().map_or(Lag::Unknown, lag);
             self.last_sync = copy_sync(m, local.as_ref(), hints);
-            self.status = self.copy_status(m, local.as_ref(), hints);
+            self.status = self.copy_status(m, local.as_ref(), hints, now);
         }
     }
 
-    /// A copy's status. Local evidence goes before the daemon's word, for that may be stale or missing.
+    /// A copy's status. What this zone knows of itself goes before the daemon's word, for that may be stale or missing.
     fn copy_status(
         &mut self,
         m: &Mirrored,
         local: Option<&SiteStatus>,
         hints: &Hints,
+        now: Timestamp,
     ) -> VolumeStatus {
-        use DaemonState as D;
-        let up = local.is_some_and(|l| l.up);
-        if !up {
+        let down = local.is_some_and(|l| !l.up);
+        if down {
             self.concerns
                 .push("this zone's mirror daemon does not report: the copy does not move".into());
+        }
+        if hints.resync_id.as_ref() == Some(&self.view.id) {
+            return VolumeStatus::PendingResync;
         }
         if local.is_some_and(|l| l.says() == Says::SplitBrain) {
             self.concerns
                 .push("the copies have diverged: this one must be resynced, or the other".into());
             return VolumeStatus::ErrorSplitBrain;
         }
-        if hints.resync_id.as_ref() == Some(&self.view.id) {
-            return VolumeStatus::PendingResync;
-        }
         if demotion_here(m) && self.peer_primary != Known::Yes {
             return VolumeStatus::PendingPromotion;
         }
-        let Some(local) = local.filter(|l| l.up) else {
-            return VolumeStatus::ErrorMirrorDown;
-        };
+        match local {
+            // A copy that its daemon has only just made, and not yet said anything of.
+            None => self.moving(),
+            Some(l) if !l.up => VolumeStatus::ErrorMirrorDown,
+            Some(l) => self.copy_as_its_daemon_says(l, now),
+        }
+    }
+
+    /// A copy that is getting there.
+    fn moving(&self) -> VolumeStatus {
+        match self.complete_copy {
+            Known::Yes => VolumeStatus::ActiveUpdating,
+            Known::No | Known::Unknown => VolumeStatus::PendingFirstSync,
+        }
+    }
+
+    fn copy_as_its_daemon_says(&mut self, local: &SiteStatus, now: Timestamp) -> VolumeStatus {
+        use DaemonState as D;
         let complete = self.complete_copy;
-        let moving = if complete == Known::No {
-            VolumeStatus::PendingFirstSync
-        } else {
-            VolumeStatus::ActiveUpdating
-        };
         match local.says() {
             Says::RemoteDemoted | Says::LocalPrimary => return VolumeStatus::PendingPromotion,
+            Says::ResyncRequested => return VolumeStatus::PendingResync,
             Says::RemoteNotPrimary => {
-                return if self.peer_primary == Known::Yes {
-                    moving
-                } else if complete == Known::Yes {
-                    VolumeStatus::PendingPromotion
-                } else {
-                    VolumeStatus::ErrorOrphan
+                return match (self.peer_primary, complete) {
+                    // Its last word is from before the other side was promoted.
+                    (Known::Yes, _) => self.moving(),
+                    (Known::No | Known::Unknown, Known::Yes) => VolumeStatus::PendingPromotion,
+                    (Known::No | Known::Unknown, Known::No | Known::Unknown) => {
+                        VolumeStatus::ErrorOrphan
+                    }
                 };
             }
             Says::RemoteGone => {
@@ -188,7 +207,16 @@ impl Look {
                 VolumeStatus::ErrorMirroring
             }
             D::Syncing => VolumeStatus::PendingFirstSync,
-            D::StartingReplay | D::StoppingReplay => moving,
+            D::StartingReplay | D::StoppingReplay | D::Unknown => self.moving(),
+            // So it says for some seconds after a demotion has arrived, before it says that it has.
+            D::Stopped
+                if complete == Known::Yes
+                    && local
+                        .last_update
+                        .is_some_and(|at| now < after(at, STOPPED_IN_PASSING)) =>
+            {
+                VolumeStatus::PendingDemotion
+            }
             D::Stopped => {
                 self.concerns.push(format!(
                     "the mirror daemon has stopped: {}",
@@ -196,7 +224,6 @@ impl Look {
                 ));
                 VolumeStatus::ErrorMirroring
             }
-            D::Unknown => moving,
             D::Replaying if complete == Known::No => VolumeStatus::PendingFirstSync,
             D::Replaying if self.peer_primary == Known::No => VolumeStatus::PendingDemotion,
             D::Replaying => match self.lag {
@@ -281,6 +308,9 @@ impl Look {
         {
             hints.resync_id = None;
         }
+        if self.role == Role::Primary {
+            hints.resync_id = None;
+        }
         if self.complete_copy == Known::Yes {
             hints.complete_id = Some(id.clone());
         }
@@ -300,9 +330,11 @@ impl Look {
 
     /// Whether the peer says **now** that it is primary: what a resync stands on (hard case 18).
     #[must_use]
-    pub fn peer_is_primary_and_well(&self) -> bool {
+    pub fn peer_is_primary_and_well(&self, now: Timestamp) -> bool {
         self.view.peer.as_ref().is_some_and(|p| {
-            p.up && p.says() == Says::LocalPrimary && p.state == DaemonState::Stopped
+            p.up && p.says() == Says::LocalPrimary
+                && p.state == DaemonState::Stopped
+                && p.last_update.is_some_and(|at| now < after(at, FRESH))
         })
     }
 }
@@ -341,7 +373,10 @@ fn peer_primary(view: &ImageView, m: &Mirrored, hints: &Hints) -> Known {
                 };
             if stale { Known::Unknown } else { Known::Yes }
         }
-        (Says::RemoteDemoted | Says::RemoteNotPrimary | Says::SplitBrain, _) => Known::No,
+        (
+            Says::RemoteDemoted | Says::RemoteNotPrimary | Says::SplitBrain | Says::ResyncRequested,
+            _,
+        ) => Known::No,
         (
             Says::Other,
             DaemonState::Replaying | DaemonState::Syncing | DaemonState::StartingReplay,

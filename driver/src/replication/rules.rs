@@ -6,7 +6,7 @@ use super::{
 };
 use crate::backend::view::{DaemonState, MirrorView};
 use rekindle_common::{
-    Generation, ImageSpec, ResyncToken,
+    Generation, ImageSpec, ResyncToken, Timestamp,
     action::{Effect, Promotion, SafetyCopy, VolumeAction},
     metadata::{self, VolumePolicy},
     mode::{MirrorImageMode, ReplicationMode},
@@ -16,7 +16,7 @@ use rekindle_common::{
 use std::collections::BTreeMap;
 
 /// What the zone remembers that bears on an order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Context {
     /// The order's generation.
     pub generation: Option<Generation>,
@@ -24,6 +24,8 @@ pub struct Context {
     pub promoted_here: Option<Generation>,
     /// The last resync of this volume.
     pub last_resync: Option<LastResync>,
+    /// The time of the look.
+    pub now: Timestamp,
 }
 
 /// The record of a volume's last resync (hard case 19).
@@ -358,7 +360,7 @@ fn resync(
     {
         return Err(Refusal::NotOlder { promoted, ordered });
     }
-    if !look.peer_is_primary_and_well() {
+    if !look.peer_is_primary_and_well(context.now) {
         return Err(Refusal::PeerNotPrimary {
             why: match look.peer_primary {
                 Known::No => "the other zone says that it is not primary",

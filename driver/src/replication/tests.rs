@@ -127,7 +127,13 @@ fn view_of(status: VolumeStatus) -> ImageView {
             mirror: MirrorView::Off,
             ..view(Journal, false)
         },
-        S::ErrorMirrorDown => with_snapshot(view(Snapshot, false), SnapshotState::NonPrimary, true),
+        S::ErrorMirrorDown => ImageView {
+            local: Some(SiteStatus {
+                up: false,
+                ..site(DaemonState::Replaying, "replaying")
+            }),
+            ..with_snapshot(view(Snapshot, false), SnapshotState::NonPrimary, true)
+        },
         S::ErrorMirroring => copy(
             Some(site(DaemonState::Error, "failed to open remote image")),
             Some(primary_says()),
@@ -154,7 +160,7 @@ fn look_of(status: VolumeStatus) -> Look {
     if status == VolumeStatus::PendingFirstSync {
         hints.complete_id = None;
     }
-    Look::derive(view_of(status), &hints)
+    Look::derive(view_of(status), &hints, at(1010))
 }
 
 fn forced() -> VolumeAction {
@@ -184,6 +190,7 @@ fn generation(n: u64) -> Context {
         generation: Some(Generation(n)),
         promoted_here: Some(Generation(1)),
         last_resync: None,
+        now: at(1010),
     }
 }
 
@@ -270,7 +277,7 @@ fn hard_case_16_both_primary_is_split_brain_and_neither_is_touched_by_policy() {
         peer: Some(primary_says()),
         ..view(MirrorImageMode::Journal, true)
     };
-    let look = Look::derive(v, &Hints::default());
+    let look = Look::derive(v, &Hints::default(), at(1010));
     assert_eq!(look.status, VolumeStatus::ErrorSplitBrain);
     let say = |a: &VolumeAction| verdict(&next(&look, a, &generation(2)));
     assert_eq!(say(&replicate(ReplicationMode::Instant)), "split_brain");
@@ -290,7 +297,7 @@ fn hard_case_17_the_peers_old_word_right_after_our_promotion_is_no_split_brain()
             promoted_at: Some(at(promoted)),
             ..Hints::default()
         };
-        Look::derive(v.clone(), &hints).status
+        Look::derive(v.clone(), &hints, at(1010)).status
     };
     // Said at 1000. Promoted at 999: within the margin, so it may be the old word.
     assert_eq!(with(999), VolumeStatus::ActivePrimary);
@@ -320,8 +327,16 @@ fn hard_case_18_a_resync_needs_a_peer_that_says_primary_now() {
             "peer_not_primary",
         ),
         (Some(journal(0)), "peer_not_primary"),
+        // Its word is not of now.
+        (
+            Some(SiteStatus {
+                last_update: Some(at(800)),
+                ..primary_says()
+            }),
+            "peer_not_primary",
+        ),
     ] {
-        let look = Look::derive(secondary(peer.clone()), &Hints::default());
+        let look = Look::derive(secondary(peer.clone()), &Hints::default(), at(1010));
         let got = verdict(&next(&look, &resync("t"), &generation(2)));
         assert_eq!(got, expected, "{peer:?}");
     }
@@ -342,6 +357,7 @@ fn hard_case_17_a_resync_discards_only_what_an_older_generation_wrote() {
             generation: ordered.map(Generation),
             promoted_here: promoted.map(Generation),
             last_resync: None,
+            now: at(1010),
         };
         let got = verdict(&next(&look, &resync("t"), &context));
         assert_eq!(got, expected, "{promoted:?} {ordered:?}");
@@ -381,7 +397,7 @@ fn hard_case_21_a_demotion_on_its_way_is_waited_for_and_never_forced() {
     // The other zone's daemon is gone: what has not arrived will not, and force may be ordered.
     let mut v = view_of(VolumeStatus::PendingDemotion);
     v.peer = v.peer.map(|p| SiteStatus { up: false, ..p });
-    let look = Look::derive(v, &Hints::default());
+    let look = Look::derive(v, &Hints::default(), at(1010));
     assert_eq!(verdict(&next(&look, &forced(), &generation(2))), "force");
 }
 
@@ -392,7 +408,7 @@ fn a_plain_promotion_that_librbd_refuses_says_which() {
             peer,
             ..view_of(VolumeStatus::ActiveSecondary)
         };
-        plain_refused(&Look::derive(v, &Hints::default()))
+        plain_refused(&Look::derive(v, &Hints::default(), at(1010)))
     };
     assert_eq!(
         peer(Some(primary_says())),
@@ -421,7 +437,7 @@ fn hard_case_24_without_a_complete_copy_nothing_is_promoted_by_any_means() {
         // Journal mode, and the daemon never said anything.
         view(MirrorImageMode::Journal, false),
     ] {
-        let look = Look::derive(v, &Hints::default());
+        let look = Look::derive(v, &Hints::default(), at(1010));
         assert_ne!(look.complete_copy, Known::Yes);
         let got = next(&look, &forced(), &generation(2));
         assert!(
@@ -441,15 +457,22 @@ fn hard_case_24_a_copy_once_seen_complete_stays_so_when_its_daemon_is_silent() {
             ..v.clone()
         },
         &hints,
+        at(1010),
     );
     seen.remember(&mut hints);
-    assert_eq!(Look::derive(v.clone(), &hints).complete_copy, Known::Yes);
+    assert_eq!(
+        Look::derive(v.clone(), &hints, at(1010)).complete_copy,
+        Known::Yes
+    );
     // Made anew since: another image.
     let anew = ImageView {
         id: "def".to_owned(),
         ..v
     };
-    assert_eq!(Look::derive(anew, &hints).complete_copy, Known::Unknown);
+    assert_eq!(
+        Look::derive(anew, &hints, at(1010)).complete_copy,
+        Known::Unknown
+    );
 }
 
 #[test]
@@ -463,7 +486,7 @@ fn hard_case_36_policy_without_mirroring_is_seen_and_replicate_mends_it() {
     let mut v = view_of(VolumeStatus::ActivePrimary);
     v.metadata
         .insert(metadata::MODE.to_owned(), "once".to_owned());
-    let look = Look::derive(v, &Hints::default());
+    let look = Look::derive(v, &Hints::default(), at(1010));
     assert!(
         look.concerns
             .iter()
@@ -481,7 +504,7 @@ fn hard_case_37_clones_and_their_parents_are_refused() {
             }),
             ..view_of(VolumeStatus::ErrorNotMirrored)
         };
-        let look = Look::derive(v, &Hints::default());
+        let look = Look::derive(v, &Hints::default(), at(1010));
         let got = next(&look, &replicate(ReplicationMode::Instant), &generation(1));
         assert!(matches!(got, Err(Refusal::HasClones { .. })), "{got:?}");
     }
@@ -496,7 +519,11 @@ fn replicate_changes_what_can_change_in_place_and_says_why_not_otherwise() {
         })
     };
     let journal = look_of(VolumeStatus::ActivePrimary);
-    let snapshot = Look::derive(view(MirrorImageMode::Snapshot, true), &Hints::default());
+    let snapshot = Look::derive(
+        view(MirrorImageMode::Snapshot, true),
+        &Hints::default(),
+        at(1010),
+    );
     for (look, mode, expected) in [
         (&journal, ReplicationMode::Instant, "already"),
         (&journal, ReplicationMode::Once, "invalid_field"),
@@ -517,7 +544,7 @@ fn replicate_changes_what_can_change_in_place_and_says_why_not_otherwise() {
     let mut v = view(MirrorImageMode::Snapshot, true);
     v.metadata
         .insert(metadata::START.to_owned(), at(0).to_string());
-    let look = Look::derive(v, &Hints::default());
+    let look = Look::derive(v, &Hints::default(), at(1010));
     let Ok(Step::SetPolicy { remove, .. }) =
         next(&look, &replicate(ReplicationMode::Once), &generation(1))
     else {
@@ -531,7 +558,7 @@ fn a_policy_that_cannot_be_read_is_a_concern_and_no_guess() {
     let mut v = view_of(VolumeStatus::ActivePrimary);
     v.metadata
         .insert(metadata::MODE.to_owned(), "hourly".to_owned());
-    let look = Look::derive(v, &Hints::default());
+    let look = Look::derive(v, &Hints::default(), at(1010));
     assert_eq!(look.policy, None);
     assert!(look.concerns[0].contains("hourly"));
 }
@@ -555,7 +582,7 @@ fn lag_and_last_sync_come_from_what_the_daemon_says() {
         },
         ..site(DaemonState::Replaying, "replaying")
     });
-    let look = Look::derive(v, &Hints::default());
+    let look = Look::derive(v, &Hints::default(), at(1010));
     assert_eq!(look.status, VolumeStatus::ActiveUpdating);
     assert_eq!(
         look.lag,
@@ -641,7 +668,7 @@ proptest! {
     #[test]
     fn whatever_is_seen_the_guards_hold(v in any_view(), remembered in any::<bool>()) {
         let hints = Hints { complete_id: remembered.then(|| "abc".to_owned()), ..Hints::default() };
-        let look = Look::derive(v.clone(), &hints);
+        let look = Look::derive(v.clone(), &hints, at(1010));
         prop_assert_ne!(look.status, VolumeStatus::ErrorUnknown);
         prop_assert_eq!(look.role == Role::Primary, matches!(&v.mirror, MirrorView::On(m) if m.primary));
         let context = generation(2);
@@ -673,9 +700,9 @@ proptest! {
     #[test]
     fn looking_is_repeatable(v in any_view()) {
         let mut hints = Hints::default();
-        let first = Look::derive(v.clone(), &hints);
+        let first = Look::derive(v.clone(), &hints, at(1010));
         first.remember(&mut hints);
-        let mut again = Look::derive(v, &hints);
+        let mut again = Look::derive(v, &hints, at(1010));
         // What is remembered may fill in what was unknown, never change what was known.
         again.last_sync = first.last_sync;
         if first.complete_copy == Known::Unknown { again.complete_copy = Known::Unknown; }

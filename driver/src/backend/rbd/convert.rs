@@ -145,7 +145,8 @@ pub(super) fn site(s: &rbd::SiteStatus) -> Option<SiteStatus> {
     let last_update = Timestamp::from_second(s.updated)
         .ok()
         .filter(|_| s.updated > 0);
-    if last_update.is_none() && s.description.is_empty() {
+    // librbd's own words, not a daemon's: nothing was ever said.
+    if last_update.is_none() || s.description == "status not found" {
         return None;
     }
     Some(SiteStatus {
