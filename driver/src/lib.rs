@@ -17,4 +17,5 @@ pub mod leases;
 pub mod metrics;
 pub mod replication;
 pub mod routes;
+pub mod schedule;
 pub mod sidecar;
