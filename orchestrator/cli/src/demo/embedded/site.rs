@@ -14,6 +14,7 @@ use rekindle_driver::{
     },
     clock::Clock,
     lease::{LeaseConfig, LeaseRunner, OtherSite},
+    schedule::{self, ScheduleConfig},
     sidecar::Sidecar,
 };
 use rekindle_net::{Client, ClientLimits, ListenConfig, SidecarClient, SocketOptions};
@@ -167,9 +168,18 @@ async fn zone_programs(
             ..Limits::default()
         },
     };
-    let mut sidecar = Sidecar::new(parts, rekindle_net::Limits::default()).with_task(Box::new(
-        move |volumes, stop| Box::pin(async move { leases.run(volumes, stop).await }),
-    ));
+    let clock = shared.clock;
+    let schedules = ScheduleConfig {
+        refresh: Span::millis(500),
+        ..ScheduleConfig::default()
+    };
+    let mut sidecar = Sidecar::new(parts, rekindle_net::Limits::default())
+        .with_task(Box::new(move |volumes, stop| {
+            Box::pin(leases.run(volumes, stop))
+        }))
+        .with_task(Box::new(move |volumes, stop| {
+            Box::pin(schedule::run(volumes, clock, schedules, stop))
+        }));
     let at = ListenConfig::Unix {
         path: sidecar_socket(&shared.dir, name),
         options: SocketOptions::default(),

@@ -255,11 +255,58 @@ fn command_line(lab: &Lab, ports: &Ports, operator: &TlsFiles) -> Table {
 }
 
 fn orchestrator(
-    _lab: &Lab,
-    _site: Site,
-    _ports: &Ports,
-    _application: &str,
-    _command: &[String],
+    lab: &Lab,
+    site: Site,
+    ports: &Ports,
+    application: &str,
+    command: &[String],
 ) -> Result<Table, DemoError> {
-    Ok(Table::new())
+    let port =
+        |ports: &BTreeMap<Site, u16>, site: Site| ports.get(&site).copied().unwrap_or_default();
+    let sites: Table = Site::ALL
+        .into_iter()
+        .map(|s| {
+            (
+                s.name().to_owned(),
+                url(lab, s, port(&ports.orchestrators, s)).into(),
+            )
+        })
+        .collect();
+    let mut zones = Table::new();
+    for s in Site::ZONES {
+        let zone = lab
+            .zone(s)
+            .map_err(DemoError::world("finding the zone's monitors"))?;
+        let monitors: Vec<Value> = zone
+            .mon_addrs
+            .iter()
+            .map(|a| a.to_string().into())
+            .collect();
+        let sidecar = url(lab, s, port(&ports.sidecars, s)).into();
+        let entry = table([("sidecar", sidecar), ("ceph_mons", monitors.into())]);
+        zones.insert(s.name().to_owned(), Value::Table(entry));
+    }
+    let command: Vec<Value> = command.iter().map(|w| w.as_str().into()).collect();
+    let agent = table([("command", command.into()), ("timeout", "60s".into())]);
+    let listen = table([
+        (
+            "tcp",
+            format!("{}:{}", lab.addr(site), port(&ports.orchestrators, site)).into(),
+        ),
+        ("tls", tls(&files(&lab.certs(site)))),
+    ]);
+    // A view that is forgotten soon, so that a dead site does not go on saying that it sees itself well.
+    let times = table([("view_ttl", "4s".into())]);
+    Ok(table([
+        ("site", site.name().into()),
+        ("sites", Value::Table(sites)),
+        ("zones", Value::Table(zones)),
+        ("listen", Value::Table(listen)),
+        ("etcd", etcd(lab, site)),
+        ("times", Value::Table(times)),
+        (
+            "applications",
+            Value::Table(table([(application, Value::Table(agent))])),
+        ),
+    ]))
 }
