@@ -1,18 +1,22 @@
 //! From a configuration to a sidecar on real parts.
 
 use crate::{
-    actions::Parts,
+    actions::{self, Parts, Volumes},
     backend::{
         Backend,
         rbd::{RbdBackend, RbdOptions},
     },
     clock::Clock,
     config::Config,
+    lease::{LeaseConfig, LeaseRunner, OtherSite},
     leases::{Leases, NoLeases},
-    sidecar::Sidecar,
+    schedule::{self, ScheduleConfig},
+    sidecar::{Sidecar, Task},
 };
-use rekindle_net::{ListenConfig, SocketOptions};
-use std::sync::Arc;
+use rekindle_common::{ApiError, SiteName};
+use rekindle_net::{Client, ClientLimits, ListenConfig, SocketOptions};
+use rekindle_store::{EtcdStore, Store};
+use std::{sync::Arc, time::Duration};
 
 /// What of the machine could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -20,15 +24,26 @@ pub enum BuildError {
     /// librbd cannot be loaded.
     #[error("librbd cannot be used")]
     Library(#[from] rbd_rs::Error),
+    /// etcd's configuration cannot be used; that it does not answer is no error here.
+    #[error("etcd cannot be used")]
+    Store(#[from] rekindle_store::StoreError),
     /// A listener cannot be bound.
     #[error("cannot listen")]
     Listen(#[from] rekindle_net::ServeError),
+    /// Another site's orchestrator cannot be asked.
+    #[error("failsafe.sites: {site}: {why}")]
+    Site {
+        /// Which.
+        site: SiteName,
+        /// Why; names the field.
+        why: ApiError,
+    },
     /// A field that [`Config::check`] would have refused.
     #[error("{0} cannot be used")]
     Unchecked(&'static str),
 }
 
-/// A sidecar with its listeners bound, not yet serving. Its cluster is contacted with the first call.
+/// A sidecar with its listeners bound, not yet serving. Its cluster and etcd are contacted with the first call.
 ///
 /// # Errors
 /// [`BuildError`].
@@ -41,19 +56,70 @@ pub async fn sidecar(config: &Config) -> Result<Sidecar, BuildError> {
         threads: config.ceph.threads,
         connect_timeout: config.ceph.connect_timeout.get(),
     })?;
-    let leases: Arc<dyn Leases> = Arc::new(NoLeases);
-    let parts = Parts {
-        zone: config.zone.clone(),
-        backend: Backend::Rbd(backend),
-        state_pool: config.state_pool().to_owned(),
-        leases,
-        clock: Clock::System,
-        limits: config.limits,
-    };
-    let mut sidecar = Sidecar::new(parts, config.http.get());
+    let instance = uuid::Uuid::new_v4().to_string();
+    let (keeper, leases) = leases(config, &instance).await?;
+    let volumes = Volumes::of_instance(
+        instance,
+        Parts {
+            zone: config.zone.clone(),
+            backend: Backend::Rbd(backend),
+            state_pool: config.state_pool().to_owned(),
+            leases,
+            clock: Clock::System,
+            limits: config.limits,
+        },
+    );
+    let mut sidecar = Sidecar::of(volumes, config.http.get())
+        .with_task(Box::new(|volumes, stop| {
+            Box::pin(actions::watch(volumes, stop))
+        }))
+        .with_task(Box::new(|volumes, stop| {
+            let config = ScheduleConfig::default();
+            Box::pin(schedule::run(volumes, Clock::System, config, stop))
+        }));
+    if let Some(keeper) = keeper {
+        sidecar = sidecar.with_task(keeper);
+    }
     listen(config, &mut sidecar).await?;
     Ok(sidecar)
 }
+
+/// The lease keeper as a task, and the leases as the actions see them.
+async fn leases(
+    config: &Config,
+    instance: &str,
+) -> Result<(Option<Task>, Arc<dyn Leases>), BuildError> {
+    let Some(etcd) = &config.etcd else {
+        return Ok((None, Arc::new(NoLeases)));
+    };
+    let store = Store::from(EtcdStore::connect(etcd).await?);
+    let mut sites = Vec::new();
+    for (site, url) in &config.failsafe.sites {
+        let files = config
+            .failsafe_tls()
+            .ok_or(BuildError::Unchecked("failsafe.tls"))?;
+        let client = Client::mtls(url, files, SITE_LIMITS).map_err(|why| BuildError::Site {
+            site: site.clone(),
+            why,
+        })?;
+        sites.push(OtherSite {
+            site: site.clone(),
+            client: client.into(),
+        });
+    }
+    let lease_config = LeaseConfig::new(config.zone.clone(), instance);
+    let (runner, handle) = LeaseRunner::new(lease_config, store, sites);
+    let task: Task = Box::new(|volumes, stop| Box::pin(runner.run(volumes, stop)));
+    Ok((Some(task), Arc::new(handle)))
+}
+
+/// Another site tries its own etcd before it answers.
+const SITE_LIMITS: ClientLimits = ClientLimits {
+    connect_time: Duration::from_secs(1),
+    call_time: Duration::from_secs(4),
+    line_time: Duration::from_secs(4),
+    answer: 64 * 1024,
+};
 
 async fn listen(config: &Config, sidecar: &mut Sidecar) -> Result<(), BuildError> {
     if let Some(path) = &config.listen.unix {

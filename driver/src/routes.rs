@@ -200,7 +200,10 @@ async fn thaw(Extension(v): On) -> Json<()> {
 }
 
 async fn metrics(Extension(v): On) -> ApiResult<Response> {
-    v.refresh_metrics().await;
+    // What is not known of the volumes is left out; the rest is told all the same.
+    if let Err(e) = v.refresh_metrics().await {
+        tracing::debug!(error = %e, "metrics without volumes");
+    }
     let text = v.metrics().text().map_err(|e| {
         ApiError::new(
             ErrorCode::Internal,

@@ -44,8 +44,14 @@ impl Sidecar {
     /// Of these parts, without listeners.
     #[must_use]
     pub fn new(parts: Parts, limits: rekindle_net::Limits) -> Self {
+        Self::of(Volumes::new(parts), limits)
+    }
+
+    /// Of actions that are built already, without listeners.
+    #[must_use]
+    pub fn of(volumes: Volumes, limits: rekindle_net::Limits) -> Self {
         Self {
-            volumes: Volumes::new(parts),
+            volumes,
             ready: Ready::default(),
             server: Server::new(limits),
             limits,
@@ -130,7 +136,7 @@ impl Sidecar {
 /// Ready once what a former run left is known: a frozen zone must not act because its sidecar was restarted.
 async fn start_up(volumes: Volumes, ready: Ready, stop: CancellationToken) {
     loop {
-        match volumes.restore_freeze().await {
+        match volumes.restore().await {
             Ok(()) => {
                 if !stop.is_cancelled() {
                     ready.set(true);

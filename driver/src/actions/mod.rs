@@ -17,11 +17,13 @@ mod records;
 mod registry;
 mod reports;
 mod run;
+mod watch;
 
 pub use batch::BatchStream;
 pub use group::DemoteAll;
 pub use records::GroupRecord;
 pub use reports::{MAX_PAGE, VolumeQuery};
+pub use watch::watch;
 
 use crate::{
     backend::{Backend, ImageView},
@@ -126,6 +128,12 @@ impl Volumes {
     /// Builds the zone's actions. Reads nothing yet.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        Self::of_instance(uuid::Uuid::new_v4().to_string(), parts)
+    }
+
+    /// As [`Self::new`], under an instance id that the lease keeper uses too.
+    #[must_use]
+    pub fn of_instance(instance: String, parts: Parts) -> Self {
         let Parts {
             zone,
             backend,
@@ -139,7 +147,7 @@ impl Volumes {
                 records: Records::new(backend.clone(), state_pool),
                 metrics: crate::metrics::Metrics::new(&zone),
                 zone,
-                instance: uuid::Uuid::new_v4().to_string(),
+                instance,
                 backend,
                 leases,
                 clock,

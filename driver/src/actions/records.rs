@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `rekindle.group.<group>` | `{"v":1,"generation":7,"promoted":5}` | one for all of a group's volumes; must not be mirrored: it says what *this* zone has seen |
 //! | `rekindle.resync.<pool>.<image>` | `{"token":"…","image_id":"…"}` | a resync deletes the image |
+//! | `rekindle.copies.<pool>` | `{"<image>":"<image id>"}` | journal mode: which copies were once seen complete, told by nobody else while their daemon is dead |
 //! | `rekindle.freeze` | `{"reason":"…","since":"…"}` | outlives the sidecar |
 //!
 //! `generation` is the highest that an order came with; `promoted` the highest that a volume was promoted under here.
@@ -15,6 +16,7 @@ use crate::{
 };
 use rekindle_common::{Generation, GroupName, ImageSpec, zone::Freeze};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 /// How often a lost race is run again: each loss means that another one won.
@@ -178,6 +180,32 @@ impl Records {
         let oid = Self::resync_oid(spec);
         let before = self.backend.read_object(&self.pool, &oid, deadline).await?;
         self.write(&oid, before.as_deref(), record, deadline).await
+    }
+
+    /// The copies of a pool that were once seen complete, by image name.
+    pub(crate) async fn copies(
+        &self,
+        pool: &str,
+        deadline: Instant,
+    ) -> Result<BTreeMap<String, String>, BackendError> {
+        let oid = format!("rekindle.copies.{pool}");
+        Ok(self
+            .read(&oid, deadline)
+            .await?
+            .map(|(copies, _)| copies)
+            .unwrap_or_default())
+    }
+
+    /// Keeps them for the next sidecar.
+    pub(crate) async fn set_copies(
+        &self,
+        pool: &str,
+        copies: &BTreeMap<String, String>,
+        deadline: Instant,
+    ) -> Result<(), BackendError> {
+        let oid = format!("rekindle.copies.{pool}");
+        let before = self.backend.read_object(&self.pool, &oid, deadline).await?;
+        self.write(&oid, before.as_deref(), copies, deadline).await
     }
 
     /// The freeze that outlived the last sidecar.

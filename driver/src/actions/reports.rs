@@ -211,11 +211,12 @@ impl Volumes {
         }
     }
 
-    /// Takes up the freeze that a former run left.
+    /// Takes up what a former run left: a freeze, and which copies were seen complete.
     ///
     /// # Errors
     /// [`ApiError`]: the cluster does not answer.
-    pub async fn restore_freeze(&self) -> Result<(), ApiError> {
+    pub async fn restore(&self) -> Result<(), ApiError> {
+        self.restore_copies().await?;
         let inner = &self.inner;
         let freeze = inner.records.freeze(inner.in_(inner.limits.probe)).await?;
         *inner.freeze.write().unwrap_or_else(PoisonError::into_inner) = freeze;
@@ -223,10 +224,14 @@ impl Volumes {
     }
 
     /// Lease views and volumes for `/metrics`, as of a recent list.
-    pub async fn refresh_metrics(&self) {
-        let Ok(reports) = self.all_reports().await else {
-            return;
-        };
+    ///
+    /// # Errors
+    /// [`ApiError`]: nothing is known of the volumes.
+    pub async fn refresh_metrics(&self) -> Result<(), ApiError> {
+        let inner = &self.inner;
+        let (busy, lost) = inner.backend.call_threads();
+        inner.metrics.call_threads(busy, lost);
+        let reports = self.all_reports().await?;
         let groups: std::collections::BTreeSet<_> =
             reports.iter().filter_map(|r| r.group.clone()).collect();
         for group in groups {
@@ -236,6 +241,7 @@ impl Volumes {
         self.inner
             .metrics
             .keep_only(reports.iter().map(|r| &r.volume));
+        Ok(())
     }
 }
 

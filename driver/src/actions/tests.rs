@@ -347,7 +347,7 @@ async fn frozen_refuses_all_but_demotion_and_outlives_the_sidecar() {
         assert_eq!(code(r), ErrorCode::Frozen);
     }
     let next = zone(&pair.fabric.a(), Limits::default());
-    next.restore_freeze().await.unwrap();
+    next.restore().await.unwrap();
     assert_eq!(next.zone().await.frozen.unwrap().reason, "maintenance");
     let demoted = next.act(&spec(0), order(VolumeAction::Demote, 1)).await;
     assert_eq!(demoted.unwrap().effect, Effect::Done);

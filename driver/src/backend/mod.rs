@@ -99,6 +99,15 @@ async fn within<T>(
 }
 
 impl Backend {
+    /// Threads in a call, and threads in a call that was given up on.
+    #[must_use]
+    pub fn call_threads(&self) -> (usize, usize) {
+        match self {
+            Self::Rbd(b) => b.call_threads(),
+            Self::Memory(_) => (0, 0),
+        }
+    }
+
     /// All volumes that are mirrored or that policy says are, without their lineage. Few calls, however many there are.
     ///
     /// # Errors

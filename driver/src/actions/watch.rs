@@ -1,0 +1,107 @@
+//! Looks at all volumes now and then, so that what only shows at times is known when it counts.
+//!
+//! In journal mode nothing but the mirror daemon tells whether a copy was ever complete (hard case 24), and the daemon may
+//! be dead when a failover needs to know. So what was seen is kept, in memory and in the cluster. The same looks keep the
+//! metrics fresh, and the moment at which a copy was last in step.
+
+use super::Volumes;
+use rekindle_common::{ApiError, ImageSpec};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// Between two looks.
+const EVERY: Duration = Duration::from_secs(10);
+/// A look must not take more than this part of the time.
+const SHARE: u32 = 20;
+
+/// Looks until `stop`.
+pub async fn watch(volumes: Volumes, stop: CancellationToken) {
+    let mut kept = BTreeMap::new();
+    loop {
+        let begun = Instant::now();
+        match volumes.keep_copies(&mut kept).await {
+            Ok(()) => {}
+            Err(e) => {
+                tracing::debug!(zone = %volumes.zone_name(), error = %e, "the volumes could not be looked at");
+            }
+        }
+        let nap = EVERY.max(begun.elapsed() * SHARE).min(EVERY * 12);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(nap) => {}
+        }
+    }
+}
+
+type Kept = BTreeMap<String, BTreeMap<String, String>>;
+
+impl Volumes {
+    /// Looks at all volumes, and keeps what is new about their copies.
+    async fn keep_copies(&self, kept: &mut Kept) -> Result<(), ApiError> {
+        self.refresh_metrics().await?;
+        let Some(views) = self.inner.known() else {
+            return Ok(());
+        };
+        let mut now: Kept = BTreeMap::new();
+        {
+            let hints = self.inner.hints();
+            for v in views.iter() {
+                let complete = hints
+                    .get(&v.spec)
+                    .and_then(|h| h.complete_id.as_ref())
+                    .filter(|id| **id == v.id);
+                let pool = now.entry(v.spec.pool().to_owned()).or_default();
+                if let Some(id) = complete {
+                    pool.insert(v.spec.image().to_owned(), id.clone());
+                }
+            }
+        }
+        self.forget_gone(&views.iter().map(|v| &v.spec).collect());
+        let deadline = self.inner.in_(self.inner.limits.look);
+        for (pool, copies) in now {
+            if kept.get(&pool) != Some(&copies) {
+                self.inner
+                    .records
+                    .set_copies(&pool, &copies, deadline)
+                    .await?;
+                kept.insert(pool, copies);
+            }
+        }
+        Ok(())
+    }
+
+    /// Volumes that are gone are not remembered. One that was only just acted on may not be listed yet: it is.
+    fn forget_gone(&self, there: &BTreeSet<&ImageSpec>) {
+        let mut hints = self.inner.hints();
+        hints.retain(|spec, _| {
+            there.contains(spec) || self.inner.registry.in_flight(spec).is_some()
+        });
+    }
+
+    /// Takes up which copies a former run saw complete.
+    pub(super) async fn restore_copies(&self) -> Result<(), ApiError> {
+        let inner = &self.inner;
+        let deadline = inner.in_(inner.limits.probe);
+        let pools: BTreeSet<String> = inner
+            .backend
+            .list(inner.in_(inner.limits.look))
+            .await?
+            .into_iter()
+            .map(|v| v.spec.pool().to_owned())
+            .collect();
+        for pool in pools {
+            for (image, id) in inner.records.copies(&pool, deadline).await? {
+                // A name that is no name is no volume's.
+                if let Ok(spec) = ImageSpec::new(pool.as_str(), image) {
+                    let mut hints = inner.hints();
+                    hints.entry(spec).or_default().complete_id.get_or_insert(id);
+                }
+            }
+        }
+        Ok(())
+    }
+}
