@@ -3,19 +3,19 @@
 //! Nothing that can hang is awaited here. Reads and writes of etcd, looks at the images, demotions and questions to other
 //! sites are tasks; their ends are events. So a dead cluster never delays a renewal, and a dead etcd never a demotion.
 
+mod orders;
+
 use super::{
     handle::{LeaseConfig, LeaseHandle, Shared},
     keeper::{Event, Images, Moment, State},
-    keys::{Adopt, Found, GroupKeys, Keys, Reading, TakeEnd, Taking},
+    keys::{Adopt, Found, GroupKeys, Keys, Reading, Taking},
     policy::Next,
     sink::{LeaseSink, SeenImage},
     sites::{OtherSites, all_confirmed},
-    slot::{Begin, Errand, Order, Reply, Slot, Slots, by_group},
+    slot::{Begin, Errand, Order, Slot, Slots, by_group},
 };
 use rekindle_common::{
-    ApiError, ErrorCode, Generation, GroupName,
-    lease::{LeaseTiming, LeaseView},
-    policy::IsolationResponse,
+    ApiError, Generation, GroupName, lease::LeaseTiming, policy::IsolationResponse,
     zone::FailsafeQuestion,
 };
 use rekindle_store::{LeaseId, Store, StoreError};
@@ -323,7 +323,7 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
                 ordered,
             } => {
                 if let Some(slot) = slots.get_mut(&group) {
-                    self.took(&group, slot, now, taking, ordered);
+                    Self::took(&group, slot, now, taking, ordered);
                 }
             }
             Done::Asked {
@@ -350,7 +350,7 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
             }
             Done::Released { group, result } => {
                 if let Some(slot) = slots.get_mut(&group) {
-                    released(slot, now, result);
+                    orders::released(slot, now, result);
                 }
             }
             Done::Noted {
@@ -549,169 +549,6 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
             let images = seen.get(group).map_or(Images::None, |l| l.images);
             slot.apply(group, now, Event::Looked { sent, images });
         }
-    }
-
-    fn took(
-        &mut self,
-        group: &GroupName,
-        slot: &mut Slot,
-        now: Moment,
-        taking: Taking,
-        ordered: Option<Generation>,
-    ) {
-        slot.taking.end();
-        if let Some((record, revision)) = taking.record
-            && slot.is_news(now, taking.began, revision)
-        {
-            slot.apply(group, now, Event::RecordRead(record));
-        }
-        if let Some(revision) = taking.changed {
-            slot.is_news(now, taking.began, revision);
-        }
-        if let Some(granted) = taking.granted {
-            // The record comes before the order, and the order before what was granted on it.
-            if let (Event::Taken { .. }, Some(generation)) = (granted, ordered) {
-                slot.apply(group, now, Event::OrderedToTake { generation });
-            }
-            slot.apply(group, now, granted);
-        }
-        if matches!(
-            taking.end,
-            TakeEnd::Taken | TakeEnd::Failed(_) | TakeEnd::Raced
-        ) {
-            // A failure may have put the key all the same.
-            slot.maybe_ours = true;
-        }
-        if let TakeEnd::Failed(error) = &taking.end {
-            tracing::warn!(%group, %error, "the lease was not taken");
-        }
-        if let Some(generation) = ordered
-            && let Some((waiting, reply)) = slot.ordered.take()
-        {
-            if waiting == generation {
-                answer(
-                    reply,
-                    take_answer(group, slot, now, generation, &taking.end),
-                );
-            } else {
-                // A newer order came meanwhile.
-                slot.ordered = Some((waiting, reply));
-            }
-        }
-    }
-
-    fn order(&mut self, order: Order) {
-        let shared = Arc::clone(&self.shared);
-        let mut slots = shared.slots();
-        let now = self.now();
-        match order {
-            Order::Take {
-                group,
-                generation,
-                reply,
-            } => {
-                let fresh = || self.new_slot(now, false, IsolationResponse::Demote);
-                let slot = slots.entry(group).or_insert_with(fresh);
-                if let Some((older, waiting)) = slot.ordered.replace((generation, reply)) {
-                    let what =
-                        format!("another order to take it came before that of {older} began");
-                    answer(waiting, Err(ApiError::new(ErrorCode::Busy, what)));
-                }
-            }
-            Order::GiveUp {
-                group,
-                generation,
-                reply,
-            } => {
-                let Some(slot) = slots.get_mut(&group) else {
-                    answer(reply, Ok(LeaseView::NotHeld));
-                    return;
-                };
-                if let State::Held { generation: g, .. }
-                | State::KeptByFailsafe { generation: g, .. } = slot.keeper.state()
-                    && generation < g
-                {
-                    let what = format!("{group} is held under generation {g}, not {generation}");
-                    answer(reply, Err(ApiError::new(ErrorCode::StaleGeneration, what)));
-                    return;
-                }
-                slot.apply(&group, now, Event::OrderedToRelease { generation });
-                slot.giving_up.push(reply);
-            }
-        }
-    }
-}
-
-fn answer(reply: Reply, result: Result<LeaseView, ApiError>) {
-    // Whoever asked may have gone.
-    let _ = reply.send(result);
-}
-
-fn take_answer(
-    group: &GroupName,
-    slot: &Slot,
-    now: Moment,
-    generation: Generation,
-    end: &TakeEnd,
-) -> Result<LeaseView, ApiError> {
-    let refuse = |code, what: String| Err(ApiError::new(code, what));
-    match end {
-        TakeEnd::Taken => {
-            let view = slot.keeper.view(now);
-            if crate::leases::holds(&view, generation) {
-                Ok(view)
-            } else {
-                let what = format!("{group}: the lease was taken and not held: {view:?}");
-                refuse(ErrorCode::LeaseNotHeld, what)
-            }
-        }
-        TakeEnd::Peer { holder } => refuse(
-            ErrorCode::LeaseNotHeld,
-            format!("{group}: the lease is held by {holder}"),
-        ),
-        TakeEnd::NotRecorded { record } => {
-            use super::keeper::Record;
-            match record {
-                Some(Record::Ours { generation: g } | Record::Theirs { generation: g })
-                    if *g > generation =>
-                {
-                    let what =
-                        format!("{group} is recorded under generation {g}, not {generation}");
-                    refuse(ErrorCode::StaleGeneration, what)
-                }
-                Some(Record::Ours { .. } | Record::Theirs { .. } | Record::Absent) => refuse(
-                    ErrorCode::LeaseNotHeld,
-                    format!("{group}: this zone is not recorded under generation {generation}"),
-                ),
-                None => refuse(
-                    ErrorCode::CorruptRecord,
-                    format!("{group}: the primary record cannot be read"),
-                ),
-            }
-        }
-        TakeEnd::Raced => refuse(
-            ErrorCode::Busy,
-            format!("{group}: the record changed meanwhile: try again"),
-        ),
-        TakeEnd::Failed(e) => Err(e.into()),
-    }
-}
-
-fn released(slot: &mut Slot, now: Moment, result: Result<(), StoreError>) {
-    slot.releasing.end();
-    let end = match result {
-        Ok(()) => {
-            slot.maybe_ours = false;
-            Ok(slot.keeper.view(now))
-        }
-        Err(error) => {
-            tracing::warn!(%error, "the lease's key was not deleted; trying again");
-            slot.maybe_ours = true;
-            Err(ApiError::from(&error))
-        }
-    };
-    for reply in slot.giving_up.drain(..) {
-        answer(reply, end.clone());
     }
 }
 

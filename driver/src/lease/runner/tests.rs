@@ -1,8 +1,8 @@
 use super::*;
 use crate::{lease::LeaseClock, leases::Leases};
 use rekindle_common::{
-    SiteName, ZoneName, keys,
-    lease::{LeaseRecord, PrimaryRecord},
+    ErrorCode, SiteName, ZoneName, keys,
+    lease::{LeaseRecord, LeaseView, PrimaryRecord},
     policy::{GroupPolicy, GroupSpec},
     zone::FailsafeAnswer,
 };
