@@ -82,7 +82,7 @@ impl Term {
         }
         if request.run == Run::Begin {
             begin(&self.lead, records, &plan, Begun::ByHand).await?;
-            self.nudge();
+            self.refresh().await;
         }
         Ok(PlanAnswer {
             run: request.run,
@@ -171,7 +171,7 @@ impl Term {
             .when(Compare::Absent(keys::group_active_plan(&spec.name)))
             .then(Op::put_json(&key, spec, None)?);
         self.lead.txn(txn).await.map_err(lead_error)?;
-        self.nudge();
+        self.refresh().await;
         Ok(GroupPut {
             effect: GroupEffect::Changed,
             primary: primary.value.clone(),
@@ -209,7 +209,7 @@ impl Term {
             .then(Op::put_json(&primary_key, &primary, None)?);
         self.lead.txn(txn).await.map_err(lead_error)?;
         tracing::info!(group = %spec.name, zone = %primary.zone, generation = %primary.generation, "group defined");
-        self.nudge();
+        self.refresh().await;
         Ok(GroupPut {
             effect: GroupEffect::Created,
             primary,
@@ -286,7 +286,7 @@ impl Term {
             });
         self.lead.txn(txn).await.map_err(lead_error)?;
         tracing::info!(group = %group, "group deleted");
-        self.nudge();
+        self.refresh().await;
         Ok(())
     }
 
@@ -331,7 +331,7 @@ impl Term {
             .then(Op::put_json(keys::group_approval(group), &approval, None)?);
         self.lead.txn(txn).await.map_err(lead_error)?;
         tracing::info!(group = %group, by, what = ?approval.what, generation = %generation, "approved");
-        self.nudge();
+        self.refresh().await;
         Ok(approval)
     }
 
@@ -358,7 +358,7 @@ impl Term {
             .then(Op::put_json(&key, &value, None)?);
         self.lead.txn(txn).await.map_err(lead_error)?;
         tracing::info!(group = %group, by, plan.id = %failover.plan, "failover acknowledged");
-        self.nudge();
+        self.refresh().await;
         Ok(failover)
     }
 
@@ -387,7 +387,7 @@ impl Term {
             Some(m) => tracing::info!(reason = m.reason, "maintenance begins"),
             None => tracing::info!("maintenance ends"),
         }
-        self.nudge();
+        self.refresh().await;
         Ok(())
     }
 

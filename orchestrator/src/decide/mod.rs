@@ -43,8 +43,11 @@ use std::{
 use tokio::{
     sync::{Notify, Semaphore, watch},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
+
+/// How long an operator's change is waited for to show.
+const REFRESH: Duration = Duration::from_secs(5);
 
 /// How often the leader looks, and how much it does at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,6 +172,15 @@ impl Term {
     /// Has the loop look again at once.
     pub fn nudge(&self) {
         self.nudge.notify_one();
+    }
+    /// Has the loop look again, and waits until what was written up to now shows in its picture; not for ever.
+    pub async fn refresh(&self) {
+        let now = Instant::now();
+        let mut pictures = self.pictures();
+        self.nudge();
+        let shows = |p: &Option<Arc<Picture>>| p.as_ref().is_some_and(|p| p.world.asked >= now);
+        // A picture that is a little old is no error: it says when it was made.
+        let _ = timeout(REFRESH, pictures.wait_for(shows)).await;
     }
     /// What is known of a plan's work.
     #[must_use]

@@ -16,9 +16,10 @@ pub(super) async fn await_end(
     margin: Span,
 ) -> Result<Pass> {
     let ttl = spec(ctx).await?.policy.lease.ttl;
+    let asked = Instant::now();
     let lease = read(ctx).await?;
-    let at = Instant::now();
-    let sight = ctx.leases.see(&ctx.plan.group, lease.as_ref(), ttl, at);
+    let read = (asked, Instant::now());
+    let sight = ctx.leases.see(&ctx.plan.group, lease.as_ref(), ttl, read);
     match sight {
         LeaseSight::Held(l) => Ok(Pass::NotYet {
             note: format!(

@@ -21,17 +21,18 @@ pub struct LeaseClock {
 #[derive(Debug, Clone, Copy)]
 struct Gone {
     since: Instant,
-    last_seen: Instant,
+    last_asked: Instant,
 }
 
 impl LeaseClock {
-    /// Takes a look that was made at `at`, and says what is known. `ttl` is the group's lease's.
+    /// Takes a look, and says what is known. It was made somewhere between `asked` and `answered`, and the time is counted so
+    /// that it is never too long. `ttl` is the group's lease's.
     pub fn see(
         &self,
         group: &GroupName,
         lease: Option<&LeaseRecord>,
         ttl: Span,
-        at: Instant,
+        (asked, answered): (Instant, Instant),
     ) -> LeaseSight {
         let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lease) = lease {
@@ -39,15 +40,15 @@ impl LeaseClock {
             return LeaseSight::Held(lease.clone());
         }
         let entry = gone.entry(group.clone()).or_insert(Gone {
-            since: at,
-            last_seen: at,
+            since: answered,
+            last_asked: asked,
         });
-        if at.saturating_duration_since(entry.last_seen) >= ttl.get() {
-            entry.since = at;
+        if answered.saturating_duration_since(entry.last_asked) >= ttl.get() {
+            entry.since = answered;
         }
-        entry.last_seen = entry.last_seen.max(at);
+        entry.last_asked = entry.last_asked.max(asked);
         LeaseSight::Gone {
-            seen_gone_for: Span(at.saturating_duration_since(entry.since)),
+            seen_gone_for: Span(asked.saturating_duration_since(entry.since)),
         }
     }
 }
@@ -81,7 +82,7 @@ mod tests {
         let clock = LeaseClock::default();
         let group = GroupName::new("db").unwrap();
         let t = Instant::now();
-        let at = |s| t + Duration::from_secs(s);
+        let at = |s| (t + Duration::from_secs(s), t + Duration::from_secs(s));
         clock.see(&group, Some(&held()), TTL, at(0));
         assert_eq!(gone_for(clock.see(&group, None, TTL, at(5))), 0);
         assert_eq!(gone_for(clock.see(&group, None, TTL, at(9))), 4);
@@ -95,10 +96,19 @@ mod tests {
         let clock = LeaseClock::default();
         let group = GroupName::new("db").unwrap();
         let t = Instant::now();
-        clock.see(&group, None, TTL, t);
-        assert_eq!(
-            gone_for(clock.see(&group, None, TTL, t + Duration::from_secs(60))),
-            0
-        );
+        clock.see(&group, None, TTL, (t, t));
+        let later = t + Duration::from_secs(60);
+        assert_eq!(gone_for(clock.see(&group, None, TTL, (later, later))), 0);
+    }
+
+    #[test]
+    fn a_slow_answer_makes_the_time_shorter_never_longer() {
+        let clock = LeaseClock::default();
+        let group = GroupName::new("db").unwrap();
+        let t = Instant::now();
+        let at = |s| t + Duration::from_secs(s);
+        // Asked at 0, answered at 4: it may have been there until just before 4.
+        clock.see(&group, None, TTL, (at(0), at(4)));
+        assert_eq!(gone_for(clock.see(&group, None, TTL, (at(5), at(9)))), 1);
     }
 }

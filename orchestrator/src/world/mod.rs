@@ -28,6 +28,8 @@ use tokio::time::Instant;
 /// One look at everything.
 #[derive(Debug, Clone)]
 pub struct World {
+    /// When the records were asked for: what was written before shows in them.
+    pub asked: Instant,
     /// What decisions look at.
     pub snapshot: Snapshot,
     /// The records as they were read, with the revisions that a transaction compares.
@@ -61,11 +63,12 @@ impl Assembler {
     /// # Errors
     /// [`StoreError`] where etcd does not answer: without it there is nothing to decide on.
     pub async fn assemble(&self, leases: &LeaseClock) -> Result<World, StoreError> {
+        let asked = Instant::now();
         let records = read(&self.store).await?;
-        let read_at = Instant::now();
+        let answered = Instant::now();
         self.learn(&records);
         let looks = zones::look(&self.zones, &records.groups, self.zone_deadline).await;
-        Ok(self.put_together(records, read_at, looks, leases))
+        Ok(self.put_together(records, (asked, answered), looks, leases))
     }
 
     /// Reads the records alone: what a site that does not lead needs to answer for its promises.
@@ -88,7 +91,7 @@ impl Assembler {
     fn put_together(
         &self,
         records: Records,
-        read_at: Instant,
+        read: (Instant, Instant),
         looks: ZoneLooks,
         leases: &LeaseClock,
     ) -> World {
@@ -105,7 +108,7 @@ impl Assembler {
                 let view = GroupView {
                     spec: g.spec.clone(),
                     primary: g.primary.as_ref().map(|p| p.value.clone()),
-                    lease: leases.see(name, g.lease.as_ref(), g.spec.policy.lease.ttl, read_at),
+                    lease: leases.see(name, g.lease.as_ref(), g.spec.policy.lease.ttl, read),
                     state: g
                         .state
                         .as_ref()
@@ -130,6 +133,7 @@ impl Assembler {
         let mut problems = records.problems;
         problems.extend(looks.problems);
         World {
+            asked: read.0,
             snapshot,
             groups: records.groups,
             silent: looks.silent,
