@@ -10,8 +10,8 @@ use crate::buffer::{self, Attempt, c_name, c_text, copied};
 use crate::error::At;
 use crate::sys::types::{
     RBD_IMAGE_OPTION_CLONE_FORMAT, RBD_IMAGE_OPTION_DATA_POOL, RBD_IMAGE_OPTION_FEATURES,
-    RBD_IMAGE_OPTION_ORDER, rados_ioctx_t, rbd_image_options_t, rbd_image_spec_t, rbd_image_t,
-    timespec,
+    RBD_IMAGE_OPTION_ORDER, no_progress, rados_ioctx_t, rbd_image_options_t, rbd_image_spec_t,
+    rbd_image_t, timespec,
 };
 use crate::{Error, Features, Pool};
 
@@ -376,9 +376,10 @@ impl Image {
     /// `int rbd_resize2(rbd_image_t image, uint64_t size, bool allow_shrink, librbd_progress_fn_t cb, void *cbdata)`
     pub fn resize(&self, size: u64, shrink: Shrink) -> Result<(), Error> {
         let allow = matches!(shrink, Shrink::Allow);
-        // SAFETY: an open image, and no progress callback.
-        let code =
-            unsafe { (self.rbd().rbd_resize2)(self.handle, size, allow, None, ptr::null_mut()) };
+        // SAFETY: an open image, and a callback that needs no data and does not panic.
+        let code = unsafe {
+            (self.rbd().rbd_resize2)(self.handle, size, allow, no_progress, ptr::null_mut())
+        };
         self.at("rbd_resize2").check(code)?;
         Ok(())
     }
@@ -502,7 +503,8 @@ impl Image {
         self.at("rbd_write").check_len(code)
     }
 
-    /// Gives a range back: it reads as zeros after.
+    /// Gives a range back: it reads as zeros after, where it covers whole granules of the
+    /// option `rbd_discard_granularity_bytes` (64 KiB). The rest of it librbd leaves as it is.
     ///
     /// # Errors
     /// As [`Image::write`].
@@ -513,6 +515,42 @@ impl Image {
         // SAFETY: an open image.
         let code = unsafe { (self.rbd().rbd_discard)(self.handle, offset, len) };
         self.at("rbd_discard").check(code)?;
+        Ok(())
+    }
+
+    /// Copies the image as it is now, all but its snapshots, to a new one that stands by itself and is not mirrored. Only
+    /// what holds data is copied; metadata comes along. Takes as long as that copy.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] if there is an image of that name.
+    ///
+    /// # Implements:
+    /// `int rbd_deep_copy(rbd_image_t src, rados_ioctx_t dest_io_ctx, const char *destname, rbd_image_options_t dest_opts)`
+    pub fn deep_copy(&self, to: &Pool, name: &str) -> Result<(), Error> {
+        let path = to.path(name);
+        let at = At {
+            operation: "rbd_deep_copy",
+            subject: &path,
+        };
+        // What belongs to the part that the source plays in mirroring is not the copy's.
+        let mirroring = [
+            Features::JOURNALING,
+            Features::NON_PRIMARY,
+            Features::DATA_POOL,
+        ];
+        let features = mirroring
+            .into_iter()
+            .fold(self.features()?, Features::without);
+        let options = CreateOptions {
+            features: Some(features),
+            ..CreateOptions::default()
+        };
+        let name = c_name("image name", name)?;
+        let options = ImageOptions::new(to, at, &options)?;
+        // SAFETY: an open image and ioctx, a name that ends with NUL, live options.
+        at.check(unsafe {
+            (self.rbd().rbd_deep_copy)(self.handle(), to.handle(), name.as_ptr(), options.handle)
+        })?;
         Ok(())
     }
 

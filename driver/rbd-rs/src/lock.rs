@@ -78,7 +78,8 @@ impl Image {
     /// Who holds the exclusive lock; nothing if nobody does.
     ///
     /// # Errors
-    /// As any call.
+    /// [`Error::Invalid`] if the image was opened read-only or has no exclusive-lock feature:
+    /// librbd looks only through a handle that could take the lock.
     ///
     /// # Implements:
     /// ```c

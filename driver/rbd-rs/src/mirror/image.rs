@@ -37,7 +37,15 @@ impl MirrorMode {
 /// How to promote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Promote {
-    /// Only if the former primary was demoted and that has been replayed here: nothing is lost.
+    /// Only if no other site is primary as far as **this copy** knows.
+    ///
+    /// After the first demotion of the peer that is proof enough: the demotion was replayed here,
+    /// and with it all before it. But a copy that was primary itself and demoted knows nothing of
+    /// what the peer wrote since, until its daemon has looked, and it is promoted all the same:
+    /// A demotes, B promotes, writes and demotes, and A's plain promotion succeeds with B's
+    /// writes missing (hard case 57; measured in both modes). So the one who demotes must leave a
+    /// mark in the image's metadata first, and the one who promotes must see that very mark in
+    /// the copy: metadata arrives after all that was written before it.
     Plain,
     /// Whatever the peer is. What it has not sent is lost, and if it still is primary there are
     /// two. A decision made for this very image, never an answer to an error (hard case 20).

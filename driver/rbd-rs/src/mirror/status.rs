@@ -85,9 +85,15 @@ pub enum MirrorState {
     Enabled,
     /// It is off.
     Disabled,
+    /// The daemon is making the copy. The header has no name for it; the object class has.
+    Creating,
     /// A number that this crate has no name for.
     Unrecognised(u32),
 }
+
+/// `MIRROR_IMAGE_STATE_CREATING` of Ceph's object class: librbd passes it on unnamed (seen with
+/// 16.2.15 while a copy was made anew).
+const MIRROR_IMAGE_STATE_CREATING: u32 = 3;
 
 impl MirrorState {
     pub(crate) fn from_c(state: u32) -> Self {
@@ -95,6 +101,7 @@ impl MirrorState {
             RBD_MIRROR_IMAGE_DISABLING => Self::Disabling,
             RBD_MIRROR_IMAGE_ENABLED => Self::Enabled,
             RBD_MIRROR_IMAGE_DISABLED => Self::Disabled,
+            MIRROR_IMAGE_STATE_CREATING => Self::Creating,
             other => Self::Unrecognised(other),
         }
     }

@@ -22,6 +22,7 @@ library! {
             10 rbd_clone3(
                 parent_io: rados_ioctx_t, parent: *const c_char, snap: *const c_char,
                 child_io: rados_ioctx_t, child: *const c_char, opts: rbd_image_options_t) -> c_int;
+            12 rbd_deep_copy(src: rbd_image_t, dest_io: rados_ioctx_t, dest: *const c_char, opts: rbd_image_options_t) -> c_int;
             10 rbd_remove(io: rados_ioctx_t, name: *const c_char) -> c_int;
             10 rbd_rename(io: rados_ioctx_t, from: *const c_char, to: *const c_char) -> c_int;
             10 rbd_open(io: rados_ioctx_t, name: *const c_char, image: *mut rbd_image_t, snap: *const c_char) -> c_int;
