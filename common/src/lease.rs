@@ -67,6 +67,12 @@ impl Default for LeaseTiming {
 }
 
 impl LeaseTiming {
+    /// For how long a site that answers "still yours" records no other primary: as long as it would wait after a renewal.
+    #[must_use]
+    pub fn promise(&self) -> Span {
+        Span(self.ttl.get() + self.margin.get())
+    }
+
     /// Checks the times against each other.
     ///
     /// # Errors

@@ -129,7 +129,7 @@ fn site_only(s: &Service, error: Option<ApiError>) -> Status {
         Some(Ok(records)) => records
             .groups
             .iter()
-            .map(|(n, g)| (n.clone(), g.spec.policy.lease.ttl))
+            .map(|(n, g)| (n.clone(), g.spec.policy.lease.promise()))
             .collect(),
         Some(Err(_)) | None => Vec::new(),
     };

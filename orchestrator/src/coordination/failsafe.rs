@@ -3,11 +3,11 @@
 //! ```text
 //!   sidecar of A: cannot renew, asks every other site     this site: etcd answers me          -> EtcdIsWell: act as isolated
 //!                                                                    I know a newer primary   -> NotYours
-//!                                                                    else                     -> StillYours, and records no other primary for a ttl
+//!                                                                    else                     -> StillYours, and records no other primary for a ttl + margin
 //! ```
 //!
 //! The promise counts from before the answer is sent, the asker counts from after it is received. It stands in memory: a process
-//! that has just started may have forgotten one, so it is bound for a whole ttl as if it had given one. And it may have forgotten
+//! that has just started may have forgotten one, so it is bound for as long as if it had given one. And it may have forgotten
 //! what it recorded itself: until it has read a group's record once since its start, or while it is changing that record, it
 //! does not vouch for anybody.
 
@@ -41,7 +41,7 @@ pub struct Failsafe {
 struct Group {
     /// The record as it was last read.
     primary: Option<PrimaryRecord>,
-    ttl: Duration,
+    lasts: Duration,
     promised_until: Option<Instant>,
     change: Change,
 }
@@ -85,16 +85,16 @@ impl Failsafe {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was read of a group, and the time to live of its lease.
-    pub fn learn(&self, group: &GroupName, primary: Option<&PrimaryRecord>, ttl: Span) {
+    /// What was read of a group, and how long a promise for it lasts ([`rekindle_common::lease::LeaseTiming::promise`]).
+    pub fn learn(&self, group: &GroupName, primary: Option<&PrimaryRecord>, lasts: Span) {
         let mut groups = self.groups();
         let entry = groups.entry(group.clone()).or_insert_with(|| Group {
             primary: None,
-            ttl: ttl.get(),
+            lasts: lasts.get(),
             promised_until: None,
             change: Change::None,
         });
-        entry.ttl = ttl.get();
+        entry.lasts = lasts.get();
         if matches!(entry.change, Change::Unsettled(since) if since.elapsed() > SETTLED_AFTER) {
             entry.change = Change::None;
         }
@@ -142,7 +142,7 @@ impl Failsafe {
             tracing::info!(group = %question.group, zone = %question.zone, generation = %generation, "failsafe: not yours");
             return Ok(FailsafeAnswer::NotYours { site, generation });
         }
-        let until = Instant::now() + group.ttl;
+        let until = Instant::now() + group.lasts;
         group.promised_until = group.promised_until.max(Some(until));
         tracing::warn!(group = %question.group, zone = %question.zone, "failsafe: etcd is lost here too; promised to record no other primary");
         Ok(FailsafeAnswer::StillYours { site })
@@ -150,10 +150,10 @@ impl Failsafe {
 
     /// Until when this site may record no other primary for the group; `None`: it is free.
     #[must_use]
-    pub fn bound_until(&self, group: &GroupName, ttl: Span) -> Option<Instant> {
+    pub fn bound_until(&self, group: &GroupName, lasts: Span) -> Option<Instant> {
         let promised = self.groups().get(group).and_then(|g| g.promised_until);
         promised
-            .max(Some(self.started + ttl.get()))
+            .max(Some(self.started + lasts.get()))
             .filter(|until| *until > Instant::now())
     }
 
@@ -164,7 +164,7 @@ impl Failsafe {
         groups: impl Iterator<Item = (&'a GroupName, Span)>,
     ) -> Option<Span> {
         let until = groups
-            .filter_map(|(g, ttl)| self.bound_until(g, ttl))
+            .filter_map(|(g, lasts)| self.bound_until(g, lasts))
             .max()?;
         Some(Span(until.saturating_duration_since(Instant::now())))
     }
@@ -173,14 +173,14 @@ impl Failsafe {
     ///
     /// # Errors
     /// What is left of a promise that forbids it.
-    pub fn begin_recording(&self, group: &GroupName, ttl: Span) -> Result<Recording<'_>, Span> {
-        if let Some(until) = self.bound_until(group, ttl) {
+    pub fn begin_recording(&self, group: &GroupName, lasts: Span) -> Result<Recording<'_>, Span> {
+        if let Some(until) = self.bound_until(group, lasts) {
             return Err(Span(until.saturating_duration_since(Instant::now())));
         }
         let mut groups = self.groups();
         let entry = groups.entry(group.clone()).or_insert_with(|| Group {
             primary: None,
-            ttl: ttl.get(),
+            lasts: lasts.get(),
             promised_until: None,
             change: Change::None,
         });

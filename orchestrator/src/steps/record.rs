@@ -19,7 +19,7 @@ pub(super) async fn primary(
 ) -> Result<Pass> {
     let group = &ctx.plan.group;
     let key = keys::group_primary(group);
-    let ttl = spec(ctx).await?.policy.lease.ttl;
+    let promise = spec(ctx).await?.policy.lease.promise();
     let Some(kv) = ctx.lead.store().get(&key).await? else {
         return Err(StepError::refused(format!("{key} is not there")));
     };
@@ -47,7 +47,7 @@ pub(super) async fn primary(
         .when(Compare::Absent(keys::group_lease(group)))
         .then(Op::put_json(&key, &record, None)?);
     // Asked last, and no promise is given from here until the outcome is known.
-    let recording = match ctx.tools.failsafe.begin_recording(group, ttl) {
+    let recording = match ctx.tools.failsafe.begin_recording(group, promise) {
         Ok(recording) => recording,
         Err(left) => return Ok(Pass::Bound { left }),
     };

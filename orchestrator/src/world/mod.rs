@@ -84,7 +84,8 @@ impl Assembler {
     fn learn(&self, records: &Records) {
         for (name, g) in &records.groups {
             let primary = g.primary.as_ref().map(|p| &p.value);
-            self.failsafe.learn(name, primary, g.spec.policy.lease.ttl);
+            self.failsafe
+                .learn(name, primary, g.spec.policy.lease.promise());
         }
     }
 
@@ -99,7 +100,7 @@ impl Assembler {
         let ttls = records
             .groups
             .iter()
-            .map(|(name, g)| (name, g.spec.policy.lease.ttl));
+            .map(|(name, g)| (name, g.spec.policy.lease.promise()));
         let promised_for = self.failsafe.bound_for(ttls);
         let groups = records
             .groups

@@ -186,11 +186,13 @@ fn proof(case: &Case<'_>, copies: &[VolumeReport]) -> Result<Proof, Decision> {
     if all_demoted {
         return Ok(Proof::DemotedAndReplayed);
     }
-    let demotes_itself = case.view.state.last_lease.as_ref().is_some_and(|l| {
-        l.zone == case.primary.zone
-            && l.generation == case.primary.generation
-            && l.isolation_response == IsolationResponse::Demote
-    });
+    // By the lease and by the policy: a leader may have missed the change of either to something weaker.
+    let demotes_itself = policy.isolation_response == IsolationResponse::Demote
+        && case.view.state.last_lease.as_ref().is_some_and(|l| {
+            l.zone == case.primary.zone
+                && l.generation == case.primary.generation
+                && l.isolation_response == IsolationResponse::Demote
+        });
     if demotes_itself {
         let left = policy.lease.margin.get().saturating_sub(gone_for.get());
         if left.is_zero() {

@@ -104,6 +104,14 @@ fn hard_case_31_without_proof_a_person_is_asked() {
 }
 
 #[test]
+fn a_policy_that_no_longer_demotes_is_no_proof_though_the_lease_says_so() {
+    let mut w = World::healthy(1);
+    w.kill_a(3600, 3600);
+    w.policy().isolation_response = IsolationResponse::Keep;
+    assert!(matches!(asked(&w), Ask::NoProof { .. }));
+}
+
+#[test]
 fn a_lease_of_another_generation_proves_nothing() {
     let mut w = World::healthy(1);
     w.kill_a(3600, 3600);
