@@ -26,6 +26,12 @@ impl Span {
     pub const fn millis(n: u64) -> Self {
         Self(Duration::from_millis(n))
     }
+    /// For people: no finer than a tenth of a second, rounded down.
+    #[must_use]
+    pub fn tenths(self) -> Self {
+        let tenths = self.0.subsec_millis() / 100;
+        Self(Duration::new(self.0.as_secs(), tenths * 100_000_000))
+    }
     /// As the standard library's type.
     #[must_use]
     pub const fn get(self) -> Duration {
@@ -96,6 +102,18 @@ mod tests {
         for bad in ["", "abc", "-5s", "30", "1x", "d"] {
             assert!(bad.parse::<Span>().is_err(), "{bad:?} was taken");
         }
+    }
+
+    #[test]
+    fn tenths_are_rounded_down() {
+        assert_eq!(
+            Span(Duration::from_micros(3_499_999)).tenths(),
+            Span::millis(3400)
+        );
+        assert_eq!(
+            Span(Duration::from_nanos(99_999_999)).tenths(),
+            Span::secs(0)
+        );
     }
 
     #[test]

@@ -198,7 +198,7 @@ mod tests {
             ),
             (
                 LeaseTiming {
-                    ttl: Span::secs(15),
+                    ttl: Span::secs(14),
                     ..ok
                 },
                 "lease.ttl",
@@ -219,7 +219,7 @@ mod tests {
             ),
             (
                 LeaseTiming {
-                    margin: Span::secs(1),
+                    margin: Span::secs(10),
                     ..ok
                 },
                 "lease.margin",

@@ -184,10 +184,14 @@ impl fmt::Display for Hold {
                 write!(f, "the primary lease is still renewed by {holder}")
             }
             Self::MarginRunning { left } => {
-                write!(f, "the lease is gone; {left} of the margin left")
+                write!(f, "the lease is gone; {} of the margin left", left.tenths())
             }
             Self::Promised { left } => {
-                write!(f, "promised an isolated zone to hold still; {left} left")
+                write!(
+                    f,
+                    "promised an isolated zone to hold still; {} left",
+                    left.tenths()
+                )
             }
             Self::CopiesUnknown { zone } => write!(f, "{zone} does not say what copies it holds"),
             Self::Unprotected { zone, diagnosis } => {
@@ -219,7 +223,11 @@ impl fmt::Display for Ask {
                 limit,
             } => {
                 match loss {
-                    Some(l) => write!(f, "{volume} would lose {l}, the limit is {limit}")?,
+                    Some(l) => write!(
+                        f,
+                        "{volume} would lose {}, the limit is {limit}",
+                        l.tenths()
+                    )?,
                     None => write!(
                         f,
                         "{volume} would lose an unknown amount, the limit is {limit}"
@@ -229,7 +237,8 @@ impl fmt::Display for Ask {
             }
             Self::Blocked { left, plan } => write!(
                 f,
-                "failover {plan} was a short time ago: blocked for another {left}, or until `rekindle acknowledge GROUP`"
+                "failover {plan} was a short time ago: blocked for another {}, or until `rekindle acknowledge GROUP`",
+                left.tenths()
             ),
             Self::Approve { kind, why } => {
                 write!(

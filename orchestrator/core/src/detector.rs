@@ -101,12 +101,13 @@ impl fmt::Display for Diagnosis {
             Self::Suspect { seen_by, left } => {
                 write!(
                     f,
-                    "suspected lost by {}; {left} of the hold-off left",
-                    list(seen_by)
+                    "suspected lost by {}; {} of the hold-off left",
+                    list(seen_by),
+                    left.tenths()
                 )
             }
             Self::Lost { seen_by, lost_for } => {
-                write!(f, "lost for {lost_for}, say {}", list(seen_by))
+                write!(f, "lost for {}, say {}", lost_for.tenths(), list(seen_by))
             }
             Self::LinkCut { gone_to, there_to } => {
                 write!(

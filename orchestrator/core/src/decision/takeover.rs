@@ -66,8 +66,9 @@ pub(super) fn zone_lost(case: Case<'_>, seen_by: &[SiteName], lost_for: Span) ->
     }
     let sites: Vec<&str> = seen_by.iter().map(SiteName::as_str).collect();
     let why = format!(
-        "{} is lost for {lost_for}, say {}",
+        "{} is lost for {}, say {}",
         case.primary.zone,
+        lost_for.tenths(),
         sites.join(" and ")
     );
     take_over(&case, why, lost_for).unwrap_or_else(|stop| stop)
@@ -228,8 +229,10 @@ fn proof(case: &Case<'_>, copies: &[VolumeReport]) -> Result<Proof, Decision> {
             case.primary.generation
         ),
         Some(l) => format!(
-            "the lease of {} is gone for {gone_for}, and its isolation_response is {:?}; no fence agent is configured",
-            l.zone, l.isolation_response
+            "the lease of {} is gone for {}, and its isolation_response is {:?}; no fence agent is configured",
+            l.zone,
+            gone_for.tenths(),
+            l.isolation_response
         ),
     };
     Err(Decision::AskOperator {
