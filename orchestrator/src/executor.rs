@@ -56,6 +56,9 @@ pub enum Over {
     },
 }
 
+/// Longer than any call.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
+
 /// The times of waiting within a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pauses {
@@ -91,6 +94,21 @@ pub struct Executor<'a> {
     pub metrics: &'a Metrics,
     /// Where progress is shown.
     pub progress: &'a watch::Sender<Option<Progress>>,
+    /// A failpoint: called after each record with its number; `Break` is a crash there.
+    #[cfg(feature = "embedded")]
+    pub after_record: Option<RecordHook>,
+}
+
+/// See [`Executor::after_record`].
+#[cfg(feature = "embedded")]
+#[derive(Clone)]
+pub struct RecordHook(pub std::sync::Arc<dyn Fn(usize) -> std::ops::ControlFlow<()> + Send + Sync>);
+
+#[cfg(feature = "embedded")]
+impl std::fmt::Debug for RecordHook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RecordHook")
+    }
 }
 
 /// What a step owes before it counts as done.
@@ -317,6 +335,12 @@ impl Executor<'_> {
         };
         journal::append(self.lead, &plan.id, seq, &record, with).await?;
         *saga = next;
+        #[cfg(feature = "embedded")]
+        if let Some(hook) = &self.after_record
+            && (hook.0)(seq).is_break()
+        {
+            return Err(JournalError::Lost);
+        }
         Ok(())
     }
 
@@ -353,8 +377,14 @@ impl Executor<'_> {
             if self.lead.check().is_err() {
                 return Err(Stop::Lost);
             }
+            // Never cut off while its transaction is under way: its calls have deadlines of their own.
+            let cut_at = if matches!(step, Step::RecordPrimary { .. }) {
+                Instant::now() + NEVER
+            } else {
+                until
+            };
             let pass = tokio::select! {
-                pass = timeout_at(until, steps::attempt(&ctx, step, &mut tally)) => pass,
+                pass = timeout_at(cut_at, steps::attempt(&ctx, step, &mut tally)) => pass,
                 () = self.lead.ended() => return Err(Stop::Lost),
             };
             let pause = match pass {
@@ -372,6 +402,11 @@ impl Executor<'_> {
                 Ok(Err(StepError::Lost)) => return Err(Stop::Lost),
                 Ok(Err(StepError::NotNow(why))) => {
                     last = why;
+                    waits.next().unwrap_or(self.pauses.longest)
+                }
+                Ok(Err(StepError::StoreAway(why))) => {
+                    last = why;
+                    until = until.max(Instant::now() + self.pauses.longest * 2);
                     waits.next().unwrap_or(self.pauses.longest)
                 }
                 Ok(Err(StepError::Failed { why, left })) => return Err(Stop::Failed { why, left }),

@@ -200,6 +200,12 @@ impl Orchestrator {
         routes(Arc::clone(&self.service))
     }
 
+    /// What its routes answer from.
+    #[must_use]
+    pub fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
     /// Its health and its metrics, and nothing else.
     #[must_use]
     pub fn probes(&self) -> Router {

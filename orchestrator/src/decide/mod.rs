@@ -169,6 +169,11 @@ impl Term {
     pub async fn look(&self) -> Result<World, StoreError> {
         self.means.assembler.assemble(&self.leases).await
     }
+    /// How long each lease has been gone, by this term's own looks.
+    #[must_use]
+    pub fn leases(&self) -> &LeaseClock {
+        &self.leases
+    }
     /// Has the loop look again at once.
     pub fn nudge(&self) {
         self.nudge.notify_one();
@@ -353,6 +358,8 @@ impl Term {
             pauses: self.means.timing.pauses,
             metrics: &self.means.metrics,
             progress,
+            #[cfg(feature = "embedded")]
+            after_record: None,
         };
         tokio::select! {
             over = executor.run(plan) => over,

@@ -81,9 +81,8 @@ pub(super) async fn take(
             note: format!("held by {}", l.holder),
         })
     };
-    if let Some(pass) = read(ctx).await?.and_then(held) {
-        return Ok(pass);
-    }
+    // Ordered even where the key is there: a sidecar that demoted itself, and reached etcd again before its key was gone, holds
+    // it and yet may promote nothing until it is ordered to serve.
     let sidecar = ctx.zone(zone)?.sidecar();
     ctx.lead.check()?;
     let order = sidecar.take_lease(&ctx.plan.group, generation);

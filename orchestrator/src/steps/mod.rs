@@ -101,6 +101,10 @@ pub enum StepError {
     /// It may go better the next time.
     #[error("{0}")]
     NotNow(String),
+    /// etcd is away, or did not say what became of a change. No deadline ends this: while it is so nothing can be journalled
+    /// either, and giving up on a change that may have been made would put back what was not done.
+    #[error("{0}")]
+    StoreAway(String),
     /// It will not.
     #[error("{why}")]
     Failed {
@@ -136,7 +140,7 @@ impl From<StoreError> for StepError {
         let wait = e.retryable() || e.outcome_unknown() || matches!(e, StoreError::Full);
         let why = ApiError::from(&e).message;
         if wait {
-            Self::NotNow(why)
+            Self::StoreAway(why)
         } else {
             Self::Failed {
                 why,

@@ -5,6 +5,8 @@
     reason = "each test binary uses a part of it"
 )]
 
+pub mod bench;
+
 use futures::{FutureExt, future::BoxFuture};
 use rekindle_common::{
     GroupName, ImageSpec, SiteName, ZoneName,

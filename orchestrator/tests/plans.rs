@@ -1,0 +1,401 @@
+//! One suite over every kind of plan: each step twice; a failure at each step; a crash after each record of the journal, then
+//! another leader; the lease lost at each step.
+
+mod common;
+
+use common::bench::{Bench, Kind};
+use rekindle_common::{PlanId, duration::Span};
+use rekindle_core::{
+    plan::{Plan, PlannedStep, Step},
+    saga::{End, Event, Next, Record, Saga, State, StepOutcome},
+};
+use rekindle_orchestrator::{
+    agent::AgentAction,
+    executor::{Over, RecordHook},
+    journal,
+    steps::{self, Context, Pass, StepError, Tally},
+};
+use rekindle_store::Op;
+use std::{
+    collections::BTreeSet,
+    ops::ControlFlow,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+macro_rules! for_every_kind {
+    ($($test:ident),* $(,)?) => {
+        $(mod $test {
+            use super::*;
+            #[tokio::test(start_paused = true)]
+            async fn failover_by_lease() { super::$test(Kind::FailoverByLease).await }
+            #[tokio::test(start_paused = true)]
+            async fn failover_by_fence() { super::$test(Kind::FailoverByFence).await }
+            #[tokio::test(start_paused = true)]
+            async fn failover_vouched() { super::$test(Kind::FailoverVouched).await }
+            #[tokio::test(start_paused = true)]
+            async fn failover_demoted() { super::$test(Kind::FailoverDemoted).await }
+            #[tokio::test(start_paused = true)]
+            async fn planned_move() { super::$test(Kind::Move).await }
+            #[tokio::test(start_paused = true)]
+            async fn failback() { super::$test(Kind::Failback).await }
+            #[tokio::test(start_paused = true)]
+            async fn reprotect() { super::$test(Kind::Reprotect).await }
+            #[tokio::test(start_paused = true)]
+            async fn resume() { super::$test(Kind::Resume).await }
+        })*
+    };
+}
+
+for_every_kind!(
+    goes_through,
+    hard_case_09_each_step_twice,
+    a_failure_at_each_step,
+    hard_case_09_a_crash_after_each_record,
+    hard_case_03_the_lease_lost_at_each_record,
+);
+
+async fn goes_through(kind: Kind) {
+    let bench = Bench::prepared(kind).await;
+    let plan = bench.begin(&bench.plan().await).await;
+    let over = bench.hand.work(&plan, None).await;
+    assert_eq!(
+        over,
+        Over::Ended {
+            end: End::Succeeded
+        },
+        "{:#?}",
+        bench.records(&plan).await
+    );
+    bench.assert_succeeded(&plan).await;
+    bench.assert_one_writer();
+}
+
+/// Passes until the step is done.
+async fn to_its_end(bench: &Bench, plan: &Plan, step: &Step) {
+    let progress = watch::Sender::new(None);
+    let none = BTreeSet::new();
+    let ctx = Context {
+        lead: &bench.hand.lead,
+        plan,
+        failed_before: &none,
+        leases: bench.hand.term.leases(),
+        tools: &bench.hand.means().tools,
+        progress: &progress,
+    };
+    let mut tally = Tally::new(steps::volumes_of(step), &none);
+    let until = Instant::now() + Duration::from_secs(120);
+    loop {
+        match steps::attempt(&ctx, step, &mut tally).await {
+            Ok(Pass::Done { .. }) => {
+                assert!(tally.failed().is_empty(), "{step}: {:?}", tally.failed());
+                return;
+            }
+            Ok(Pass::NotYet { .. } | Pass::Bound { .. })
+            | Err(StepError::NotNow(_) | StepError::StoreAway(_)) => {
+                assert!(Instant::now() < until, "{step} never ended");
+                sleep(Duration::from_millis(300)).await;
+            }
+            Err(e @ (StepError::Lost | StepError::Failed { .. })) => panic!("{step}: {e}"),
+        }
+    }
+}
+
+/// As if it had crashed between each act and its record.
+async fn hard_case_09_each_step_twice(kind: Kind) {
+    let bench = Bench::prepared(kind).await;
+    let plan = bench.plan().await;
+    let id = bench.begin(&plan).await;
+    let mut saga = Saga::replay(&plan, &[]).unwrap();
+    loop {
+        let event = match saga.next() {
+            Next::Begin => Event::Begun,
+            Next::Run {
+                step,
+                journalled: false,
+            } => Event::StepBegun { step },
+            Next::Run {
+                step,
+                journalled: true,
+            } => {
+                for _ in 0..2 {
+                    to_its_end(&bench, &plan, &plan.steps[step].step).await;
+                }
+                Event::StepDone {
+                    step,
+                    outcome: StepOutcome::default(),
+                }
+            }
+            Next::Finish { end } => Event::Ended { end },
+            Next::Over => break,
+            other @ (Next::Unwind { .. } | Next::Wait) => panic!("{other:?}"),
+        };
+        let ends = matches!(event, Event::Ended { .. });
+        let free = Op::Delete {
+            key: rekindle_common::keys::group_active_plan(&plan.group),
+        };
+        let record = Record {
+            at: plan.at,
+            by: "suite".to_owned(),
+            event,
+        };
+        let with = if ends { vec![free] } else { vec![] };
+        journal::append(&bench.hand.lead, &id, saga.records(), &record, with)
+            .await
+            .unwrap();
+        saga.apply(&record.event).unwrap();
+    }
+    bench.assert_succeeded(&id).await;
+}
+
+/// The plan with a step that fails once, standing where the step `at` does (`before` it acts) or right behind it.
+fn failing(mut plan: Plan, at: usize, before: bool) -> Plan {
+    let original = plan.steps[at].clone();
+    let fault = PlannedStep {
+        step: Step::Fence {
+            agent: "power".to_owned(),
+            zone: plan.from.clone(),
+        },
+        deadline: Span::secs(30),
+        unwind: original.unwind,
+    };
+    plan.steps.insert(if before { at } else { at + 1 }, fault);
+    plan
+}
+
+async fn a_failure_at_each_step(kind: Kind) {
+    let steps = Bench::prepared(kind).await.plan().await.steps;
+    for (at, planned) in steps.iter().enumerate() {
+        one_failure(kind, at, true).await;
+        // A record is changed whole or not at all, and no deadline ends the step while it is not known which.
+        if !matches!(planned.step, Step::RecordPrimary { .. }) {
+            one_failure(kind, at, false).await;
+        }
+    }
+}
+
+async fn one_failure(kind: Kind, at: usize, before: bool) {
+    let case = format!(
+        "{kind:?}, step {at}, {}",
+        if before { "before" } else { "after" }
+    );
+    let bench = Bench::prepared(kind).await;
+    let plan = failing(bench.plan().await, at, before);
+    let id = bench.begin(&plan).await;
+    // Of a fence plan the first order to the agent is the plan's own.
+    let fault = at + usize::from(!before);
+    let fence_first = plan.steps[..fault]
+        .iter()
+        .any(|s| matches!(s.step, Step::Fence { .. }));
+    let over = if fence_first {
+        let told = Arc::clone(&bench.rig.told);
+        // Armed when the plan's own fence has passed.
+        let arm = hook(move |_| {
+            if told.all().iter().any(|(a, _)| *a == AgentAction::Fence) {
+                let mut failures = told.failures.lock().unwrap();
+                failures.entry("Fence".to_owned()).or_insert(1);
+            }
+            ControlFlow::Continue(())
+        });
+        bench.hand.work(&id, Some(arm)).await
+    } else {
+        bench.rig.told.fail(AgentAction::Fence, 1);
+        bench.hand.work(&id, None).await
+    };
+    match over {
+        // Something had been changed and cannot be put back: it waits, and goes on when it is told to.
+        Over::Waiting { state } => {
+            assert!(
+                matches!(&state, State::Stuck { undo: None, .. }),
+                "{case}: {state:?}"
+            );
+            bench.assert_one_writer();
+            bench.hand.term.retry(&id).await.unwrap();
+            let over = bench.hand.work(&id, None).await;
+            assert_eq!(
+                over,
+                Over::Ended {
+                    end: End::Succeeded
+                },
+                "{case}"
+            );
+            bench.assert_succeeded(&id).await;
+            if kind.is_planned() {
+                assert!(past_promotion(&plan, fault), "{case}: it could be put back");
+            }
+        }
+        Over::Ended { end } => {
+            assert!(
+                matches!(end, End::Abandoned | End::Unwound),
+                "{case}: {end:?}"
+            );
+            let clean = !kind.is_planned() || !past_promotion(&plan, fault);
+            assert!(clean, "{case}: ended as {end:?} after a promotion");
+            assert_clean(&bench, &case, end, fault).await;
+            // And nothing stands in the way of another try.
+            bench.settle().await;
+            if kind == Kind::FailoverVouched {
+                bench.vouch().await;
+            }
+            let again = bench.plan().await;
+            let id = bench.begin(&again).await;
+            let over = bench.hand.work(&id, None).await;
+            assert_eq!(
+                over,
+                Over::Ended {
+                    end: End::Succeeded
+                },
+                "{case}, again"
+            );
+        }
+        other @ (Over::Lost | Over::Corrupted { .. } | Over::Halted { .. }) => {
+            panic!("{case}: {other:?}")
+        }
+    }
+    bench.assert_one_writer();
+}
+
+fn past_promotion(plan: &Plan, at: usize) -> bool {
+    plan.steps[..at]
+        .iter()
+        .any(|s| matches!(s.step, Step::Promote { .. }))
+}
+
+/// The group is where it was; of a planned plan everything serves again.
+async fn assert_clean(bench: &Bench, case: &str, end: End, fault: usize) {
+    let (zone, generation) = bench.kind.start();
+    if !bench.kind.is_planned() {
+        return;
+    }
+    if end == End::Abandoned {
+        assert_eq!(fault, 0, "{case}: something had been done");
+    }
+    // A plan that had recorded the new primary needed another generation to go back.
+    let store = bench.store();
+    let kv = store
+        .get(&rekindle_common::keys::group_primary(&common::group()))
+        .await
+        .unwrap()
+        .unwrap();
+    let primary: rekindle_common::lease::PrimaryRecord = kv.json().unwrap();
+    assert_eq!(primary.zone, zone, "{case}");
+    assert!(primary.generation >= generation, "{case}");
+    bench.assert_at(&zone, primary.generation).await;
+    let runs = bench.rig.told.runs_in();
+    assert!(runs.is_none() || runs == Some(zone), "{case}: {runs:?}");
+}
+
+fn hook(f: impl Fn(usize) -> ControlFlow<()> + Send + Sync + 'static) -> RecordHook {
+    RecordHook(Arc::new(f))
+}
+
+/// How many records the plan's journal has when nothing goes wrong.
+async fn records_of(kind: Kind) -> usize {
+    let bench = Bench::prepared(kind).await;
+    let id = bench.begin(&bench.plan().await).await;
+    bench.hand.work(&id, None).await;
+    bench.records(&id).await.len()
+}
+
+async fn hard_case_09_a_crash_after_each_record(kind: Kind) {
+    for n in 0..records_of(kind).await {
+        let mut bench = Bench::prepared(kind).await;
+        let id = bench.begin(&bench.plan().await).await;
+        let crash = hook(move |seq| {
+            if seq == n {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+        assert_eq!(bench.hand.work(&id, Some(crash)).await, Over::Lost, "{n}");
+        assert_eq!(bench.records(&id).await.len(), n + 1);
+        bench.another_leads().await;
+        let over = bench.hand.work(&id, None).await;
+        assert_eq!(
+            over,
+            Over::Ended {
+                end: End::Succeeded
+            },
+            "after record {n}: {:#?}",
+            bench.records(&id).await
+        );
+        bench.assert_succeeded(&id).await;
+        bench.assert_one_writer();
+        assert_journal_has_two_authors(&bench, &id, n).await;
+    }
+}
+
+async fn assert_journal_has_two_authors(bench: &Bench, id: &PlanId, n: usize) {
+    let records = bench.records(id).await;
+    let by: BTreeSet<&str> = records.iter().map(|r| r.by.as_str()).collect();
+    let whole = n + 1 == records.len();
+    assert_eq!(by.len(), if whole { 1 } else { 2 }, "{by:?}");
+}
+
+async fn hard_case_03_the_lease_lost_at_each_record(kind: Kind) {
+    for n in 0..records_of(kind).await {
+        let mut bench = Bench::prepared(kind).await;
+        let id = bench.begin(&bench.plan().await).await;
+        let leaders_site = bench.rig.world.store("witness");
+        let lost_at = Arc::new(Mutex::new(None));
+        let noted = Arc::clone(&lost_at);
+        // From here on nothing of the leader's reaches etcd, and nothing comes back.
+        let lose = hook(move |seq| {
+            if seq == n {
+                leaders_site.hang();
+                *noted.lock().unwrap() = Some(Instant::now());
+            }
+            ControlFlow::Continue(())
+        });
+        let over = bench.hand.work(&id, Some(lose)).await;
+        let stopped = Instant::now();
+        let lost_at = lost_at.lock().unwrap().expect("the record was written");
+        if n + 1 == bench.records(&id).await.len() && over != Over::Lost {
+            // It was the last one: the plan had ended.
+            assert!(matches!(over, Over::Ended { .. }), "{over:?}");
+            continue;
+        }
+        assert_eq!(over, Over::Lost, "after record {n}");
+        assert!(bench.hand.lead.check().is_err());
+        // By its own clock, before another could lead.
+        assert!(
+            stopped - lost_at < Duration::from_secs(10),
+            "after record {n}"
+        );
+        let ordered = calls(&bench);
+        bench.another_leads().await;
+        assert_eq!(
+            calls(&bench),
+            ordered,
+            "an order was sent without the lease"
+        );
+        bench.rig.world.store("witness").heal();
+        let over = bench.hand.work(&id, None).await;
+        assert_eq!(
+            over,
+            Over::Ended {
+                end: End::Succeeded
+            },
+            "after record {n}: {:#?}",
+            bench.records(&id).await
+        );
+        bench.assert_succeeded(&id).await;
+        bench.assert_one_writer();
+    }
+}
+
+/// What was ordered of the clusters and the agents so far: all that changes an image's role, and all commands.
+fn calls(bench: &Bench) -> usize {
+    use rekindle_driver::backend::Op;
+    let fabric = bench.rig.world.fabric();
+    let changes = |calls: Vec<(Op, _)>| {
+        let role = |op: &Op| matches!(op, Op::Promote | Op::ForcePromote | Op::Demote | Op::Resync);
+        calls.iter().filter(|(op, _)| role(op)).count()
+    };
+    changes(fabric.a().calls()) + changes(fabric.b().calls()) + bench.rig.told.all().len()
+}
