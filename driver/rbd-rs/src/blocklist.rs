@@ -66,6 +66,34 @@ impl Cluster {
     /// # Implements:
     /// `osd blocklist ls`
     pub fn blocklist(&self) -> Result<Vec<BlocklistEntry>, Error> {
-        self.mon_json(&json!({"prefix": "osd blocklist ls", "format": "json"}))
+        let command = json!({"prefix": "osd blocklist ls", "format": "json"});
+        let reply = self.mon_command(&command, &[])?;
+        entries(&reply.output).map_err(|error| self.at("osd blocklist ls").unreadable(error))
+    }
+}
+
+/// Later releases give two lists one after the other, of addresses and of ranges.
+fn entries(output: &[u8]) -> Result<Vec<BlocklistEntry>, serde_json::Error> {
+    let lists = serde_json::Deserializer::from_slice(output).into_iter::<Vec<BlocklistEntry>>();
+    Ok(lists
+        .collect::<Result<Vec<_>, _>>()?
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_list_or_two_are_read() {
+        let one = br#"[{"addr":"10.0.0.7:0/37","until":"2026-01-02T03:04:05.0+0000"}]"#;
+        assert_eq!(entries(one).unwrap()[0].address, "10.0.0.7:0/37");
+        let two = br#"
+            [{"addr":"10.0.0.7:0/37","until":"x"}][{"addr":"10.0.1.0:0/24","until":"x"}]"#;
+        assert_eq!(entries(two).unwrap().len(), 2);
+        assert!(entries(b"\n[][]").unwrap().is_empty());
+        assert!(entries(b"[{").is_err());
     }
 }

@@ -46,6 +46,9 @@ pub enum Promote {
     /// writes missing (hard case 57; measured in both modes). So the one who demotes must leave a
     /// mark in the image's metadata first, and the one who promotes must see that very mark in
     /// the copy: metadata arrives after all that was written before it.
+    ///
+    /// And nobody may demote before the other side replays what he writes: where no site is
+    /// primary a daemon does not begin to replay, so that the demotion would never arrive.
     Plain,
     /// Whatever the peer is. What it has not sent is lost, and if it still is primary there are
     /// two. A decision made for this very image, never an answer to an error (hard case 20).

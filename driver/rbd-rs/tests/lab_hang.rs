@@ -1,0 +1,174 @@
+//! Clusters that do not answer: every wait has an end, and one call's hang is nobody else's.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests"
+)]
+
+mod support;
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use rbd_rs::{
+    CallError, CallPool, CallPoolLimits, Ceph, Cluster, ConnectOptions, Error, TimedOutStage,
+    Timeouts,
+};
+use support::{TestImage, options, pattern, zones};
+
+const LIMITS: CallPoolLimits = CallPoolLimits {
+    threads: 2,
+    queue: 64,
+    lost: 4,
+};
+const SECOND: Duration = Duration::from_secs(1);
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap()
+}
+
+/// A monitor's address at which somebody accepts and says nothing.
+#[test]
+fn monitors_that_do_not_answer_are_a_timeout_and_others_are_unharmed() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let conf = dir.path().join("ceph.conf");
+    let address = silent.local_addr().unwrap();
+    std::fs::write(
+        &conf,
+        format!("[global]\nmon host = [v2:{address}]\nauth client required = none\n"),
+    )
+    .unwrap();
+    let ceph = Ceph::load().unwrap();
+    let timeouts = Timeouts {
+        connect: Some(2 * SECOND),
+        ..Timeouts::default()
+    };
+    let options = ConnectOptions::from_conf_file(conf).timeouts(timeouts);
+
+    // librados' own timeout.
+    let start = Instant::now();
+    let error = Cluster::connect(&ceph, &options).unwrap_err();
+    assert!(matches!(error, Error::TimedOut(_)), "{error}");
+    assert!(error.retryable());
+    assert_eq!(error.call().unwrap().operation, "rados_connect");
+    assert!(start.elapsed() < 10 * SECOND, "{:?}", start.elapsed());
+
+    // The pool's, shorter; and calls beside it go on meanwhile.
+    let pool = CallPool::new(LIMITS);
+    runtime().block_on(async {
+        let hanging = {
+            let (ceph, options) = (ceph.clone(), options.clone());
+            pool.call(SECOND / 2, "connect", move || Cluster::connect(&ceph, &options))
+        };
+        let others = async {
+            for number in 0..20 {
+                assert_eq!(pool.call(SECOND, "other", move || Ok(number)).await.unwrap(), number);
+            }
+        };
+        let start = Instant::now();
+        let (error, ()) = tokio::join!(hanging, others);
+        let is_it = matches!(
+            &error,
+            Err(CallError::TimedOut { label, stage: TimedOutStage::Running, .. }) if label == "connect"
+        );
+        assert!(is_it, "{error:?}");
+        assert!(start.elapsed() < 2 * SECOND, "{:?}", start.elapsed());
+        assert_eq!(pool.counters().lost, 1);
+        // librados gives up after its own timeout, and the thread is there again.
+        while pool.counters().lost > 0 {
+            assert!(start.elapsed() < 20 * SECOND, "{:?}", pool.counters());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+}
+
+#[test]
+fn a_monitor_that_stops_is_a_timeout_for_commands() {
+    let zones = zones();
+    let timeouts = Timeouts {
+        mon_op: Some(2 * SECOND),
+        ..Timeouts::default()
+    };
+    let options = options(&zones.lab, zones.a.site).timeouts(timeouts);
+    let cluster = Cluster::connect(&zones.ceph, &options).unwrap();
+    cluster.health().unwrap();
+    zones.lab.pause_service(zones.a.site, "mon").unwrap();
+    let start = Instant::now();
+    let answer = cluster.health();
+    let took = start.elapsed();
+    zones.lab.resume_service(zones.a.site, "mon").unwrap();
+    assert!(matches!(answer, Err(Error::TimedOut(_))), "{answer:?}");
+    assert!(took < 10 * SECOND, "{took:?}");
+    // The other zone has nothing to do with it, and this one comes back by itself.
+    zones.b.cluster.health().unwrap();
+    support::wait("the zone answers again", 60 * SECOND, || {
+        cluster
+            .health()
+            .map(drop)
+            .map_err(|error| error.to_string())
+    });
+}
+
+#[test]
+fn hard_case_22_an_osd_that_stops_is_reported_in_time_and_the_other_zone_goes_on() {
+    let zones = zones();
+    let image = TestImage::new(&zones, "hang");
+    let pool = CallPool::new(LIMITS);
+    let a = std::sync::Arc::new(image.a());
+    a.write(0, &pattern(1)).unwrap();
+    a.flush().unwrap();
+    zones.lab.pause_service(zones.a.site, "osd").unwrap();
+    runtime().block_on(async {
+        let start = Instant::now();
+        // More calls than threads hang on zone A.
+        let hanging = (0..4_u64).map(|number| {
+            let (a, pool) = (a.clone(), pool.clone());
+            tokio::spawn(async move {
+                pool.call(2 * SECOND, format!("write {number}"), move || {
+                    a.write(4096 * number, &pattern(2))?;
+                    a.flush()
+                })
+                .await
+            })
+        });
+        for task in hanging.collect::<Vec<_>>() {
+            let answer = task.await.unwrap();
+            assert!(
+                matches!(answer, Err(CallError::TimedOut { .. })),
+                "{answer:?}"
+            );
+        }
+        assert!(start.elapsed() < 6 * SECOND, "{:?}", start.elapsed());
+        let counters = pool.counters();
+        assert_eq!((counters.lost, counters.busy), (2, 0), "{counters:?}");
+
+        // Zone B is served by the same pool.
+        let other = zones.b.pool.clone();
+        let start = Instant::now();
+        pool.call(10 * SECOND, "list", move || other.images())
+            .await
+            .unwrap();
+        assert!(start.elapsed() < 5 * SECOND);
+    });
+    zones.lab.resume_service(zones.a.site, "osd").unwrap();
+    support::wait("the lost threads come back", 60 * SECOND, || {
+        let counters = pool.counters();
+        if counters.lost == 0 {
+            Ok(())
+        } else {
+            Err(format!("{counters:?}"))
+        }
+    });
+    assert_eq!(pool.counters().returned_total, 2);
+    // What was given up was carried out after all: a timeout says nothing about the effect.
+    let mut found = [0];
+    a.read(0, &mut found).unwrap();
+    assert_eq!(found, [2]);
+}
