@@ -384,7 +384,9 @@ impl Keeper {
         let takes = match self.state {
             State::Starting { .. } | State::Held { .. } | State::KeptByFailsafe { .. } => true,
             State::Isolated { .. } | State::Released { .. } => {
-                self.ordered == Some(generation) || self.serves_undemoted()
+                self.ordered == Some(generation)
+                    || self.serves_undemoted()
+                    || self.is_empty_and_recorded()
             }
             State::NotOurs { .. } | State::Unmanaged => false,
         };
@@ -466,6 +468,17 @@ impl Keeper {
     /// Whether the images go on being written to although the lease is lost, because policy says so.
     fn serves_undemoted(&self) -> bool {
         self.response != IsolationResponse::Demote && self.images == Images::Primary
+    }
+
+    /// Whether the zone waits for nothing but its own hesitation: there is no image that anybody could have demoted or begun to use.
+    fn is_empty_and_recorded(&self) -> bool {
+        matches!(self.state, State::Isolated { .. }) && self.images == Images::None
+    }
+
+    /// Whether its images have to be looked at before anything can be decided.
+    #[must_use]
+    pub fn awaits_look(&self) -> bool {
+        matches!(self.state, State::Starting { .. }) && self.images == Images::Unknown
     }
 
     /// A right whose time is over is no right.

@@ -203,6 +203,9 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
         }
         let pause = if self.look_now {
             Duration::ZERO
+        } else if slots.values().any(|s| s.keeper.awaits_look()) {
+            // A group that was defined just now has its lease within a second or two, not after the grace of a restart.
+            TICK
         } else {
             self.config.look_every.get()
         };

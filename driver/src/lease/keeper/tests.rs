@@ -54,6 +54,29 @@ fn holding(response: IsolationResponse) -> Keeper {
     k
 }
 
+/// A sidecar that found its group late: its grace was over before its images, of which there are none, were looked at.
+#[test]
+fn an_empty_group_takes_its_lease_also_after_the_grace() {
+    let mut k = keeper(IsolationResponse::Demote);
+    assert!(k.awaits_look());
+    k.handle(s(1), OURS);
+    assert_eq!(k.handle(s(12), looked(11, Images::None)), [TAKE]);
+    assert_eq!(k.state(), State::Isolated { generation: G1 });
+    let taken = Event::Taken {
+        sent: s(12),
+        generation: G1,
+    };
+    k.handle(s(13), taken);
+    assert!(matches!(k.state(), State::Held { .. }), "{:?}", k.state());
+    // Where there are images, only an order lets it serve.
+    let mut k = keeper(IsolationResponse::Demote);
+    k.handle(s(1), OURS);
+    k.handle(s(12), looked(11, Images::NotPrimary));
+    k.handle(s(13), taken);
+    assert!(!k.awaits_look());
+    assert_eq!(k.state(), State::Isolated { generation: G1 });
+}
+
 #[test]
 fn a_renewal_counts_from_its_sending() {
     let mut k = holding(IsolationResponse::Demote);

@@ -24,6 +24,8 @@ fn secs(n: u64) -> Duration {
 #[derive(Clone)]
 struct Images(Arc<Mutex<ImagesState>>);
 struct ImagesState {
+    /// The group has no volume here.
+    none: bool,
     primary: bool,
     isolation: Option<IsolationResponse>,
     /// The cluster does not answer.
@@ -37,6 +39,7 @@ struct ImagesState {
 impl Images {
     fn new(primary: bool) -> Self {
         Self(Arc::new(Mutex::new(ImagesState {
+            none: false,
             primary,
             isolation: None,
             dead: false,
@@ -65,11 +68,12 @@ impl LeaseSink for Images {
     async fn look(&self) -> Result<Vec<SeenImage>, ApiError> {
         self.answers().await?;
         Ok(self.with(|s| {
-            vec![SeenImage {
+            let image = SeenImage {
                 group: db(),
                 primary: s.primary,
                 isolation: s.isolation,
-            }]
+            };
+            if s.none { Vec::new() } else { vec![image] }
         }))
     }
     async fn demote(&self, _: &GroupName, _: Instant) -> Result<(), ApiError> {
@@ -264,6 +268,24 @@ async fn a_recorded_primary_takes_its_lease_and_keeps_it() {
     }
     assert!(s.handle.beats() >= beats + 300);
     assert!(b.images.primary());
+}
+
+/// Long after the sidecar's start, and with nothing to look at: still within two seconds, for volumes wait for it.
+#[tokio::test(start_paused = true)]
+async fn a_group_that_is_defined_while_the_sidecar_runs_gets_its_lease_at_once() {
+    let b = Bench::new(true, demote_policy()).await;
+    let del = Txn::new().then(Op::Delete {
+        key: keys::group_primary(&db()),
+    });
+    b.elsewhere.txn(del).await.unwrap();
+    b.images.with(|s| s.none = true);
+    let a = b.start("host-1", "one");
+    sleep(secs(33)).await;
+    assert!(!held(&a));
+    b.record("zone-a", 1).await;
+    // One reading of etcd, one look, one transaction.
+    sleep(secs(7)).await;
+    assert!(held(&a));
 }
 
 #[tokio::test(start_paused = true)]
