@@ -159,6 +159,15 @@ rbd mirror journal commit age = 1
 # Tests remove many images at once; one at a time and 30 s between tries by default.
 rbd mirror concurrent image deletions = 5
 rbd mirror delete retry interval = 5
+
+# The connection to the other zone.
+[client.rbd-mirror-peer]
+# Reads of journals of a dead peer stay in flight and count with their full size, 16 MiB and more each. At the default
+# of 100 MiB (and 1024 operations) the next read waits for room for ever, on rbd-mirror's only timer thread; then this
+# rbd-mirror lets go of no image any more, and every forced promotion of a snapshot image hangs as long as the peer is
+# dead (hard case 22; found with 50 journal images).
+objecter inflight op bytes = 1099511627776
+objecter inflight ops = 1048576
 ";
 
 #[cfg(test)]
@@ -249,6 +258,18 @@ mod tests {
             value(&render(&ctx), "client.mirror", "rbd mirror memory autotune"),
             None
         );
+    }
+
+    #[test]
+    fn hard_case_22_a_dead_peers_reads_do_not_stop_the_mirror_daemon() {
+        let (_tmp, ctx) = ctx(Site::ZoneA, NetMode::Namespaces);
+        let conf = render(&ctx);
+        let limit = |key| -> u64 {
+            let text = value(&conf, "client.rbd-mirror-peer", key).unwrap();
+            text.parse().unwrap()
+        };
+        assert!(limit("objecter inflight op bytes") >= 1 << 40);
+        assert!(limit("objecter inflight ops") >= 1 << 20);
     }
 
     #[test]
