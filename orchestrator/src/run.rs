@@ -154,9 +154,10 @@ pub fn build(parts: Parts) -> Orchestrator {
         clock,
         zone_deadline: timing.zone_deadline,
     };
+    let instance = uuid::Uuid::now_v7().simple().to_string();
     let me = LeaderRecord {
         site: site.clone(),
-        instance: uuid::Uuid::now_v7().simple().to_string(),
+        instance: instance.clone(),
     };
     let means = Arc::new(Means {
         site: site.clone(),
@@ -177,6 +178,7 @@ pub fn build(parts: Parts) -> Orchestrator {
     let records = watch::Sender::new(None);
     let service = Arc::new(Service {
         means,
+        instance,
         urls: sites.into_iter().map(|s| (s.name, s.url)).collect(),
         standing: coordinator.standing(),
         term: term.subscribe(),

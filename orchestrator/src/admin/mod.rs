@@ -40,6 +40,8 @@ use tokio::sync::watch;
 pub struct Service {
     /// What all terms share.
     pub means: Arc<Means>,
+    /// This start of the program.
+    pub instance: String,
     /// Where each site's API is.
     pub urls: BTreeMap<SiteName, Option<String>>,
     /// How this site stands.
@@ -63,7 +65,7 @@ impl Service {
         let (site, instance) = match &*self.standing.borrow() {
             Standing::Unknown => return None,
             Standing::Follower { leader } => (leader.site.clone(), leader.instance.clone()),
-            Standing::Leader { .. } => (self.means.site.clone(), String::new()),
+            Standing::Leader { .. } => (self.means.site.clone(), self.instance.clone()),
         };
         let url = self.urls.get(&site).cloned().flatten();
         Some(Leader {

@@ -8,9 +8,7 @@ use crate::{
         ZoneStatus, ZoneVolumes,
     },
 };
-use rekindle_common::{
-    ApiError, ErrorCode, GroupName, PlanId, duration::Span, policy::GroupPolicy,
-};
+use rekindle_common::{ApiError, ErrorCode, GroupName, PlanId, policy::GroupPolicy};
 use rekindle_core::{detector::diagnose, saga, snapshot::GroupView};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::timeout;
@@ -125,14 +123,6 @@ fn site_only(s: &Service, error: Option<ApiError>) -> Status {
     if let Some(seen) = s.seen.borrow().clone() {
         observations.insert(seen.site.clone(), seen);
     }
-    let ttls: Vec<(GroupName, Span)> = match &*s.records.borrow() {
-        Some(Ok(records)) => records
-            .groups
-            .iter()
-            .map(|(n, g)| (n.clone(), g.spec.policy.lease.promise()))
-            .collect(),
-        Some(Err(_)) | None => Vec::new(),
-    };
     Status {
         site: s.means.site.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -140,7 +130,7 @@ fn site_only(s: &Service, error: Option<ApiError>) -> Status {
         view: View::SiteOnly,
         leader: s.leader(),
         maintenance,
-        promised_for: s.failsafe.bound_for(ttls.iter().map(|(n, t)| (n, *t))),
+        promised_for: s.failsafe.bound(),
         sites: s
             .means
             .assembler

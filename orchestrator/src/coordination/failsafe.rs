@@ -169,6 +169,17 @@ impl Failsafe {
         Some(Span(until.saturating_duration_since(Instant::now())))
     }
 
+    /// For how long it is bound for any group that it knows: for a status without etcd.
+    #[must_use]
+    pub fn bound(&self) -> Option<Span> {
+        let known: Vec<(GroupName, Span)> = self
+            .groups()
+            .iter()
+            .map(|(name, g)| (name.clone(), Span(g.lasts)))
+            .collect();
+        self.bound_for(known.iter().map(|(name, lasts)| (name, *lasts)))
+    }
+
     /// Begins to change a group's primary record.
     ///
     /// # Errors

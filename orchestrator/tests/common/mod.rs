@@ -39,6 +39,8 @@ use std::{
 };
 use tokio::time::{Instant, sleep};
 
+pub const COUNT_IMAGES: usize = 3;
+
 pub fn zone_a() -> ZoneName {
     ZoneName::new("zone-a").unwrap()
 }

@@ -1,0 +1,324 @@
+//! What goes wrong within a plan: single volumes, a corrupted journal, a stale leader.
+
+mod common;
+
+use common::{
+    COUNT_IMAGES, Rig,
+    bench::{Bench, COUNT, Kind},
+    group, image, policy, well, zone_a, zone_b,
+};
+use rekindle_common::{
+    ErrorCode, Generation, PlanId,
+    action::{BatchItem, BatchRequest, BatchResult, Order, Promotion, VolumeAction},
+    keys,
+    status::VolumeStatus,
+};
+use rekindle_core::{
+    decision::Request,
+    saga::{End, State},
+};
+use rekindle_driver::backend::{Op, error::errno};
+use rekindle_orchestrator::{executor::Over, wire::Run};
+use rekindle_store::{Op as StoreOp, Store, Txn};
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_20_one_bad_volume_stops_no_other() {
+    let bench = Bench::prepared(Kind::FailoverByLease).await;
+    let b = bench.rig.world.fabric().b();
+    b.fail(Op::ForcePromote, Some(&image(0)), errno::EIO, 1000);
+    let id = bench.begin(&bench.plan().await).await;
+    let over = bench.hand.work(&id, None).await;
+    // Hard case 41: the plan says partial, and names the volume.
+    assert_eq!(over, Over::Ended { end: End::Partial });
+    assert_eq!(bench.rig.primaries(&zone_b()), COUNT - 1);
+    assert!(!b.is_primary(&image(0)));
+    let records = bench.records(&id).await;
+    let failed: Vec<_> = records
+        .iter()
+        .filter_map(|r| match &r.event {
+            rekindle_core::saga::Event::StepDone { outcome, .. } => Some(outcome.failed.clone()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert_eq!(failed[0].volume, image(0));
+    assert!(failed[0].why.contains("storage_error"), "{}", failed[0].why);
+    // The application was started without it.
+    let orders = bench.rig.told.orders.lock().unwrap();
+    let start = orders.last().unwrap();
+    assert_eq!(start.zone, zone_b());
+    assert!(!start.volumes.contains(&image(0)) && start.volumes.contains(&image(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_41_a_failover_that_promotes_nothing_waits_and_goes_on_when_told() {
+    let bench = Bench::prepared(Kind::FailoverByLease).await;
+    let b = bench.rig.world.fabric().b();
+    b.fail(Op::ForcePromote, None, errno::EIO, 1000);
+    let id = bench.begin(&bench.plan().await).await;
+    let over = bench.hand.work(&id, None).await;
+    let Over::Waiting {
+        state: State::Stuck { error, .. },
+    } = over
+    else {
+        panic!("{over:?}")
+    };
+    assert!(error.contains("3 of 3 volumes failed"), "{error}");
+    b.release(Op::ForcePromote);
+    bench.hand.term.retry(&id).await.unwrap();
+    let over = bench.hand.work(&id, None).await;
+    assert_eq!(
+        over,
+        Over::Ended {
+            end: End::Succeeded
+        }
+    );
+    bench.assert_succeeded(&id).await;
+    // What does not wait cannot be told to go on.
+    let e = bench.hand.term.retry(&id).await.unwrap_err();
+    assert_eq!(e.code, ErrorCode::Held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_that_cannot_demote_one_volume_puts_all_back() {
+    let bench = Bench::prepared(Kind::Move).await;
+    let a = bench.rig.world.fabric().a();
+    a.fail(Op::Demote, Some(&image(1)), errno::EIO, 1000);
+    let id = bench.begin(&bench.plan().await).await;
+    let over = bench.hand.work(&id, None).await;
+    assert_eq!(over, Over::Ended { end: End::Unwound });
+    bench.assert_at(&zone_a(), Generation(1)).await;
+    assert_eq!(bench.rig.told.runs_in(), Some(zone_a()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_passes_is_tried_again_within_the_step() {
+    let bench = Bench::prepared(Kind::Move).await;
+    let a = bench.rig.world.fabric().a();
+    a.fail(Op::Demote, Some(&image(1)), errno::ETIMEDOUT, 2);
+    let id = bench.begin(&bench.plan().await).await;
+    let over = bench.hand.work(&id, None).await;
+    assert_eq!(
+        over,
+        Over::Ended {
+            end: End::Succeeded
+        },
+        "{:#?}",
+        bench.records(&id).await
+    );
+}
+
+async fn put(store: &Store, key: &str, value: &[u8]) {
+    let op = StoreOp::Put {
+        key: key.to_owned(),
+        value: value.to_vec(),
+        lease: None,
+    };
+    store.txn(Txn::new().then(op)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_corrupted_journal_is_named_and_nothing_is_done_on_it() {
+    type Spoil = fn(&PlanId) -> (String, Option<&'static [u8]>);
+    let spoils: [(&str, Spoil); 4] = [
+        ("cut off", |p| {
+            (keys::plan_journal_record(p, 1), Some(b"{\"at\":"))
+        }),
+        ("an event out of order", |p| {
+            let record = br#"{"at":"2026-01-01T00:00:00Z","by":"x","event":{"event":"step_done","step":5,"outcome":{"note":""}}}"#;
+            (keys::plan_journal_record(p, 1), Some(record))
+        }),
+        ("a record missing", |p| {
+            (keys::plan_journal_record(p, 0), None)
+        }),
+        ("the plan itself", |p| (keys::plan(p), Some(b"[]"))),
+    ];
+    for (what, spoil) in spoils {
+        let mut bench = Bench::prepared(Kind::Move).await;
+        let id = bench.begin(&bench.plan().await).await;
+        let stop = rekindle_orchestrator::executor::RecordHook(std::sync::Arc::new(|seq| {
+            if seq == 1 {
+                std::ops::ControlFlow::Break(())
+            } else {
+                std::ops::ControlFlow::Continue(())
+            }
+        }));
+        bench.hand.work(&id, Some(stop)).await;
+        let store = bench.store();
+        let (key, value) = spoil(&id);
+        match value {
+            Some(v) => put(&store, &key, v).await,
+            None => {
+                let op = StoreOp::Delete { key: key.clone() };
+                store.txn(Txn::new().then(op)).await.unwrap();
+            }
+        }
+        bench.another_leads().await;
+        let orders = bench.rig.told.all().len();
+        let over = bench.hand.work(&id, None).await;
+        let Over::Corrupted { problem } = over else {
+            panic!("{what}: {over:?}")
+        };
+        assert_eq!(problem.code, ErrorCode::CorruptRecord, "{what}");
+        assert!(problem.about.contains(id.as_str()), "{what}: {problem}");
+        assert_eq!(bench.rig.told.all().len(), orders, "{what}: it acted");
+        assert_eq!(bench.rig.primaries(&zone_a()), COUNT, "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_corrupted_journal_shows_in_the_status_and_holds_its_group_alone() {
+    let mut rig = Rig::with(COUNT_IMAGES, policy()).await;
+    // A plan that waits for a person.
+    rig.world
+        .fabric()
+        .b()
+        .fail(Op::Promote, None, errno::EIO, 1_000_000);
+    rig.told
+        .fail(rekindle_orchestrator::agent::AgentAction::Start, 1_000);
+    let to = Request::Move { to: zone_b() };
+    let id = common::eventually("the move begins", || async {
+        let answer = rig
+            .client()
+            .plan_for(&group(), to.clone(), Run::Begin)
+            .await;
+        answer.ok().map(|a| a.plan.id)
+    })
+    .await;
+    rig.until("it waits", |g| {
+        g.active_plan
+            .as_ref()
+            .is_some_and(|p| matches!(p.state, Some(State::Stuck { .. })))
+    })
+    .await;
+    let store = Store::from(rig.world.store("witness"));
+    put(&store, &keys::plan_journal_record(&id, 0), b"null").await;
+    let leader = rig.status().await.leader.unwrap().site;
+    rig.world.kill_orchestrator(&leader);
+    let g = rig
+        .until("the new leader says so", |g| {
+            g.problems
+                .iter()
+                .any(|p| p.code == ErrorCode::CorruptRecord)
+        })
+        .await;
+    assert!(g.active_plan.unwrap().text.contains("corrupted"));
+    let e = rig.client().retry(&id).await.unwrap_err();
+    assert_eq!(e.code, ErrorCode::CorruptRecord);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_11_a_stale_leaders_order_is_refused_where_the_data_is() {
+    let bench = Bench::prepared(Kind::Move).await;
+    let id = bench.begin(&bench.plan().await).await;
+    bench.hand.work(&id, None).await;
+    bench.assert_succeeded(&id).await;
+    // Generation 1 was before the move. Whoever still believes in it is refused by either zone: by the new one's record of the
+    // generation, by the old one's for want of the lease.
+    let refused = |zone, action| {
+        let sidecar = bench.rig.world.volumes(&zone).unwrap();
+        async move {
+            let order = Order {
+                action,
+                generation: Some(Generation(1)),
+            };
+            let items = vec![BatchItem {
+                volume: image(0),
+                order,
+            }];
+            let mut lines = sidecar.batch(BatchRequest { items }).unwrap();
+            match lines.recv().await.unwrap().result {
+                BatchResult::Failed { error } => error.code,
+                BatchResult::Ok { outcome } => panic!("{zone} took it: {outcome:?}"),
+            }
+        }
+    };
+    let forced = VolumeAction::Promote {
+        promotion: Promotion::Forced {
+            reason: "a stale leader".to_owned(),
+        },
+    };
+    assert_eq!(
+        refused(zone_b(), VolumeAction::Demote).await,
+        ErrorCode::StaleGeneration
+    );
+    for zone in [zone_a(), zone_b()] {
+        let code = refused(zone, forced.clone()).await;
+        assert!(
+            matches!(code, ErrorCode::StaleGeneration | ErrorCode::LeaseNotHeld),
+            "{code}"
+        );
+    }
+    bench.assert_at(&zone_b(), Generation(2)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_08_one_plan_at_a_time_for_a_group() {
+    let bench = Bench::prepared(Kind::Move).await;
+    let plan = bench.plan().await;
+    let world = bench.hand.term.look().await.unwrap();
+    let records = &world.groups[&group()];
+    bench.begin(&plan).await;
+    let mut second = plan.clone();
+    second.id = PlanId::new("another").unwrap();
+    let e = rekindle_orchestrator::decide::begin(
+        &bench.hand.lead,
+        records,
+        &second,
+        rekindle_orchestrator::decide::Begun::ByHand,
+    )
+    .await
+    .unwrap_err();
+    assert!(e.to_string().contains(plan.id.as_str()), "{e}");
+    let stored = bench.store().get(&keys::plan(&second.id)).await.unwrap();
+    assert_eq!(stored, None, "half of it was written");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_lost_begins_a_plan_once() {
+    let bench = Bench::prepared(Kind::Move).await;
+    let plan = bench.plan().await;
+    bench.rig.world.store("witness").lose_answers(1);
+    let id = bench.begin(&plan).await;
+    // And each record of its journal is written once, whatever answers are lost.
+    let leaders = bench.rig.world.store("witness");
+    let lose = rekindle_orchestrator::executor::RecordHook(std::sync::Arc::new(move |_| {
+        leaders.lose_answers(1);
+        std::ops::ControlFlow::Continue(())
+    }));
+    let over = bench.hand.work(&id, Some(lose)).await;
+    assert_eq!(
+        over,
+        Over::Ended {
+            end: End::Succeeded
+        }
+    );
+    bench.assert_succeeded(&id).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_etcd_halts_a_plan_and_it_goes_on_when_there_is_room() {
+    let rig = Rig::with(COUNT_IMAGES, policy()).await;
+    let to = Request::Move { to: zone_b() };
+    common::eventually("the move begins", || async {
+        rig.client()
+            .plan_for(&group(), to.clone(), Run::Begin)
+            .await
+            .ok()
+    })
+    .await;
+    rig.world.store("witness").set_full(true);
+    rig.until("the status says so", |g| {
+        g.problems.iter().any(|p| p.code == ErrorCode::StorageFull)
+    })
+    .await;
+    rig.world.store("witness").set_full(false);
+    rig.until("it went on", |g| {
+        well(g, COUNT_IMAGES) && g.primary.as_ref().is_some_and(|p| p.zone == zone_b())
+    })
+    .await;
+    let sidecar = rig.world.volumes(&zone_a()).unwrap();
+    let report = sidecar.volume(&image(0)).await.unwrap();
+    assert_ne!(report.status, VolumeStatus::ActivePrimary);
+}

@@ -1,0 +1,374 @@
+//! What holds a decision back, and what lets it go: approvals, the blocking period, maintenance, promises, cut links.
+
+mod common;
+
+use common::{COUNT_IMAGES, Rig, eventually, group, policy, site, well, zone_a, zone_b};
+use rekindle_common::{
+    ErrorCode, Generation,
+    duration::Span,
+    lease::LeaseView,
+    policy::{FailoverMode, GroupPolicy, IsolationResponse, OnReturn},
+    volume::{Known, Role},
+};
+use rekindle_core::{
+    decision::{Ask, Decision, Hold, Request},
+    plan::PlanKind,
+    snapshot::{Approved, LossAccepted, Vouch},
+};
+use rekindle_orchestrator::wire::{ApproveRequest, GroupStatus, Run, View};
+use std::time::Duration;
+use tokio::time::sleep;
+
+fn asks(g: &GroupStatus, which: fn(&Ask) -> bool) -> bool {
+    match g.decision.as_ref().map(|d| &d.decision) {
+        Some(Decision::AskOperator { why }) => which(why),
+        Some(Decision::Hold { .. } | Decision::MarkProtection { .. } | Decision::Begin { .. })
+        | None => false,
+    }
+}
+fn holds(g: &GroupStatus, which: fn(&Hold) -> bool) -> bool {
+    match g.decision.as_ref().map(|d| &d.decision) {
+        Some(Decision::Hold { why }) => which(why),
+        Some(
+            Decision::AskOperator { .. } | Decision::MarkProtection { .. } | Decision::Begin { .. },
+        )
+        | None => false,
+    }
+}
+fn primary_in(g: &GroupStatus, zone: &rekindle_common::ZoneName) -> bool {
+    g.primary.as_ref().is_some_and(|p| p.zone == *zone) && g.active_plan.is_none()
+}
+fn approval(what: Approved) -> ApproveRequest {
+    ApproveRequest {
+        what,
+        by: "ann".to_owned(),
+        generation: None,
+    }
+}
+const FAILOVER: Approved = Approved::Failover {
+    vouch: Vouch::No,
+    loss: LossAccepted::WithinLimit,
+};
+
+/// Nothing happens for that long that would change who is primary.
+async fn stays_put(rig: &Rig, seconds: u64) {
+    for _ in 0..seconds {
+        sleep(Duration::from_secs(1)).await;
+        let g = rig.group().await;
+        assert!(
+            g.is_none_or(|g| g.primary.is_none_or(|p| p.zone == zone_a())),
+            "it failed over"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failover_waits_for_a_persons_yes_and_uses_it_up() {
+    let policy = GroupPolicy {
+        failover: FailoverMode::Approved,
+        ..policy()
+    };
+    let mut rig = Rig::with(COUNT_IMAGES, policy).await;
+    rig.world.kill_zone(&zone_a());
+    rig.until("it asks", |g| {
+        asks(g, |a| {
+            matches!(
+                a,
+                Ask::Approve {
+                    kind: PlanKind::Failover,
+                    ..
+                }
+            )
+        })
+    })
+    .await;
+    stays_put(&rig, 30).await;
+    let mut stale = approval(FAILOVER);
+    stale.generation = Some(Generation(7));
+    let e = rig.client().approve(&group(), &stale).await.unwrap_err();
+    assert_eq!(e.code, ErrorCode::StaleGeneration);
+    rig.client()
+        .approve(&group(), &approval(FAILOVER))
+        .await
+        .unwrap();
+    let g = rig
+        .until("it has failed over", |g| primary_in(g, &zone_b()))
+        .await;
+    assert_eq!(g.approval, None, "the approval is left for a later event");
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_07_a_second_failover_is_blocked_until_acknowledged() {
+    let policy = GroupPolicy {
+        blocking_period: Span::secs(3600),
+        ..policy()
+    };
+    let mut rig = Rig::with(COUNT_IMAGES, policy).await;
+    rig.world.kill_zone(&zone_a());
+    rig.until("zone-b has taken over", |g| primary_in(g, &zone_b()))
+        .await;
+    rig.world.start_zone(&zone_a());
+    rig.until("it is protected again", |g| {
+        well(g, COUNT_IMAGES) && primary_in(g, &zone_b())
+    })
+    .await;
+    rig.world.kill_zone(&zone_b());
+    rig.until("it asks", |g| asks(g, |a| matches!(a, Ask::Blocked { .. })))
+        .await;
+    sleep(Duration::from_secs(60)).await;
+    assert!(primary_in(&rig.group().await.unwrap(), &zone_b()));
+    let memory = rig.client().acknowledge(&group(), "ann").await.unwrap();
+    assert!(memory.acknowledged);
+    let g = rig
+        .until("zone-a has taken over", |g| primary_in(g, &zone_a()))
+        .await;
+    assert_eq!(g.primary.unwrap().generation, Generation(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn maintenance_keeps_everything_as_it_is() {
+    let mut rig = Rig::with(COUNT_IMAGES, policy()).await;
+    rig.client().set_maintenance("new switches").await.unwrap();
+    rig.world.kill_zone(&zone_a());
+    stays_put(&rig, 60).await;
+    let status = rig.status().await;
+    assert_eq!(status.maintenance.unwrap().reason, "new switches");
+    rig.client().clear_maintenance().await.unwrap();
+    rig.until("it has failed over", |g| primary_in(g, &zone_b()))
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_proof_a_person_is_asked_with_the_evidence() {
+    let policy = GroupPolicy {
+        isolation_response: IsolationResponse::Keep,
+        ..policy()
+    };
+    let mut rig = Rig::with(COUNT_IMAGES, policy).await;
+    rig.world.kill_zone(&zone_a());
+    rig.until("it asks", |g| asks(g, |a| matches!(a, Ask::NoProof { .. })))
+        .await;
+    stays_put(&rig, 60).await;
+    let vouched = Approved::Failover {
+        vouch: Vouch::CannotWrite,
+        loss: LossAccepted::Any,
+    };
+    rig.client()
+        .approve(&group(), &approval(vouched))
+        .await
+        .unwrap();
+    rig.until("it has failed over", |g| primary_in(g, &zone_b()))
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_01_a_cut_between_the_zones_alone_changes_nothing() {
+    let rig = Rig::with(COUNT_IMAGES, policy()).await;
+    rig.world.network().cut(&site(&zone_a()), &site(&zone_b()));
+    rig.world.fabric().link().cut();
+    stays_put(&rig, 60).await;
+    assert_eq!(rig.primaries(&zone_a()), COUNT_IMAGES);
+    assert_eq!(rig.primaries(&zone_b()), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_isolated_zone_demotes_itself_before_the_other_takes_over_and_goes_on_as_its_copy() {
+    let rig = Rig::with(COUNT_IMAGES, policy()).await;
+    rig.world.isolate(&zone_a());
+    // At no moment do both take writes.
+    eventually("zone-b has taken over", || async {
+        let (a, b) = (rig.primaries(&zone_a()), rig.primaries(&zone_b()));
+        assert!(a == 0 || b == 0, "{a} primaries in zone-a, {b} in zone-b");
+        let g = rig.group().await?;
+        primary_in(&g, &zone_b()).then_some(())
+    })
+    .await;
+    rig.world.rejoin(&zone_a());
+    rig.until("zone-a is its copy", |g| {
+        well(g, COUNT_IMAGES) && primary_in(g, &zone_b())
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_02_etcd_lost_to_all_keeps_the_zone_serving_by_the_other_sites_word() {
+    let rig = Rig::with(COUNT_IMAGES, policy()).await;
+    rig.world.store("any").lose_majority();
+    let sidecar = rig.world.volumes(&zone_a()).unwrap();
+    eventually("it is kept by the failsafe", || async {
+        let report = sidecar.zone().await;
+        let ours = report.groups.iter().find(|g| g.group == group())?;
+        matches!(ours.lease, LeaseView::KeptByFailsafe { .. }).then_some(())
+    })
+    .await;
+    for _ in 0..60 {
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(rig.primaries(&zone_a()), COUNT_IMAGES, "it demoted itself");
+    }
+    // Everybody says what the matter is, and what was promised.
+    let status = rig.client().status().await.unwrap();
+    assert_eq!(status.view, View::SiteOnly);
+    assert!(
+        status
+            .problems
+            .iter()
+            .any(|p| p.code == ErrorCode::StoreUnavailable)
+    );
+    assert!(status.promised_for.is_some());
+    rig.world.store("any").regain_majority();
+    rig.until("all is as it was", |g| {
+        well(g, COUNT_IMAGES) && primary_in(g, &zone_a())
+    })
+    .await;
+    // The promise outlives the outage: nothing is moved while it stands.
+    let e = rig
+        .client()
+        .plan_for(&group(), Request::Move { to: zone_b() }, Run::Begin)
+        .await;
+    if let Err(e) = e {
+        assert_eq!(e.code, ErrorCode::Held, "{e}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promise_holds_a_failover_back_until_it_is_over() {
+    let mut rig = Rig::with(COUNT_IMAGES, policy()).await;
+    rig.world.store("any").lose_majority();
+    let sidecar = rig.world.volumes(&zone_a()).unwrap();
+    eventually("it is kept by the failsafe", || async {
+        let report = sidecar.zone().await;
+        let ours = report.groups.iter().find(|g| g.group == group())?;
+        matches!(ours.lease, LeaseView::KeptByFailsafe { .. }).then_some(())
+    })
+    .await;
+    let promised = tokio::time::Instant::now();
+    rig.world.kill_zone(&zone_a());
+    rig.world.store("any").regain_majority();
+    rig.until("zone-b has taken over", |g| primary_in(g, &zone_b()))
+        .await;
+    assert!(
+        promised.elapsed() >= policy().lease.ttl.get(),
+        "before the promise was over: {:?}",
+        promised.elapsed()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_60_a_zone_whose_storage_is_ill_is_not_lost() {
+    let rig = Rig::with(COUNT_IMAGES, policy()).await;
+    rig.world.fabric().a().set_full(true);
+    eventually("it is seen", || async {
+        let s = rig.status().await;
+        let a = s.zones.iter().find(|z| z.zone == zone_a())?;
+        let full = a.report.as_ref()?.ceph.writable == Known::No;
+        (full && a.text.contains("storage ill")).then_some(())
+    })
+    .await;
+    stays_put(&rig, 30).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_17_a_split_brain_that_is_not_ours_is_never_resynced_by_itself() {
+    let policy = GroupPolicy {
+        on_return: OnReturn::Stay,
+        ..policy()
+    };
+    let rig = Rig::with(COUNT_IMAGES, policy).await;
+    // Somebody promotes a copy behind our back.
+    let b = rig.world.fabric().b();
+    let backend = rekindle_driver::backend::Backend::Memory(b.clone());
+    let deadline = || tokio::time::Instant::now() + Duration::from_secs(5);
+    let image = &rig.volumes[0];
+    let id = b.image_id(image);
+    let session = backend
+        .open(image, rekindle_driver::backend::Access::Write, deadline())
+        .await
+        .unwrap();
+    session
+        .promote(rekindle_driver::backend::Force::Yes, deadline())
+        .await
+        .unwrap();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(
+        b.image_id(image),
+        id,
+        "it was made anew: what was written there is gone"
+    );
+    let g = rig.group().await.unwrap();
+    let plans = rig.client().plans(None, 10).await.unwrap();
+    assert!(plans.is_empty(), "{plans:?}");
+    let copy = g.volumes.iter().find(|z| z.zone == zone_b()).unwrap();
+    assert!(copy.volumes.iter().all(|v| v.role != Role::NotMirrored));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_return_of_a_zone_waits_for_a_yes_where_policy_says_ask() {
+    let policy = GroupPolicy {
+        on_return: OnReturn::Ask,
+        ..policy()
+    };
+    let mut rig = Rig::with(COUNT_IMAGES, policy).await;
+    rig.world.kill_zone(&zone_a());
+    rig.until("zone-b has taken over", |g| primary_in(g, &zone_b()))
+        .await;
+    rig.world.start_zone(&zone_a());
+    let g = rig
+        .until("it asks", |g| {
+            asks(g, |a| {
+                matches!(
+                    a,
+                    Ask::Approve {
+                        kind: PlanKind::Reprotect,
+                        ..
+                    }
+                )
+            })
+        })
+        .await;
+    assert!(
+        g.unprotected.is_some(),
+        "hard case 56: it must say so until it is protected"
+    );
+    rig.client()
+        .approve(&group(), &approval(Approved::Reprotect))
+        .await
+        .unwrap();
+    rig.until("it is protected", |g| well(g, COUNT_IMAGES))
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_that_does_not_lead_says_who_does() {
+    let rig = Rig::with(COUNT_IMAGES, policy()).await;
+    let leader = rig.status().await.leader.unwrap().site;
+    for s in rig.world.sites() {
+        let endpoint = rig.world.endpoint(&s).unwrap();
+        let client = rekindle_orchestrator::client::OrchestratorClient::new(vec![endpoint]);
+        let answer = client.leader().await.unwrap();
+        assert_eq!(answer.leader.map(|l| l.site), Some(leader.clone()));
+        let groups = client.groups().await;
+        if s == leader {
+            assert_eq!(groups.unwrap().len(), 1);
+        } else {
+            let e = groups.unwrap_err();
+            assert_eq!(e.code, ErrorCode::NotLeader);
+            assert!(e.message.contains(leader.as_str()), "{e}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_says_why() {
+    let mut rig = Rig::with(COUNT_IMAGES, policy()).await;
+    rig.world.kill_zone(&zone_b());
+    // The copies are gone: nothing protects the group, and it says so.
+    let g = rig
+        .until("it says so", |g| {
+            g.unprotected.is_some() && holds(g, |h| matches!(h, Hold::Unprotected { .. }))
+        })
+        .await;
+    assert!(g.decision.unwrap().text.contains("UNPROTECTED"));
+    rig.world.start_zone(&zone_b());
+    rig.until("it is protected", |g| well(g, COUNT_IMAGES))
+        .await;
+}
