@@ -187,26 +187,32 @@ impl Term {
         );
         let found = self.lead.store().get(&primary_key).await?;
         let remembered = self.remembered(spec).await?;
-        let mut txn = Txn::new().when(Compare::Absent(spec_key.clone()));
-        let primary = match &found {
+        let mut txn = Txn::new()
+            .when(Compare::Absent(spec_key.clone()))
+            .then(Op::put_json(&spec_key, spec, None)?);
+        let kept = match &found {
             Some(kv) => {
                 let old: PrimaryRecord = kv.json()?;
                 txn = txn.when(Compare::ModRevision(primary_key.clone(), kv.mod_revision));
-                if spec.other(&old.zone).is_some() && old.generation >= remembered {
-                    old
-                } else {
-                    self.first(spec, old.generation.max(remembered).next())
-                }
+                let fits = spec.other(&old.zone).is_some() && old.generation >= remembered;
+                if fits { Ok(old) } else { Err(old.generation) }
             }
             None => {
                 txn = txn.when(Compare::Absent(primary_key.clone()));
-                self.first(spec, remembered.next())
+                Err(Generation::ZERO)
             }
         };
-        txn = txn
-            .when(Compare::Absent(keys::group_lease(&spec.name)))
-            .then(Op::put_json(&spec_key, spec, None)?)
-            .then(Op::put_json(&primary_key, &primary, None)?);
+        let primary = match kept {
+            Ok(old) => old,
+            Err(before) => {
+                let first = self.first(spec, before.max(remembered).next());
+                // Nobody may serve under another record.
+                txn = txn
+                    .when(Compare::Absent(keys::group_lease(&spec.name)))
+                    .then(Op::put_json(&primary_key, &first, None)?);
+                first
+            }
+        };
         self.lead.txn(txn).await.map_err(lead_error)?;
         tracing::info!(group = %spec.name, zone = %primary.zone, generation = %primary.generation, "group defined");
         self.refresh().await;
