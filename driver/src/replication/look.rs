@@ -432,6 +432,15 @@ fn complete_copy(view: &ImageView, m: &Mirrored, hints: &Hints) -> Known {
     }
 }
 
+/// A copied snapshot carries the time at which its copying began here; what it shows is older, by as long as the daemon was
+/// late. Until the daemon tells the primary's time it is not known.
+fn tells_what_it_shows(state: SnapshotState) -> bool {
+    match state {
+        SnapshotState::Primary | SnapshotState::PrimaryDemoted => true,
+        SnapshotState::NonPrimary | SnapshotState::NonPrimaryDemoted => false,
+    }
+}
+
 /// How far behind the copy is that this daemon makes.
 fn lag(s: &SiteStatus) -> Lag {
     match s.replay {
@@ -476,6 +485,7 @@ fn copy_sync(m: &Mirrored, local: Option<&SiteStatus>, hints: &Hints) -> Option<
                 .snapshots
                 .newest_complete
                 .as_ref()
+                .filter(|s| tells_what_it_shows(s.state))
                 .map(|s| plain_sync(s.at)),
         },
         MirrorImageMode::Journal => {

@@ -595,6 +595,22 @@ fn lag_and_last_sync_come_from_what_the_daemon_says() {
     assert_eq!(sync.took, Some(Span::secs(2)));
 }
 
+/// Seen on real Ceph: 2 s of records were missing that the copy's own snapshot time promised.
+#[test]
+fn hard_case_25_the_time_of_a_copied_snapshot_is_not_the_time_that_it_shows() {
+    let shows = |state| {
+        let mut v = with_snapshot(view(MirrorImageMode::Snapshot, false), state, true);
+        v.local = Some(site(DaemonState::Replaying, "replaying"));
+        let look = Look::derive(v, &Hints::default(), at(1010));
+        assert_eq!(look.complete_copy, Known::Yes);
+        look.last_sync.map(|s| s.at)
+    };
+    assert_eq!(shows(SnapshotState::NonPrimary), None);
+    assert_eq!(shows(SnapshotState::NonPrimaryDemoted), None);
+    // What was taken here shows what was here.
+    assert_eq!(shows(SnapshotState::PrimaryDemoted), Some(at(900)));
+}
+
 fn any_site() -> impl Strategy<Value = Option<SiteStatus>> {
     let state = prop_oneof![
         Just(DaemonState::Unknown),
