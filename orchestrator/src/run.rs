@@ -197,7 +197,6 @@ pub fn build(parts: Parts) -> Orchestrator {
 
 impl Orchestrator {
     /// Its API.
-    #[must_use]
     pub fn routes(&self) -> Router {
         routes(Arc::clone(&self.service))
     }
@@ -209,7 +208,6 @@ impl Orchestrator {
     }
 
     /// Its health and its metrics, and nothing else.
-    #[must_use]
     pub fn probes(&self) -> Router {
         crate::admin::probes(Arc::clone(&self.service))
     }

@@ -1,4 +1,10 @@
 //! The API's answers to what is wrong with a request: each names the field, and nothing is done.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test a failed unwrap is a failed assertion"
+)]
 
 mod common;
 

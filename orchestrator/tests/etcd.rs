@@ -1,5 +1,11 @@
 //! The same with everything real but Ceph: three etcd members, mutual TLS on loopback, three orchestrators as their program builds
 //! them, two sidecars. Their clusters are simulated, their monitors greet.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test a failed unwrap is a failed assertion"
+)]
 
 use rekindle_common::{
     Generation, GroupName, ImageSpec, SiteName, ZoneName,

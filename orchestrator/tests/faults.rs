@@ -1,4 +1,10 @@
 //! What goes wrong within a plan: single volumes, a corrupted journal, a stale leader.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test a failed unwrap is a failed assertion"
+)]
 
 mod common;
 
@@ -32,15 +38,12 @@ async fn hard_case_20_one_bad_volume_stops_no_other() {
     assert_eq!(over, Over::Ended { end: End::Partial });
     assert_eq!(bench.rig.primaries(&zone_b()), COUNT - 1);
     assert!(!b.is_primary(&image(0)));
+    let plan = rekindle_orchestrator::journal::read_plan(&bench.store(), &id)
+        .await
+        .unwrap();
     let records = bench.records(&id).await;
-    let failed: Vec<_> = records
-        .iter()
-        .filter_map(|r| match &r.event {
-            rekindle_core::saga::Event::StepDone { outcome, .. } => Some(outcome.failed.clone()),
-            _ => None,
-        })
-        .flatten()
-        .collect();
+    let saga = rekindle_core::saga::Saga::replay(&plan, &records).unwrap();
+    let failed = saga.failed();
     assert_eq!(failed.len(), 1, "{failed:?}");
     assert_eq!(failed[0].volume, image(0));
     assert!(failed[0].why.contains("storage_error"), "{}", failed[0].why);

@@ -1,4 +1,10 @@
 //! What holds a decision back, and what lets it go: approvals, the blocking period, maintenance, promises, cut links.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test a failed unwrap is a failed assertion"
+)]
 
 mod common;
 

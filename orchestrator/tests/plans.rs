@@ -1,5 +1,11 @@
 //! One suite over every kind of plan: each step twice; a failure at each step; a crash after each record of the journal, then
 //! another leader; the lease lost at each step.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test a failed unwrap is a failed assertion"
+)]
 
 mod common;
 

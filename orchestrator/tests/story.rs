@@ -1,4 +1,10 @@
 //! The whole story on simulated zones: a zone is lost, taken over from, comes back, and everything goes home.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test a failed unwrap is a failed assertion"
+)]
 
 mod common;
 

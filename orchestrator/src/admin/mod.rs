@@ -99,7 +99,6 @@ impl Service {
 }
 
 /// The routes, for sockets and for clients in this process alike.
-#[must_use]
 pub fn routes(service: Arc<Service>) -> Router {
     let router = Router::new()
         .route("/healthz", get(healthz))
@@ -125,7 +124,6 @@ pub fn routes(service: Arc<Service>) -> Router {
 }
 
 /// Health and metrics alone, for a listener without certificates.
-#[must_use]
 pub fn probes(service: Arc<Service>) -> Router {
     let router = Router::new()
         .route("/healthz", get(healthz))

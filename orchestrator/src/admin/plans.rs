@@ -93,7 +93,10 @@ pub(crate) async fn detail(store: &Store, id: &PlanId) -> Result<PlanDetail, Api
     let plan = journal::read_plan(store, id).await.map_err(api)?;
     let broken = |e: JournalError| match e {
         JournalError::Corrupted { .. } => Ok(e.problem(id)),
-        other => Err(api(other)),
+        JournalError::Lost
+        | JournalError::Unknown(_)
+        | JournalError::Overtaken { .. }
+        | JournalError::Store(_) => Err(api(e)),
     };
     let mut problem = None;
     let journal = match journal::read_records(store, id).await {
