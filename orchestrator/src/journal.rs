@@ -21,6 +21,9 @@ use tokio::time::sleep;
 /// More records than this are no plan of ours: a plan has some dozens, and two more for each retry.
 const MAX_RECORDS: usize = 10_000;
 
+/// The most plans that are walked over.
+const MAX_PLANS: usize = 5000;
+
 /// Why a journal could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -68,6 +71,63 @@ impl JournalError {
             message,
         }
     }
+}
+
+/// All plans' ids, oldest first. One small read a plan: a journal's first record sorts before its plan.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn ids(store: &Store) -> Result<Vec<PlanId>, StoreError> {
+    let mut ids = Vec::new();
+    let mut after: Option<String> = None;
+    while ids.len() < MAX_PLANS {
+        let page = store.list_after(keys::PLANS, after.as_deref(), 1).await?;
+        let Some(kv) = page.items.into_iter().next() else {
+            break;
+        };
+        let rest = kv.key.strip_prefix(keys::PLANS).unwrap_or_default();
+        let name = rest.split('/').next().unwrap_or_default();
+        // Behind the last key that a plan can have: the next one is another plan's.
+        after = Some(format!("{}{name}/~", keys::PLANS));
+        if let Ok(id) = PlanId::new(name) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}
+
+/// Forgets the oldest plans beyond the newest `keep`, a few at a time, so that the history does not fill etcd. A plan at work, or
+/// one that waits for a person, is kept whatever its age.
+///
+/// # Errors
+/// [`JournalError`].
+pub async fn prune(lead: &Lead, keep: usize) -> Result<Vec<PlanId>, JournalError> {
+    const AT_ONCE: usize = 20;
+    let store = lead.store();
+    let ids = ids(store).await.map_err(JournalError::Store)?;
+    let beyond = ids.len().saturating_sub(keep).min(AT_ONCE);
+    let mut gone = Vec::new();
+    for id in ids.into_iter().take(beyond) {
+        // What cannot be read is for a person to look at, not to be forgotten.
+        let (Ok(plan), Ok(records)) = (read_plan(store, &id).await, read_records(store, &id).await)
+        else {
+            continue;
+        };
+        let ended = replay(&plan, &records)
+            .is_ok_and(|saga| matches!(saga.state(), rekindle_core::saga::State::Ended { .. }));
+        if !ended {
+            continue;
+        }
+        let prefix = format!("{}{id}/", keys::PLANS);
+        let txn = Txn::new().then(Op::DeletePrefix { prefix });
+        match lead.txn(txn).await {
+            Ok(_) => gone.push(id),
+            Err(LeadError::Lost) => return Err(JournalError::Lost),
+            Err(LeadError::Refused { .. }) => {}
+            Err(LeadError::Store(e)) => return Err(JournalError::Store(e)),
+        }
+    }
+    Ok(gone)
 }
 
 /// Reads a plan.

@@ -7,18 +7,16 @@ use crate::{
     wire::{PlanDetail, PlanSummary},
 };
 use axum::{Json, extract::State};
-use rekindle_common::{ApiError, ErrorCode, GroupName, PlanId, keys};
+use rekindle_common::{ApiError, ErrorCode, GroupName, PlanId};
 use rekindle_core::saga::Saga;
 use rekindle_net::{ApiPath, ApiQuery, ApiResult, Failure};
-use rekindle_store::{Store, StoreError};
+use rekindle_store::Store;
 use serde::Deserialize;
 
 /// Without `limit`.
 const DEFAULT_LIMIT: u32 = 20;
 /// The most that is listed.
 const MAX_LIMIT: u32 = 500;
-/// The most plans that are walked over.
-const MAX_PLANS: usize = 5000;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,7 +42,7 @@ pub(super) async fn list(
     }
     let store = &s.means.assembler.store;
     let mut found = Vec::new();
-    for id in ids(store).await?.into_iter().rev() {
+    for id in journal::ids(store).await?.into_iter().rev() {
         if found.len() >= usize::try_from(limit).unwrap_or(usize::MAX) {
             break;
         }
@@ -66,26 +64,6 @@ pub(super) async fn show(
     ApiPath(plan): ApiPath<PlanId>,
 ) -> ApiResult<Json<PlanDetail>> {
     Ok(Json(detail(&s.means.assembler.store, &plan).await?))
-}
-
-/// All plans' ids, oldest first. One small read a plan: a journal's first record sorts before its plan.
-pub(crate) async fn ids(store: &Store) -> Result<Vec<PlanId>, StoreError> {
-    let mut ids = Vec::new();
-    let mut after: Option<String> = None;
-    while ids.len() < MAX_PLANS {
-        let page = store.list_after(keys::PLANS, after.as_deref(), 1).await?;
-        let Some(kv) = page.items.into_iter().next() else {
-            break;
-        };
-        let rest = kv.key.strip_prefix(keys::PLANS).unwrap_or_default();
-        let name = rest.split('/').next().unwrap_or_default();
-        // The last key that a plan can have: the next one is another plan's.
-        after = Some(format!("{}{name}/~", keys::PLANS));
-        if let Ok(id) = PlanId::new(name) {
-            ids.push(id);
-        }
-    }
-    Ok(ids)
 }
 
 /// A plan with its journal.

@@ -21,8 +21,9 @@ impl Term {
                 Vec::new()
             }
             Event::PlanOver(plan, over) => {
+                let ended = matches!(over, Over::Ended { .. });
                 self.plan_over(plan, over);
-                Vec::new()
+                if ended { vec![Act::Prune] } else { Vec::new() }
             }
             Event::Ended => Vec::new(),
         }

@@ -4,7 +4,7 @@
 //!   loop { let event = select().await; let acts = apply(event); for act in acts { perform(act).await } }
 //!
 //!   Looked(world)   -> a decision for each group -> Remember | Mark | Begin | Start
-//!   PlanOver(plan)  -> its work is over; look again at once
+//!   PlanOver(plan)  -> its work is over; look again at once; Prune
 //! ```
 //!
 //! `apply` only changes what is in memory, so that a test can feed it events. An active plan without an executor gets one:
@@ -24,6 +24,7 @@ use crate::{
     clock::Clock,
     coordination::{Lead, LeadError},
     executor::{Executor, Over, Pauses},
+    journal,
     metrics::Metrics,
     steps::Tools,
     wire::DecisionView,
@@ -45,6 +46,9 @@ use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
+
+/// So many plans are kept in the history.
+const KEPT_PLANS: usize = 500;
 
 /// How long an operator's change is waited for to show.
 const REFRESH: Duration = Duration::from_secs(5);
@@ -134,6 +138,8 @@ enum Act {
     Begin(Box<Plan>),
     /// Give an active plan an executor.
     Start(PlanId),
+    /// Forget the oldest of the ended plans.
+    Prune,
 }
 
 impl Term {
@@ -273,6 +279,12 @@ impl Term {
             Act::Begin(plan) => self.begin_decided(&plan).await,
             Act::Start(plan) => {
                 self.start(plan, executors);
+                Ok(())
+            }
+            Act::Prune => {
+                if let Err(e) = journal::prune(&self.lead, KEPT_PLANS).await {
+                    tracing::debug!(error = %e, "the history was not shortened; another time");
+                }
                 Ok(())
             }
         };

@@ -1,0 +1,218 @@
+//! Single steps against what must stop them. That each may be run twice is in `plans.rs`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test a failed unwrap is a failed assertion"
+)]
+
+mod common;
+
+use common::{
+    bench::{Bench, Kind},
+    group, image, policy, zone_a, zone_b,
+};
+use rekindle_common::{
+    Generation, ImageSpec, ZoneName, duration::Span, keys, zone::FailsafeQuestion,
+};
+use rekindle_core::{
+    plan::{Plan, Step},
+    saga::Left,
+    snapshot::GroupState,
+};
+use rekindle_orchestrator::steps::{self, Context, Pass, StepError, Tally};
+use std::{collections::BTreeSet, time::Duration};
+use tokio::sync::watch;
+
+async fn once(bench: &Bench, plan: &Plan, step: &Step) -> Result<Pass, StepError> {
+    with_failed(bench, plan, step, &[]).await
+}
+
+async fn with_failed(
+    bench: &Bench,
+    plan: &Plan,
+    step: &Step,
+    failed: &[ImageSpec],
+) -> Result<Pass, StepError> {
+    let progress = watch::Sender::new(None);
+    let failed_before: BTreeSet<ImageSpec> = failed.iter().cloned().collect();
+    let ctx = Context {
+        lead: &bench.hand.lead,
+        plan,
+        failed_before: &failed_before,
+        leases: bench.hand.term.leases(),
+        tools: &bench.hand.means().tools,
+        progress: &progress,
+    };
+    let mut tally = Tally::new(steps::volumes_of(step), &failed_before);
+    steps::attempt(&ctx, step, &mut tally).await
+}
+
+fn refused(result: Result<Pass, StepError>) -> String {
+    match result {
+        Err(StepError::Failed {
+            why,
+            left: Left::Nothing,
+        }) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn record(generation: u64, replaces: u64) -> Step {
+    Step::RecordPrimary {
+        zone: zone_b(),
+        generation: Generation(generation),
+        replaces: Generation(replaces),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_05_a_primary_is_recorded_only_where_the_lease_is_gone_and_the_record_is_as_read()
+{
+    let bench = Bench::prepared(Kind::Move).await;
+    let plan = bench.plan().await;
+    // The leader has just started, and is bound as if it had promised.
+    assert!(matches!(
+        once(&bench, &plan, &record(2, 1)).await,
+        Ok(Pass::Bound { .. })
+    ));
+    tokio::time::sleep(policy().lease.promise().get()).await;
+    // Zone-a holds its lease.
+    match once(&bench, &plan, &record(2, 1)).await {
+        Err(StepError::NotNow(why)) => assert!(why.contains("lease is held"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    // A plan that was made for another generation.
+    let why = refused(once(&bench, &plan, &record(8, 7)).await);
+    assert!(why.contains("generation 1"), "{why}");
+    bench.assert_at(&zone_a(), Generation(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_promise_that_was_given_meanwhile_binds_the_record() {
+    let bench = Bench::prepared(Kind::FailoverByLease).await;
+    let plan = bench.plan().await;
+    // The leader's own site is cut from etcd for a moment, and an isolated zone asks it.
+    let store = bench.rig.world.store("witness");
+    store.partition();
+    let question = FailsafeQuestion {
+        group: group(),
+        zone: zone_a(),
+        generation: Generation(1),
+    };
+    let tools = &bench.hand.means().tools;
+    tools.failsafe.answer(&question).await.unwrap();
+    store.heal();
+    match once(&bench, &plan, &record(2, 1)).await {
+        Ok(Pass::Bound { left }) => assert_eq!(left, policy().lease.promise()),
+        other => panic!("{other:?}"),
+    }
+    tokio::time::sleep(policy().lease.promise().get() + Duration::from_millis(1)).await;
+    assert!(matches!(
+        once(&bench, &plan, &record(2, 1)).await,
+        Ok(Pass::Done { .. })
+    ));
+    // It has recorded another: it vouches for zone-a no more.
+    store.partition();
+    let answer = tools.failsafe.answer(&question).await.unwrap();
+    assert!(
+        matches!(
+            answer,
+            rekindle_common::zone::FailsafeAnswer::NotYours { .. }
+        ),
+        "{answer:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_configured_is_named_and_nothing_was_changed() {
+    let bench = Bench::prepared(Kind::Move).await;
+    let plan = bench.plan().await;
+    let nowhere = ZoneName::new("zone-x").unwrap();
+    let cases = [
+        (
+            Step::Fence {
+                agent: "hammer".to_owned(),
+                zone: zone_a(),
+            },
+            "hammer",
+        ),
+        (
+            Step::StopApplication {
+                application: "bank".to_owned(),
+                zone: zone_a(),
+                volumes: vec![],
+                generation: Generation(1),
+            },
+            "bank",
+        ),
+        (
+            Step::Demote {
+                zone: nowhere.clone(),
+                volumes: vec![image(0)],
+                generation: Generation(1),
+            },
+            "zone-x",
+        ),
+        (
+            Step::TakeLease {
+                zone: nowhere,
+                generation: Generation(2),
+            },
+            "zone-x",
+        ),
+    ];
+    for (step, word) in cases {
+        let why = refused(once(&bench, &plan, &step).await);
+        assert!(why.contains(word), "{step}: {why}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_held_has_not_ended() {
+    let bench = Bench::prepared(Kind::Move).await;
+    let plan = bench.plan().await;
+    let step = Step::AwaitLeaseEnd {
+        zone: zone_a(),
+        generation: Generation(1),
+        margin: Span::secs(0),
+    };
+    match once(&bench, &plan, &step).await {
+        Ok(Pass::NotYet { note }) => assert!(note.contains("still renews"), "{note}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_is_not_given_back_while_an_image_is_primary() {
+    let bench = Bench::prepared(Kind::Move).await;
+    let plan = bench.plan().await;
+    let step = Step::ReleaseLease {
+        zone: zone_a(),
+        generation: Generation(1),
+    };
+    assert!(matches!(
+        once(&bench, &plan, &step).await,
+        Err(StepError::NotNow(_))
+    ));
+    bench.assert_at(&zone_a(), Generation(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn volumes_without_a_copy_keep_a_group_unprotected() {
+    let bench = Bench::prepared(Kind::Move).await;
+    let plan = bench.plan().await;
+    let state = || async {
+        let key = keys::group_state(&group());
+        let kv = bench.store().get(&key).await.unwrap().unwrap();
+        kv.json::<GroupState>().unwrap()
+    };
+    with_failed(&bench, &plan, &Step::MarkProtected, &[image(1)])
+        .await
+        .unwrap();
+    let unprotected = state().await.unprotected.expect("one volume has no copy");
+    assert!(unprotected.why.contains("volume-1"), "{}", unprotected.why);
+    once(&bench, &plan, &Step::MarkProtected).await.unwrap();
+    assert_eq!(state().await.unprotected, None);
+}
