@@ -4,6 +4,7 @@ use std::ffi::{CString, c_int};
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::buffer::{self, Attempt, c_name, c_text, copied};
@@ -292,6 +293,9 @@ pub struct Image {
     handle: rbd_image_t,
     /// `pool/name`, for errors.
     subject: String,
+    /// Set once this handle has demoted the image. In snapshot mode librbd 16.2.15 goes on taking
+    /// writes through that very handle, and they reach the disk.
+    demoted: AtomicBool,
 }
 
 // SAFETY: librbd lets many threads use an open image; its own users (QEMU) do.
@@ -323,6 +327,7 @@ impl Image {
             pool: pool.clone(),
             handle,
             subject,
+            demoted: AtomicBool::new(false),
         })
     }
 
@@ -375,6 +380,7 @@ impl Image {
     /// # Implements:
     /// `int rbd_resize2(rbd_image_t image, uint64_t size, bool allow_shrink, librbd_progress_fn_t cb, void *cbdata)`
     pub fn resize(&self, size: u64, shrink: Shrink) -> Result<(), Error> {
+        self.may_change("rbd_resize2")?;
         let allow = matches!(shrink, Shrink::Allow);
         // SAFETY: an open image, and a callback that needs no data and does not panic.
         let code = unsafe {
@@ -422,6 +428,7 @@ impl Image {
     }
 
     fn update_features(&self, features: Features, enabled: u8) -> Result<(), Error> {
+        self.may_change("rbd_update_features")?;
         // SAFETY: an open image.
         let code =
             unsafe { (self.rbd().rbd_update_features)(self.handle, features.bits(), enabled) };
@@ -496,6 +503,7 @@ impl Image {
     /// # Implements:
     /// `ssize_t rbd_write(rbd_image_t image, uint64_t ofs, size_t len, const char *buf)`
     pub fn write(&self, offset: u64, data: &[u8]) -> Result<usize, Error> {
+        self.may_change("rbd_write")?;
         // SAFETY: `data` has the length given.
         let code = unsafe {
             (self.rbd().rbd_write)(self.handle, offset, data.len(), data.as_ptr().cast())
@@ -512,6 +520,7 @@ impl Image {
     /// # Implements:
     /// `int rbd_discard(rbd_image_t image, uint64_t ofs, uint64_t len)`
     pub fn discard(&self, offset: u64, len: u64) -> Result<(), Error> {
+        self.may_change("rbd_discard")?;
         // SAFETY: an open image.
         let code = unsafe { (self.rbd().rbd_discard)(self.handle, offset, len) };
         self.at("rbd_discard").check(code)?;
@@ -566,6 +575,19 @@ impl Image {
         let code = unsafe { (self.rbd().rbd_flush)(self.handle) };
         self.at("rbd_flush").check(code)?;
         Ok(())
+    }
+
+    /// Refuses a change through a handle that demoted its image.
+    pub(crate) fn may_change(&self, operation: &'static str) -> Result<(), Error> {
+        if self.demoted.load(Ordering::SeqCst) {
+            return Err(self.at(operation).error(-libc::EROFS));
+        }
+        Ok(())
+    }
+
+    /// Says whether this handle has demoted the image.
+    pub(crate) fn set_demoted(&self, demoted: bool) {
+        self.demoted.store(demoted, Ordering::SeqCst);
     }
 
     pub(crate) fn rbd(&self) -> &crate::sys::rbd::Rbd {

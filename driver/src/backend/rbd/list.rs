@@ -38,6 +38,8 @@ pub(super) struct Details {
     size: u64,
     metadata: BTreeMap<String, String>,
     snapshots: SnapshotSummary,
+    /// The daemons' words, where the list had lost them.
+    status: Option<rbd::ImageStatus>,
 }
 
 /// One pool's bulk answers.
@@ -112,7 +114,8 @@ impl RbdBackend {
             return Ok(None);
         };
         let mark = mirrored.as_ref().map(mark).unwrap_or_default();
-        let details = match self.details(&spec, &id, mark, deadline).await {
+        let words_lost = mirrored.as_ref().is_some_and(words_lost);
+        let details = match self.details(&spec, &id, mark, words_lost, deadline).await {
             Ok(d) => d,
             Err(e) if e.kind == BackendErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
@@ -129,7 +132,7 @@ impl RbdBackend {
                             .is_some_and(|i| i.role == rbd::Role::Primary),
                         snapshots: details.snapshots,
                     };
-                    (MirrorView::On(on), m.status)
+                    (MirrorView::On(on), details.status.or(m.status))
                 }
                 (Some(rbd::MirrorState::Disabling), _) => (MirrorView::Disabling, None),
                 // It came or went between two calls: the next list shows it whole.
@@ -160,6 +163,7 @@ impl RbdBackend {
         spec: &ImageSpec,
         id: &str,
         mark: String,
+        words_lost: bool,
         deadline: Instant,
     ) -> Result<Details> {
         let key = (spec.pool().to_owned(), id.to_owned());
@@ -187,10 +191,17 @@ impl RbdBackend {
             .run(Op::Open, Some(spec), deadline, move || {
                 let image = io.open_read_only(&name)?;
                 let snapshots = image.mirror_snapshots()?;
-                Ok((image.size()?, image.metadata()?, snapshots))
+                let status = match words_lost.then(|| image.mirror_status()) {
+                    Some(Ok(status)) => Some(status),
+                    None | Some(Err(rbd::Error::NotMirrored { .. } | rbd::Error::NotFound(_))) => {
+                        None
+                    }
+                    Some(Err(e)) => return Err(e),
+                };
+                Ok((image.size()?, image.metadata()?, snapshots, status))
             })
             .await;
-        let (size, metadata, snapshots) = self.drop_if_dead(opened).await?;
+        let (size, metadata, snapshots, status) = self.drop_if_dead(opened).await?;
         let details = Details {
             name: spec.image().to_owned(),
             read,
@@ -198,6 +209,7 @@ impl RbdBackend {
             size,
             metadata,
             snapshots: convert::snapshots(&snapshots),
+            status,
         };
         self.shared
             .details
@@ -206,6 +218,16 @@ impl RbdBackend {
             .insert(key, details.clone());
         Ok(details)
     }
+}
+
+/// `rbd_mirror_image_global_status_list` puts "status not found" in the place of what a daemon says in the state `unknown`, and with
+/// a demoted image that is all there is: "remote image is not primary". The image's own status has it.
+fn word_lost(s: &rbd::SiteStatus) -> bool {
+    s.state == rbd::ReplayState::Unknown && s.updated > 0 && s.description == "status not found"
+}
+
+fn words_lost(m: &rbd::MirroredImage) -> bool {
+    m.status.iter().flat_map(|s| &s.sites).any(word_lost)
 }
 
 /// Whatever of the bulk answer tells that something happened to the image: role, the daemons' states, and in snapshot mode
@@ -218,6 +240,9 @@ fn mark(m: &rbd::MirroredImage) -> String {
     }
     for s in m.status.iter().flat_map(|s| &s.sites) {
         let _ = write!(mark, "{:?} {:?} ", s.site, s.state);
+        if word_lost(s) {
+            let _ = write!(mark, "{:?} {} ", s.daemon, s.updated);
+        }
         match &s.detail {
             rbd::ReplayDetail::Snapshot(d) => {
                 let _ = write!(
@@ -232,4 +257,36 @@ fn mark(m: &rbd::MirroredImage) -> String {
         }
     }
     mark
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says(state: rbd::ReplayState, description: &str, updated: i64) -> rbd::SiteStatus {
+        rbd::SiteStatus {
+            site: rbd::Site::Local,
+            daemon: rbd::DaemonPresence::Up,
+            state,
+            description: description.to_owned(),
+            detail: rbd::ReplayDetail::None,
+            updated,
+        }
+    }
+
+    #[test]
+    fn hard_case_21_words_that_the_list_lost_are_told_from_words_that_were_never_said() {
+        use rbd::ReplayState::{Replaying, Unknown};
+        assert!(word_lost(&says(Unknown, "status not found", 1_763_935_457)));
+        for (state, description, updated) in [
+            (Unknown, "status not found", 0),
+            (Unknown, "remote image is not primary", 1_763_935_457),
+            (Replaying, "replaying", 1_763_935_457),
+        ] {
+            assert!(
+                !word_lost(&says(state, description, updated)),
+                "{description}"
+            );
+        }
+    }
 }

@@ -536,12 +536,29 @@ impl RbdImage {
     }
 }
 
-fn copy(_image: &Image, _pool: &Pool, _name: &str) -> std::result::Result<(), rbd::Error> {
-    Err(rbd::Error::MissingFunction {
-        library: "rbd-rs",
-        function: "rbd_deep_copy",
-        since: 16,
-    })
+/// A deep copy without our metadata: it is no volume, and must not look like one. It gets its name when it is whole, for
+/// a copy of that name is taken as made.
+fn copy(image: &Image, pool: &Pool, name: &str) -> std::result::Result<(), rbd::Error> {
+    match pool.open_read_only(name) {
+        Err(rbd::Error::NotFound(_)) => {}
+        // `deep_copy` then says that it exists.
+        Ok(_) => return image.deep_copy(pool, name),
+        Err(e) => return Err(e),
+    }
+    let partial = format!("{name}-partial");
+    match pool.remove_image(&partial) {
+        Ok(()) | Err(rbd::Error::NotFound(_)) => {}
+        Err(e) => return Err(e),
+    }
+    image.deep_copy(pool, &partial)?;
+    let made = pool.open(&partial)?;
+    for key in made.metadata()?.into_keys() {
+        if key.starts_with(rekindle_common::metadata::PREFIX) {
+            made.metadata_remove(&key)?;
+        }
+    }
+    made.close()?;
+    pool.rename_image(&partial, name)
 }
 
 /// What one look at an open image reads.
