@@ -110,6 +110,7 @@ impl Image {
     /// # Implements:
     /// `int rbd_flatten(rbd_image_t image)`
     pub fn flatten(&self) -> Result<(), Error> {
+        self.may_change("rbd_flatten")?;
         // SAFETY: an open image.
         let code = unsafe { (self.rbd().rbd_flatten)(self.handle()) };
         self.at("rbd_flatten").check(code)?;

@@ -48,6 +48,7 @@ impl Image {
     /// # Implements:
     /// `int rbd_metadata_set(rbd_image_t image, const char *key, const char *value)`
     pub fn metadata_set(&self, key: &str, value: &str) -> Result<(), Error> {
+        self.may_change("rbd_metadata_set")?;
         let (key, value) = (
             c_name("metadata key", key)?,
             c_text("metadata value", value)?,
@@ -67,6 +68,7 @@ impl Image {
     /// # Implements:
     /// `int rbd_metadata_remove(rbd_image_t image, const char *key)`
     pub fn metadata_remove(&self, key: &str) -> Result<(), Error> {
+        self.may_change("rbd_metadata_remove")?;
         let key = c_name("metadata key", key)?;
         // SAFETY: an open image, a text that ends with NUL.
         let code = unsafe { (self.rbd().rbd_metadata_remove)(self.handle(), key.as_ptr()) };

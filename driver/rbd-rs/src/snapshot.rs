@@ -51,6 +51,7 @@ impl Image {
     /// # Implements:
     /// `int rbd_snap_create(rbd_image_t image, const char *snapname)`
     pub fn create_snapshot(&self, name: &str) -> Result<(), Error> {
+        self.may_change("rbd_snap_create")?;
         let name = c_name("snapshot name", name)?;
         // SAFETY: an open image, a name that ends with NUL.
         let code = unsafe { (self.rbd().rbd_snap_create)(self.handle(), name.as_ptr()) };
@@ -126,6 +127,7 @@ impl Image {
     /// # Implements:
     /// `int rbd_snap_rollback(rbd_image_t image, const char *snapname)`
     pub fn roll_back(&self, name: &str) -> Result<(), Error> {
+        self.may_change("rbd_snap_rollback")?;
         let name = c_name("snapshot name", name)?;
         // SAFETY: an open image, a name that ends with NUL.
         let code = unsafe { (self.rbd().rbd_snap_rollback)(self.handle(), name.as_ptr()) };
