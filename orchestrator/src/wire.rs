@@ -125,7 +125,7 @@ pub struct SiteStatus {
 pub struct ZoneStatus {
     /// Which.
     pub zone: ZoneName,
-    /// What is the matter with it, all sites taken together. Under the default hold-off: a group's own may differ.
+    /// What is the matter with it, all sites taken together, under the shortest hold-off of its groups.
     pub diagnosis: Diagnosis,
     /// The same in words.
     pub text: String,

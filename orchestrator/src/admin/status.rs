@@ -54,10 +54,16 @@ async fn whole(s: &Service, term: &Term, picture: &Picture) -> Status {
         site: site.clone(),
         sees: snapshot.observations.get(site).cloned(),
     });
-    // A group may have another hold-off; the default is what a zone's own line is shown under.
-    let hold_off = GroupPolicy::default().hold_off;
     let zones = term.means().assembler.zones.iter().map(|zone| {
         let zone = zone.name();
+        // The first group that would act on it; each group's decision stands on its own.
+        let hold_off = snapshot
+            .groups
+            .values()
+            .filter(|g| g.spec.other(zone).is_some())
+            .map(|g| g.spec.policy.hold_off)
+            .min()
+            .unwrap_or(GroupPolicy::default().hold_off);
         let diagnosis = diagnose(snapshot, zone, hold_off);
         ZoneStatus {
             zone: zone.clone(),
