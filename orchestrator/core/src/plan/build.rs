@@ -385,16 +385,18 @@ pub fn reprotect(
     let b = base(id.clone(), view, primary, at, why);
     let generation = primary.generation;
     let mut steps = Vec::new();
-    let stale = parts.demote;
-    if !stale.is_empty() {
+    if !parts.demote.is_empty() {
         let demote = Step::Demote {
             zone: loser.clone(),
-            volumes: stale.clone(),
+            volumes: parts.demote,
             generation,
         };
         steps.push(step(demote, ORDERS));
+    }
+    // Whoever demoted it: what still runs there has the old volumes open, and would get the new copy's errors (hard case 50).
+    if !parts.resync.is_empty() {
         steps.extend(
-            b.stop(loser, &stale, generation)
+            b.stop(loser, &parts.resync, generation)
                 .map(|s| step(s, APPLICATION)),
         );
     }
