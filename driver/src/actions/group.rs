@@ -252,9 +252,11 @@ impl Inner {
                 };
             }
         }
-        self.perform_and_confirm(&session, &look, &Step::Demote, "demote", None, d)
-            .await?;
-        Ok(())
+        let done = self
+            .perform_and_confirm(&session, &look, &Step::Demote, "demote", None, d)
+            .await;
+        self.action_ended();
+        done.map(|_| ())
     }
 
     async fn shut_out_clients(

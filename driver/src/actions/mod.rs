@@ -37,7 +37,10 @@ use rekindle_common::{ImageSpec, ZoneName, duration::Span, zone::Freeze};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -118,10 +121,21 @@ struct Inner {
     /// Bounds what batches and demotions of whole groups do at once.
     slots: Semaphore,
     tasks: TaskTracker,
-    list: AsyncMutex<Option<(Instant, Arc<Vec<ImageView>>)>>,
+    list: AsyncMutex<Option<Listed>>,
+    /// How many actions have ended: a list from before the last one is not given out again.
+    ended: AtomicU64,
     /// The last list that succeeded, however old: what is known to exist while the cluster does not answer.
     last_known: Mutex<Option<Arc<Vec<ImageView>>>>,
     metrics: crate::metrics::Metrics,
+}
+
+/// A list that may be given to the next asker too.
+#[derive(Debug)]
+struct Listed {
+    begun: Instant,
+    /// How many actions had ended when it was begun.
+    ended: u64,
+    views: Arc<Vec<ImageView>>,
 }
 
 impl Volumes {
@@ -158,6 +172,7 @@ impl Volumes {
                 limits,
                 tasks: TaskTracker::new(),
                 list: AsyncMutex::default(),
+                ended: AtomicU64::new(0),
                 last_known: Mutex::default(),
             }),
         }
@@ -223,6 +238,11 @@ impl Inner {
         let look = Look::derive(view, hints, self.clock.now());
         look.remember(hints);
         look
+    }
+
+    /// An action ended: whoever asks from now on is to see what came of it.
+    fn action_ended(&self) {
+        self.ended.fetch_add(1, Ordering::AcqRel);
     }
 
     fn frozen(&self) -> Option<Freeze> {

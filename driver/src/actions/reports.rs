@@ -1,6 +1,6 @@
 //! What the zone says of itself and its volumes. Unknown is an answer: a cluster that is silent makes no volume healthy.
 
-use super::{Inner, Volumes};
+use super::{Inner, Listed, Volumes};
 use crate::{
     backend::{Access, BackendError, BackendErrorKind, ImageView},
     leases,
@@ -17,7 +17,7 @@ use rekindle_net::VolumePage;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
 };
 use tokio::time::Instant;
 
@@ -285,24 +285,36 @@ impl Inner {
             .clone()
     }
 
-    /// A list that is no older than the limit. Askers at the same time share one.
+    /// A list that is no older than the limit, nor than the last action's end. Askers at the same time share one.
     async fn recent_list(&self) -> Result<Arc<Vec<ImageView>>, BackendError> {
+        let ended = self.ended.load(Ordering::Acquire);
         let mut slot = self.list.lock().await;
-        if let Some((at, views)) = slot.as_ref()
-            && at.elapsed() < self.limits.list_age.get()
+        if let Some(l) = slot.as_ref()
+            && l.begun.elapsed() < self.limits.list_age.get()
+            && l.ended >= ended
         {
-            return Ok(views.clone());
+            return Ok(l.views.clone());
         }
-        let views = self.list_now().await?;
-        *slot = Some((Instant::now(), views.clone()));
-        Ok(views)
+        self.list_into(&mut slot).await
     }
 
     /// A list made now: what decisions stand on.
     pub(super) async fn fresh_list(&self) -> Result<Arc<Vec<ImageView>>, BackendError> {
         let mut slot = self.list.lock().await;
+        self.list_into(&mut slot).await
+    }
+
+    async fn list_into(
+        &self,
+        slot: &mut Option<Listed>,
+    ) -> Result<Arc<Vec<ImageView>>, BackendError> {
+        let (begun, ended) = (Instant::now(), self.ended.load(Ordering::Acquire));
         let views = self.list_now().await?;
-        *slot = Some((Instant::now(), views.clone()));
+        *slot = Some(Listed {
+            begun,
+            ended,
+            views: views.clone(),
+        });
         Ok(views)
     }
 

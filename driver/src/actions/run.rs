@@ -83,6 +83,7 @@ impl Volumes {
             let (inner, volume) = (inner.clone(), volume.clone());
             inner.tasks.clone().spawn(async move {
                 let result = inner.run(&volume, &order, &memo, &guard, deadlines).await;
+                inner.action_ended();
                 drop(guard);
                 result
             })

@@ -19,7 +19,7 @@ pub(super) fn call_error(op: Op, image: Option<&ImageSpec>, e: &rbd::CallError) 
         rbd::CallError::QueueFull { .. }
         | rbd::CallError::Exhausted { .. }
         | rbd::CallError::NoThread { .. } => new(BackendErrorKind::Unreachable, e.to_string()),
-        _ => new(BackendErrorKind::Other, e.to_string()),
+        rbd::CallError::Panicked { .. } => new(BackendErrorKind::Other, e.to_string()),
     }
 }
 
@@ -46,8 +46,13 @@ pub(super) fn error(op: Op, image: Option<&ImageSpec>, e: &rbd::Error) -> Backen
         E::Full(_) => K::Full,
         E::Unsupported(_) | E::MissingFunction { .. } => K::Unsupported,
         E::Reply { .. } => K::Corrupt,
-        // `rbd_rs::Error` may grow: what has no name here keeps its errno and its words.
-        _ => K::Other,
+        // What has no name here keeps its errno and its words.
+        E::WrongRole { .. }
+        | E::Range(_)
+        | E::Invalid(_)
+        | E::Other(_)
+        | E::Text { .. }
+        | E::Library { .. } => K::Other,
     };
     BackendError {
         op,

@@ -155,13 +155,12 @@ impl RbdBackend {
                 Ok(Connection { cluster, pools })
             })
             .await
-            .map_err(|e| match e.kind {
+            .map_err(|mut e| {
                 // No configuration, key or pool: the volume that was asked for is not what is missing.
-                BackendErrorKind::NotFound => BackendError {
-                    kind: BackendErrorKind::Other,
-                    ..e
-                },
-                _ => e,
+                if e.kind == BackendErrorKind::NotFound {
+                    e.kind = BackendErrorKind::Other;
+                }
+                e
             })?;
         tracing::info!(conf = %o.conf.display(), client = %o.client, "connected to the cluster");
         *slot = Some(made.clone());
@@ -477,8 +476,19 @@ impl RbdImage {
         .await
     }
 
+    /// In snapshot mode a write that is under way may be carried out after the demotion's snapshot, and then stays in this
+    /// image for ever without the other zone having it (measured on 16.2.15): so a client that holds the lock is shut out
+    /// first. Journal mode needs none of that.
     pub(super) async fn demote(&self, d: Deadlines) -> Result<()> {
-        self.act(Op::Demote, d, Image::mirror_demote).await
+        let cluster = self.backend.connection(Op::Demote, d.answer).await?.cluster;
+        let spec = self.spec.clone();
+        self.act(Op::Demote, d, move |i| {
+            if i.mirror_mode()? == rbd::MirrorMode::Snapshot {
+                shut_out_writer(i, &cluster, &spec)?;
+            }
+            i.mirror_demote()
+        })
+        .await
     }
 
     pub(super) async fn resync(&self, d: Deadlines) -> Result<()> {
@@ -534,6 +544,38 @@ impl RbdImage {
         })
         .await
     }
+}
+
+fn shut_out_writer(
+    image: &Image,
+    cluster: &Cluster,
+    spec: &ImageSpec,
+) -> std::result::Result<(), rbd::Error> {
+    let Some(owners) = image.lock_owners()? else {
+        return Ok(());
+    };
+    let own = cluster.addresses()?;
+    let mut shut_out = false;
+    for owner in owners
+        .addresses
+        .iter()
+        .filter(|o| !own.contains(o.as_str()))
+    {
+        match cluster.blocklist_add(owner, BLOCKLISTED_FOR) {
+            Ok(()) => {
+                tracing::info!(volume.id = %spec, client = owner, "shut out: it had the volume open for writing while it was demoted");
+                shut_out = true;
+            }
+            // That this zone stops writing goes first.
+            Err(error) => {
+                tracing::warn!(volume.id = %spec, client = owner, %error, "a writer could not be shut out before the demotion: its last write may be here and not in the other zone");
+            }
+        }
+    }
+    if shut_out {
+        cluster.wait_for_latest_osdmap()?;
+    }
+    Ok(())
 }
 
 /// A deep copy without our metadata: it is no volume, and must not look like one. It gets its name when it is whole, for
