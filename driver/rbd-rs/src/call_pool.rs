@@ -85,7 +85,6 @@ pub enum TimedOutStage {
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum CallError {
     /// The call itself failed.
     #[error(transparent)]

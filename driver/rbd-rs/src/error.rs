@@ -78,7 +78,6 @@ impl fmt::Display for Role {
 
 /// What librados or librbd answered instead of success.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     /// There is no such pool, image, snapshot, key or object (`ENOENT`).
     #[error("not found: {0}")]

@@ -19,10 +19,10 @@ use support::{MIRROR, TestImage, pattern, unique, wait, zones};
 fn move_there_and_back(image: &TestImage<'_>) {
     let zones = image.zones;
     for (from, to, number) in [(&zones.a, &zones.b, 2), (&zones.b, &zones.a, 3)] {
-        write(image, from, number);
         // The other side must follow before anybody demotes: with no primary anywhere its daemon
         // would not begin to replay, and the demotion would never arrive.
-        image.wait_for_data(to, number);
+        image.wait_until_followed(from, to);
+        write(image, from, number);
         let mark = image.demote(from);
         image.promote_after(to, &mark);
         image.wait_for_data(to, number);

@@ -52,6 +52,10 @@ pub enum Promote {
     Plain,
     /// Whatever the peer is. What it has not sent is lost, and if it still is primary there are
     /// two. A decision made for this very image, never an answer to an error (hard case 20).
+    ///
+    /// In snapshot mode librbd 16.2.15 **aborts the process** (`PromoteRequest::rollback`, a failed
+    /// assertion) if this site's daemon removes the snapshot to roll back to at that moment. Seen
+    /// with a daemon that was copying from a living peer.
     Force,
 }
 
@@ -60,7 +64,8 @@ pub enum Promote {
 pub enum Disable {
     /// Only where the image is primary.
     Plain,
-    /// A non-primary too.
+    /// A non-primary too. In snapshot mode it is a forced promotion first, with all that
+    /// [`Promote::Force`] says.
     Force,
 }
 

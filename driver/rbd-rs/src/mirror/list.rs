@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 
 use crate::buffer::{c_text, copied};
+use crate::error::At;
 use crate::mirror::image::{self, MirrorInfo, MirrorMode};
 use crate::mirror::status::ImageStatus;
 use crate::sys::types::{rbd_mirror_image_global_status_t, rbd_mirror_image_info_t};
@@ -79,7 +80,7 @@ impl Pool {
     /// ```
     pub fn mirror_statuses(&self) -> Result<BTreeMap<String, ImageStatus>, Error> {
         let at = self.at("rbd_mirror_image_global_status_list");
-        self.pages(at, |start| {
+        pages(at, PAGE, |start| {
             let mut ids: Vec<*mut c_char> = vec![ptr::null_mut(); PAGE];
             let mut page: Vec<rbd_mirror_image_global_status_t> = zeroed();
             let mut len = PAGE;
@@ -129,7 +130,7 @@ impl Pool {
     /// ```
     pub fn mirror_infos(&self) -> Result<BTreeMap<String, (MirrorInfo, MirrorMode)>, Error> {
         let at = self.at("rbd_mirror_image_info_list");
-        self.pages(at, |start| {
+        pages(at, PAGE, |start| {
             let mut ids: Vec<*mut c_char> = vec![ptr::null_mut(); PAGE];
             let mut modes = vec![0; PAGE];
             let mut infos: Vec<rbd_mirror_image_info_t> = zeroed();
@@ -182,7 +183,7 @@ impl Pool {
     /// ```
     pub fn mirror_instances(&self) -> Result<BTreeMap<String, String>, Error> {
         let at = self.at("rbd_mirror_image_instance_id_list");
-        self.pages(at, |start| {
+        pages(at, PAGE, |start| {
             let mut ids: Vec<*mut c_char> = vec![ptr::null_mut(); PAGE];
             let mut instances: Vec<*mut c_char> = vec![ptr::null_mut(); PAGE];
             let mut len = PAGE;
@@ -215,29 +216,27 @@ impl Pool {
             list
         })
     }
+}
 
-    /// Reads pages until one is not full. Each starts after the last id of the one before.
-    fn pages<T>(
-        &self,
-        at: crate::error::At<'_>,
-        mut page: impl FnMut(CString) -> Result<Vec<(String, T)>, Error>,
-    ) -> Result<BTreeMap<String, T>, Error> {
-        let mut all = BTreeMap::new();
-        let mut start = String::new();
-        for _ in 0..PAGES {
-            let list = page(c_text("image id", &start)?)?;
-            let full = list.len() >= PAGE;
-            match list.last() {
-                Some((last, _)) if full => start.clone_from(last),
-                Some(_) | None => {
-                    all.extend(list);
-                    return Ok(all);
-                }
-            }
-            all.extend(list);
+/// Reads pages until one is not full. Each starts after the last id of the one before.
+fn pages<T>(
+    at: At<'_>,
+    size: usize,
+    mut page: impl FnMut(CString) -> Result<Vec<(String, T)>, Error>,
+) -> Result<BTreeMap<String, T>, Error> {
+    let mut all = BTreeMap::new();
+    let mut start = String::new();
+    for _ in 0..PAGES {
+        let list = page(c_text("image id", &start)?)?;
+        let full = list.len() >= size;
+        let last = list.last().map(|(id, _)| id.clone());
+        all.extend(list);
+        match last {
+            Some(last) if full => start = last,
+            Some(_) | None => return Ok(all),
         }
-        Err(at.error(-libc::E2BIG))
     }
+    Err(at.error(-libc::E2BIG))
 }
 
 /// A page of structs that zeros are valid for: numbers, booleans and null pointers.
@@ -252,3 +251,35 @@ fn zeroed<T: CStruct>() -> Vec<T> {
 trait CStruct {}
 impl CStruct for rbd_mirror_image_global_status_t {}
 impl CStruct for rbd_mirror_image_info_t {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: At<'static> = At {
+        operation: "list",
+        subject: "pool",
+    };
+
+    #[test]
+    fn every_page_is_read_once_and_the_last_one_ends_it() {
+        for count in [0_usize, 1, 2, 3, 4, 9] {
+            let ids: Vec<String> = (0..count).map(|n| format!("id-{n}")).collect();
+            let mut calls = 0;
+            let all = pages(AT, 3, |start| {
+                calls += 1;
+                let start = start.into_string().unwrap();
+                let after = ids.iter().filter(|id| **id > start).take(3);
+                Ok(after.map(|id| (id.clone(), ())).collect())
+            });
+            assert_eq!(all.unwrap().len(), count);
+            assert_eq!(calls, count / 3 + 1);
+        }
+    }
+
+    #[test]
+    fn a_list_that_never_ends_is_an_error() {
+        let endless = pages(AT, 1, |_| Ok(vec![("id".to_owned(), ())]));
+        assert!(matches!(endless, Err(Error::Range(_))));
+    }
+}

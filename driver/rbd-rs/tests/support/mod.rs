@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rbd_rs::{
     Ceph, Cluster, ConnectOptions, CreateOptions, Disable, Error, Features, Image, MirrorMode,
-    Pool, Promote, Role, SiteStatus,
+    Pool, Promote, Quiesce, Role, SiteStatus,
 };
 use rekindle_lab::{Lab, Site};
 
@@ -121,6 +121,7 @@ impl<'a> TestImage<'a> {
         image.mirror_enable(mode).unwrap();
         drop(image);
         this.wait_for_data(&zones.b, 1);
+        this.wait_until_followed(&zones.a, &zones.b);
         this
     }
 
@@ -188,6 +189,39 @@ impl<'a> TestImage<'a> {
             .role
     }
 
+    /// Waits until what is written on one side arrives on the other. The first copy being whole
+    /// is not enough: the replay begins after it, and does not begin at all once the primary is
+    /// demoted.
+    pub fn wait_until_followed(&self, primary: &Side, copy: &Side) {
+        let mark = unique("mark");
+        let image = primary.pool.open(&self.name).unwrap();
+        image.metadata_set(MARK, &mark).unwrap();
+        if image.mirror_mode().unwrap() == MirrorMode::Snapshot {
+            image.create_mirror_snapshot(Quiesce::IfPossible).unwrap();
+        }
+        drop(image);
+        self.wait_for_mark(copy, &mark);
+    }
+
+    fn wait_for_mark(&self, side: &Side, mark: &str) {
+        wait(
+            &format!("{} has the mark on {}", self.name, side.site),
+            MIRROR,
+            || {
+                let image = side
+                    .pool
+                    .open_read_only(&self.name)
+                    .map_err(|e| e.to_string())?;
+                let found = image.metadata_find(MARK).map_err(|e| e.to_string())?;
+                if found.as_deref() == Some(mark) {
+                    Ok(())
+                } else {
+                    Err(format!("{found:?}"))
+                }
+            },
+        );
+    }
+
     /// Demotes on that side, leaving a mark behind that only arrives with all that was written
     /// before it. See [`rbd_rs::Promote::Plain`] for why it is needed.
     pub fn demote(&self, side: &Side) -> String {
@@ -200,25 +234,16 @@ impl<'a> TestImage<'a> {
 
     /// Waits for the mark of a demotion, and promotes plainly as often as it takes.
     pub fn promote_after(&self, side: &Side, mark: &str) {
-        let what = format!("{} has the mark on {}", self.name, side.site);
-        wait(&what, MIRROR, || {
-            let image = side
-                .pool
-                .open_read_only(&self.name)
-                .map_err(|e| e.to_string())?;
-            let found = image.metadata_find(MARK).map_err(|e| e.to_string())?;
-            if found.as_deref() == Some(mark) {
-                Ok(())
-            } else {
-                Err(format!("{found:?}"))
-            }
-        });
+        self.wait_for_mark(side, mark);
         let what = format!("{} is promoted on {}", self.name, side.site);
         wait(&what, MIRROR, || {
             let image = side.pool.open(&self.name).map_err(|e| e.to_string())?;
             match image.mirror_promote(Promote::Plain) {
                 Ok(()) => Ok(()),
-                Err(error @ Error::Busy { .. }) => Err(error.to_string()),
+                Err(error @ Error::Busy { .. }) => {
+                    let status = image.mirror_status().map(|status| status.sites);
+                    Err(format!("{error}; {status:?}"))
+                }
                 Err(error) => panic!("{error}"),
             }
         });
@@ -229,11 +254,30 @@ impl<'a> TestImage<'a> {
 pub const MARK: &str = "test.demotion";
 
 impl Drop for TestImage<'_> {
+    /// Takes mirroring off where the image is primary, and lets the daemon remove the copy: to
+    /// disable a copy by force is a forced promotion, which is not safe while a daemon works on it.
     fn drop(&mut self) {
-        for side in [&self.zones.a, &self.zones.b] {
-            if let Ok(image) = side.pool.open(&self.name) {
-                let _ = image.mirror_disable(Disable::Force);
+        let sides = [&self.zones.a, &self.zones.b];
+        let disable = |side: &Side, how| {
+            let image = side.pool.open(&self.name);
+            image.and_then(|image| image.mirror_disable(how)).is_ok()
+        };
+        let mut was_primary = sides.map(|side| disable(side, Disable::Plain));
+        if was_primary == [false, false] {
+            let promoted = self.zones.a.pool.open(&self.name);
+            let _ = promoted.and_then(|image| image.mirror_promote(Promote::Plain));
+            was_primary = sides.map(|side| disable(side, Disable::Plain));
+        }
+        let start = Instant::now();
+        // A copy whose daemon does not follow stays; with no primary left nobody works on it.
+        for (side, primary) in sides.into_iter().zip(was_primary) {
+            while !primary
+                && side.pool.open_read_only(&self.name).is_ok()
+                && start.elapsed() < Duration::from_secs(4)
+            {
+                std::thread::sleep(Duration::from_millis(50));
             }
+            disable(side, Disable::Force);
             let _ = side.pool.remove_image(&self.name);
         }
     }
