@@ -1,5 +1,11 @@
 //! The rule that two zones never both write, on the shipped decision, keeper, plans and saga.
 
+#![allow(
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "helpers of tests, outside a #[test] function: a panic is a failed assertion, the figures are the result"
+)]
+
 use rekindle_tests::protocol::{Fault, Guards, World, explore};
 
 const HORIZON: u64 = 20;

@@ -22,6 +22,10 @@ pub struct Cli {
 }
 
 /// What to do.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one value a process; clap wants the variants as they are"
+)]
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Zones, groups, volumes, leases, who leads, and what holds a decision back.
