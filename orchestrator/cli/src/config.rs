@@ -108,28 +108,28 @@ impl CliConfig {
             })
     }
 
-    /// The zone's sidecar.
+    /// Checks it by itself, for `rekindle config check`.
     ///
     /// # Errors
-    /// [`CliError::Usage`] where the configuration does not name it.
-    pub fn sidecar(&self, zone: &ZoneName) -> Result<&str, CliError> {
-        self.zones
-            .get(zone)
-            .map(|z| z.sidecar.as_str())
-            .ok_or_else(|| {
-                let known: Vec<&str> = self.zones.keys().map(ZoneName::as_str).collect();
-                let known = if known.is_empty() {
-                    "it names none".to_owned()
-                } else {
-                    format!("it names {}", known.join(", "))
-                };
-                CliError::usage(format!(
-                    "the configuration has no sidecar for {zone}: {known}"
-                ))
-                .advise(format!(
-                    "add `[zones.{zone}]` with `sidecar = \"https://HOST:PORT\"`"
-                ))
-            })
+    /// What is wrong, in words.
+    pub fn check(&self) -> Result<(), String> {
+        let urls = self
+            .zones
+            .values()
+            .map(|z| &z.sidecar)
+            .chain(&self.orchestrators);
+        for url in urls {
+            let https = url.starts_with("https://");
+            if !https && !url.starts_with("unix:/") {
+                return Err(format!(
+                    "{url:?} is neither https://HOST:PORT nor unix:/PATH"
+                ));
+            }
+            if https && self.tls.is_none() {
+                return Err(format!("tls: is needed for {url}"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -158,15 +158,6 @@ mod tests {
         let c = CliConfig::load(Some(&path)).unwrap();
         assert_eq!(c.orchestrators, ["unix:/run/o.sock"]);
         assert_eq!(c.deadline, Span::secs(5));
-        assert_eq!(
-            c.sidecar(&"zone-a".parse().unwrap()).unwrap(),
-            "https://192.0.2.1:1"
-        );
-        let missing = c.sidecar(&"zone-b".parse().unwrap()).unwrap_err();
-        assert!(
-            missing.for_a_person().contains("[zones.zone-b]"),
-            "{missing}"
-        );
     }
 
     #[test]

@@ -11,7 +11,6 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 pub struct Peers {
     orchestrators: Vec<Endpoint>,
     sidecars: BTreeMap<ZoneName, SidecarClient>,
-    config: CliConfig,
 }
 
 impl Peers {
@@ -30,11 +29,16 @@ impl Peers {
             .iter()
             .map(|(zone, z)| Ok((zone.clone(), client(&z.sidecar, &config)?.into())))
             .collect::<Result<BTreeMap<_, _>, CliError>>()?;
-        Ok(Self {
+        Ok(Self::new(orchestrators, sidecars))
+    }
+
+    /// These.
+    #[must_use]
+    pub fn new(orchestrators: Vec<Endpoint>, sidecars: BTreeMap<ZoneName, SidecarClient>) -> Self {
+        Self {
             orchestrators,
             sidecars,
-            config,
-        })
+        }
     }
 
     /// The orchestrators.
@@ -56,10 +60,20 @@ impl Peers {
     /// # Errors
     /// [`CliError::Usage`] where the configuration does not name it.
     pub fn sidecar(&self, zone: &ZoneName) -> Result<&SidecarClient, CliError> {
-        self.config.sidecar(zone)?;
-        self.sidecars
-            .get(zone)
-            .ok_or_else(|| CliError::failed(format!("{zone} has no client")))
+        self.sidecars.get(zone).ok_or_else(|| {
+            let known: Vec<&str> = self.sidecars.keys().map(ZoneName::as_str).collect();
+            let known = if known.is_empty() {
+                "it names none".to_owned()
+            } else {
+                format!("it names {}", known.join(", "))
+            };
+            CliError::usage(format!(
+                "the configuration has no sidecar for {zone}: {known}"
+            ))
+            .advise(format!(
+                "add `[zones.{zone}]` with `sidecar = \"https://HOST:PORT\"`"
+            ))
+        })
     }
 
     /// All zones that the configuration names.
@@ -140,6 +154,12 @@ mod tests {
             e.for_a_person()
         );
         assert!(empty.zones().is_err());
+
+        let missing = empty.sidecar(&"zone-b".parse().unwrap()).unwrap_err();
+        assert!(
+            missing.for_a_person().contains("[zones.zone-b]"),
+            "{missing}"
+        );
 
         let config = CliConfig {
             orchestrators: vec!["https://192.0.2.1:1".to_owned()],

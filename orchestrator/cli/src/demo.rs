@@ -25,6 +25,7 @@ pub mod writer;
 use crate::{args::DemoArgs, error::CliError, exit::Exit, output::Output};
 use report::Report;
 use show::Stage;
+use tokio::signal::unix::{SignalKind, signal};
 use world::{DemoError, World};
 
 /// Runs the demonstration.
@@ -61,7 +62,7 @@ async fn play<W: World>(
         .map_err(|e| CliError::failed("the story cannot begin").caused_by(e))?;
     let mut end = tokio::select! {
         end = story.tell() => end,
-        _ = tokio::signal::ctrl_c() => Err(DemoError::Interrupted),
+        () = interrupted() => Err(DemoError::Interrupted),
     };
     let mut report = story.report;
     if let Err(e) = &end {
@@ -73,8 +74,25 @@ async fn play<W: World>(
         stage.say("everything runs on, as --keep asked");
     } else {
         stage.phase("Take everything down");
+        // Whoever presses Ctrl-C again means now; what runs on is then taken down by the next run.
         let down = world.lower().await;
         end = end.and(down);
     }
     Ok((report, end))
 }
+
+/// Ctrl-C, or SIGTERM: a demonstration that is told to end takes down what it brought up.
+async fn interrupted() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        // Without a handler there is Ctrl-C all the same.
+        drop(tokio::signal::ctrl_c().await);
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -43,6 +43,14 @@ impl GroupFile {
         let text = std::fs::read_to_string(path).map_err(|e| bad(e.into()))?;
         toml::from_str(&text).map_err(|e| bad(e.into()))
     }
+
+    /// What is wrong with it, in words.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.home == self.away {
+            return Err(format!("home and away are both {}", self.home));
+        }
+        self.policy.check().map_err(|e| format!("policy.{e}"))
+    }
 }
 
 /// A new group from a file, flags, or both: flags go over the file.

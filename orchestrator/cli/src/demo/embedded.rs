@@ -88,6 +88,20 @@ impl Embedded {
         self.client = OrchestratorClient::new(endpoints);
     }
 
+    /// Whom the command can ask here.
+    #[cfg(test)]
+    pub(super) fn peers(&self) -> crate::connect::Peers {
+        let endpoints = self.sites.values().map(|s| s.endpoint.clone()).collect();
+        let limits = ClientLimits::default();
+        let sidecar = |z: &&str| {
+            (
+                z.parse().unwrap(),
+                Client::unix(self.socket(z), limits).into(),
+            )
+        };
+        crate::connect::Peers::new(endpoints, ZONES.iter().map(sidecar).collect())
+    }
+
     async fn start_site(&mut self, name: &'static str) -> Result<(), DemoError> {
         let shared = Arc::clone(self.shared()?);
         let site = site::start(name, shared).await?;

@@ -337,7 +337,7 @@ impl<'a, W: World> Story<'a, W> {
             let age = worst
                 .get(&kind)
                 .map_or("as promised, all since its snapshot".to_owned(), |s| {
-                    format!("the newest {s:.1} s before the kill")
+                    format!("the copies end {s:.1} s before the kill")
                 });
             self.stage.say(format!(
                 "{kind}: {records} acknowledged records lost ({age})"

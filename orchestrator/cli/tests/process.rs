@@ -1,0 +1,93 @@
+//! The command as a process: its exit codes, and where its words go.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::process::{Command, Output, Stdio};
+
+fn rekindle(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_rekindle"))
+        .args(args)
+        .env_remove("REKINDLE_CONFIG")
+        .env("HOME", "/nonexistent")
+        .env_remove("XDG_CONFIG_HOME")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn exit_codes_are_those_of_the_table() {
+    for (args, code) in [
+        (&["--help"][..], 0),
+        (&["--version"], 0),
+        (&["completions", "bash"], 0),
+        (&["no-such-command"], 2),
+        (&["volume", "show", "no-slash"], 2),
+        (&["status"], 2),
+        (&["--config", "/no/such/file", "status"], 2),
+        (&["config", "check", "/no/such/file"], 2),
+    ] {
+        let ended = rekindle(args);
+        assert_eq!(
+            ended.status.code(),
+            Some(code),
+            "{args:?}: {}",
+            text(&ended.stderr)
+        );
+    }
+}
+
+#[test]
+fn nobody_there_is_unreachable() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("cli.toml");
+    let socket = dir.path().join("none.sock");
+    std::fs::write(
+        &config,
+        format!(
+            "orchestrators = [\"unix:{0}\"]\n[zones.zone-a]\nsidecar = \"unix:{0}\"\n",
+            socket.display()
+        ),
+    )
+    .unwrap();
+    let config = config.display().to_string();
+    for args in [
+        &["status"][..],
+        &["plan", "list"],
+        &["volume", "list"],
+        &["freeze", "zone-a", "--reason", "x"],
+    ] {
+        let ended = rekindle(&[&["--config", &config], args].concat());
+        assert_eq!(
+            ended.status.code(),
+            Some(5),
+            "{args:?}: {}",
+            text(&ended.stderr)
+        );
+    }
+}
+
+#[test]
+fn errors_are_json_on_standard_error_where_json_was_asked_for() {
+    for args in [
+        &["--output", "json", "status"][..],
+        &["status", "--output=json", "--nonsense"],
+    ] {
+        let ended = rekindle(args);
+        assert_eq!(ended.stdout, b"");
+        let error: serde_json::Value = serde_json::from_slice(&ended.stderr).unwrap();
+        assert_eq!(error["error"]["exit_code"], 2, "{args:?}");
+        assert!(error["error"]["message"].is_string());
+    }
+}
+
+#[test]
+fn completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = rekindle(&["completions", shell]);
+        assert!(text(&script.stdout).contains("failback"), "{shell}");
+    }
+}
