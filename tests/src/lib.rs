@@ -1,5 +1,7 @@
 //! The harness and the scenarios.
 //!
 //! * [`protocol`]: the decision and lease protocol as coded, explored exhaustively within a horizon.
+//! * [`scenario`]: both zones on a lab, our real programs in them, faults as verbs.
 
 pub mod protocol;
+pub mod scenario;

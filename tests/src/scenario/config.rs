@@ -1,0 +1,225 @@
+//! The configuration files of the programs on a lab: short times that are sound all the same.
+
+use anyhow::Context;
+use rekindle_common::{
+    duration::Span,
+    lease::LeaseTiming,
+    policy::{FailoverMode, GroupPolicy, IsolationResponse, OnReturn},
+    tls::TlsFiles,
+};
+use rekindle_lab::{Certs, Lab, Site};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+use toml::{Table, Value};
+
+/// The lease's times in the scenarios.
+#[must_use]
+pub fn timing() -> LeaseTiming {
+    LeaseTiming {
+        ttl: Span::secs(6),
+        renew_every: Span::secs(1),
+        demote_budget: Span::secs(2),
+        margin: Span::secs(5),
+    }
+}
+
+/// A policy that acts by itself, and soon.
+#[must_use]
+pub fn policy() -> GroupPolicy {
+    GroupPolicy {
+        failover: FailoverMode::Automatic,
+        hold_off: Span::secs(3),
+        lease: timing(),
+        isolation_response: IsolationResponse::Demote,
+        on_return: OnReturn::Stay,
+        safety_copy: rekindle_common::action::SafetyCopy::Discard,
+        ..GroupPolicy::default()
+    }
+}
+
+/// Where each program listens.
+#[derive(Debug)]
+pub struct Ports {
+    sidecars: BTreeMap<Site, u16>,
+    orchestrators: BTreeMap<Site, u16>,
+}
+
+impl Ports {
+    /// Free ones.
+    ///
+    /// # Errors
+    /// The lab has none left.
+    pub fn choose(lab: &Lab) -> anyhow::Result<Self> {
+        let of = |sites: &[Site]| -> anyhow::Result<BTreeMap<Site, u16>> {
+            sites.iter().map(|s| Ok((*s, lab.free_port(*s)?))).collect()
+        };
+        Ok(Self {
+            sidecars: of(&Site::ZONES)?,
+            orchestrators: of(&Site::ALL)?,
+        })
+    }
+    fn at(map: &BTreeMap<Site, u16>, lab: &Lab, site: Site) -> anyhow::Result<String> {
+        let port = map
+            .get(&site)
+            .with_context(|| format!("{site} has no such program"))?;
+        Ok(format!("{}:{port}", lab.addr(site)))
+    }
+    /// The sidecar's `HOST:PORT`.
+    ///
+    /// # Errors
+    /// The witness has none.
+    pub fn sidecar(&self, lab: &Lab, site: Site) -> anyhow::Result<String> {
+        Self::at(&self.sidecars, lab, site)
+    }
+    /// The orchestrator's `HOST:PORT`.
+    ///
+    /// # Errors
+    /// None: every site has one.
+    pub fn orchestrator(&self, lab: &Lab, site: Site) -> anyhow::Result<String> {
+        Self::at(&self.orchestrators, lab, site)
+    }
+}
+
+/// A unix socket of a site's program: it is reached from this process whatever the network does.
+#[must_use]
+pub fn socket(lab: &Lab, site: Site, program: &str) -> PathBuf {
+    lab.root()
+        .join(site.name())
+        .join("run")
+        .join(format!("{program}.sock"))
+}
+
+/// As our programs take them.
+#[must_use]
+pub fn files(certs: &Certs) -> TlsFiles {
+    TlsFiles {
+        ca: certs.ca.clone(),
+        cert: certs.cert.clone(),
+        key: certs.key.clone(),
+    }
+}
+
+fn text(path: &Path) -> Value {
+    Value::from(path.display().to_string())
+}
+
+fn table<const N: usize>(entries: [(&str, Value); N]) -> Value {
+    Value::Table(
+        entries
+            .into_iter()
+            .map(|(k, v)| (k.to_owned(), v))
+            .collect(),
+    )
+}
+
+fn tls(certs: &Certs) -> Value {
+    table([
+        ("ca", text(&certs.ca)),
+        ("cert", text(&certs.cert)),
+        ("key", text(&certs.key)),
+    ])
+}
+
+fn etcd(lab: &Lab, site: Site) -> Value {
+    let endpoints: Vec<Value> = lab
+        .etcd_endpoints(site)
+        .into_iter()
+        .map(Value::from)
+        .collect();
+    table([
+        ("endpoints", endpoints.into()),
+        ("tls", tls(&lab.certs(site))),
+    ])
+}
+
+fn listen(lab: &Lab, site: Site, tcp: String, program: &str) -> Value {
+    table([
+        ("unix", text(&socket(lab, site, program))),
+        ("tcp", tcp.into()),
+        ("tls", tls(&lab.certs(site))),
+    ])
+}
+
+fn log() -> Value {
+    table([("filter", "info,rekindle=debug".into())])
+}
+
+fn urls(lab: &Lab, sites: &[Site], ports: &Ports) -> anyhow::Result<Value> {
+    let mut all = Table::new();
+    for site in sites {
+        let url = format!("https://{}", ports.orchestrator(lab, *site)?);
+        all.insert(site.name().to_owned(), url.into());
+    }
+    Ok(Value::Table(all))
+}
+
+/// A sidecar's file.
+///
+/// # Errors
+/// The site is no zone.
+pub fn driver(lab: &Lab, site: Site, ports: &Ports) -> anyhow::Result<Value> {
+    let zone = lab.zone(site)?;
+    let others: Vec<Site> = Site::ALL.into_iter().filter(|s| *s != site).collect();
+    Ok(table([
+        ("zone", site.name().into()),
+        (
+            "ceph",
+            table([
+                ("conf", text(&zone.ceph_conf)),
+                ("client", format!("client.{}", zone.sidecar_id).into()),
+                ("pools", vec![Value::from(zone.pool)].into()),
+            ]),
+        ),
+        (
+            "listen",
+            listen(lab, site, ports.sidecar(lab, site)?, "driver"),
+        ),
+        ("etcd", etcd(lab, site)),
+        ("failsafe", table([("sites", urls(lab, &others, ports)?)])),
+        ("log", log()),
+    ]))
+}
+
+/// An orchestrator's file.
+///
+/// # Errors
+/// None that a lab gives reason for.
+pub fn orchestrator(lab: &Lab, site: Site, ports: &Ports) -> anyhow::Result<Value> {
+    let mut zones = Table::new();
+    for zone in Site::ZONES {
+        let mons: Vec<Value> = lab
+            .zone(zone)?
+            .mon_addrs
+            .iter()
+            .map(|a| a.to_string().into())
+            .collect();
+        let sidecar = format!("https://{}", ports.sidecar(lab, zone)?);
+        let entry = table([("sidecar", sidecar.into()), ("ceph_mons", mons.into())]);
+        zones.insert(zone.name().to_owned(), entry);
+    }
+    Ok(table([
+        ("site", site.name().into()),
+        ("sites", urls(lab, &Site::ALL, ports)?),
+        ("zones", Value::Table(zones)),
+        (
+            "listen",
+            listen(lab, site, ports.orchestrator(lab, site)?, "orch"),
+        ),
+        ("etcd", etcd(lab, site)),
+        (
+            "times",
+            table([
+                ("observe", "500ms".into()),
+                ("probe", "1s".into()),
+                ("view_ttl", "5s".into()),
+                ("decide", "500ms".into()),
+                ("leader_ttl", "6s".into()),
+                ("leader_safety", "2s".into()),
+                ("poll", "250ms".into()),
+            ]),
+        ),
+        ("log", log()),
+    ]))
+}

@@ -1,0 +1,25 @@
+//! The harness of the scenarios: both zones on a lab, our real programs in them, faults as verbs.
+//!
+//! ```text
+//!   Cloud::play ── a lab, lent or made ── sidecars in both zones, orchestrators at all sites
+//!       │              zone(a).kill(), etcd(b).pause(), orchestrator(w).resume(), lab.partition(a, b)
+//!       ├── Group     volumes under replication, their statuses and plans, waits with deadlines
+//!       ├── Writer    numbered, timed, checksummed records from inside a zone; what was acknowledged
+//!       └── the scenario's own assertions; then everything is put back
+//! ```
+//!
+//! A scenario is told what it waits for and what was there instead. Its programs' logs are in the lab's folder, under its name.
+
+mod cloud;
+pub mod config;
+mod faults;
+mod group;
+mod programs;
+mod wait;
+mod writer;
+
+pub use cloud::Cloud;
+pub use faults::{Member, Program, Zone};
+pub use group::{Group, Volume, by_force, decision, plainly, resync, step_begun};
+pub use wait::{Look, never, until};
+pub use writer::Writer;
