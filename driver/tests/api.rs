@@ -77,10 +77,12 @@ impl Api {
             .method(method)
             .uri(path)
             .header(header::CONTENT_TYPE, "application/json");
-        let request = match body {
-            Value::Null => request.body(Body::empty()).unwrap(),
-            body => request.body(Body::from(body.to_string())).unwrap(),
+        let sent = if body.is_null() {
+            Body::empty()
+        } else {
+            Body::from(body.to_string())
         };
+        let request = request.body(sent).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let kind = response.headers()[header::CONTENT_TYPE]
