@@ -82,8 +82,9 @@ pub struct CephConfig {
 fn default_client() -> String {
     "client.admin".to_owned()
 }
+/// Those of `limits.parallel`, and some for looks meanwhile.
 fn default_threads() -> usize {
-    20
+    28
 }
 fn default_connect() -> Span {
     Span::secs(5)

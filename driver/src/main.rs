@@ -26,7 +26,11 @@ struct Args {
     check: bool,
 }
 
+/// Heaps that malloc may keep; see [`rbd_rs::limit_malloc_arenas`].
+const ARENAS: u8 = 2;
+
 fn main() -> anyhow::Result<ExitCode> {
+    rbd_rs::limit_malloc_arenas(ARENAS);
     let args = Args::parse();
     let config = Config::load(&args.config)?;
     if args.check {

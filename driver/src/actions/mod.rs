@@ -77,7 +77,9 @@ impl Default for Limits {
             probe: Span::secs(3),
             abandon: Span::secs(1800),
             replay_wait: Span::secs(3),
-            parallel: 16,
+            // A forced promotion of a snapshot image waits 1.3 s for the mirror daemon to leave it, whatever the machine; each
+            // image open costs 0.5 MB meanwhile.
+            parallel: 24,
             list_age: Span::millis(500),
         }
     }

@@ -188,8 +188,11 @@ impl Look {
                 return match (self.peer_primary, complete) {
                     // Its last word is from before the other side was promoted.
                     (Known::Yes, _) => self.moving(),
-                    (Known::No | Known::Unknown, Known::Yes) => VolumeStatus::PendingPromotion,
-                    (Known::No | Known::Unknown, Known::No | Known::Unknown) => {
+                    // Both say so: no zone is primary, and librbd itself refuses to promote what is not whole.
+                    (Known::No, Known::Yes | Known::Unknown) | (Known::Unknown, Known::Yes) => {
+                        VolumeStatus::PendingPromotion
+                    }
+                    (Known::No, Known::No) | (Known::Unknown, Known::No | Known::Unknown) => {
                         VolumeStatus::ErrorOrphan
                     }
                 };
