@@ -35,6 +35,20 @@ async fn with_failed(
     step: &Step,
     failed: &[ImageSpec],
 ) -> Result<Pass, StepError> {
+    one_pass(bench, plan, step, failed).await.0
+}
+
+/// One pass with a fresh tally, and the tally after it.
+async fn pass(bench: &Bench, plan: &Plan, step: &Step) -> (Result<Pass, StepError>, Tally) {
+    one_pass(bench, plan, step, &[]).await
+}
+
+async fn one_pass(
+    bench: &Bench,
+    plan: &Plan,
+    step: &Step,
+    failed: &[ImageSpec],
+) -> (Result<Pass, StepError>, Tally) {
     let progress = watch::Sender::new(None);
     let failed_before: BTreeSet<ImageSpec> = failed.iter().cloned().collect();
     let ctx = Context {
@@ -46,7 +60,8 @@ async fn with_failed(
         progress: &progress,
     };
     let mut tally = Tally::new(steps::volumes_of(step), &failed_before);
-    steps::attempt(&ctx, step, &mut tally).await
+    let end = steps::attempt(&ctx, step, &mut tally).await;
+    (end, tally)
 }
 
 fn refused(result: Result<Pass, StepError>) -> String {
@@ -215,4 +230,46 @@ async fn volumes_without_a_copy_keep_a_group_unprotected() {
     assert!(unprotected.why.contains("volume-1"), "{}", unprotected.why);
     once(&bench, &plan, &Step::MarkProtected).await.unwrap();
     assert_eq!(state().await.unprotected, None);
+}
+
+/// Seen on real Ceph: of two copies one showed only after the plan was made that it had diverged, and the plan waited for it for a
+/// day.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_diverged_is_not_waited_for_unless_this_plan_resyncs_it() {
+    use rekindle_driver::backend::{Access, Backend, Deadlines, Force};
+    let bench = Bench::prepared(Kind::Move).await;
+    let b = Backend::Memory(bench.rig.world.fabric().b().clone());
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    let session = b.open(&image(0), Access::Write, deadline).await.unwrap();
+    let d = Deadlines::strict(deadline);
+    session.promote(Force::Yes, d).await.unwrap();
+    session.demote(d).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(30)).await;
+
+    let volumes = bench.rig.volumes.clone();
+    let step = Step::AwaitReplay {
+        zone: zone_b(),
+        volumes: volumes.clone(),
+    };
+    let mut plan = bench.plan().await;
+    let (pass, tally) = pass(&bench, &plan, &step).await;
+    assert!(matches!(pass, Ok(Pass::Done { .. })), "{pass:?}");
+    let failed: Vec<&ImageSpec> = tally.failed().keys().collect();
+    assert_eq!(failed, [&image(0)]);
+    assert_eq!(tally.progress(), (volumes.len() - 1, volumes.len()));
+
+    plan.steps.push(rekindle_core::plan::PlannedStep {
+        step: Step::Resync {
+            zone: zone_b(),
+            volumes: vec![image(0)],
+            token: rekindle_common::ResyncToken::from_plan(&plan.id),
+            safety: rekindle_common::action::SafetyCopy::Discard,
+            generation: Generation(1),
+        },
+        deadline: Span::secs(60),
+        unwind: Vec::new(),
+    });
+    let (pass, tally) = self::pass(&bench, &plan, &step).await;
+    assert!(matches!(pass, Ok(Pass::NotYet { .. })), "{pass:?}");
+    assert_eq!(tally.open(), [image(0)]);
 }

@@ -71,10 +71,12 @@ async fn play<W: World>(
     }
     let interrupted = matches!(end, Err(DemoError::Interrupted));
     if args.keep && !interrupted {
-        stage.say("everything runs on, as --keep asked");
+        stage.say(format!(
+            "everything runs on, as --keep asked; {}",
+            world.look_around()
+        ));
     } else {
         stage.phase("Take everything down");
-        // Whoever presses Ctrl-C again means now; what runs on is then taken down by the next run.
         let down = world.lower().await;
         end = end.and(down);
     }

@@ -24,6 +24,7 @@ use connect::Peers;
 use error::CliError;
 use exit::Exit;
 use output::{Format, Output};
+use rekindle_common::telemetry;
 use std::ffi::OsString;
 
 /// The whole command: reads the command line, acts, writes, and says how it ended.
@@ -34,6 +35,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         Err(e) => return not_parsed(&e, &args),
     };
     let output = Output::standard(cli.output);
+    // Standard error carries errors, as JSON where that was asked for: logs only for whoever asks for them too.
+    if std::env::var_os("REKINDLE_LOG").is_some() {
+        telemetry::init(telemetry::LogFormat::Text, "warn");
+    }
     match run(cli, &output) {
         Ok(exit) => exit,
         Err(e) => {

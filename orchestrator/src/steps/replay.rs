@@ -1,11 +1,13 @@
 //! Waiting for copies: until they have replayed a demotion, or until they are complete and in step.
 
-use super::{Context, Pass, Result, Tally};
+use super::{Context, Pass, Result, Tally, volumes_of};
 use rekindle_common::{
     ImageSpec, ZoneName,
     status::VolumeStatus,
     volume::{Known, Role, VolumeReport},
 };
+use rekindle_core::plan::{PlannedStep, Step};
+use std::collections::BTreeSet;
 
 /// Until the copies in `zone` show that their primary was demoted and have all of its data (hard case 21).
 pub(super) async fn await_demotion_replayed(
@@ -13,28 +15,43 @@ pub(super) async fn await_demotion_replayed(
     zone: &ZoneName,
     tally: &mut Tally,
 ) -> Result<Pass> {
-    wait(ctx, zone, tally, |v| {
-        v.status == VolumeStatus::PendingPromotion
-    })
-    .await
+    let arrived = |v: &VolumeReport| v.status == VolumeStatus::PendingPromotion;
+    wait(ctx, zone, tally, arrived, |_| None).await
 }
 
 /// Until the copies in `zone` are complete and follow their primary.
 ///
 /// In step is what `active - secondary` says, or `active - updating` of a complete copy: a busy journal never has nothing behind.
+///
+/// A copy that shows only now that it has diverged is not waited for: it never comes by itself, and a plan cannot take a resync
+/// up. It ends as failed, the plan as partial, and the next decision sees the copy for what it is.
 pub(super) async fn await_replay(
     ctx: &Context<'_>,
     zone: &ZoneName,
     tally: &mut Tally,
 ) -> Result<Pass> {
-    wait(ctx, zone, tally, |v| {
+    let resynced = resynced(ctx);
+    let arrived = |v: &VolumeReport| {
         let follows = matches!(
             v.status,
             VolumeStatus::ActiveSecondary | VolumeStatus::ActiveUpdating
         );
         v.role == Role::Secondary && follows && v.complete_copy == Known::Yes
-    })
-    .await
+    };
+    let hopeless = |v: &VolumeReport| {
+        // One that this plan has given up may look like that until it is made anew.
+        let diverged = v.status == VolumeStatus::ErrorSplitBrain && v.role == Role::Secondary;
+        (diverged && !resynced.contains(&v.volume))
+            .then(|| "has diverged, and this plan does not resync it".to_owned())
+    };
+    wait(ctx, zone, tally, arrived, hopeless).await
+}
+
+/// What this plan gives up and has made anew.
+fn resynced(ctx: &Context<'_>) -> BTreeSet<ImageSpec> {
+    let resync = |s: &PlannedStep| matches!(s.step, Step::Resync { .. });
+    let steps = ctx.plan.steps.iter().filter(|s| resync(s));
+    steps.flat_map(|s| volumes_of(&s.step)).collect()
 }
 
 async fn wait(
@@ -42,12 +59,15 @@ async fn wait(
     zone: &ZoneName,
     tally: &mut Tally,
     arrived: impl Fn(&VolumeReport) -> bool,
+    hopeless: impl Fn(&VolumeReport) -> Option<String>,
 ) -> Result<Pass> {
     let seen = ctx.look(zone).await?;
     for volume in tally.open() {
-        match seen.get(&volume) {
-            Some(v) if arrived(v) => tally.done(&volume),
-            other => tally.waits(&volume, describe(&volume, other)),
+        let report = seen.get(&volume);
+        match (report, report.and_then(&hopeless)) {
+            (Some(v), _) if arrived(v) => tally.done(&volume),
+            (Some(_), Some(why)) => tally.fail(&volume, why),
+            (other, _) => tally.waits(&volume, describe(&volume, other)),
         }
     }
     ctx.show(tally, &tally.waits_for());

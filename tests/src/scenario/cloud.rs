@@ -9,7 +9,7 @@ use super::{
 use anyhow::{Context, anyhow};
 use futures::FutureExt;
 use rekindle_cli::demo::ledger::Ledger;
-use rekindle_common::telemetry;
+use rekindle_common::{telemetry, tls::TlsFiles};
 use rekindle_core::detector::Diagnosis;
 use rekindle_lab::{Lab, Site, Spawn};
 use rekindle_net::{Client, ClientLimits, SidecarClient};
@@ -90,7 +90,7 @@ impl Cloud {
         for site in [Site::Witness, Site::ZoneB, Site::ZoneA] {
             let url = format!("https://{}", ports.orchestrator(&lab, site)?);
             let tls = config::files(&lab.operator_certs());
-            endpoints.push(Endpoint::https(&url, tls, limits())?);
+            endpoints.push(Endpoint::https(&url, tls, limits(5))?);
         }
         let cloud = Self {
             lab,
@@ -114,7 +114,8 @@ impl Cloud {
             self.start_program(site, DRIVER, self.programs.driver(), &file)?;
         }
         for site in Site::ALL {
-            let file = config::orchestrator(&self.lab, site, &self.ports)?;
+            let gate = config::gate(&self.lab, &self.name);
+            let file = config::orchestrator(&self.lab, site, &self.ports, &gate)?;
             self.start_program(site, ORCHESTRATOR, self.programs.orchestrator(), &file)?;
         }
         Ok(())
@@ -242,30 +243,43 @@ impl Cloud {
     #[must_use]
     pub fn orchestrator_of(&self, site: Site) -> OrchestratorClient {
         let at = config::socket(&self.lab, site, "orch");
-        OrchestratorClient::new(vec![Endpoint::unix(at, None, limits())])
+        OrchestratorClient::new(vec![Endpoint::unix(at, None, limits(5))])
     }
     /// A zone's sidecar, through its unix socket: reached whatever the network does.
     #[must_use]
     pub fn sidecar_of(&self, site: Site) -> SidecarClient {
         let at = config::socket(&self.lab, site, "driver");
-        Client::unix(at, limits()).into()
+        Client::unix(at, limits(35)).into()
     }
-    /// A zone's sidecar's URL.
+    /// A zone's sidecar over TCP, with these certificates.
     ///
     /// # Errors
-    /// The witness has none.
-    pub fn sidecar_url(&self, site: Site) -> anyhow::Result<String> {
-        Ok(format!("https://{}", self.ports.sidecar(&self.lab, site)?))
+    /// The witness has none; the certificates cannot be used.
+    pub fn sidecar_over_tls(&self, site: Site, tls: &TlsFiles) -> anyhow::Result<SidecarClient> {
+        let url = format!("https://{}", self.ports.sidecar(&self.lab, site)?);
+        Ok(Client::mtls(&url, tls, limits(5))?.into())
     }
-    /// An orchestrator's URL.
+    /// One site's orchestrator over TCP, with these certificates.
     ///
     /// # Errors
-    /// None: every site has one.
-    pub fn orchestrator_url(&self, site: Site) -> anyhow::Result<String> {
-        Ok(format!(
-            "https://{}",
-            self.ports.orchestrator(&self.lab, site)?
-        ))
+    /// The certificates cannot be used.
+    pub fn orchestrator_over_tls(
+        &self,
+        site: Site,
+        tls: &TlsFiles,
+    ) -> anyhow::Result<OrchestratorClient> {
+        let url = format!("https://{}", self.ports.orchestrator(&self.lab, site)?);
+        let endpoint = Endpoint::https(&url, tls.clone(), limits(5))?;
+        Ok(OrchestratorClient::new(vec![endpoint]))
+    }
+
+    /// Lets the commands end that wait for it: a plan goes on from the step that it was held in.
+    ///
+    /// # Errors
+    /// The lab's folder cannot be written to.
+    pub fn open_gate(&self) -> anyhow::Result<()> {
+        let gate = config::gate(&self.lab, &self.name);
+        fs::write(&gate, "").with_context(|| format!("writing {}", gate.display()))
     }
 
     /// The leader's site, once there is one.
@@ -367,10 +381,12 @@ impl Cloud {
     }
 }
 
-fn limits() -> ClientLimits {
+/// A paused program takes connections and never answers: the next orchestrator is asked soon. A sidecar's action may take as long
+/// as its own deadline.
+fn limits(call: u64) -> ClientLimits {
     ClientLimits {
         connect_time: Duration::from_secs(2),
-        call_time: Duration::from_secs(15),
+        call_time: Duration::from_secs(call),
         ..ClientLimits::default()
     }
 }

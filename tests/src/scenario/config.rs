@@ -25,6 +25,17 @@ pub fn timing() -> LeaseTiming {
     }
 }
 
+/// A fence agent, and an application, that waits until the scenario opens its gate; see [`super::Cloud::open_gate`].
+pub const GATE: &str = "gate";
+
+/// The gate is open while this file is there.
+#[must_use]
+pub fn gate(lab: &Lab, scenario: &str) -> PathBuf {
+    lab.root()
+        .join("rekindle")
+        .join(format!("{scenario}.gate-is-open"))
+}
+
 /// A policy that acts by itself, and soon.
 #[must_use]
 pub fn policy() -> GroupPolicy {
@@ -182,11 +193,19 @@ pub fn driver(lab: &Lab, site: Site, ports: &Ports) -> anyhow::Result<Value> {
     ]))
 }
 
+/// A command that ends well once the gate is open.
+fn waits_for(gate: &Path) -> Value {
+    let script = "until [ -e \"$0\" ]; do sleep 0.1; done";
+    let command: Vec<Value> = vec!["/bin/sh".into(), "-c".into(), script.into(), text(gate)];
+    let agent = table([("command", command.into()), ("timeout", "3m".into())]);
+    table([(GATE, agent)])
+}
+
 /// An orchestrator's file.
 ///
 /// # Errors
 /// None that a lab gives reason for.
-pub fn orchestrator(lab: &Lab, site: Site, ports: &Ports) -> anyhow::Result<Value> {
+pub fn orchestrator(lab: &Lab, site: Site, ports: &Ports, gate: &Path) -> anyhow::Result<Value> {
     let mut zones = Table::new();
     for zone in Site::ZONES {
         let mons: Vec<Value> = lab
@@ -220,6 +239,8 @@ pub fn orchestrator(lab: &Lab, site: Site, ports: &Ports) -> anyhow::Result<Valu
                 ("poll", "250ms".into()),
             ]),
         ),
+        ("applications", waits_for(gate)),
+        ("fence_agents", waits_for(gate)),
         ("log", log()),
     ]))
 }

@@ -101,9 +101,85 @@ impl Cloud {
             self.orchestrators().put_group(&spec).await
         })
         .await?;
-        group.create_images(Site::ZoneA).await?;
+        let specs = group.specs().cloned().collect();
+        self.create_images(Site::ZoneA, specs).await?;
         group.wait_lease(Site::ZoneA, Generation(1)).await?;
         Ok(group)
+    }
+}
+
+impl Cloud {
+    /// A volume without a group, so that no orchestrator acts on it: replicated from zone-a, with a complete copy in zone-b.
+    ///
+    /// # Errors
+    /// The sidecar refuses, or no complete copy comes.
+    pub async fn lone_volume(&self, mode: ReplicationMode) -> anyhow::Result<ImageSpec> {
+        let pool = self.lab.zone(Site::ZoneA)?.pool;
+        let image = format!("volume-{}-{}-alone", self.name(), self.next());
+        let spec = ImageSpec::new(pool, image)?;
+        self.create_images(Site::ZoneA, vec![spec.clone()]).await?;
+        let order = Order {
+            action: VolumeAction::Replicate { mode, group: None },
+            generation: None,
+        };
+        self.sidecar_of(Site::ZoneA)
+            .act(&spec, &order)
+            .await
+            .context("replicating a volume without a group")?;
+        until("a complete copy", PROTECT, async || {
+            let copy = self.sidecar_of(Site::ZoneB).volume(&spec).await;
+            let copy = copy.map_err(|e| e.to_string())?;
+            if in_step(&copy) {
+                Ok(())
+            } else {
+                Err(format!("{} {:?}", copy.status, copy.concerns))
+            }
+        })
+        .await?;
+        Ok(spec)
+    }
+
+    async fn create_images(&self, site: Site, specs: Vec<ImageSpec>) -> anyhow::Result<()> {
+        let zone = self.lab.zone(site)?;
+        tokio::task::spawn_blocking(move || {
+            let cluster = rbd::connect(&zone.ceph_conf, zone.client_id)?;
+            rbd::create(&cluster, &specs)
+        })
+        .await?
+        .context("making the images")
+    }
+
+    /// Gives one order for a volume to a zone's sidecar.
+    ///
+    /// # Errors
+    /// Its refusal.
+    pub async fn order(
+        &self,
+        site: Site,
+        volume: &ImageSpec,
+        action: VolumeAction,
+        generation: Option<Generation>,
+    ) -> Result<ActionOutcome, ApiError> {
+        let order = Order { action, generation };
+        self.sidecar_of(site).act(volume, &order).await
+    }
+
+    /// The refusal of an order that must be refused.
+    ///
+    /// # Errors
+    /// It was not refused.
+    pub async fn refused(
+        &self,
+        site: Site,
+        volume: &ImageSpec,
+        action: VolumeAction,
+        generation: Option<Generation>,
+    ) -> anyhow::Result<ApiError> {
+        let name = action.name();
+        match self.order(site, volume, action, generation).await {
+            Err(e) => Ok(e),
+            Ok(done) => bail!("{name} of {volume} in {site} was not refused: {done:?}"),
+        }
     }
 }
 
@@ -139,17 +215,6 @@ impl<'c> Group<'c> {
         Ok(&found.with_context(|| format!("no {kind} volume"))?.spec)
     }
 
-    async fn create_images(&self, site: Site) -> anyhow::Result<()> {
-        let zone = self.cloud.lab.zone(site)?;
-        let specs: Vec<ImageSpec> = self.specs().cloned().collect();
-        tokio::task::spawn_blocking(move || {
-            let cluster = rbd::connect(&zone.ceph_conf, zone.client_id)?;
-            rbd::create(&cluster, &specs)
-        })
-        .await?
-        .context("making the images")
-    }
-
     /// Puts every volume under replication, and waits until the group is protected.
     ///
     /// # Errors
@@ -180,39 +245,6 @@ impl<'c> Group<'c> {
         }
         self.wait_protected().await?;
         Ok(())
-    }
-
-    /// Gives one order for a volume to a zone's sidecar.
-    ///
-    /// # Errors
-    /// Its refusal.
-    pub async fn order(
-        &self,
-        site: Site,
-        volume: &ImageSpec,
-        action: VolumeAction,
-        generation: Option<Generation>,
-    ) -> Result<ActionOutcome, ApiError> {
-        let order = Order { action, generation };
-        self.cloud.sidecar_of(site).act(volume, &order).await
-    }
-
-    /// The code of the refusal of an order that must be refused.
-    ///
-    /// # Errors
-    /// It was not refused.
-    pub async fn refused(
-        &self,
-        site: Site,
-        volume: &ImageSpec,
-        action: VolumeAction,
-        generation: Option<Generation>,
-    ) -> anyhow::Result<ApiError> {
-        let name = action.name();
-        match self.order(site, volume, action, generation).await {
-            Err(e) => Ok(e),
-            Ok(done) => bail!("{name} of {volume} in {site} was not refused: {done:?}"),
-        }
     }
 
     /// What the orchestrators see of it.
@@ -267,7 +299,9 @@ impl<'c> Group<'c> {
         until(&what, Duration::from_secs(30), async || {
             match self.status().await?.lease {
                 LeaseSight::Held(l) if l.zone == zone && l.generation == generation => Ok(()),
-                other => Err(format!("{other:?}")),
+                other @ (LeaseSight::Held(_) | LeaseSight::Gone { .. }) => {
+                    Err(format!("{other:?}"))
+                }
             }
         })
         .await
@@ -389,6 +423,37 @@ impl<'c> Group<'c> {
             detail.journal
         );
         Ok(detail)
+    }
+
+    /// Waits until a plan of that kind, made since then, has such a step under way.
+    ///
+    /// # Errors
+    /// It has not, in two minutes.
+    pub async fn wait_step(
+        &self,
+        kind: PlanKind,
+        since: Timestamp,
+        which: fn(&Step) -> bool,
+    ) -> anyhow::Result<PlanDetail> {
+        let what = format!("a step of a {kind} plan to be under way");
+        until(&what, PLAN, async || {
+            let client = self.cloud.orchestrators();
+            let plans = client.plans(Some(&self.name), 20).await;
+            let plans = plans.map_err(|e| e.to_string())?;
+            let plan = plans.iter().find(|p| p.kind == kind && p.at >= since);
+            let Some(plan) = plan else {
+                let status = self.status().await?;
+                return Err(format!("no such plan; {}", decision(&status)));
+            };
+            let detail = client.plan(&plan.id).await.map_err(|e| e.to_string())?;
+            match &detail.state {
+                Some(State::Running { step }) if which(&detail.plan.steps[*step].step) => {
+                    Ok(detail)
+                }
+                state => Err(format!("{state:?}")),
+            }
+        })
+        .await
     }
 
     /// All plans of it, newest first, by kind.

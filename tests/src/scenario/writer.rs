@@ -7,25 +7,25 @@ use rekindle_common::{Generation, ImageSpec, Timestamp};
 use rekindle_lab::{OnStart, Site, Spawn};
 use std::time::Duration;
 
-/// A writer in a zone.
+/// Writers in a zone, a process for each volume: each is a client of its own, as each server is.
 #[derive(Debug)]
 pub struct Writer<'c> {
     cloud: &'c Cloud,
     site: Site,
-    name: String,
     generation: Generation,
-    volumes: Vec<ImageSpec>,
+    /// Each volume, and its process.
+    volumes: Vec<(ImageSpec, String)>,
 }
 
 /// What the writer says when an image takes no more writes.
 const REFUSED: &str = "the volume takes no more writes";
 
 impl<'c> Writer<'c> {
-    /// Starts one, on all volumes of a group. It goes on where each volume ends, and writes under a generation. Killed with its
-    /// zone, it does not come back with it.
+    /// Starts one on each volume of a group. They go on where each volume ends, and write under a generation. Killed with their
+    /// zone, they do not come back with it.
     ///
     /// # Errors
-    /// It cannot be started.
+    /// One cannot be started.
     pub fn start(
         group: &Group<'c>,
         site: Site,
@@ -33,34 +33,26 @@ impl<'c> Writer<'c> {
     ) -> anyhow::Result<Writer<'c>> {
         let cloud = group.cloud();
         let zone = cloud.lab.zone(site)?;
-        let name = format!("writer-{}", cloud.next());
-        let volumes: Vec<ImageSpec> = group.specs().cloned().collect();
-        let spawn = Spawn::new(cloud.programs().rekindle())
-            .args([
-                "demo-writer",
-                "--client-id",
-                zone.client_id,
-                "--every",
-                "50ms",
-            ])
-            .args([
-                "--ceph-conf".to_owned(),
-                zone.ceph_conf.display().to_string(),
-            ])
-            .args([
-                "--ledger".to_owned(),
-                cloud.ledger().dir().display().to_string(),
-            ])
-            .args(["--generation".to_owned(), generation.to_string()])
-            .args(volumes.iter().map(ToString::to_string))
-            .env("NO_COLOR", "1")
-            .log(cloud.log(site, &name))
-            .on_start(OnStart::Leave);
-        cloud.lab.spawn(site, &name, &spawn)?;
+        let path = |p: &std::path::Path| p.display().to_string();
+        let mut volumes = Vec::new();
+        for volume in group.specs() {
+            let name = format!("writer-{}", cloud.next());
+            let spawn = Spawn::new(cloud.programs().rekindle())
+                .args(["demo-writer", "--client-id", zone.client_id])
+                .args(["--ceph-conf", &path(&zone.ceph_conf)])
+                .args(["--ledger", &path(cloud.ledger().dir())])
+                .args(["--generation", &generation.to_string()])
+                .args(["--every", "50ms"])
+                .arg(volume.to_string())
+                .env("NO_COLOR", "1")
+                .log(cloud.log(site, &name))
+                .on_start(OnStart::Leave);
+            cloud.lab.spawn(site, &name, &spawn)?;
+            volumes.push((volume.clone(), name));
+        }
         Ok(Writer {
             cloud,
             site,
-            name,
             generation,
             volumes,
         })
@@ -84,7 +76,7 @@ impl<'c> Writer<'c> {
         let what = format!("{count} records on each volume from {}", self.site);
         until(&what, Duration::from_secs(30), async || {
             let mut seen = Vec::new();
-            for v in &self.volumes {
+            for (v, _) in &self.volumes {
                 seen.push(self.acks(v).map_err(|e| e.to_string())?.len());
             }
             if seen.iter().all(|n| *n >= count) {
@@ -102,7 +94,7 @@ impl<'c> Writer<'c> {
     /// They do not come.
     pub async fn wait_more(&self, more: usize) -> anyhow::Result<()> {
         let mut most = 0;
-        for v in &self.volumes {
+        for (v, _) in &self.volumes {
             most = most.max(self.acks(v)?.len());
         }
         self.wait_records(most + more).await
@@ -114,7 +106,7 @@ impl<'c> Writer<'c> {
     /// There is none.
     pub fn last_ack(&self) -> anyhow::Result<Timestamp> {
         let mut newest = None;
-        for v in &self.volumes {
+        for (v, _) in &self.volumes {
             newest = newest.max(self.acks(v)?.last().map(|a| a.acked_us));
         }
         let us = newest.context("nothing was ever acknowledged")?;
@@ -122,8 +114,11 @@ impl<'c> Writer<'c> {
     }
 
     fn log(&self) -> String {
-        let path = self.cloud.log(self.site, &self.name);
-        std::fs::read_to_string(path).unwrap_or_default()
+        let logs = self.volumes.iter().map(|(_, name)| {
+            let path = self.cloud.log(self.site, name);
+            std::fs::read_to_string(path).unwrap_or_default()
+        });
+        logs.collect()
     }
     fn last_line(&self) -> String {
         self.log().lines().last().unwrap_or_default().to_owned()
@@ -167,7 +162,10 @@ impl<'c> Writer<'c> {
     /// # Errors
     /// It would not end.
     pub fn stop(&self) -> anyhow::Result<()> {
-        Ok(self.cloud.lab.stop_service(self.site, &self.name)?)
+        for (_, name) in &self.volumes {
+            self.cloud.lab.stop_service(self.site, name)?;
+        }
+        Ok(())
     }
 }
 

@@ -57,6 +57,8 @@ impl Service for Etcd {
             .args(["--peer-cert-file", &cert, "--peer-key-file", &key])
             // Two busy cores and a slow disk must not cost the leader its office.
             .args(["--heartbeat-interval", "200", "--election-timeout", "2000"])
+            // A member that comes back from isolation must not unseat the leader: while they elect anew no lease is renewed.
+            .arg("--pre-vote=true")
             .args(["--logger", "zap", "--log-outputs", "stderr"])
     }
 

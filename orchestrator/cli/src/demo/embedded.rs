@@ -253,6 +253,10 @@ impl World for Embedded {
         self.start_site(name).await
     }
 
+    fn look_around(&self) -> String {
+        "it ends with this process".to_owned()
+    }
+
     async fn lower(&mut self) -> Result<(), DemoError> {
         self.sites.clear();
         Ok(())

@@ -278,6 +278,14 @@ impl World for LabWorld {
         .await
     }
 
+    fn look_around(&self) -> String {
+        let config = self.root.join("rekindle").join("cli.toml");
+        format!(
+            "`rekindle --config {} status` looks around; the next run takes it down",
+            config.display()
+        )
+    }
+
     async fn lower(&mut self) -> Result<(), DemoError> {
         self.up = None;
         let root = self.root.clone();

@@ -441,6 +441,8 @@ impl<'a, W: World> Story<'a, W> {
             self.home
         ));
         self.world.stop_application(&self.home).await?;
+        // For whoever watches: a look that fails is one that is missed.
+        drop(self.look().await);
         let mut lost = 0;
         let mut acknowledged = 0;
         for v in self.volumes.clone() {

@@ -133,6 +133,8 @@ pub trait World {
     async fn kill(&mut self, zone: &ZoneName) -> Result<Timestamp, DemoError>;
     /// Brings the zone back as it was: its cluster, its sidecar, its orchestrator; not its application.
     async fn restore(&mut self, zone: &ZoneName) -> Result<(), DemoError>;
+    /// How to look around in what is left running.
+    fn look_around(&self) -> String;
     /// Ends everything.
     async fn lower(&mut self) -> Result<(), DemoError>;
 }

@@ -6,7 +6,7 @@
 use crate::{
     Progress,
     report::{Forced, Restore, Samples},
-    volumes::{self, Volume, each, wait_all, wait_in_step},
+    volumes::{self, Volume, each, wait_all, wait_in_step, wait_reported},
     world::World,
 };
 use anyhow::{Context, bail, ensure};
@@ -57,6 +57,9 @@ pub(crate) fn measure(
     say: &Progress,
 ) -> anyhow::Result<Forced> {
     let mut forced = Forced::new(sets.one.len(), rounds);
+    for set in [&sets.one, &sets.two] {
+        wait_reported(world, set, Site::ZoneB)?;
+    }
     for round in 0..rounds {
         let (mine, theirs) = if round % 2 == 0 {
             (&sets.one, &sets.two)
@@ -171,11 +174,14 @@ fn put_back(world: &mut World, volumes: &[Volume]) -> anyhow::Result<Restore> {
     })?;
     let made_anew_s = begun.elapsed().as_secs_f64();
     wait_in_step(world, volumes, Site::ZoneA, Site::ZoneB).context("after zone-a came back")?;
+    let in_step_s = begun.elapsed().as_secs_f64();
+    wait_reported(world, volumes, Site::ZoneB)?;
     Ok(Restore {
         volumes: volumes.len(),
         zone_up_s,
         flagged_s,
         made_anew_s,
+        in_step_s,
         total_s: begun.elapsed().as_secs_f64(),
     })
 }

@@ -111,7 +111,9 @@ pub(crate) struct Restore {
     pub(crate) flagged_s: f64,
     /// All were made anew.
     pub(crate) made_anew_s: f64,
-    /// All are in step, and the daemon says so.
+    /// A change made in zone-a after that has reached all.
+    pub(crate) in_step_s: f64,
+    /// The daemon says so.
     pub(crate) total_s: f64,
 }
 

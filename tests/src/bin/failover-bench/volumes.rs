@@ -215,17 +215,26 @@ pub(crate) fn wait_in_step(
     wait_all("a copy is in step", volumes, IN_STEP, |v| {
         has_mark(&copy, v, &token)
     })?;
-    // A sidecar promotes a journal image by force only where the daemon says that its first sync has ended.
+    Ok(begun.elapsed())
+}
+
+/// Waits for the daemon's own word that the copies are whole: a sidecar promotes a journal image by force only where it
+/// has that. The daemon writes it every 30 s, for all images together.
+pub(crate) fn wait_reported(
+    world: &World,
+    volumes: &[Volume],
+    zone: Site,
+) -> anyhow::Result<Duration> {
+    let pool = world.admin(zone)?;
     wait_all("the daemon reports", volumes, IN_STEP, |v| {
-        let image = copy.open_read_only(&v.name).map_err(|e| e.to_string())?;
+        let image = pool.open_read_only(&v.name).map_err(|e| e.to_string())?;
         let status = image.mirror_status().map_err(|e| e.to_string())?;
         let local = status.local().ok_or("it reports nothing")?;
-        match (local.daemon, local.state) {
-            (DaemonPresence::Up, ReplayState::Replaying) => Ok(()),
-            _ => Err(local.word()),
+        match (local.daemon, local.state == ReplayState::Replaying) {
+            (DaemonPresence::Up, true) => Ok(()),
+            (DaemonPresence::Up, false) | (DaemonPresence::Down, _) => Err(local.word()),
         }
-    })?;
-    Ok(begun.elapsed())
+    })
 }
 
 /// Waits until the copies have replayed a demotion before which they were marked so.
