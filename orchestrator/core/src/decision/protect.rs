@@ -7,7 +7,7 @@ use crate::snapshot::{Approved, LeaseSight};
 use rekindle_common::{
     ImageSpec,
     lease::LeaseView,
-    policy::{FailoverMode, OnReturn},
+    policy::{FailoverMode, IsolationResponse, OnReturn},
     status::VolumeStatus,
     volume::{Known, Role, VolumeReport},
 };
@@ -46,6 +46,9 @@ pub(super) fn primary_well(case: Case<'_>) -> Decision {
         (diagnosis, _) => return unprotected(&case, diagnosis),
     };
     let sides = compare(originals, copies);
+    if must_settle(&case, &sides) {
+        return catching_up(&case, &sides);
+    }
     if !sides.stale_primaries.is_empty() {
         return stale_primaries(&case, sides);
     }
@@ -98,6 +101,17 @@ fn unprotected(case: &Case<'_>, diagnosis: Diagnosis) -> Decision {
             diagnosis,
         },
     }
+}
+
+/// Whether the loser of a failover of ours is still finding out what its copies are.
+///
+/// Its sidecar demotes them one by one, and its mirror daemon takes up to half a minute to name each one that has diverged.
+/// A plan made in between would resync some and then wait for ever for the others, which nobody resyncs. Where the sidecar
+/// does not demote by itself nothing is waited for: what is still primary there may be written to.
+fn must_settle(case: &Case<'_>, sides: &Sides) -> bool {
+    let by_itself = case.view.spec.policy.isolation_response == IsolationResponse::Demote;
+    let stale = !sides.broken.is_empty() || (!sides.stale_primaries.is_empty() && by_itself);
+    stale && !sides.unclear.is_empty() && failover_was_ours(case)
 }
 
 /// Both zones say primary. Ours to mend only after a failover of ours, and then as policy says.
@@ -153,8 +167,9 @@ fn reprotect_plan(case: &Case<'_>, sides: Sides, why: String) -> Plan {
 }
 
 fn catching_up(case: &Case<'_>, sides: &Sides) -> Decision {
-    let behind = sides.behind.len() + sides.broken.len();
-    let updating_only = sides.broken.is_empty() && sides.incomplete.is_empty();
+    let behind = sides.behind.len() + sides.broken.len() + sides.stale_primaries.len();
+    let updating_only =
+        sides.broken.is_empty() && sides.incomplete.is_empty() && sides.unclear.is_empty();
     if updating_only && case.view.state.unprotected.is_none() {
         // A complete copy that is a delta behind is what replication looks like on any working day.
         return Decision::Hold { why: Hold::AllWell };
@@ -354,6 +369,8 @@ struct Sides {
     behind: Vec<ImageSpec>,
     /// Of those, the ones without a complete copy.
     incomplete: Vec<ImageSpec>,
+    /// Of those, the ones that follow nothing now: on their way to a state that says more, or not reported on (hard case 29).
+    unclear: Vec<ImageSpec>,
     /// What keeps a volume from being moved, in words.
     not_in_step: BTreeMap<ImageSpec, String>,
     /// Not mirrored.
@@ -399,7 +416,10 @@ fn compare(originals: &[VolumeReport], copies: &[VolumeReport]) -> Sides {
                 | VolumeStatus::ErrorMirroring
                 | VolumeStatus::ErrorOrphan
                 | VolumeStatus::ErrorUnknown,
-            ) => s.behind.push(volume.clone()),
+            ) => {
+                s.behind.push(volume.clone());
+                s.unclear.push(volume.clone());
+            }
         }
         if copy.role != Role::Primary && copy.complete_copy != Known::Yes {
             s.incomplete.push(volume.clone());

@@ -384,6 +384,67 @@ fn hard_case_56_unprotected_is_said_until_it_is_over() {
 }
 
 #[test]
+fn hard_case_29_a_copy_that_follows_nothing_protects_nothing() {
+    for status in [
+        VolumeStatus::PendingPromotion,
+        VolumeStatus::ErrorMirrorDown,
+        VolumeStatus::ErrorMirroring,
+        VolumeStatus::ErrorUnknown,
+    ] {
+        let mut w = World::after_failover(2);
+        w.each_copy("zone-a", |v| {
+            v.role = Role::Secondary;
+            v.status = status;
+            v.complete_copy = Known::Yes;
+        });
+        assert!(matches!(held(&w), Hold::Syncing { behind: 2 }), "{status}");
+    }
+}
+
+#[test]
+fn hard_case_16_a_reprotect_waits_until_every_copy_has_said_what_it_is() {
+    let mut w = World::after_failover(2);
+    w.policy().on_return = OnReturn::Stay;
+    let mut states = |first: (Role, VolumeStatus), second: (Role, VolumeStatus)| {
+        for (v, (role, status)) in w
+            .view()
+            .volumes
+            .get_mut(&zone("zone-a"))
+            .unwrap()
+            .iter_mut()
+            .zip([first, second])
+        {
+            (v.role, v.status, v.complete_copy) = (role, status, Known::Yes);
+        }
+        decided(&w)
+    };
+    let split = (Role::Secondary, VolumeStatus::ErrorSplitBrain);
+    let unseen = (Role::Secondary, VolumeStatus::ErrorMirrorDown);
+    let demoted = (Role::Secondary, VolumeStatus::PendingPromotion);
+    let stale = (Role::Primary, VolumeStatus::ErrorSplitBrain);
+    for (first, second) in [(split, unseen), (stale, demoted), (unseen, split)] {
+        let decision = states(first, second);
+        let waits = matches!(
+            decision,
+            Decision::Hold {
+                why: Hold::Syncing { .. }
+            }
+        );
+        assert!(waits, "{first:?} {second:?}: {decision:?}");
+    }
+    for (first, second) in [(split, split), (stale, split), (stale, stale)] {
+        let Decision::Begin { plan } = states(first, second) else {
+            panic!("{first:?} {second:?}")
+        };
+        let resynced = plan.steps.iter().find_map(|s| match &s.step {
+            Step::Resync { volumes, .. } => Some(volumes.len()),
+            _ => None,
+        });
+        assert_eq!(resynced, Some(2));
+    }
+}
+
+#[test]
 fn return_brings_it_home_only_when_protected() {
     let mut w = World::after_failover(1);
     w.policy().on_return = OnReturn::Return;
