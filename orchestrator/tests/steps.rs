@@ -238,6 +238,7 @@ async fn volumes_without_a_copy_keep_a_group_unprotected() {
 async fn a_copy_that_diverged_is_not_waited_for_unless_this_plan_resyncs_it() {
     use rekindle_driver::backend::{Access, Backend, Deadlines, Force};
     let bench = Bench::prepared(Kind::Move).await;
+    let mut plan = bench.plan().await;
     let b = Backend::Memory(bench.rig.world.fabric().b().clone());
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
     let session = b.open(&image(0), Access::Write, deadline).await.unwrap();
@@ -251,7 +252,6 @@ async fn a_copy_that_diverged_is_not_waited_for_unless_this_plan_resyncs_it() {
         zone: zone_b(),
         volumes: volumes.clone(),
     };
-    let mut plan = bench.plan().await;
     let (pass, tally) = pass(&bench, &plan, &step).await;
     assert!(matches!(pass, Ok(Pass::Done { .. })), "{pass:?}");
     let failed: Vec<&ImageSpec> = tally.failed().keys().collect();

@@ -89,10 +89,11 @@ impl Calls {
         }
     }
 
-    /// Lets go of what may take a while to close, without waiting. `what` is dropped on a thread of the pool.
-    pub(super) fn let_go<T: Send + 'static>(&self, what: T) {
+    /// Lets go of what may take a while to close, without waiting. `what` is dropped on a thread of the pool, after a while.
+    pub(super) fn let_go<T: Send + 'static>(&self, what: T, after: std::time::Duration) {
         let pool = self.pool.clone();
         let close = async move {
+            tokio::time::sleep(after).await;
             let wait = std::time::Duration::from_secs(600);
             let _ = pool
                 .call(wait, "close", move || {

@@ -152,26 +152,31 @@ fn put_back(world: &mut World, volumes: &[Volume]) -> anyhow::Result<Restore> {
         let id = image.id()?;
         image.mirror_demote()?;
         image.mirror_resync()?;
+        // Kept open until it was deleted: librbd may abort the process where that happens while it is being closed.
         old.lock()
             .map_err(|_| anyhow::anyhow!("a thread panicked"))?
-            .insert(v.name.clone(), id);
+            .insert(v.name.clone(), (id, image));
         Ok(())
     })?;
     let flagged_s = begun.elapsed().as_secs_f64();
     let old = old
         .into_inner()
         .map_err(|_| anyhow::anyhow!("a thread panicked"))?;
+    let (given_up, images): (BTreeMap<_, _>, Vec<_>) = old
+        .into_iter()
+        .map(|(name, (id, image))| ((name, id), image))
+        .unzip();
     wait_all("a copy is made anew", volumes, MADE_ANEW, |v| {
         let id = pool
             .open_read_only(&v.name)
             .and_then(|image| image.id())
             .map_err(|e| e.to_string())?;
-        if old.get(&v.name) == Some(&id) {
-            Err("it is still the old one".to_owned())
-        } else {
-            Ok(())
+        match given_up.get(&v.name) {
+            Some(old) if *old == id => Err("it is still the old one".to_owned()),
+            Some(_) | None => Ok(()),
         }
     })?;
+    drop(images);
     let made_anew_s = begun.elapsed().as_secs_f64();
     wait_in_step(world, volumes, Site::ZoneA, Site::ZoneB).context("after zone-a came back")?;
     let in_step_s = begun.elapsed().as_secs_f64();
