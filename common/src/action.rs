@@ -2,7 +2,7 @@
 
 use crate::{
     error::ApiError,
-    ids::{Generation, GroupName, ImageSpec, ResyncToken},
+    ids::{DemotionToken, Generation, GroupName, ImageSpec, ResyncToken},
     mode::ReplicationMode,
     volume::VolumeReport,
 };
@@ -15,8 +15,15 @@ pub const MAX_BATCH: usize = 2000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "promotion", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Promotion {
-    /// Only where the peer was demoted and that was replayed: loses nothing.
+    /// Only where librbd sees no primary. That alone is no proof that the other zone's data is here: an image that was itself
+    /// demoted can be promoted plainly although the other zone was primary since (hard case 57). Right for the zone that was
+    /// primary last; else [`Promotion::After`].
     Plain,
+    /// Plainly, and only where the demotion of that name has arrived: loses nothing.
+    After {
+        /// The demotion's name.
+        token: DemotionToken,
+    },
     /// Also where the peer may still say primary. Asked for volume by volume, never inferred from an error.
     Forced {
         /// Why: kept in the volume's metadata and in the log.
@@ -58,7 +65,11 @@ pub enum VolumeAction {
         promotion: Promotion,
     },
     /// Stop writes here and let the other zone take over.
-    Demote,
+    Demote {
+        /// Names this demotion, so that the other zone can tell that it has arrived.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token: Option<DemotionToken>,
+    },
     /// Discard this zone's copy and make it anew from the primary.
     Resync {
         /// Names this resync: a second one with the same token does nothing (hard case 19).
@@ -76,7 +87,7 @@ impl VolumeAction {
             Self::Replicate { .. } => "replicate",
             Self::Unreplicate => "unreplicate",
             Self::Promote { .. } => "promote",
-            Self::Demote => "demote",
+            Self::Demote { .. } => "demote",
             Self::Resync { .. } => "resync",
         }
     }
@@ -171,7 +182,9 @@ mod tests {
             r#"{"action":{"type":"replicate","mode":"instant","group":"db"},"generation":3}"#,
             r#"{"action":{"type":"promote","promotion":"plain"},"generation":3}"#,
             r#"{"action":{"type":"promote","promotion":"forced","reason":"zone lost"},"generation":4}"#,
+            r#"{"action":{"type":"promote","promotion":"after","token":"plan-1"},"generation":4}"#,
             r#"{"action":{"type":"demote"}}"#,
+            r#"{"action":{"type":"demote","token":"plan-1"},"generation":3}"#,
             r#"{"action":{"type":"resync","token":"plan-1","safety":"keep"}}"#,
         ] {
             let order: Order = serde_json::from_str(text).unwrap();
@@ -181,6 +194,8 @@ mod tests {
             r#"{"action":{"type":"explode"}}"#,
             r#"{"action":{"type":"promote"}}"#,
             r#"{"action":{"type":"promote","promotion":"forced"}}"#,
+            r#"{"action":{"type":"promote","promotion":"after"}}"#,
+            r#"{"action":{"type":"demote","token":"a b"}}"#,
             r#"{"action":{"type":"demote"},"generation":-1}"#,
             r#"{"action":{"type":"demote"},"force":true}"#,
             r#"{"action":{"type":"replicate","mode":"daily"}}"#,

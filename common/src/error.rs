@@ -80,6 +80,8 @@ codes! {
     ForceRequired = "force_required", 409, StateForbids;
     /// The peer was demoted and that is on its way: wait, do not force (hard case 21).
     DemotionNotReplayed = "demotion_not_replayed", 409, Retry;
+    /// The image was demoted already, under another name or none: nothing would prove that the other zone has its data.
+    DemotedOtherwise = "demoted_otherwise", 409, StateForbids;
     /// There is no complete copy here to promote (hard case 24).
     NoCompleteCopy = "no_complete_copy", 409, StateForbids;
     /// A resync would discard the only copy: the peer is not primary and healthy now (hard case 18).

@@ -114,6 +114,20 @@ impl ResyncToken {
     }
 }
 
+label!(
+    /// Names one demotion. It is written into the volume's metadata just before it, and travels with the data: where it shows,
+    /// all that was written before has arrived (hard case 57).
+    DemotionToken, "demotion token"
+);
+
+impl DemotionToken {
+    /// The token of a plan's demotion: a plan demotes a volume once, however often its step is run.
+    #[must_use]
+    pub fn from_plan(plan: &PlanId) -> Self {
+        Self(plan.0.clone())
+    }
+}
+
 impl From<ZoneName> for SiteName {
     fn from(zone: ZoneName) -> Self {
         Self(zone.0)

@@ -36,5 +36,7 @@ pub mod volume;
 pub mod zone;
 
 pub use error::{ApiError, ErrorCode};
-pub use ids::{Generation, GroupName, ImageSpec, PlanId, ResyncToken, SiteName, ZoneName};
+pub use ids::{
+    DemotionToken, Generation, GroupName, ImageSpec, PlanId, ResyncToken, SiteName, ZoneName,
+};
 pub use jiff::Timestamp;

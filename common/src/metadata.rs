@@ -26,6 +26,8 @@ pub const GROUP: &str = "rekindle.group";
 pub const ISOLATION: &str = "rekindle.isolation_response";
 /// Why a promotion was forced, with its time and generation.
 pub const FORCED: &str = "rekindle.forced";
+/// The name of the last demotion, written just before it.
+pub const DEMOTION_TOKEN: &str = "rekindle.demotion_token";
 /// The last resync's token (written on the copy's side as a RADOS object too, for a resync deletes the image).
 pub const RESYNC_TOKEN: &str = "rekindle.resync_token";
 

@@ -2,7 +2,7 @@
 
 use crate::{
     duration::Span,
-    ids::{GroupName, ImageSpec, ZoneName},
+    ids::{DemotionToken, GroupName, ImageSpec, ZoneName},
     mode::{MirrorImageMode, ReplicationMode},
     status::VolumeStatus,
 };
@@ -109,6 +109,9 @@ pub struct VolumeReport {
     pub peer: Option<SiteView>,
     /// Whether the other zone's image is primary, as far as this zone can tell.
     pub peer_primary: Known,
+    /// The name of the last demotion that this image knows of, its own or one that has arrived. `None`: it had no name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub demotion: Option<DemotionToken>,
     /// What is not as it should be, in words; empty is healthy.
     pub concerns: Vec<String>,
     /// The action in flight on it, if any.

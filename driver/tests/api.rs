@@ -415,13 +415,16 @@ async fn the_typed_client_and_the_sidecar_speak_the_same() {
     let request = BatchRequest {
         items: vec![BatchItem {
             volume: spec.clone(),
-            order: order(VolumeAction::Demote, 2),
+            order: order(VolumeAction::Demote { token: None }, 2),
         }],
     };
     let mut lines = s.client.batch(&request).await.unwrap();
     let line = lines.next().await.unwrap().unwrap();
     assert!(matches!(line.result, BatchResult::Ok { .. }));
-    let refused = s.client.act(&spec, &order(VolumeAction::Demote, 1)).await;
+    let refused = s
+        .client
+        .act(&spec, &order(VolumeAction::Demote { token: None }, 1))
+        .await;
     let refused = refused.unwrap_err();
     assert_eq!(refused.code, ErrorCode::StaleGeneration);
     assert!(refused.request_id.is_some());

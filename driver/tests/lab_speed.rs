@@ -94,7 +94,7 @@ async fn speed() {
     for what in ["first", "second", "third"] {
         list(&z.b, what).await;
     }
-    batch(&z.a, &specs, &VolumeAction::Demote, 2).await;
+    batch(&z.a, &specs, &VolumeAction::Demote { token: None }, 2).await;
     z.b.volumes.take_lease(&group, Generation(2)).await.unwrap();
     batch(&z.b, &specs, &plain(), 2).await;
     batch(&z.b, &specs, &plain(), 2).await;
@@ -108,7 +108,7 @@ async fn speed() {
         .await;
     }
     list(&z.b, "moved").await;
-    batch(&z.b, &specs, &VolumeAction::Demote, 3).await;
+    batch(&z.b, &specs, &VolumeAction::Demote { token: None }, 3).await;
     z.a.volumes.take_lease(&group, Generation(3)).await.unwrap();
     batch(&z.a, &specs, &plain(), 3).await;
     batch(&z.a, &specs, &plain(), 3).await;

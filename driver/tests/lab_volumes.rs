@@ -105,7 +105,7 @@ async fn hard_case_21_a_planned_move_under_a_live_writer_is_plain_and_loses_noth
         let writer = z.admin(Site::ZoneA).pool(POOL).unwrap();
         let writer = writer.open(spec.image()).unwrap();
         writer.write(0, b"last").unwrap();
-        let o = z.a.volumes.act(spec, order(VolumeAction::Demote, 2)).await;
+        let o = z.a.volumes.act(spec, order(demote("p1"), 2)).await;
         assert_eq!(o.unwrap().effect, Effect::Done, "{mode}");
         let late = writer.write(0, b"late").and_then(|_| writer.flush());
         let late = late.unwrap_err();
@@ -116,16 +116,46 @@ async fn hard_case_21_a_planned_move_under_a_live_writer_is_plain_and_loses_noth
         drop(writer);
         z.b.volumes.take_lease(&group, Generation(2)).await.unwrap();
         // At once: the demotion is still on its way, and is waited for.
-        let o = insist(&z.b, spec, &order(plain(), 2)).await.unwrap();
+        let o = insist(&z.b, spec, &order(after("p1"), 2)).await.unwrap();
         assert_eq!((o.effect, o.report.role), (Effect::Done, Role::Primary));
         assert_eq!(first_bytes(&z, Site::ZoneB, spec), b"last", "{mode}");
         // Nothing is here that is not there: else the copy would differ for ever.
         assert_eq!(first_bytes(&z, Site::ZoneA, spec), b"last", "{mode}");
         // The old leader's order, in the new primary's zone.
-        let stale = z.b.volumes.act(spec, order(VolumeAction::Demote, 1)).await;
+        let stale =
+            z.b.volumes
+                .act(spec, order(VolumeAction::Demote { token: None }, 1))
+                .await;
         assert_eq!(code(stale), ErrorCode::StaleGeneration);
         wait(&z.a, spec, VolumeStatus::ActiveSecondary).await;
         wait(&z.b, spec, VolumeStatus::ActivePrimary).await;
+    }
+}
+
+/// librbd promotes plainly what was itself demoted, whatever the other zone wrote since: the demotion's name is what tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn hard_case_57_a_promotion_waits_for_the_demotion_of_that_name() {
+    let z = zones();
+    for mode in BOTH {
+        let (group, specs) = z.replicated(1, mode).await;
+        let spec = &specs[0];
+        z.a.volumes.act(spec, order(demote("p1"), 1)).await.unwrap();
+        z.b.volumes.take_lease(&group, Generation(2)).await.unwrap();
+        insist(&z.b, spec, &order(after("p1"), 2)).await.unwrap();
+        // It sees nothing of what follows.
+        z.lab.pause_service(Site::ZoneA, "rbd-mirror").unwrap();
+        let writer = z.admin(Site::ZoneB).pool(POOL).unwrap();
+        let writer = writer.open(spec.image()).unwrap();
+        writer
+            .write(0, b"in b")
+            .and_then(|_| writer.flush())
+            .unwrap();
+        drop(writer);
+        z.b.volumes.act(spec, order(demote("p2"), 2)).await.unwrap();
+        z.a.volumes.take_lease(&group, Generation(3)).await.unwrap();
+        let early = z.a.volumes.act(spec, order(after("p2"), 3)).await;
+        z.lab.resume_service(Site::ZoneA, "rbd-mirror").unwrap();
+        assert_eq!(code(early), ErrorCode::DemotionNotReplayed, "{mode}");
     }
 }
 
@@ -148,7 +178,10 @@ async fn hard_case_16_split_brain_is_named_and_cured_with_the_losers_state_kept(
         let keep = || resync("t1", SafetyCopy::Keep);
         let r = z.a.volumes.act(spec, order(keep(), 2)).await;
         assert_eq!(code(r), ErrorCode::IsPrimary);
-        let r = z.a.volumes.act(spec, order(VolumeAction::Demote, 2)).await;
+        let r =
+            z.a.volumes
+                .act(spec, order(VolumeAction::Demote { token: None }, 2))
+                .await;
         assert_eq!(r.unwrap().effect, Effect::Done);
         let split = wait(&z.a, spec, VolumeStatus::ErrorSplitBrain).await;
         assert_eq!(split.role, Role::Secondary);
@@ -182,7 +215,7 @@ async fn hard_case_18_a_resync_beside_no_primary_is_refused() {
         let (_, specs) = z.replicated(1, mode).await;
         let spec = &specs[0];
         z.a.volumes
-            .act(spec, order(VolumeAction::Demote, 1))
+            .act(spec, order(VolumeAction::Demote { token: None }, 1))
             .await
             .unwrap();
         wait_for(&z.b, spec, "seen demoted", |r| {
@@ -237,10 +270,15 @@ async fn hard_case_37_what_cannot_be_replicated_is_refused_and_leaves_nothing_be
     }
     for (pool, image) in [(POOL, "no-such-image"), ("no-such-pool", "volume-1")] {
         let nowhere = ImageSpec::new(pool, image).unwrap();
-        let r = z.a.volumes.act(&nowhere, order(VolumeAction::Demote, 1));
+        let r =
+            z.a.volumes
+                .act(&nowhere, order(VolumeAction::Demote { token: None }, 1));
         assert_eq!(code(r.await), ErrorCode::UnknownVolume);
     }
-    let r = z.a.volumes.act(&spec, order(VolumeAction::Demote, 1)).await;
+    let r =
+        z.a.volumes
+            .act(&spec, order(VolumeAction::Demote { token: None }, 1))
+            .await;
     assert_eq!(code(r), ErrorCode::NotReplicated);
 }
 
@@ -343,7 +381,7 @@ async fn a_killed_zone_is_reported_in_time_and_its_volumes_are_promoted_by_force
     let begun = Instant::now();
     let r = a
         .volumes
-        .act(&specs[0], order(VolumeAction::Demote, 1))
+        .act(&specs[0], order(VolumeAction::Demote { token: None }, 1))
         .await;
     assert_eq!(code(r), ErrorCode::DeadlineExceeded);
     assert!(

@@ -243,7 +243,7 @@ async fn hard_case_11_a_stale_leaders_order_is_refused_where_the_data_is() {
         },
     };
     assert_eq!(
-        refused(zone_b(), VolumeAction::Demote).await,
+        refused(zone_b(), VolumeAction::Demote { token: None }).await,
         ErrorCode::StaleGeneration
     );
     for zone in [zone_a(), zone_b()] {

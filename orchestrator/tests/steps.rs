@@ -167,6 +167,7 @@ async fn what_is_not_configured_is_named_and_nothing_was_changed() {
                 zone: nowhere.clone(),
                 volumes: vec![image(0)],
                 generation: Generation(1),
+                token: None,
             },
             "zone-x",
         ),
@@ -244,7 +245,7 @@ async fn a_copy_that_diverged_is_not_waited_for_unless_this_plan_resyncs_it() {
     let session = b.open(&image(0), Access::Write, deadline).await.unwrap();
     let d = Deadlines::strict(deadline);
     session.promote(Force::Yes, d).await.unwrap();
-    session.demote(d).await.unwrap();
+    session.demote(None, d).await.unwrap();
     tokio::time::sleep(Duration::from_secs(30)).await;
 
     let volumes = bench.rig.volumes.clone();

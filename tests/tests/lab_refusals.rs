@@ -70,11 +70,11 @@ async fn orders_that_would_do_harm_are_refused_by_name() -> anyhow::Result<()> {
 
         // An orchestrator that wrongly believes to lead.
         let e = cloud
-            .refused(ZoneA, volume, VolumeAction::Demote, STALE)
+            .refused(ZoneA, volume, VolumeAction::Demote { token: None }, STALE)
             .await?;
         assert_eq!(e.code, ErrorCode::StaleGeneration, "{e}");
         let e = cloud
-            .refused(ZoneA, volume, VolumeAction::Demote, None)
+            .refused(ZoneA, volume, VolumeAction::Demote { token: None }, None)
             .await?;
         assert_eq!(e.code, ErrorCode::GenerationRequired, "{e}");
         // By force or not: without the lease nobody writes.
@@ -100,7 +100,7 @@ async fn orders_that_would_do_harm_are_refused_by_name() -> anyhow::Result<()> {
 
         // Hard case 18: with no primary anywhere, a resync would discard the only copy.
         cloud
-            .order(ZoneA, &alone, VolumeAction::Demote, None)
+            .order(ZoneA, &alone, VolumeAction::Demote { token: None }, None)
             .await?;
         let copy = async || cloud.sidecar_of(ZoneB).volume(&alone).await;
         until(

@@ -253,7 +253,14 @@ impl Inner {
             }
         }
         let done = self
-            .perform_and_confirm(&session, &look, &Step::Demote, "demote", None, d)
+            .perform_and_confirm(
+                &session,
+                &look,
+                &Step::Demote { token: None },
+                "demote",
+                None,
+                d,
+            )
             .await;
         self.action_ended();
         done.map(|_| ())

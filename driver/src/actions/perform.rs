@@ -3,9 +3,9 @@
 use super::{Inner, records::GroupRecord};
 use crate::{
     backend::{BackendError, BackendErrorKind, Deadlines, Force, Session},
-    replication::{LastResync, Look, Promote, ReplicationError, Step, plain_refused},
+    replication::{LastResync, Look, Promote, Refusal, ReplicationError, Step, plain_refused},
 };
-use rekindle_common::{Generation, metadata};
+use rekindle_common::{DemotionToken, Generation, metadata, volume::Role};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
@@ -65,7 +65,7 @@ impl Inner {
                 Ok(session.set_metadata(&BTreeMap::new(), &keys, d).await?)
             }
             Step::Promote(how) => self.promote(session, how, generation, d).await,
-            Step::Demote => Ok(session.demote(d).await?),
+            Step::Demote { token } => Ok(session.demote(token.as_ref(), d).await?),
             Step::Resync { token, keep_as } => {
                 // Recorded first: with the image id in it, a crash anywhere after leaves a record that tells whether the
                 // image was already made anew.
@@ -87,7 +87,7 @@ impl Inner {
                     // The copy may have taken long: the peer must be primary and well *now* (hard case 18).
                     let now = self.understand(session.look(d.abandon).await?);
                     if !now.peer_is_primary_and_well(self.clock.now()) {
-                        return Err(crate::replication::Refusal::PeerNotPrimary {
+                        return Err(Refusal::PeerNotPrimary {
                             why: "the other zone ceased to be primary while the safety copy was made",
                         }
                         .into());
@@ -117,6 +117,31 @@ impl Inner {
         }
     }
 
+    /// Until the demotion of that name shows here, for as long as one takes to arrive (hard case 57).
+    ///
+    /// What shows has been replayed with all that was written before it. A plain promotion that succeeds after that is one of
+    /// a copy that has replayed the demotion itself: a copy that follows a primary is refused by librbd.
+    async fn arrived(
+        &self,
+        session: &Session,
+        token: &DemotionToken,
+        d: Deadlines,
+    ) -> Result<(), ReplicationError> {
+        let give_up = d.answer.min(self.in_(self.limits.replay_wait));
+        loop {
+            let look = self.understand(session.look(d.answer).await?);
+            match look.role {
+                Role::Secondary if look.demotion.as_ref() == Some(token) => return Ok(()),
+                Role::Secondary if Instant::now() + REPLAY_POLL < give_up => {
+                    tokio::time::sleep(REPLAY_POLL).await;
+                }
+                Role::Secondary | Role::Primary | Role::NotMirrored | Role::Unknown => {
+                    return Err(Refusal::DemotionNotReplayed.into());
+                }
+            }
+        }
+    }
+
     async fn promote(
         &self,
         session: &Session,
@@ -134,6 +159,14 @@ impl Inner {
                 }
                 Err(e) => return Err(e.into()),
             },
+            Promote::After { token } => {
+                self.arrived(session, token, d).await?;
+                match self.promote_when_due(session, d).await {
+                    Ok(()) => None,
+                    Err(e) if refused(&e) => return Err(Refusal::DemotionNotReplayed.into()),
+                    Err(e) => return Err(e.into()),
+                }
+            }
             // Force was ordered for this very volume; the plain try only spares it where it is not needed.
             Promote::PlainElseForce { reason } => match session.promote(Force::No, d).await {
                 Ok(()) => None,

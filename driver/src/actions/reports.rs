@@ -350,6 +350,7 @@ impl Inner {
             local: None,
             peer: None,
             peer_primary: Known::Unknown,
+            demotion: None,
             concerns: vec!["the zone's cluster does not answer".to_owned()],
             in_flight: self.registry.in_flight(spec),
         }

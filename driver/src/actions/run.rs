@@ -66,7 +66,7 @@ impl Volumes {
         }
         match order.action {
             // Demotion stays possible: it takes a right away, and a frozen zone may still have to be left.
-            VolumeAction::Demote => {}
+            VolumeAction::Demote { .. } => {}
             VolumeAction::Replicate { .. }
             | VolumeAction::Unreplicate
             | VolumeAction::Promote { .. }
@@ -168,7 +168,7 @@ impl Inner {
                 | Step::SetPolicy { .. }
                 | Step::Disable { .. }
                 | Step::Promote(_)
-                | Step::Demote
+                | Step::Demote { .. }
                 | Step::Resync { .. },
                 _,
             ) => Ok(()),
@@ -186,7 +186,7 @@ impl Inner {
         let Some(group) = group else { return Ok(None) };
         let (required, seen) = match order.action {
             VolumeAction::Promote { .. } => (true, Seen::Promotion),
-            VolumeAction::Demote | VolumeAction::Resync { .. } => (true, Seen::Order),
+            VolumeAction::Demote { .. } | VolumeAction::Resync { .. } => (true, Seen::Order),
             VolumeAction::Replicate { .. } | VolumeAction::Unreplicate => (false, Seen::Order),
         };
         let Some(generation) = order.generation else {
@@ -248,14 +248,14 @@ impl Inner {
                 | Step::SetPolicy { .. }
                 | Step::Disable { .. }
                 | Step::Promote(_)
-                | Step::Demote
+                | Step::Demote { .. }
                 | Step::Resync { .. } => Err(e.into()),
             },
             (Err(e @ ReplicationError::Refused(_)), _) => Err(e),
             (Err(e @ ReplicationError::Backend(_)), Ok(view)) => {
                 let after = self.understand(view);
                 match (step, replication::confirm(step, action, &after)) {
-                    (Step::Promote(_) | Step::Demote, Ok(effect)) => {
+                    (Step::Promote(_) | Step::Demote { .. }, Ok(effect)) => {
                         tracing::warn!(volume.id = %session.spec(), action, error = %e, "the call failed, and the image shows that it took effect");
                         Ok((effect, after))
                     }
@@ -265,7 +265,7 @@ impl Inner {
                         | Step::SetPolicy { .. }
                         | Step::Disable { .. }
                         | Step::Promote(_)
-                        | Step::Demote
+                        | Step::Demote { .. }
                         | Step::Resync { .. },
                         _,
                     ) => Err(e),
@@ -290,7 +290,7 @@ impl Inner {
             return Ok(());
         };
         tracing::warn!(volume.id = %session.spec(), %group, %generation, "the lease went while the volume was being promoted: demoting it");
-        session.demote(d).await?;
+        session.demote(None, d).await?;
         Err(lost.into())
     }
 }
@@ -305,11 +305,11 @@ fn group_of(look: &Look, action: &VolumeAction) -> Result<Option<GroupName>, Ref
             VolumeAction::Promote { .. } | VolumeAction::Resync { .. } | VolumeAction::Unreplicate,
             Some(why),
         ) => Err(Refusal::CorruptPolicy { why: why.clone() }),
-        (VolumeAction::Demote, Some(_)) => Ok(None),
+        (VolumeAction::Demote { .. }, Some(_)) => Ok(None),
         (
             VolumeAction::Unreplicate
             | VolumeAction::Promote { .. }
-            | VolumeAction::Demote
+            | VolumeAction::Demote { .. }
             | VolumeAction::Resync { .. },
             None,
         ) => Ok(own),

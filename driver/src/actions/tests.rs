@@ -9,7 +9,7 @@ use crate::{
     leases::FixedLeases,
 };
 use rekindle_common::{
-    ApiError, ErrorCode, Generation, GroupName, ResyncToken,
+    ApiError, DemotionToken, ErrorCode, Generation, GroupName, ResyncToken,
     action::{
         ActionOutcome, BatchItem, BatchLine, BatchRequest, BatchResult, Effect, Order, Promotion,
         SafetyCopy, VolumeAction,
@@ -164,7 +164,10 @@ async fn the_same_order_twice_does_it_once() {
         .unwrap();
     assert_eq!(again.effect, Effect::AlreadySo);
     for effect in [Effect::Done, Effect::AlreadySo] {
-        let o = pair.a.act(&spec(0), order(VolumeAction::Demote, 2)).await;
+        let o = pair
+            .a
+            .act(&spec(0), order(VolumeAction::Demote { token: None }, 2))
+            .await;
         assert_eq!(o.unwrap().effect, effect);
     }
     wait(&pair.b, &spec(0), VolumeStatus::PendingPromotion).await;
@@ -202,11 +205,48 @@ async fn a_demotion_under_a_live_writer_stops_it() {
     let writer = pair.fabric.a().open(&spec(0)).await.unwrap();
     writer.write(1, vec![1]).await.unwrap();
     pair.a
-        .act(&spec(0), order(VolumeAction::Demote, 1))
+        .act(&spec(0), order(VolumeAction::Demote { token: None }, 1))
         .await
         .unwrap();
     let refused = writer.write(2, vec![2]).await.unwrap_err();
     assert_eq!(refused.errno, errno::EROFS);
+}
+
+/// librbd lets an image that was itself demoted be promoted plainly, whatever the other zone did since.
+#[tokio::test(start_paused = true)]
+async fn hard_case_57_a_promotion_waits_for_the_demotion_of_that_name() {
+    let token = |s: &str| DemotionToken::new(s).unwrap();
+    let demote = |s: &str| VolumeAction::Demote {
+        token: Some(token(s)),
+    };
+    let after = |s: &str| VolumeAction::Promote {
+        promotion: Promotion::After { token: token(s) },
+    };
+    for mode in [ReplicationMode::Instant, ReplicationMode::Once] {
+        let pair = Pair::replicated(1, mode).await;
+        pair.a.act(&spec(0), order(demote("p1"), 1)).await.unwrap();
+        pair.b.take_lease(&group(), Generation(2)).await.unwrap();
+        pair.b.act(&spec(0), order(after("p1"), 2)).await.unwrap();
+        pair.fabric.link().cut();
+        let writer = pair.fabric.b().open(&spec(0)).await.unwrap();
+        writer
+            .write(1, b"written in zone-b".to_vec())
+            .await
+            .unwrap();
+        let o = pair.b.act(&spec(0), order(demote("p2"), 2)).await.unwrap();
+        assert_eq!(o.report.demotion, Some(token("p2")));
+
+        pair.a.take_lease(&group(), Generation(3)).await.unwrap();
+        let early = pair.a.act(&spec(0), order(after("p2"), 3)).await;
+        assert_eq!(code(early), ErrorCode::DemotionNotReplayed, "{mode}");
+        let a = pair.a.volume(&spec(0)).await.unwrap();
+        assert_eq!((a.role, a.demotion), (Role::Secondary, Some(token("p1"))));
+
+        pair.fabric.link().mend();
+        wait(&pair.a, &spec(0), VolumeStatus::PendingPromotion).await;
+        pair.a.act(&spec(0), order(after("p2"), 3)).await.unwrap();
+        assert_eq!(pair.fabric.a().records(&spec(0)).unwrap().len(), 1);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,7 +264,7 @@ async fn hard_case_21_a_plain_promotion_beside_a_primary_says_so_and_does_not_fo
     // The demotion is on its way: wait, and no force even where it is ordered.
     pair.fabric.link().cut();
     pair.a
-        .act(&spec(0), order(VolumeAction::Demote, 2))
+        .act(&spec(0), order(VolumeAction::Demote { token: None }, 2))
         .await
         .unwrap();
     let refused = pair.b.act(&spec(0), order(plain(), 2)).await;
@@ -239,13 +279,16 @@ async fn hard_case_21_a_plain_promotion_beside_a_primary_says_so_and_does_not_fo
 async fn a_stale_generation_is_refused_where_the_data_is() {
     let pair = Pair::replicated(1, ReplicationMode::Instant).await;
     pair.a
-        .act(&spec(0), order(VolumeAction::Demote, 5))
+        .act(&spec(0), order(VolumeAction::Demote { token: None }, 5))
         .await
         .unwrap();
-    let stale = pair.a.act(&spec(0), order(VolumeAction::Demote, 4)).await;
+    let stale = pair
+        .a
+        .act(&spec(0), order(VolumeAction::Demote { token: None }, 4))
+        .await;
     assert_eq!(code(stale), ErrorCode::StaleGeneration);
     let none = Order {
-        action: VolumeAction::Demote,
+        action: VolumeAction::Demote { token: None },
         generation: None,
     };
     let error = pair.a.act(&spec(0), none).await.unwrap_err();
@@ -253,7 +296,9 @@ async fn a_stale_generation_is_refused_where_the_data_is() {
     assert_eq!(error.field.as_deref(), Some("generation"));
     // Another sidecar of the zone, which has seen nothing itself.
     let other = zone(&pair.fabric.a(), Limits::default());
-    let stale = other.act(&spec(0), order(VolumeAction::Demote, 4)).await;
+    let stale = other
+        .act(&spec(0), order(VolumeAction::Demote { token: None }, 4))
+        .await;
     assert_eq!(code(stale), ErrorCode::StaleGeneration);
     let object = pair.fabric.a().object("volumes", "rekindle.group.db");
     assert_eq!(
@@ -292,7 +337,10 @@ async fn a_promotion_that_lands_after_the_lease_went_does_not_stand() {
     let shown = pair.b.volume(&spec(0)).await.unwrap().in_flight.unwrap();
     assert!(shown.contains("overran"), "{shown}");
     // "Already so" would be a lie while the call may yet land.
-    let early = pair.b.act(&spec(0), order(VolumeAction::Demote, 2)).await;
+    let early = pair
+        .b
+        .act(&spec(0), order(VolumeAction::Demote { token: None }, 2))
+        .await;
     assert_eq!(code(early), ErrorCode::Busy);
     pair.b
         .leases()
@@ -313,10 +361,16 @@ async fn a_second_action_on_a_volume_in_flight_is_refused() {
         .a()
         .slow(crate::backend::Op::Demote, Duration::from_secs(2));
     let volume = spec(0);
-    let (a, b) = tokio::join!(pair.a.act(&volume, order(VolumeAction::Demote, 1)), async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        pair.a.act(&spec(0), order(VolumeAction::Demote, 1)).await
-    });
+    let (a, b) = tokio::join!(
+        pair.a
+            .act(&volume, order(VolumeAction::Demote { token: None }, 1)),
+        async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            pair.a
+                .act(&spec(0), order(VolumeAction::Demote { token: None }, 1))
+                .await
+        }
+    );
     assert_eq!(a.unwrap().effect, Effect::Done);
     assert_eq!(code(b), ErrorCode::Busy);
 }
@@ -328,7 +382,9 @@ async fn a_caller_that_goes_away_cancels_nothing() {
         .a()
         .slow(crate::backend::Op::Demote, Duration::from_secs(2));
     let volume = spec(0);
-    let call = pair.a.act(&volume, order(VolumeAction::Demote, 1));
+    let call = pair
+        .a
+        .act(&volume, order(VolumeAction::Demote { token: None }, 1));
     tokio::time::timeout(Duration::from_millis(100), call)
         .await
         .unwrap_err();
@@ -349,7 +405,9 @@ async fn frozen_refuses_all_but_demotion_and_outlives_the_sidecar() {
     let next = zone(&pair.fabric.a(), Limits::default());
     next.restore().await.unwrap();
     assert_eq!(next.zone().await.frozen.unwrap().reason, "maintenance");
-    let demoted = next.act(&spec(0), order(VolumeAction::Demote, 1)).await;
+    let demoted = next
+        .act(&spec(0), order(VolumeAction::Demote { token: None }, 1))
+        .await;
     assert_eq!(demoted.unwrap().effect, Effect::Done);
     next.thaw().await;
     assert_eq!(next.zone().await.frozen, None);
@@ -408,7 +466,7 @@ async fn a_batch_that_makes_no_sense_is_refused_whole() {
     let pair = Pair::replicated(1, ReplicationMode::Instant).await;
     let item = |n| BatchItem {
         volume: spec(n),
-        order: order(VolumeAction::Demote, 1),
+        order: order(VolumeAction::Demote { token: None }, 1),
     };
     for (items, field) in [
         (vec![], "items"),
@@ -455,7 +513,7 @@ async fn hard_case_16_a_lost_zone_comes_back_and_is_resynced_with_its_state_kept
         let guard = pair.a.act(&spec(0), order(resync("t"), 2)).await;
         assert_eq!(code(guard), ErrorCode::IsPrimary);
         pair.a
-            .act(&spec(0), order(VolumeAction::Demote, 2))
+            .act(&spec(0), order(VolumeAction::Demote { token: None }, 2))
             .await
             .unwrap();
         wait(&pair.a, &spec(0), VolumeStatus::ErrorSplitBrain).await;
@@ -481,7 +539,7 @@ async fn hard_case_16_a_lost_zone_comes_back_and_is_resynced_with_its_state_kept
 async fn hard_case_18_a_resync_beside_no_primary_is_refused_and_would_have_been_fatal() {
     let pair = Pair::replicated(1, ReplicationMode::Instant).await;
     pair.a
-        .act(&spec(0), order(VolumeAction::Demote, 1))
+        .act(&spec(0), order(VolumeAction::Demote { token: None }, 1))
         .await
         .unwrap();
     wait(&pair.b, &spec(0), VolumeStatus::PendingPromotion).await;
@@ -611,7 +669,10 @@ async fn a_silent_cluster_is_reported_in_time_and_nothing_is_made_up() {
     assert_eq!((v.role, v.complete_copy), (Role::Unknown, Known::Unknown));
     assert_eq!(v.group, Some(group()));
     let begun = Instant::now();
-    let r = pair.a.act(&spec(0), order(VolumeAction::Demote, 1)).await;
+    let r = pair
+        .a
+        .act(&spec(0), order(VolumeAction::Demote { token: None }, 1))
+        .await;
     assert_eq!(code(r), ErrorCode::DeadlineExceeded);
     assert!(begun.elapsed() <= Duration::from_secs(31));
     pair.fabric.a().start();
@@ -659,7 +720,7 @@ async fn a_lease_is_given_back_only_when_nothing_is_primary() {
     let early = pair.a.give_up_lease(&group(), Generation(1)).await;
     assert_eq!(code(early), ErrorCode::IsPrimary);
     pair.a
-        .act(&spec(0), order(VolumeAction::Demote, 1))
+        .act(&spec(0), order(VolumeAction::Demote { token: None }, 1))
         .await
         .unwrap();
     let report = pair.a.give_up_lease(&group(), Generation(1)).await.unwrap();
@@ -701,7 +762,10 @@ async fn a_corrupt_record_stops_what_depends_on_it() {
         .swap_object("volumes", oid, old.as_deref(), b"{\"v\":9}", soon())
         .await
         .unwrap();
-    let r = pair.a.act(&spec(0), order(VolumeAction::Demote, 9)).await;
+    let r = pair
+        .a
+        .act(&spec(0), order(VolumeAction::Demote { token: None }, 9))
+        .await;
     assert_eq!(code(r), ErrorCode::CorruptRecord);
     assert!(pair.fabric.a().is_primary(&spec(0)));
 }
@@ -713,8 +777,11 @@ async fn draining_begins_nothing_and_waits_for_what_was_begun() {
         .a()
         .slow(crate::backend::Op::Demote, Duration::from_secs(2));
     let volumes = pair.a.clone();
-    let running =
-        tokio::spawn(async move { volumes.act(&spec(0), order(VolumeAction::Demote, 1)).await });
+    let running = tokio::spawn(async move {
+        volumes
+            .act(&spec(0), order(VolumeAction::Demote { token: None }, 1))
+            .await
+    });
     while pair.a.in_flight() == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -722,6 +789,9 @@ async fn draining_begins_nothing_and_waits_for_what_was_begun() {
     assert!(!pair.fabric.a().is_primary(&spec(0)));
     let outcome: ActionOutcome = running.await.unwrap().unwrap();
     assert_eq!(outcome.effect, Effect::Done);
-    let late = pair.a.act(&spec(0), order(VolumeAction::Demote, 1)).await;
+    let late = pair
+        .a
+        .act(&spec(0), order(VolumeAction::Demote { token: None }, 1))
+        .await;
     assert_eq!(code(late), ErrorCode::Unavailable);
 }

@@ -12,7 +12,7 @@ pub mod words;
 pub use error::{BackendError, BackendErrorKind, Op};
 pub use view::ImageView;
 
-use rekindle_common::{ImageSpec, mode::MirrorImageMode};
+use rekindle_common::{DemotionToken, ImageSpec, mode::MirrorImageMode};
 use std::{collections::BTreeMap, future::Future};
 use tokio::time::Instant;
 use view::{ClusterHealth, MirrorInfo, Watcher};
@@ -317,16 +317,21 @@ impl Session {
         within(d.abandon, op, Some(&self.spec), call).await
     }
 
-    /// Demotes. A live writer's next write fails with EROFS or EPERM.
+    /// Demotes, and writes the demotion's name into the metadata just before, so that it travels with the last of the data.
+    /// A live writer's next write fails with EROFS or EPERM.
     ///
     /// # Errors
     /// [`BackendError`].
-    pub async fn demote(&self, d: impl Into<Deadlines>) -> Result<()> {
+    pub async fn demote(
+        &self,
+        token: Option<&DemotionToken>,
+        d: impl Into<Deadlines>,
+    ) -> Result<()> {
         let d = d.into();
         let call = async {
             match &self.image {
-                OpenImage::Rbd(i) => i.demote(d).await,
-                OpenImage::Memory(c) => c.demote_image(&self.spec).await,
+                OpenImage::Rbd(i) => i.demote(token, d).await,
+                OpenImage::Memory(c) => c.demote_image(&self.spec, token).await,
             }
         };
         within(d.abandon, Op::Demote, Some(&self.spec), call).await

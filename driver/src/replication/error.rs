@@ -20,6 +20,11 @@ pub enum Refusal {
         "the other zone was demoted and this copy has not replayed that yet: wait and ask again, do not force"
     )]
     DemotionNotReplayed,
+    /// It was demoted by somebody else, so that no name travels with the data (hard case 57).
+    #[error(
+        "the image was demoted before this order, by another hand: promote it here again, then order the move anew"
+    )]
+    DemotedOtherwise,
     /// Nothing whole to promote (hard case 24).
     #[error("there is no complete copy here to promote: {why}")]
     NoCompleteCopy {
@@ -199,6 +204,7 @@ fn refusal_code(r: &Refusal) -> ErrorCode {
         Refusal::NotReplicated => ErrorCode::NotReplicated,
         Refusal::ForceRequired { .. } => ErrorCode::ForceRequired,
         Refusal::DemotionNotReplayed => ErrorCode::DemotionNotReplayed,
+        Refusal::DemotedOtherwise => ErrorCode::DemotedOtherwise,
         Refusal::NoCompleteCopy { .. } => ErrorCode::NoCompleteCopy,
         Refusal::SplitBrain => ErrorCode::SplitBrain,
         Refusal::PeerNotPrimary { .. } => ErrorCode::PeerNotPrimary,
@@ -246,6 +252,7 @@ fn field(r: &Refusal) -> Option<&'static str> {
         Refusal::NotReplicated
         | Refusal::ForceRequired { .. }
         | Refusal::DemotionNotReplayed
+        | Refusal::DemotedOtherwise
         | Refusal::NoCompleteCopy { .. }
         | Refusal::SplitBrain
         | Refusal::PeerNotPrimary { .. }

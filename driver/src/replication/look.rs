@@ -6,9 +6,9 @@ use crate::backend::view::{
 use crate::backend::words::Says;
 use jiff::{SignedDuration, Timestamp};
 use rekindle_common::{
-    ZoneName,
+    DemotionToken, ZoneName,
     duration::Span,
-    metadata::VolumePolicy,
+    metadata::{self, VolumePolicy},
     mode::MirrorImageMode,
     status::VolumeStatus,
     volume::{Known, Lag, LastSync, Role, VolumeReport},
@@ -61,6 +61,8 @@ pub struct Look {
     pub complete_copy: Known,
     /// Whether the other zone is primary.
     pub peer_primary: Known,
+    /// The last demotion that has a name and shows here.
+    pub demotion: Option<DemotionToken>,
     /// What is not as it should be.
     pub concerns: Vec<String>,
 }
@@ -82,6 +84,11 @@ impl Look {
             last_sync: None,
             complete_copy: Known::No,
             peer_primary: Known::Unknown,
+            // What is no name was not written by us, and equals none.
+            demotion: view
+                .metadata
+                .get(metadata::DEMOTION_TOKEN)
+                .and_then(|t| t.parse().ok()),
             concerns: Vec::new(),
             view,
         };
@@ -296,6 +303,7 @@ impl Look {
             local: self.view.local.as_ref().map(SiteStatus::to_view),
             peer: self.view.peer.as_ref().map(SiteStatus::to_view),
             peer_primary: self.peer_primary,
+            demotion: self.demotion.clone(),
             concerns: self.concerns.clone(),
             in_flight,
         }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::backend::view::{DaemonState, MirrorView};
 use rekindle_common::{
-    Generation, ImageSpec, ResyncToken, Timestamp,
+    DemotionToken, Generation, ImageSpec, ResyncToken, Timestamp,
     action::{Effect, Promotion, SafetyCopy, VolumeAction},
     metadata::{self, VolumePolicy},
     mode::{MirrorImageMode, ReplicationMode},
@@ -68,7 +68,10 @@ pub enum Step {
     /// Promote.
     Promote(Promote),
     /// Demote.
-    Demote,
+    Demote {
+        /// Written into the metadata just before.
+        token: Option<DemotionToken>,
+    },
     /// Record the token, keep a copy if asked, then flag.
     Resync {
         /// Its name.
@@ -81,8 +84,13 @@ pub enum Step {
 /// How to promote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Promote {
-    /// Plainly; librbd itself refuses unless the demotion was replayed.
+    /// Plainly; librbd itself refuses where it sees a primary.
     Plain,
+    /// Plainly, once the demotion of that name shows here.
+    After {
+        /// Its name.
+        token: DemotionToken,
+    },
     /// The order allows force and a plain one looks possible: try that first, for it loses nothing and needs no resync.
     PlainElseForce {
         /// The order's reason.
@@ -118,7 +126,7 @@ pub fn next(look: &Look, action: &VolumeAction, context: &Context) -> Result<Ste
         ),
         VolumeAction::Unreplicate => unreplicate(look),
         VolumeAction::Promote { promotion } => promote(look, promotion),
-        VolumeAction::Demote => demote(look),
+        VolumeAction::Demote { token } => demote(look, token.as_ref()),
         VolumeAction::Resync { token, safety } => resync(look, token, *safety, context),
     }
 }
@@ -234,7 +242,7 @@ fn promote(look: &Look, promotion: &Promotion) -> Result<Step, Refusal> {
         Known::No => return none("the first sync has not ended"),
         Known::Unknown => match promotion {
             // librbd's own rule for a plain one (the demotion was replayed) implies a complete copy.
-            Promotion::Plain => {}
+            Promotion::Plain | Promotion::After { .. } => {}
             Promotion::Forced { .. } => {
                 return none("whether the first sync ever ended is not known");
             }
@@ -243,7 +251,9 @@ fn promote(look: &Look, promotion: &Promotion) -> Result<Step, Refusal> {
     match (look.status, promotion) {
         (VolumeStatus::PendingFirstSync, _) => none("the first sync has not ended"),
         (VolumeStatus::PendingResync, _) => none("it was given up and is being made anew"),
-        (VolumeStatus::ErrorSplitBrain, Promotion::Plain) => Err(Refusal::SplitBrain),
+        (VolumeStatus::ErrorSplitBrain, Promotion::Plain | Promotion::After { .. }) => {
+            Err(Refusal::SplitBrain)
+        }
         // Its own history is whole. Two primaries on top of two histories are still refused.
         (VolumeStatus::ErrorSplitBrain, Promotion::Forced { reason }) => {
             if look.peer_primary == Known::Yes {
@@ -286,6 +296,18 @@ fn promote(look: &Look, promotion: &Promotion) -> Result<Step, Refusal> {
             | VolumeStatus::ErrorOrphan,
             Promotion::Plain,
         ) => Ok(Step::Promote(Promote::Plain)),
+        (
+            VolumeStatus::ActiveSecondary
+            | VolumeStatus::ActiveUpdating
+            | VolumeStatus::PendingPromotion
+            | VolumeStatus::PendingDemotion
+            | VolumeStatus::ErrorMirrorDown
+            | VolumeStatus::ErrorMirroring
+            | VolumeStatus::ErrorOrphan,
+            Promotion::After { token },
+        ) => Ok(Step::Promote(Promote::After {
+            token: token.clone(),
+        })),
         // A secondary has none of these.
         (
             VolumeStatus::ActivePrimary
@@ -324,9 +346,15 @@ pub fn plain_refused(after: &Look) -> Refusal {
     }
 }
 
-fn demote(look: &Look) -> Result<Step, Refusal> {
+fn demote(look: &Look, token: Option<&DemotionToken>) -> Result<Step, Refusal> {
     match look.role {
-        Role::Primary => Ok(Step::Demote),
+        Role::Primary => Ok(Step::Demote {
+            token: token.cloned(),
+        }),
+        // The name can only be written while the image is primary.
+        Role::Secondary if token.is_some() && look.demotion.as_ref() != token => {
+            Err(Refusal::DemotedOtherwise)
+        }
         Role::Secondary => Ok(Step::AlreadySo),
         Role::NotMirrored => Err(Refusal::NotReplicated),
         Role::Unknown => Err(Refusal::Internal {
@@ -410,7 +438,7 @@ pub fn confirm(
         Step::SetPolicy { .. } => (after.role == Role::Primary, Effect::Done),
         Step::Disable { .. } => (after.role == Role::NotMirrored, Effect::Done),
         Step::Promote(_) => (after.role == Role::Primary, Effect::Done),
-        Step::Demote => (after.role == Role::Secondary, Effect::Done),
+        Step::Demote { .. } => (after.role == Role::Secondary, Effect::Done),
         // The daemon may have deleted it already, or not even begun.
         Step::Resync { .. } => (true, Effect::Started),
     };

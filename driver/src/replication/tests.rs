@@ -6,7 +6,7 @@ use crate::backend::view::{
 use jiff::Timestamp;
 use proptest::prelude::*;
 use rekindle_common::{
-    Generation, ResyncToken,
+    DemotionToken, Generation, ResyncToken,
     action::{Effect, Promotion, SafetyCopy, VolumeAction},
     duration::Span,
     error::ErrorCode,
@@ -222,7 +222,8 @@ fn verdict(result: &Result<Step, Refusal>) -> String {
         Ok(Step::Promote(Promote::Plain)) => "plain".to_owned(),
         Ok(Step::Promote(Promote::PlainElseForce { .. })) => "plain-else-force".to_owned(),
         Ok(Step::Promote(Promote::Force { .. })) => "force".to_owned(),
-        Ok(Step::Demote) => "demote".to_owned(),
+        Ok(Step::Promote(Promote::After { .. })) => "after".to_owned(),
+        Ok(Step::Demote { .. }) => "demote".to_owned(),
         Ok(Step::Resync { .. }) => "resync".to_owned(),
         Err(r) => ReplicationError::from(r.clone()).code().to_string(),
     }
@@ -258,7 +259,7 @@ error - orphan             not_primary      not_primary     plain            for
             VolumeAction::Unreplicate,
             PLAIN,
             forced(),
-            VolumeAction::Demote,
+            VolumeAction::Demote { token: None },
             resync("t1"),
         ];
         for (action, expected) in actions.iter().zip(rest.split_whitespace()) {
@@ -282,7 +283,7 @@ fn hard_case_16_both_primary_is_split_brain_and_neither_is_touched_by_policy() {
     let say = |a: &VolumeAction| verdict(&next(&look, a, &generation(2)));
     assert_eq!(say(&replicate(ReplicationMode::Instant)), "split_brain");
     assert_eq!(say(&VolumeAction::Unreplicate), "split_brain");
-    assert_eq!(say(&VolumeAction::Demote), "demote");
+    assert_eq!(say(&VolumeAction::Demote { token: None }), "demote");
     assert_eq!(say(&resync("t")), "is_primary");
 }
 
@@ -383,6 +384,57 @@ fn hard_case_19_one_token_discards_one_incarnation_once() {
     assert_eq!(with("t1", "abc"), "resync");
     // Another plan's.
     assert_eq!(with("t2", "older"), "resync");
+}
+
+#[test]
+fn hard_case_57_a_demotion_goes_by_its_name() {
+    let token = |s: &str| DemotionToken::new(s).unwrap();
+    let named = |status, name: Option<&str>| {
+        let mut v = view_of(status);
+        v.metadata
+            .extend(name.map(|n| (metadata::DEMOTION_TOKEN.to_owned(), n.to_owned())));
+        Look::derive(v, &Hints::default(), at(1010))
+    };
+    let demote = |name: Option<&str>, token: Option<DemotionToken>| {
+        let look = named(VolumeStatus::PendingPromotion, name);
+        verdict(&next(
+            &look,
+            &VolumeAction::Demote { token },
+            &generation(2),
+        ))
+    };
+    assert_eq!(demote(Some("p1"), Some(token("p1"))), "already");
+    assert_eq!(demote(Some("p1"), Some(token("p2"))), "demoted_otherwise");
+    assert_eq!(demote(None, Some(token("p2"))), "demoted_otherwise");
+    assert_eq!(demote(Some("p1"), None), "already");
+    let primary = named(VolumeStatus::ActivePrimary, Some("p1"));
+    let action = VolumeAction::Demote {
+        token: Some(token("p2")),
+    };
+    assert_eq!(
+        next(&primary, &action, &generation(2)),
+        Ok(Step::Demote {
+            token: Some(token("p2"))
+        })
+    );
+    // A name is asked for as a plain promotion is, and what forbids that one forbids this.
+    for status in all_but_unknown() {
+        let say = |promotion: Promotion| {
+            let action = VolumeAction::Promote { promotion };
+            verdict(&next(&look_of(status), &action, &generation(2)))
+        };
+        let plain = say(Promotion::Plain).replace("plain", "after");
+        assert_eq!(
+            say(Promotion::After { token: token("p1") }),
+            plain,
+            "{status}"
+        );
+    }
+    // Not ours: it equals no name.
+    assert_eq!(
+        named(VolumeStatus::PendingPromotion, Some("a b")).demotion,
+        None
+    );
 }
 
 #[test]
@@ -708,7 +760,7 @@ proptest! {
         }
         // A primary can always be demoted.
         if look.role == Role::Primary {
-            prop_assert_eq!(next(&look, &VolumeAction::Demote, &context), Ok(Step::Demote));
+            prop_assert_eq!(next(&look, &VolumeAction::Demote { token: None }, &context), Ok(Step::Demote { token: None }));
         }
     }
 
@@ -734,7 +786,7 @@ fn every_refusal_has_a_code_and_a_message_and_none_is_a_fault_of_ours_by_acciden
         for action in [
             PLAIN,
             forced(),
-            VolumeAction::Demote,
+            VolumeAction::Demote { token: None },
             resync("t"),
             VolumeAction::Unreplicate,
         ] {
@@ -750,6 +802,9 @@ fn every_refusal_has_a_code_and_a_message_and_none_is_a_fault_of_ours_by_acciden
 #[test]
 fn a_step_that_the_image_does_not_show_is_not_confirmed() {
     let look = look_of(VolumeStatus::ActiveSecondary);
-    assert_eq!(confirm(&Step::Demote, "demote", &look), Ok(Effect::Done));
+    assert_eq!(
+        confirm(&Step::Demote { token: None }, "demote", &look),
+        Ok(Effect::Done)
+    );
     assert!(confirm(&Step::Promote(Promote::Plain), "promote", &look).is_err());
 }

@@ -8,7 +8,7 @@
 
 use rbd_rs::{Ceph, Cluster, ConnectOptions, CreateOptions};
 use rekindle_common::{
-    ApiError, ErrorCode, Generation, GroupName, ImageSpec, ResyncToken, ZoneName,
+    ApiError, DemotionToken, ErrorCode, Generation, GroupName, ImageSpec, ResyncToken, ZoneName,
     action::{ActionOutcome, Order, Promotion, SafetyCopy, VolumeAction},
     mode::ReplicationMode,
     status::VolumeStatus,
@@ -149,6 +149,19 @@ pub fn order(action: VolumeAction, generation: u64) -> Order {
 pub fn plain() -> VolumeAction {
     VolumeAction::Promote {
         promotion: Promotion::Plain,
+    }
+}
+pub fn demote(token: &str) -> VolumeAction {
+    VolumeAction::Demote {
+        token: Some(DemotionToken::new(token).unwrap()),
+    }
+}
+/// Plainly, once that demotion has arrived.
+pub fn after(token: &str) -> VolumeAction {
+    VolumeAction::Promote {
+        promotion: Promotion::After {
+            token: DemotionToken::new(token).unwrap(),
+        },
     }
 }
 pub fn forced() -> VolumeAction {

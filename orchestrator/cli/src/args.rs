@@ -3,7 +3,7 @@
 use crate::{exit, output::Format};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
-use rekindle_common::{GroupName, ImageSpec, PlanId, ZoneName, duration::Span};
+use rekindle_common::{DemotionToken, GroupName, ImageSpec, PlanId, ZoneName, duration::Span};
 use std::path::PathBuf;
 
 /// Brings OpenStack volumes back to life in a second zone.
@@ -183,6 +183,10 @@ pub enum VolumeCommand {
         /// Which volumes, and where.
         #[command(flatten)]
         target: Target,
+        /// Only once the demotion of that name has arrived: `demote` printed it. Without it the zone that was primary last is
+        /// meant; in the other zone a plain promotion is no proof that all of its data is here.
+        #[arg(long, value_name = "TOKEN", conflicts_with = "force")]
+        after: Option<DemotionToken>,
         /// Also where the other zone may still say primary. Only with proof that it cannot write.
         #[arg(long, requires = "reason")]
         force: bool,
@@ -195,6 +199,9 @@ pub enum VolumeCommand {
         /// Which volumes, and where.
         #[command(flatten)]
         target: Target,
+        /// The name of a demotion that was begun before, to go on with it.
+        #[arg(long)]
+        token: Option<DemotionToken>,
     },
     /// Discard this zone's copy and make it anew from the primary.
     Resync {

@@ -204,6 +204,7 @@ fn advice_for(e: &ApiError) -> Option<String> {
         }
         C::CorruptRecord => "do not delete the record: see docs/operations.md on a damaged journal",
         C::MalformedBody
+        | C::DemotedOtherwise
         | C::InvalidField
         | C::GenerationRequired
         | C::Forbidden

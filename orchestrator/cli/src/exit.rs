@@ -94,6 +94,7 @@ impl From<ErrorCode> for Exit {
             | ErrorCode::NotReplicated
             | ErrorCode::ForceRequired
             | ErrorCode::DemotionNotReplayed
+            | ErrorCode::DemotedOtherwise
             | ErrorCode::NoCompleteCopy
             | ErrorCode::PeerNotPrimary
             | ErrorCode::IsPrimary

@@ -273,6 +273,7 @@ pub(crate) fn original(z: &str, n: usize) -> VolumeReport {
         status: VolumeStatus::ActivePrimary,
         role: Role::Primary,
         peer_primary: Known::No,
+        demotion: None,
         ..copy(z, n)
     }
 }
@@ -297,6 +298,7 @@ pub(crate) fn copy(z: &str, n: usize) -> VolumeReport {
         local: None,
         peer: None,
         peer_primary: Known::Yes,
+        demotion: None,
         concerns: Vec::new(),
         in_flight: None,
     }

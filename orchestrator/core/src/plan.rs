@@ -10,7 +10,7 @@ pub use build::{FailoverParts, ReprotectParts, failback_or_move, failover, repro
 
 use jiff::Timestamp;
 use rekindle_common::{
-    Generation, GroupName, ImageSpec, PlanId, ResyncToken, ZoneName,
+    DemotionToken, Generation, GroupName, ImageSpec, PlanId, ResyncToken, ZoneName,
     action::{Promotion, SafetyCopy},
     duration::Span,
 };
@@ -49,8 +49,6 @@ impl fmt::Display for PlanKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "proof", rename_all = "snake_case")]
 pub enum Proof {
-    /// Every volume was demoted there, and the copies have replayed that.
-    DemotedAndReplayed,
     /// A fence agent will confirm it; the plan stops where it does not.
     FenceAgent {
         /// Its name in the orchestrators' configuration.
@@ -128,13 +126,17 @@ pub enum Step {
         volumes: Vec<ImageSpec>,
         /// Under which generation.
         generation: Generation,
+        /// The demotion's name, where the other zone takes over from it.
+        token: Option<DemotionToken>,
     },
-    /// Wait until the zone's copies have replayed the demotion (hard case 21).
+    /// Wait until the zone's copies have replayed the demotion of that name (hard cases 21 and 57).
     AwaitDemotionReplayed {
         /// Where the copies are.
         zone: ZoneName,
         /// Which.
         volumes: Vec<ImageSpec>,
+        /// Its name.
+        token: DemotionToken,
     },
     /// Have the zone give its primary lease back; refused there while an image is primary.
     ReleaseLease {
@@ -247,7 +249,7 @@ impl fmt::Display for Step {
             Self::Demote { zone, volumes, .. } => {
                 write!(f, "demote {} volumes in {zone}", volumes.len())
             }
-            Self::AwaitDemotionReplayed { zone, volumes } => {
+            Self::AwaitDemotionReplayed { zone, volumes, .. } => {
                 write!(
                     f,
                     "wait until {zone} has replayed the demotion of {} volumes",

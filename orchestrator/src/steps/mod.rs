@@ -177,10 +177,13 @@ pub async fn attempt(ctx: &Context<'_>, step: &Step, tally: &mut Tally) -> Resul
             generation,
         } => application::start(ctx, application, zone, volumes, *generation).await,
         Step::Demote {
-            zone, generation, ..
-        } => demote::run(ctx, zone, *generation, tally).await,
-        Step::AwaitDemotionReplayed { zone, .. } => {
-            replay::await_demotion_replayed(ctx, zone, tally).await
+            zone,
+            generation,
+            token,
+            ..
+        } => demote::run(ctx, zone, *generation, token.as_ref(), tally).await,
+        Step::AwaitDemotionReplayed { zone, token, .. } => {
+            replay::await_demotion_replayed(ctx, zone, token, tally).await
         }
         Step::ReleaseLease { zone, generation } => lease::release(ctx, zone, *generation).await,
         Step::RecordPrimary {

@@ -2,20 +2,23 @@
 
 use super::{Context, Pass, Result, Tally, volumes_of};
 use rekindle_common::{
-    ImageSpec, ZoneName,
+    DemotionToken, ImageSpec, ZoneName,
     status::VolumeStatus,
     volume::{Known, Role, VolumeReport},
 };
 use rekindle_core::plan::{PlannedStep, Step};
 use std::collections::BTreeSet;
 
-/// Until the copies in `zone` show that their primary was demoted and have all of its data (hard case 21).
+/// Until the copies in `zone` show that their primary was demoted under that name and have all of its data (hard cases 21 and 57).
 pub(super) async fn await_demotion_replayed(
     ctx: &Context<'_>,
     zone: &ZoneName,
+    token: &DemotionToken,
     tally: &mut Tally,
 ) -> Result<Pass> {
-    let arrived = |v: &VolumeReport| v.status == VolumeStatus::PendingPromotion;
+    let arrived = |v: &VolumeReport| {
+        v.status == VolumeStatus::PendingPromotion && v.demotion.as_ref() == Some(token)
+    };
     wait(ctx, zone, tally, arrived, |_| None).await
 }
 

@@ -284,7 +284,7 @@ impl Bench {
         let generation = Generation(1);
         for v in &self.rig.volumes {
             let order = Order {
-                action: VolumeAction::Demote,
+                action: VolumeAction::Demote { token: None },
                 generation: Some(generation),
             };
             sidecar.act(v, order).await.unwrap();

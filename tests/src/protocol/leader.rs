@@ -320,6 +320,7 @@ impl World {
         let own_demotion = !self.zones[zone].primary && !other.primary;
         let may = orders.iter().all(|o| match o.promotion {
             Promotion::Plain => peer_demoted || own_demotion,
+            Promotion::After { .. } => peer_demoted,
             Promotion::Forced { .. } => true,
         });
         if may {

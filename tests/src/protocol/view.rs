@@ -235,6 +235,7 @@ impl World {
             local: None,
             peer: None,
             peer_primary: Known::Unknown,
+            demotion: None,
             concerns: Vec::new(),
             in_flight: None,
         }

@@ -11,7 +11,7 @@ use crate::backend::{
         SnapshotState, SnapshotSummary, Watcher,
     },
 };
-use rekindle_common::{ImageSpec, mode::MirrorImageMode};
+use rekindle_common::{DemotionToken, ImageSpec, metadata, mode::MirrorImageMode};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
@@ -104,9 +104,7 @@ impl Cluster {
         self.enter(Op::List, None).await?;
         let w = self.shared.world();
         let c = &w.clusters[self.side];
-        let ours = |i: &Image| {
-            i.mirror.is_some() || i.metadata.contains_key(rekindle_common::metadata::MODE)
-        };
+        let ours = |i: &Image| i.mirror.is_some() || i.metadata.contains_key(metadata::MODE);
         Ok(c.images
             .iter()
             .filter(|(_, i)| ours(i))
@@ -200,7 +198,11 @@ impl Cluster {
         .await
     }
 
-    pub(in crate::backend) async fn demote_image(&self, spec: &ImageSpec) -> Result<()> {
+    pub(in crate::backend) async fn demote_image(
+        &self,
+        spec: &ImageSpec,
+        token: Option<&DemotionToken>,
+    ) -> Result<()> {
         let wait = self.shared.world().config.demote;
         tokio::time::sleep(wait).await;
         self.on_image(Op::Demote, spec, |w, side, now| {
@@ -208,6 +210,11 @@ impl Cluster {
             let m = image.mirror.as_ref().ok_or(errno::EINVAL)?;
             if !m.primary {
                 return Err(errno::EINVAL);
+            }
+            if let Some(token) = token {
+                let name = (metadata::DEMOTION_TOKEN.to_owned(), token.to_string());
+                let entry = w.entry(now, Change::SetMetadata(name.0, name.1));
+                image_mut(w, side, spec)?.append(entry);
             }
             change_role(w, side, spec, now, Change::Demoted)
         })
@@ -291,7 +298,7 @@ impl Cluster {
             copy.mirror = None;
             copy.writers.clear();
             copy.metadata
-                .retain(|k, _| !k.starts_with(rekindle_common::metadata::PREFIX));
+                .retain(|k, _| !k.starts_with(metadata::PREFIX));
             w.clusters[side].images.insert(to.clone(), copy);
             Ok(())
         })

@@ -22,7 +22,7 @@ use calls::{Calls, OneAtATime};
 use list::Details;
 use rbd_rs as rbd;
 use rbd_rs::{Ceph, Cluster, ConnectOptions, Image, Pool, Timeouts};
-use rekindle_common::{ImageSpec, mode::MirrorImageMode};
+use rekindle_common::{DemotionToken, ImageSpec, metadata, mode::MirrorImageMode};
 use std::{
     collections::{BTreeMap, HashMap},
     path::PathBuf,
@@ -549,11 +549,15 @@ impl RbdImage {
     /// * librbd asks for the lock by a notification, and each of those waits 5 s for every watcher that does not answer. In a zone
     ///   that was cut off the other zone's mirror daemon is one: the demotion takes 6 to 16 s, and the writer goes on until its end,
     ///   past the lease. Shut out, it stops at once (hard case 31).
-    pub(super) async fn demote(&self, d: Deadlines) -> Result<()> {
+    pub(super) async fn demote(&self, token: Option<&DemotionToken>, d: Deadlines) -> Result<()> {
         let cluster = self.backend.connection(Op::Demote, d.answer).await?.cluster;
         let spec = self.spec.clone();
+        let token = token.map(ToString::to_string);
         self.act(Op::Demote, d, move |i| {
             shut_out_writer(i, &cluster, &spec)?;
+            if let Some(token) = &token {
+                i.metadata_set(metadata::DEMOTION_TOKEN, token)?;
+            }
             i.mirror_demote()
         })
         .await
@@ -664,7 +668,7 @@ fn copy(image: &Image, pool: &Pool, name: &str) -> std::result::Result<(), rbd::
     image.deep_copy(pool, &partial)?;
     let made = pool.open(&partial)?;
     for key in made.metadata()?.into_keys() {
-        if key.starts_with(rekindle_common::metadata::PREFIX) {
+        if key.starts_with(metadata::PREFIX) {
             made.metadata_remove(&key)?;
         }
     }

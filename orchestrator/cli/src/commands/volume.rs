@@ -12,18 +12,22 @@ use crate::{
 };
 use jiff::Timestamp;
 use rekindle_common::{
-    ApiError, ErrorCode, Generation, GroupName, ImageSpec, ResyncToken, ZoneName,
+    ApiError, DemotionToken, ErrorCode, Generation, GroupName, ImageSpec, ResyncToken, ZoneName,
     action::{
         BatchItem, BatchLine, BatchRequest, BatchResult, Effect, Order, Promotion, SafetyCopy,
         VolumeAction,
     },
     duration::Span,
+    ids::InvalidName,
     mode::ReplicationMode,
     schedule::Schedule,
     volume::{Role, VolumeReport},
 };
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
 
 /// Runs one.
 pub(super) async fn run(
@@ -67,12 +71,14 @@ pub(super) async fn run(
         }
         VolumeCommand::Promote {
             target,
+            after,
             force: _,
             reason,
         } => {
-            let promotion = match reason {
-                Some(reason) => Promotion::Forced { reason },
-                None => Promotion::Plain,
+            let promotion = match (reason, after) {
+                (Some(reason), _) => Promotion::Forced { reason },
+                (None, Some(token)) => Promotion::After { token },
+                (None, None) => Promotion::Plain,
             };
             let fits = |v: &VolumeReport| v.role == Role::Secondary;
             Act {
@@ -83,10 +89,17 @@ pub(super) async fn run(
             .run(&target, peers, output)
             .await
         }
-        VolumeCommand::Demote { target } => {
+        VolumeCommand::Demote { target, token } => {
+            let token: DemotionToken = match token {
+                Some(token) => token,
+                None => new_token(Timestamp::now())?,
+            };
+            output.note(format!(
+                "demotion token: {token} (in the other zone: promote --after {token})"
+            ));
             let fits = |v: &VolumeReport| v.role == Role::Primary;
             Act {
-                action: VolumeAction::Demote,
+                action: VolumeAction::Demote { token: Some(token) },
                 fits: &fits,
                 joins: None,
             }
@@ -99,7 +112,7 @@ pub(super) async fn run(
             } else {
                 SafetyCopy::Keep
             };
-            let token = new_token(Timestamp::now())?;
+            let token: ResyncToken = new_token(Timestamp::now())?;
             output.note(format!("resync token: {token}"));
             let fits = |v: &VolumeReport| v.role == Role::Secondary;
             Act {
@@ -143,8 +156,8 @@ fn next_minute(now: Timestamp) -> Timestamp {
     Timestamp::from_second(second - second.rem_euclid(60) + 60).unwrap_or(now)
 }
 
-/// A token that no other resync has: a person who asks twice means it twice.
-fn new_token(now: Timestamp) -> Result<ResyncToken, CliError> {
+/// A token that no other resync or demotion has: a person who asks twice means it twice.
+fn new_token<T: FromStr<Err = InvalidName>>(now: Timestamp) -> Result<T, CliError> {
     let text = format!("cli-{:x}-{:x}", now.as_microsecond(), std::process::id());
     text.parse()
         .map_err(|e| CliError::failed(format!("no token could be made: {e}")))
@@ -411,7 +424,7 @@ mod tests {
     #[test]
     fn every_resync_has_a_token_of_its_own() {
         let now = Timestamp::now();
-        let a = new_token(now).unwrap();
+        let a: ResyncToken = new_token(now).unwrap();
         let b = new_token(now + jiff::SignedDuration::from_micros(1)).unwrap();
         assert_ne!(a, b);
     }

@@ -139,7 +139,7 @@ fn assemble(case: &Case<'_>, why: String, lost_for: Span) -> Result<Plan, Decisi
             zone: case.other.clone(),
         }));
     };
-    let proof = proof(case, copies)?;
+    let proof = proof(case)?;
     let (volumes, left_out) = promotions(case, copies, &why);
     if volumes.is_empty() {
         let why = left_out
@@ -168,12 +168,12 @@ fn assemble(case: &Case<'_>, why: String, lost_for: Span) -> Result<Plan, Decisi
 }
 
 /// Why the old primary cannot write; the rule that two zones never both write hangs on this function.
-fn proof(case: &Case<'_>, copies: &[VolumeReport]) -> Result<Proof, Decision> {
+///
+/// How the copies look is no proof. `pending - promotion` is also what a copy says that was itself demoted in a move and has not
+/// begun to follow yet, while the other zone is primary and writes (hard case 57). Of a demotion only a planned move knows:
+/// it ordered it by name, and waits for that name.
+fn proof(case: &Case<'_>) -> Result<Proof, Decision> {
     let policy = &case.view.spec.policy;
-    let all_demoted = !copies.is_empty()
-        && copies
-            .iter()
-            .all(|v| v.status == VolumeStatus::PendingPromotion);
     let gone_for = match &case.view.lease {
         LeaseSight::Held(lease) => {
             // Somebody renews it: whatever the observers think, that zone is not gone from etcd's side.
@@ -184,9 +184,6 @@ fn proof(case: &Case<'_>, copies: &[VolumeReport]) -> Result<Proof, Decision> {
         }
         LeaseSight::Gone { seen_gone_for } => *seen_gone_for,
     };
-    if all_demoted {
-        return Ok(Proof::DemotedAndReplayed);
-    }
     // By the lease and by the policy: a leader may have missed the change of either to something weaker.
     let demotes_itself = policy.isolation_response == IsolationResponse::Demote
         && case.view.state.last_lease.as_ref().is_some_and(|l| {
@@ -279,7 +276,8 @@ fn promotions(
     (take.collect(), left)
 }
 
-/// What each volume loses: the time from what its copy shows to when the zone was lost. Nothing for a plain promotion.
+/// What each volume loses: the time from what its copy shows to when the zone was lost. Nothing where a demotion has arrived in
+/// a group that was protected: its copy has followed this primary, so the demotion is this primary's.
 ///
 /// A volume of mode `once` promises its snapshot and no more, so it has no loss to speak of.
 fn expected_loss(case: &Case<'_>, copies: &[VolumeReport], lost_for: Span) -> Vec<ExpectedLoss> {
@@ -288,8 +286,10 @@ fn expected_loss(case: &Case<'_>, copies: &[VolumeReport], lost_for: Span) -> Ve
         .reference_time
         .checked_sub(lost_for.get())
         .ok();
+    let protected = case.view.state.unprotected.is_none();
     let loss = |v: &VolumeReport| -> Option<Option<Span>> {
-        if v.role == Role::Primary || v.status == VolumeStatus::PendingPromotion {
+        let arrived = v.status == VolumeStatus::PendingPromotion && protected;
+        if v.role == Role::Primary || arrived {
             return None;
         }
         match &v.mode {

@@ -137,7 +137,7 @@ fn hard_case_21_a_demoted_and_replayed_volume_is_promoted_plainly() {
     w.kill_a(3600, 3600);
     w.each_copy("zone-b", |v| v.status = VolumeStatus::PendingPromotion);
     let plan = begun(&w);
-    assert_eq!(plan.proof, Some(Proof::DemotedAndReplayed));
+    assert!(matches!(plan.proof, Some(Proof::LeaseExpired { .. })));
     assert!(plan.expected_loss.is_empty());
     let promotes = plan.steps.iter().find_map(|s| match &s.step {
         Step::Promote { volumes, .. } => Some(volumes),
@@ -149,6 +149,15 @@ fn hard_case_21_a_demoted_and_replayed_volume_is_promoted_plainly() {
             .iter()
             .all(|v| v.promotion == Promotion::Plain)
     );
+}
+
+/// Copies that were demoted in a move home and have not begun to follow say the same as copies that a demotion has reached.
+#[test]
+fn hard_case_57_copies_that_look_demoted_do_not_shorten_the_margin() {
+    let mut w = World::healthy(2);
+    w.kill_a(3600, 1);
+    w.each_copy("zone-b", |v| v.status = VolumeStatus::PendingPromotion);
+    assert!(matches!(held(&w), Hold::MarginRunning { .. }));
 }
 
 #[test]
@@ -521,7 +530,7 @@ proptest! {
                     prop_assert!(vouched || (lost >= 30 && !witness_sees));
                 }
                 Proof::Vouched { .. } => prop_assert!(vouched),
-                Proof::FenceAgent { .. } | Proof::DemotedAndReplayed => prop_assert!(false, "no such proof here"),
+                Proof::FenceAgent { .. } => prop_assert!(false, "no such proof here"),
             }
         }
     }

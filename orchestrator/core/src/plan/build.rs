@@ -4,8 +4,8 @@ use super::{ExpectedLoss, LeftOut, Plan, PlanKind, PlannedStep, Proof, Step, Vol
 use crate::snapshot::GroupView;
 use jiff::Timestamp;
 use rekindle_common::{
-    Generation, ImageSpec, PlanId, ResyncToken, ZoneName, action::Promotion, duration::Span,
-    lease::PrimaryRecord,
+    DemotionToken, Generation, ImageSpec, PlanId, ResyncToken, ZoneName, action::Promotion,
+    duration::Span, lease::PrimaryRecord,
 };
 
 /// For a step that changes one key, or asks a sidecar one short thing.
@@ -100,12 +100,17 @@ fn base<'a>(
     }
 }
 
+/// For the zone that was primary last: no other was since, so what it has is all there is.
 fn plainly(volumes: &[ImageSpec]) -> Vec<VolumePromotion> {
+    each(volumes, &Promotion::Plain)
+}
+
+fn each(volumes: &[ImageSpec], promotion: &Promotion) -> Vec<VolumePromotion> {
     volumes
         .iter()
         .map(|v| VolumePromotion {
             volume: v.clone(),
-            promotion: Promotion::Plain,
+            promotion: promotion.clone(),
         })
         .collect()
 }
@@ -174,16 +179,6 @@ pub fn failover(
             steps.push(step(
                 lease,
                 Span(margin.get() + view.spec.policy.lease.ttl.get() * 3),
-            ));
-        }
-        Proof::DemotedAndReplayed => {
-            let volumes = images.clone();
-            steps.push(step(
-                Step::AwaitDemotionReplayed {
-                    zone: to.clone(),
-                    volumes,
-                },
-                SHORT,
             ));
         }
         Proof::Vouched { .. } => {}
@@ -290,14 +285,18 @@ pub fn failback_or_move(
     ];
     back_after.extend(b.start(&from, volumes, after));
 
+    // What proves that nothing is lost: the copies show the name under which the originals were demoted.
+    let token = DemotionToken::from_plan(&b.id);
     let demote = Step::Demote {
         zone: from.clone(),
         volumes: volumes.to_vec(),
         generation: old,
+        token: Some(token.clone()),
     };
     let replayed = Step::AwaitDemotionReplayed {
         zone: to.clone(),
         volumes: volumes.to_vec(),
+        token: token.clone(),
     };
     let release = Step::ReleaseLease {
         zone: from.clone(),
@@ -314,7 +313,7 @@ pub fn failback_or_move(
     };
     let promote = Step::Promote {
         zone: to.clone(),
-        volumes: plainly(volumes),
+        volumes: each(volumes, &Promotion::After { token }),
         generation: new,
     };
     let mut steps = Vec::new();
@@ -390,6 +389,7 @@ pub fn reprotect(
             zone: loser.clone(),
             volumes: parts.demote,
             generation,
+            token: None,
         };
         steps.push(step(demote, ORDERS));
     }

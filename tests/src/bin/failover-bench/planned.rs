@@ -81,7 +81,7 @@ fn move_all(
     mark(&world.admin(from)?, volumes, &token, Send::WithDemotion)?;
     let demote = match who {
         Who::Sidecar => {
-            let batch = world.batch(from, volumes, |_| VolumeAction::Demote)?;
+            let batch = world.batch(from, volumes, |_| VolumeAction::Demote { token: None })?;
             if let Some((volume, error)) = batch.refused.first() {
                 bail!("{volume} was not demoted: {error}");
             }
