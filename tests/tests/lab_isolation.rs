@@ -38,9 +38,11 @@ async fn wait_isolated(group: &Group<'_>) -> anyhow::Result<()> {
             .map(|v| v.role)
             .collect();
         let demoted = roles.iter().all(|r| *r == Role::Secondary);
-        match lease {
-            LeaseView::Isolated { .. } if demoted && !roles.is_empty() => Ok(()),
-            other => Err(format!("{other:?}, {roles:?}")),
+        let isolated = matches!(lease, LeaseView::Isolated { .. });
+        if isolated && demoted && !roles.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{lease:?}, {roles:?}"))
         }
     })
     .await
