@@ -1,0 +1,102 @@
+//! What one look at an open image reads, in the backend's words.
+
+use super::{Result, convert};
+use crate::backend::error::Op;
+use crate::backend::view::{ImageView, Lineage, MirrorView, Mirrored};
+use rbd_rs as rbd;
+use rbd_rs::Image;
+use rekindle_common::ImageSpec;
+use std::collections::BTreeMap;
+
+/// What one look at an open image reads.
+pub(super) struct Seen {
+    id: String,
+    size: u64,
+    metadata: BTreeMap<String, String>,
+    info: rbd::MirrorInfo,
+    mode: Option<rbd::MirrorMode>,
+    snapshots: Vec<rbd::MirrorSnapshot>,
+    status: Option<rbd::ImageStatus>,
+    lineage: Option<Lineage>,
+}
+
+impl Seen {
+    pub(super) fn read(i: &Image) -> std::result::Result<Self, rbd::Error> {
+        let info = i.mirror_info()?;
+        let on = match info.state {
+            // Creating: the daemon is making this copy, and its first sync has not ended.
+            rbd::MirrorState::Enabled | rbd::MirrorState::Creating => true,
+            rbd::MirrorState::Disabling
+            | rbd::MirrorState::Disabled
+            | rbd::MirrorState::Unrecognised(_) => false,
+        };
+        let mode = if on { Some(i.mirror_mode()?) } else { None };
+        let snapshots = match mode {
+            Some(rbd::MirrorMode::Snapshot) => i.mirror_snapshots()?,
+            Some(rbd::MirrorMode::Journal | rbd::MirrorMode::Unrecognised(_)) | None => Vec::new(),
+        };
+        let status = if on {
+            match i.mirror_status() {
+                Ok(s) => Some(s),
+                Err(rbd::Error::NotMirrored { .. } | rbd::Error::NotFound(_)) => None,
+                Err(e) => return Err(e),
+            }
+        } else {
+            None
+        };
+        // Only asked where it matters: before replication is turned on.
+        let lineage = if on {
+            None
+        } else {
+            Some(Lineage {
+                parent: i
+                    .parent()?
+                    .map(|p| format!("{}/{}@{}", p.image.pool, p.image.name, p.snapshot)),
+                children: u32::try_from(i.children()?.len()).unwrap_or(u32::MAX),
+            })
+        };
+        Ok(Self {
+            id: i.id()?,
+            size: i.size()?,
+            metadata: i.metadata()?,
+            info,
+            mode,
+            snapshots,
+            status,
+            lineage,
+        })
+    }
+
+    pub(super) fn view(self, spec: &ImageSpec) -> Result<ImageView> {
+        let (local, peer) = self.status.as_ref().map_or((None, None), convert::sites);
+        let mirror = match (self.info.state, self.mode) {
+            (rbd::MirrorState::Enabled | rbd::MirrorState::Creating, Some(mode)) => {
+                MirrorView::On(Mirrored {
+                    mode: convert::mode(Op::Look, Some(spec), mode)?,
+                    primary: self.info.role == rbd::Role::Primary,
+                    snapshots: convert::snapshots(&self.snapshots),
+                })
+            }
+            (rbd::MirrorState::Disabling, _) => MirrorView::Disabling,
+            (rbd::MirrorState::Disabled, _) => MirrorView::Off,
+            (rbd::MirrorState::Enabled | rbd::MirrorState::Creating, None)
+            | (rbd::MirrorState::Unrecognised(_), _) => {
+                return Err(convert::unreadable(
+                    Op::Look,
+                    Some(spec),
+                    "mirroring is in a state that this version does not know",
+                ));
+            }
+        };
+        Ok(ImageView {
+            spec: spec.clone(),
+            id: self.id,
+            size: self.size,
+            metadata: self.metadata,
+            mirror,
+            lineage: self.lineage,
+            local,
+            peer,
+        })
+    }
+}
