@@ -199,6 +199,54 @@ impl Image {
         buffer::until_nul(at, &bytes)
     }
 
+    /// What the names of its data objects begin with.
+    ///
+    /// # Errors
+    /// As any call.
+    ///
+    /// # Implements:
+    /// `int rbd_get_block_name_prefix(rbd_image_t image, char *prefix, size_t prefix_len)`
+    pub(crate) fn block_name_prefix(&self) -> Result<String, Error> {
+        let at = self.at("rbd_get_block_name_prefix");
+        let bytes = buffer::grow(at, [128], |[size]| {
+            let mut buf = vec![0_u8; size];
+            // SAFETY: an open image; `buf` has room for `size` bytes.
+            let code = unsafe {
+                (self.rbd().rbd_get_block_name_prefix)(self.handle, buf.as_mut_ptr().cast(), size)
+            };
+            Attempt::from_code(code, [0], |_| buf)
+        })?;
+        buffer::until_nul(at, &bytes)
+    }
+
+    /// The pool of its data objects, which may be another than its own.
+    ///
+    /// # Implements:
+    /// `int64_t rbd_get_data_pool_id(rbd_image_t image)`
+    pub(crate) fn data_pool_id(&self) -> Result<i64, Error> {
+        // SAFETY: an open image.
+        let id = unsafe { (self.rbd().rbd_get_data_pool_id)(self.handle) };
+        if id < 0 {
+            return Err(self.at("rbd_get_data_pool_id").error(-libc::ENOENT));
+        }
+        Ok(id)
+    }
+
+    /// Over how many objects its data is striped.
+    ///
+    /// # Errors
+    /// As any call.
+    ///
+    /// # Implements:
+    /// `int rbd_get_stripe_count(rbd_image_t image, uint64_t *stripe_count)`
+    pub(crate) fn stripe_count(&self) -> Result<u64, Error> {
+        let mut count = 0;
+        // SAFETY: an open image and a place for the result.
+        let code = unsafe { (self.rbd().rbd_get_stripe_count)(self.handle, &mut count) };
+        self.at("rbd_get_stripe_count").check(code)?;
+        Ok(count)
+    }
+
     /// When it was created **on this cluster**, since the Unix epoch.
     ///
     /// # Errors

@@ -64,6 +64,36 @@ impl Pool {
         })
     }
 
+    /// Opens a pool by its number. Its name is not asked for: errors give the number.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if there is none.
+    ///
+    /// # Implements:
+    /// `int rados_ioctx_create2(rados_t cluster, int64_t pool_id, rados_ioctx_t *ioctx)`
+    pub(crate) fn by_id(cluster: &Cluster, id: i64) -> Result<Self, Error> {
+        let subject = format!("pool {id}");
+        let at = At {
+            operation: "rados_ioctx_create2",
+            subject: &subject,
+        };
+        let mut handle: rados_ioctx_t = ptr::null_mut();
+        // SAFETY: a connected handle and a place for the result.
+        at.check(unsafe {
+            (cluster.rados().rados_ioctx_create2)(cluster.handle(), id, &mut handle)
+        })?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                cluster: cluster.clone(),
+                handle,
+                id,
+                name: subject.clone(),
+                subject,
+                namespace: String::new(),
+            }),
+        })
+    }
+
     /// The same pool, in this namespace of it (the empty text is the default one).
     ///
     /// # Errors

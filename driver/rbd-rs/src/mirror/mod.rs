@@ -12,6 +12,7 @@
 
 pub(crate) mod daemon;
 pub(crate) mod image;
+pub(crate) mod interrupted;
 pub(crate) mod list;
 pub(crate) mod pool;
 pub(crate) mod snapshot;

@@ -41,6 +41,12 @@ library! {
             10 rados_read(io: rados_ioctx_t, oid: *const c_char, buf: *mut c_char, len: usize, off: u64) -> c_int;
             10 rados_write_full(io: rados_ioctx_t, oid: *const c_char, buf: *const c_char, len: usize) -> c_int;
             10 rados_remove(io: rados_ioctx_t, oid: *const c_char) -> c_int;
+            10 rados_stat(io: rados_ioctx_t, oid: *const c_char, size: *mut u64, mtime: *mut time_t) -> c_int;
+            10 rados_ioctx_snap_set_read(io: rados_ioctx_t, snap: rados_snap_t);
+            10 rados_ioctx_selfmanaged_snap_rollback(io: rados_ioctx_t, oid: *const c_char, snap: rados_snap_t) -> c_int;
+            10 rados_exec(
+                io: rados_ioctx_t, oid: *const c_char, cls: *const c_char, method: *const c_char,
+                inbuf: *const c_char, inlen: usize, buf: *mut c_char, len: usize) -> c_int;
             10 rados_get_last_version(io: rados_ioctx_t) -> u64;
             10 rados_create_write_op() -> rados_write_op_t;
             10 rados_release_write_op(op: rados_write_op_t);

@@ -41,6 +41,9 @@ library! {
             12 rbd_resize2(image: rbd_image_t, size: u64, allow_shrink: bool, cb: librbd_progress_fn_t, data: *mut c_void) -> c_int;
             10 rbd_get_features(image: rbd_image_t, features: *mut u64) -> c_int;
             10 rbd_update_features(image: rbd_image_t, features: u64, enabled: u8) -> c_int;
+            10 rbd_get_stripe_count(image: rbd_image_t, count: *mut u64) -> c_int;
+            12 rbd_get_block_name_prefix(image: rbd_image_t, prefix: *mut c_char, len: usize) -> c_int;
+            12 rbd_get_data_pool_id(image: rbd_image_t) -> i64;
             12 rbd_get_id(image: rbd_image_t, id: *mut c_char, len: usize) -> c_int;
             13 rbd_get_create_timestamp(image: rbd_image_t, timestamp: *mut timespec) -> c_int;
             10 rbd_read(image: rbd_image_t, ofs: u64, len: usize, buf: *mut c_char) -> isize;

@@ -15,6 +15,8 @@ pub(crate) type rados_t = *mut c_void;
 pub(crate) type rados_ioctx_t = *mut c_void;
 /// An opaque handle of librados: a list of writes that happen all or not at all.
 pub(crate) type rados_write_op_t = *mut c_void;
+/// The number of a snapshot in a pool.
+pub(crate) type rados_snap_t = u64;
 /// An opaque handle of librbd: an open image.
 pub(crate) type rbd_image_t = *mut c_void;
 /// An opaque handle of librbd: options of a new image.

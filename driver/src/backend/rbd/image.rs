@@ -1,6 +1,6 @@
 //! One open image: look, act, look again.
 
-use super::{BLOCKLISTED_FOR, RbdBackend, Result, convert, seen::Seen};
+use super::{BLOCKLISTED_FOR, RbdBackend, Result, convert, forced, seen::Seen};
 use crate::backend::{
     Deadlines, Force,
     error::{BackendError, BackendErrorKind, Op},
@@ -17,12 +17,10 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
 /// After a demotion was replayed the daemon holds the image for some milliseconds more, and promotions fail meanwhile.
 const DAEMON_LETS_GO: Duration = Duration::from_secs(5);
-/// After which a forced promotion that has not ended is taken to wait for the mirror daemon, where that has the image open.
-const DAEMON_STUCK: Duration = Duration::from_secs(5);
 /// How long an image that was flagged for a resync is kept open. Where it is deleted while it is being closed, librbd 16 may
 /// abort the whole process (`AsyncOpTracker.cc: FAILED ceph_assert(m_pending_ops == 0)` in `~ImageWatcher`; seen once in
 /// some 2,000 resyncs whose image was closed at once). Later its watch is gone already, and closing is safe.
@@ -132,11 +130,13 @@ impl RbdImage {
             Force::No => (Op::Promote, rbd::Promote::Plain),
             Force::Yes => (Op::ForcePromote, rbd::Promote::Force),
         };
+        let cluster = self.backend.connection(op, d.answer).await?.cluster;
+        let spec = self.spec.clone();
         let give_up = std::time::Instant::now() + DAEMON_LETS_GO;
-        let (tell, begun) = oneshot::channel();
-        let promotion = self.act(op, d, move |i| {
-            // Nobody listens where it is not forced.
-            let _ = tell.send(());
+        self.act(op, d, move |i| {
+            if force == Force::Yes && i.mirror_mode()? == rbd::MirrorMode::Snapshot {
+                return forced::promote(i, &cluster, &spec);
+            }
             loop {
                 match i.mirror_promote(how) {
                     Err(rbd::Error::Busy {
@@ -146,51 +146,8 @@ impl RbdImage {
                     other => return other,
                 }
             }
-        });
-        let rescue = async {
-            // From when it really began: many promotions wait for a thread first.
-            if force == Force::Yes && begun.await.is_ok() {
-                tokio::time::sleep(DAEMON_STUCK).await;
-                self.shut_out_daemon(d.answer).await;
-            }
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            done = promotion => done,
-            () = rescue => Err(BackendError::deadline(op, Some(&self.spec))),
-        }
-    }
-
-    /// Frees a forced promotion that waits for this zone's mirror daemon. librbd waits until the daemon has let go of the image, and
-    /// a daemon in the middle of a copy from a zone that is silent never does (hard case 22; seen on 16.2.15 with a zone that was cut
-    /// off while a snapshot was on its way). Shut out, it starts anew by itself.
-    ///
-    /// A promotion that takes long for another reason (a roll-back, hard case 23) has no such watcher, and nobody is shut out.
-    async fn shut_out_daemon(&self, deadline: Instant) {
-        let shared = &self.backend.shared;
-        let (Ok(image), Ok(connection)) = (
-            self.image(Op::Watchers),
-            self.backend.connection(Op::Watchers, deadline).await,
-        ) else {
-            return;
-        };
-        let spec = self.spec.clone();
-        let shut_out = shared
-            .aside
-            .run(Op::Blocklist, Some(&self.spec), deadline, move || {
-                let own = connection.cluster.instance_id();
-                for w in image.watchers()? {
-                    if u64::try_from(w.client).ok() != Some(own) {
-                        connection.cluster.blocklist_add(&w.address, BLOCKLISTED_FOR)?;
-                        tracing::warn!(volume.id = %spec, client = w.address, "shut out: it did not let go of the volume that is promoted by force");
-                    }
-                }
-                Ok(())
-            })
-            .await;
-        if let Err(error) = shut_out {
-            tracing::warn!(volume.id = %self.spec, %error, "what holds up the forced promotion could not be shut out");
-        }
+        })
+        .await
     }
 
     /// A client that holds the lock is shut out first, for two reasons, both measured on 16.2.15:

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   RbdBackend ── one connection, one I/O context a pool, both shared by all calls
-//!       │  open ── RbdImage: look, act and look again on one open image (image.rs, seen.rs)
+//!       │  open ── RbdImage: look, act and look again on one open image (image.rs, seen.rs, forced.rs)
 //!       │  list ── two bulk calls a pool; details of an image are read again when its status changed (list.rs)
 //!       └  calls.rs: every call on a bounded pool of threads, with a deadline
 //! ```
@@ -11,6 +11,7 @@
 
 mod calls;
 mod convert;
+mod forced;
 mod image;
 mod list;
 mod seen;
@@ -69,8 +70,6 @@ struct Shared {
     ceph: Ceph,
     options: RbdOptions,
     calls: Calls,
-    /// For what must get through while all threads of `calls` wait for it.
-    aside: Calls,
     connection: AsyncMutex<Option<Connection>>,
     details: Mutex<HashMap<(String, String), Details>>,
     probing: OneAtATime,
@@ -103,7 +102,6 @@ impl RbdBackend {
             shared: Arc::new(Shared {
                 ceph: Ceph::load()?,
                 calls: Calls::new(options.threads),
-                aside: Calls::new(2),
                 options,
                 connection: AsyncMutex::default(),
                 details: Mutex::default(),
