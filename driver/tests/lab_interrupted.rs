@@ -1,5 +1,7 @@
 //! A zone that dies in the middle of a copy, on real Ceph.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 mod support;
 
 use rbd_rs::{CreateOptions, Image, Quiesce};

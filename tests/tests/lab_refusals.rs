@@ -27,8 +27,8 @@ const STALE: Option<Generation> = Some(Generation(0));
 const NOW: Option<Generation> = Some(FIRST);
 /// Longer than lease, margin and hold-off together.
 const LONG: Duration = Duration::from_secs(20);
-/// A mirror daemon's death is seen when its watch times out, after 30 s.
-const DAEMON_SEEN_DEAD: Duration = Duration::from_secs(60);
+/// A mirror daemon's death is seen when its watch times out, after 30 s; where it never spoke of a copy, by its silence.
+const DAEMON_SEEN_DEAD: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hard_case_01_a_cut_between_the_zones_alone_moves_nothing() -> anyhow::Result<()> {
@@ -215,7 +215,15 @@ async fn hard_case_17_a_split_brain_made_by_hand_is_named_and_not_resynced_by_it
         never("resync", Duration::from_secs(10), async || {
             let plans = group.plans().await.unwrap_or_default();
             let report = group.report(ZoneB, volume).await.ok()?;
-            let resynced = !plans.is_empty() || report.status != VolumeStatus::ErrorSplitBrain;
+            // The daemon's words change once more after the demotion; what follows again was made anew.
+            let follows = matches!(
+                report.status,
+                VolumeStatus::PendingResync
+                    | VolumeStatus::PendingFirstSync
+                    | VolumeStatus::ActiveSecondary
+                    | VolumeStatus::ActiveUpdating
+            );
+            let resynced = !plans.is_empty() || follows;
             resynced.then(|| format!("{plans:?}, {}", report.status))
         })
         .await?;
@@ -257,10 +265,11 @@ async fn hard_case_22_a_cluster_that_does_not_answer_is_said_in_time() -> anyhow
         )
         .await?;
         let begun = Instant::now();
-        let e = cloud.sidecar_of(ZoneB).volume(volume).await.err();
-        let e = e.context("a volume was shown without a cluster")?;
+        let shown = cloud.sidecar_of(ZoneB).volume(volume).await?;
         let took = begun.elapsed();
-        assert_eq!(e.code, ErrorCode::ClusterUnreachable, "{e}");
+        let seen = (shown.status, shown.role, shown.complete_copy);
+        let unknown = (VolumeStatus::ErrorUnknown, Role::Unknown, Known::Unknown);
+        assert_eq!(seen, unknown, "{shown:?}");
         assert!(took < Duration::from_secs(12), "said after {took:?}");
         // It says that it does not know, and does not guess.
         let zone = cloud.sidecar_of(ZoneB).zone().await?;

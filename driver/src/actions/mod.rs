@@ -237,8 +237,9 @@ impl Inner {
     fn understand(&self, view: ImageView) -> Look {
         let mut all = self.hints();
         let hints = all.entry(view.spec.clone()).or_default();
-        let look = Look::derive(view, hints, self.clock.now());
-        look.remember(hints);
+        let now = self.clock.now();
+        let look = Look::derive(view, hints, now);
+        look.remember(hints, now);
         look
     }
 

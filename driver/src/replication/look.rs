@@ -26,6 +26,9 @@ const FRESH: Duration = Duration::from_secs(120);
 /// A daemon that has stopped for longer than this has not stopped in passing. Seen: 5 s.
 const STOPPED_IN_PASSING: Duration = Duration::from_secs(60);
 
+/// A daemon that is well says something of a new copy within half a minute: after that silence it is not.
+const SILENT: Duration = Duration::from_secs(60);
+
 /// What this sidecar remembers of an image beyond what one look shows. Losing it (a restart) makes the answers more
 /// cautious, never wrong.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -38,6 +41,8 @@ pub struct Hints {
     pub resync_id: Option<String>,
     /// Journal mode: when it was last seen in step.
     pub in_step_at: Option<Timestamp>,
+    /// Since when no word of this zone's daemon on this copy is to be found.
+    pub silent_since: Option<Timestamp>,
 }
 
 /// One volume, understood.
@@ -171,6 +176,15 @@ impl Look {
         }
         match local {
             // A copy that its daemon has only just made, and not yet said anything of.
+            None if hints
+                .silent_since
+                .is_some_and(|at| now >= after(at, SILENT)) =>
+            {
+                self.concerns.push(
+                    "this zone's mirror daemon says nothing of this copy: it does not move".into(),
+                );
+                VolumeStatus::ErrorMirrorDown
+            }
             None => self.moving(),
             Some(l) if !l.up => VolumeStatus::ErrorMirrorDown,
             Some(l) => self.copy_as_its_daemon_says(l, now),
@@ -309,9 +323,11 @@ impl Look {
         }
     }
 
-    /// What is worth remembering beyond this look.
-    pub fn remember(&self, hints: &mut Hints) {
+    /// What is worth remembering beyond this look, which was as of `now`.
+    pub fn remember(&self, hints: &mut Hints, now: Timestamp) {
         let id = &self.view.id;
+        let silent = self.role == Role::Secondary && self.view.local.is_none();
+        hints.silent_since = silent.then(|| hints.silent_since.unwrap_or(now));
         if hints
             .resync_id
             .as_ref()

@@ -386,6 +386,25 @@ fn hard_case_19_one_token_discards_one_incarnation_once() {
     assert_eq!(with("t2", "older"), "resync");
 }
 
+/// A daemon that died before it said anything of a new copy leaves no word that could be `down`.
+#[test]
+fn hard_case_29_a_copy_that_no_daemon_speaks_of_is_not_updating_for_ever() {
+    let mut hints = Hints::default();
+    let mut look_at = |second: i64, local: Option<SiteStatus>| {
+        let mut v = view_of(VolumeStatus::ActiveSecondary);
+        v.local = local;
+        let look = Look::derive(v, &hints, at(second));
+        look.remember(&mut hints, at(second));
+        look.status
+    };
+    let said = view_of(VolumeStatus::ActiveSecondary).local;
+    assert_ne!(look_at(1000, None), VolumeStatus::ErrorMirrorDown);
+    assert_ne!(look_at(1059, None), VolumeStatus::ErrorMirrorDown);
+    assert_eq!(look_at(1060, None), VolumeStatus::ErrorMirrorDown);
+    assert_eq!(look_at(1061, said), VolumeStatus::ActiveSecondary);
+    assert_ne!(look_at(1062, None), VolumeStatus::ErrorMirrorDown);
+}
+
 #[test]
 fn hard_case_57_a_demotion_goes_by_its_name() {
     let token = |s: &str| DemotionToken::new(s).unwrap();
@@ -511,7 +530,7 @@ fn hard_case_24_a_copy_once_seen_complete_stays_so_when_its_daemon_is_silent() {
         &hints,
         at(1010),
     );
-    seen.remember(&mut hints);
+    seen.remember(&mut hints, at(1010));
     assert_eq!(
         Look::derive(v.clone(), &hints, at(1010)).complete_copy,
         Known::Yes
@@ -769,7 +788,7 @@ proptest! {
     fn looking_is_repeatable(v in any_view()) {
         let mut hints = Hints::default();
         let first = Look::derive(v.clone(), &hints, at(1010));
-        first.remember(&mut hints);
+        first.remember(&mut hints, at(1010));
         let mut again = Look::derive(v, &hints, at(1010));
         // What is remembered may fill in what was unknown, never change what was known.
         again.last_sync = first.last_sync;
