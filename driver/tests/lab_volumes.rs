@@ -192,7 +192,7 @@ async fn hard_case_16_split_brain_is_named_and_cured_with_the_losers_state_kept(
         .await;
         let r = z.a.volumes.act(spec, order(plain(), 2)).await;
         assert_eq!(code(r), ErrorCode::LeaseNotHeld);
-        let o = z.a.volumes.act(spec, order(keep(), 2)).await.unwrap();
+        let o = insist(&z.a, spec, &order(keep(), 2)).await.unwrap();
         assert_eq!(o.effect, Effect::Started, "{mode}");
         wait(&z.a, spec, VolumeStatus::ActiveSecondary).await;
         let again = z.a.volumes.act(spec, order(keep(), 2)).await.unwrap();
@@ -433,7 +433,7 @@ async fn a_killed_zone_is_reported_in_time_and_its_volumes_are_promoted_by_force
     for (i, spec) in specs.iter().enumerate() {
         wait(&a, spec, VolumeStatus::ErrorSplitBrain).await;
         let discard = resync(&format!("r{i}"), SafetyCopy::Discard);
-        let o = a.volumes.act(spec, order(discard, 2)).await.unwrap();
+        let o = insist(&a, spec, &order(discard, 2)).await.unwrap();
         assert_eq!(o.effect, Effect::Started);
     }
     for spec in &specs {

@@ -210,7 +210,13 @@ pub async fn insist(
     let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         match side.volumes.act(spec, order.clone()).await {
-            Err(e) if e.code == ErrorCode::DemotionNotReplayed && Instant::now() < deadline => {
+            // The second: the other zone's daemon, shut out by a forced promotion, has not come back to say so.
+            Err(e)
+                if matches!(
+                    e.code,
+                    ErrorCode::DemotionNotReplayed | ErrorCode::PeerNotPrimary
+                ) && Instant::now() < deadline =>
+            {
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
             other => return other,
