@@ -4,7 +4,6 @@
 #   make demo-embedded  the same in seconds, with no server
 #   make test           everything that has to pass before a change lands
 #   make explore        the protocol's exploration with one fault more than in the tests
-#   make test-all       that, and the scenarios that are still being proved
 #   make bench          failover speed beside a shell loop, to target/bench/failover.json
 #   make lint           formatting, clippy, licences and sources
 #   make lab-up         both zones on this machine, to try things on; make lab-down takes them away
@@ -12,11 +11,9 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help test-all demo demo-embedded test lint bench explore lab-up lab-down packages packages-build nextest
+.PHONY: help demo demo-embedded test lint bench explore lab-up lab-down packages packages-build nextest
 
 LAB := target/lab
-# Scenarios that have not yet proved themselves on an idle machine are left to `make test-all`.
-FILTER ?= -E 'not binary(/^lab_(etcd|isolation|refusals)/)'
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -36,14 +33,12 @@ demo: packages
 demo-embedded: packages-build
 	cargo run --release -p rekindle-cli -- demo --embedded
 
-# One lab serves all tests that need real zones: it is up in half a minute and heals between them.
+# Two labs serve all tests that need real zones: each is up in half a minute and heals between them.
 test: packages nextest
 	cargo build --workspace --all-targets
-	cargo run -q -p rekindle-lab -- --root $(LAB)-test up
-	trap 'cargo run -q -p rekindle-lab -- --root $(LAB)-test down' EXIT; \
-	  REKINDLE_LAB=$(abspath $(LAB)-test) cargo nextest run --workspace $(FILTER)
-test-all:
-	$(MAKE) test FILTER=
+	trap 'for n in 1 2; do cargo run -q -p rekindle-lab -- --root $(LAB)-test-$$n down; done' EXIT; \
+	  for n in 1 2; do cargo run -q -p rekindle-lab -- --root $(LAB)-test-$$n up; done; \
+	  REKINDLE_LAB=$(abspath $(LAB)-test-1):$(abspath $(LAB)-test-2) cargo nextest run --workspace
 
 explore: packages-build
 	REKINDLE_EXPLORE_BUDGET=4 cargo test --release -p rekindle-tests --test protocol -- --nocapture

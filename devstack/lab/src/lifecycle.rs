@@ -208,7 +208,7 @@ impl Lab {
             .release(self.state.number, &self.state.uuid)
     }
 
-    /// A lab for a test: the running one that `REKINDLE_LAB` names, if no other test has it just now;
+    /// A lab for a test: the first of the running ones that `REKINDLE_LAB` names (`:` between them) that no other test has just now;
     /// otherwise one of its own in a temporary folder, which goes when the value is dropped.
     ///
     /// A test that waited for the running one instead would be cut off by the test runner's clock, and
@@ -217,10 +217,11 @@ impl Lab {
     /// # Errors
     /// As [`Lab::up`], and [`LabError::NoLab`] when the variable names a folder without a lab.
     pub fn for_tests() -> Result<Self> {
-        if let Some(root) = env::var_os(LAB_VARIABLE)
-            && let Some(lab) = Self::borrow(root)?
-        {
-            return Ok(lab);
+        let offered = env::var_os(LAB_VARIABLE).unwrap_or_default();
+        for root in env::split_paths(&offered).filter(|root| !root.as_os_str().is_empty()) {
+            if let Some(lab) = Self::borrow(root)? {
+                return Ok(lab);
+            }
         }
         Self::own(LabOptions::default())
     }

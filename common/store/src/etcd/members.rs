@@ -3,6 +3,7 @@
 use super::EtcdConfig;
 use crate::StoreError;
 use etcd_client as etcd;
+use futures::{StreamExt, stream::FuturesUnordered};
 use std::{
     fmt::Write as _,
     sync::{Mutex, PoisonError},
@@ -13,6 +14,8 @@ use tonic::Code;
 
 /// How long a member that failed stands at the end of the queue.
 const SET_BACK: Duration = Duration::from_secs(5);
+/// How long one member is waited for before the next is asked beside it. An answer takes some milliseconds.
+const HEDGE: Duration = Duration::from_millis(300);
 /// Listings of plans are larger than gRPC's default of 4 MiB.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
@@ -216,6 +219,9 @@ impl Members {
         self.call(op, Kind::Change, f).await
     }
 
+    /// Asks the members in their order. What may be asked again anywhere does not wait for a member's deadline: the next is
+    /// asked beside it after [`HEDGE`], for a member that was cut off from its leader takes questions and answers none, and a
+    /// lease must not end over that (hard case 1). A change goes to one member at a time.
     async fn call<T, F: Future<Output = Result<T, Failure>>>(
         &self,
         op: &'static str,
@@ -225,23 +231,46 @@ impl Members {
         let deadline = Instant::now() + self.call_deadline;
         let mut failures = String::new();
         let mut timed_out = false;
-        for member in self.order(kind) {
-            let now = Instant::now();
-            if now >= deadline {
-                timed_out = true;
-                break;
+        let mut rest = self.order(kind).into_iter();
+        let mut asked: Vec<&Member> = Vec::new();
+        let mut running = FuturesUnordered::new();
+        loop {
+            if running.is_empty() || asked.is_empty() {
+                let Some(member) = rest.next().filter(|_| Instant::now() < deadline) else {
+                    break;
+                };
+                asked.push(member);
+                running.push(self.one(member, f(member.clients.clone()), deadline));
             }
-            let until = deadline.min(now + self.member_deadline);
-            let failure = match timeout_at(until, f(member.clients.clone())).await {
-                Ok(Ok(done)) => {
+            let hedge = async {
+                tokio::time::sleep(HEDGE).await;
+                if kind == Kind::Change || rest.len() == 0 {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let ended = tokio::select! {
+                biased;
+                ended = running.next() => ended,
+                () = hedge => None,
+            };
+            let Some((member, result)) = ended else {
+                if let Some(next) = rest.next() {
+                    asked.push(next);
+                    running.push(self.one(next, f(next.clients.clone()), deadline));
+                }
+                continue;
+            };
+            asked.retain(|m| !std::ptr::eq(*m, member));
+            let failure = match result {
+                Ok(done) => {
                     member.set_back(None);
+                    // Asked before it and still silent: not the first to ask next time.
+                    for slow in asked {
+                        slow.set_back(Some(Instant::now() + SET_BACK));
+                    }
                     return Ok(done);
                 }
-                Ok(Err(failure)) => failure,
-                Err(_) => {
-                    timed_out = true;
-                    Failure::Lost(format!("no answer within {:?}", self.member_deadline))
-                }
+                Err(failure) => failure,
             };
             let why = match failure {
                 Failure::NotDone(why) => why,
@@ -253,6 +282,7 @@ impl Members {
                             why: format!("{}: {why}", member.url),
                         });
                     }
+                    timed_out = true;
                     why
                 }
                 Failure::Refused(why) => return Err(StoreError::Protocol { op, why }),
@@ -271,6 +301,21 @@ impl Members {
         } else {
             Err(StoreError::Unavailable { op, why: failures })
         }
+    }
+
+    /// One member's answer, in its time.
+    async fn one<'m, T>(
+        &self,
+        member: &'m Member,
+        answer: impl Future<Output = Result<T, Failure>>,
+        deadline: Instant,
+    ) -> (&'m Member, Result<T, Failure>) {
+        let until = deadline.min(Instant::now() + self.member_deadline);
+        let result = timeout_at(until, answer).await.unwrap_or_else(|_| {
+            let why = format!("no answer within {:?}", self.member_deadline);
+            Err(Failure::Lost(why))
+        });
+        (member, result)
     }
 
     /// A member to watch at, and a way to say that it failed.
