@@ -251,7 +251,7 @@ impl fmt::Display for Ask {
             }
             Self::SplitBrain { volumes } => write!(
                 f,
-                "{} volumes are primary in both zones, not by a failover of ours; look at both, then \
+                "{} volumes have diverged between the zones, not by a failover of ours; look at both, then \
                  `rekindle approve GROUP reprotect` to discard the side that is not recorded",
                 volumes.len()
             ),

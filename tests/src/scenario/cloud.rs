@@ -366,6 +366,10 @@ impl Cloud {
                 let _ = self
                     .lab
                     .rbd(site, &["mirror", "image", "disable", "--force", &spec]);
+                // A copy whose first synchronisation was cut off keeps the daemon's own snapshots.
+                let _ = self
+                    .lab
+                    .rbd(site, &["--no-progress", "snap", "purge", &spec]);
                 last = self
                     .lab
                     .rbd(site, &["--no-progress", "rm", &spec])

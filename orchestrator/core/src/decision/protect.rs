@@ -49,13 +49,10 @@ pub(super) fn primary_well(case: Case<'_>) -> Decision {
     if must_settle(&case, &sides) {
         return catching_up(&case, &sides);
     }
-    if !sides.stale_primaries.is_empty() {
-        return stale_primaries(&case, sides);
+    if !sides.stale_primaries.is_empty() || !sides.broken.is_empty() {
+        return diverged(&case, sides);
     }
-    if !sides.broken.is_empty() && failover_was_ours(&case) {
-        return allowed_reprotect(&case, sides);
-    }
-    if !sides.behind.is_empty() || !sides.broken.is_empty() {
+    if !sides.behind.is_empty() {
         return catching_up(&case, &sides);
     }
     if case.view.state.unprotected.is_some() {
@@ -114,13 +111,14 @@ fn must_settle(case: &Case<'_>, sides: &Sides) -> bool {
     stale && !sides.unclear.is_empty() && failover_was_ours(case)
 }
 
-/// Both zones say primary. Ours to mend only after a failover of ours, and then as policy says.
-fn stale_primaries(case: &Case<'_>, sides: Sides) -> Decision {
+/// Both zones say primary, or did: each has what the other lacks. Ours to mend only after a failover of ours, and then as
+/// policy says. A sidecar that demotes what is not recorded turns the first into the second, and settles nothing by that.
+fn diverged(case: &Case<'_>, sides: Sides) -> Decision {
     let approved = matches!(case.approved(), Some(Approved::Reprotect));
     if !failover_was_ours(case) && !approved {
         return Decision::AskOperator {
             why: Ask::SplitBrain {
-                volumes: sides.stale_primaries,
+                volumes: sides.diverged(),
             },
         };
     }
@@ -284,16 +282,16 @@ pub(super) fn reprotect_by_hand(case: &Case<'_>) -> Result<Plan, Refusal> {
     let copies = case.view.volumes_in(case.other).unwrap_or_default();
     let sides = compare(originals, copies);
     let approved = matches!(case.approved(), Some(Approved::Reprotect));
-    if !sides.stale_primaries.is_empty() && !failover_was_ours(case) && !approved {
-        return Err(Refusal::Ask(Ask::SplitBrain {
-            volumes: sides.stale_primaries,
-        }));
-    }
     if sides.stale_primaries.is_empty() && sides.broken.is_empty() {
         return Err(Refusal::NothingToDo(format!(
             "{} holds no stale copies",
             case.other
         )));
+    }
+    if !failover_was_ours(case) && !approved {
+        return Err(Refusal::Ask(Ask::SplitBrain {
+            volumes: sides.diverged(),
+        }));
     }
     Ok(reprotect_plan(case, sides, "asked for by hand".to_owned()))
 }
@@ -375,6 +373,16 @@ struct Sides {
     not_in_step: BTreeMap<ImageSpec, String>,
     /// Not mirrored.
     left_out: Vec<LeftOut>,
+}
+
+impl Sides {
+    /// Each side has what the other lacks.
+    fn diverged(self) -> Vec<ImageSpec> {
+        let mut volumes = self.stale_primaries;
+        volumes.extend(self.broken);
+        volumes.sort();
+        volumes
+    }
 }
 
 fn compare(originals: &[VolumeReport], copies: &[VolumeReport]) -> Sides {

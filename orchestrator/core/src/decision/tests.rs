@@ -346,6 +346,16 @@ fn hard_case_17_a_split_brain_that_is_not_ours_is_never_resynced_by_itself() {
         plan_for(&w.snapshot, &group(), &Request::Reprotect, plan_id()),
         Err(Refusal::Ask(Ask::SplitBrain { .. }))
     ));
+    // The sidecar of the zone that is not recorded demotes one: it has diverged all the same.
+    let copies = w.view().volumes.get_mut(&zone("zone-a")).unwrap();
+    copies[0].role = Role::Secondary;
+    copies[0].status = VolumeStatus::ErrorSplitBrain;
+    assert_eq!(
+        asked(&w),
+        Ask::SplitBrain {
+            volumes: vec![volume(0), volume(1)]
+        }
+    );
 }
 
 #[test]
