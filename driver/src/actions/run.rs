@@ -231,7 +231,8 @@ impl Inner {
             return Ok((Effect::AlreadySo, look.clone()));
         }
         let done = self.perform(session, look, step, generation, d).await;
-        let again = session.look(self.in_(self.limits.look)).await;
+        let look_by = self.in_(self.limits.look);
+        let again = session.look_again(&look.view, look_by).await;
         match (done, again) {
             (Ok(()), Ok(view)) => {
                 let after = self.understand(view);

@@ -268,6 +268,20 @@ impl Session {
         within(deadline, Op::Look, Some(&self.spec), call).await
     }
 
+    /// The image as an action has left it. The daemons write their words down seconds later: those of the look before stand.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn look_again(&self, before: &ImageView, deadline: Instant) -> Result<ImageView> {
+        let call = async {
+            match &self.image {
+                OpenImage::Rbd(i) => i.look_again(before, deadline).await,
+                OpenImage::Memory(c) => c.look_at(&self.spec).await,
+            }
+        };
+        within(deadline, Op::Look, Some(&self.spec), call).await
+    }
+
     /// Turns mirroring on, with this side as primary. In snapshot mode librbd takes the first mirror snapshot with it.
     ///
     /// # Errors

@@ -8,50 +8,75 @@
 use super::BLOCKLISTED_FOR;
 use rbd_rs::{Cluster, Error, Image, Promote, Settled};
 use rekindle_common::ImageSpec;
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 /// Threads that compare an image's objects.
 const THREADS: usize = 4;
+/// A watcher that was shut out is gone from the images by then.
+const LATELY: Duration = Duration::from_secs(60);
 
 type Result<T> = std::result::Result<T, Error>;
 
+/// The daemons that were shut out lately. An image still names its watcher for a moment, and a batch asks for one daemon's sake
+/// many times.
+#[derive(Debug, Default)]
+pub(super) struct ShutOut(Mutex<HashMap<String, Instant>>);
+
 /// Promotes. An error before the promotion leaves the copy as it was, or marked to be copied again.
-pub(super) fn promote(image: &Image, cluster: &Cluster, spec: &ImageSpec) -> Result<()> {
-    shut_out_daemon(image, cluster, spec)?;
-    let interrupted = image.interrupted_copy()?;
-    if let Some(copy) = &interrupted {
-        match image.settle_interrupted_copy(THREADS)? {
-            Settled::Whole => {}
-            Settled::Restored { objects } => {
-                tracing::warn!(volume.id = %spec, snapshot = copy.snapshot.id, objects, "a copy was interrupted: put back to the last whole state");
-            }
-            Settled::LeftToLibrbd => {
-                tracing::warn!(volume.id = %spec, snapshot = copy.snapshot.id, "a copy was interrupted: librbd rolls it back");
-            }
+pub(super) fn promote(
+    image: &Image,
+    cluster: &Cluster,
+    spec: &ImageSpec,
+    lately: &ShutOut,
+) -> Result<()> {
+    lately.shut_out_watchers(image, cluster, spec)?;
+    let Some(copy) = image.interrupted_copy()? else {
+        return image.mirror_promote(Promote::Force);
+    };
+    match image.settle_interrupted_copy(THREADS)? {
+        Settled::Whole => {}
+        Settled::Restored { objects } => {
+            tracing::warn!(volume.id = %spec, snapshot = copy.snapshot.id, objects, "a copy was interrupted: put back to the last whole state");
+        }
+        Settled::LeftToLibrbd => {
+            tracing::warn!(volume.id = %spec, snapshot = copy.snapshot.id, "a copy was interrupted: librbd rolls it back");
         }
     }
     // What was changed behind librbd's back is seen by an image that is opened after it.
     let fresh = image.pool().open_by_id(&image.id()?)?;
     let promoted = fresh.mirror_promote(Promote::Force);
-    if let (Err(_), Some(copy)) = (&promoted, &interrupted)
-        && let Err(error) = image.unsettle(copy)
+    if promoted.is_err()
+        && let Err(error) = image.unsettle(&copy)
     {
         tracing::error!(volume.id = %spec, %error, "the volume was not promoted, and its copy is called whole though it is not: promote it, or resync it before it is used");
     }
     promoted
 }
 
-fn shut_out_daemon(image: &Image, cluster: &Cluster, spec: &ImageSpec) -> Result<()> {
-    let own = cluster.instance_id();
-    let mut shut_out = false;
-    for watcher in image.watchers()? {
-        if u64::try_from(watcher.client).ok() != Some(own) {
-            cluster.blocklist_add(&watcher.address, BLOCKLISTED_FOR)?;
-            tracing::info!(volume.id = %spec, client = watcher.address, "shut out: it had the volume open while it was promoted by force");
+impl ShutOut {
+    fn shut_out_watchers(&self, image: &Image, cluster: &Cluster, spec: &ImageSpec) -> Result<()> {
+        let own = cluster.instance_id();
+        let others = image.watchers()?.into_iter();
+        let others = others.filter(|w| u64::try_from(w.client).ok() != Some(own));
+        let mut shut_out = false;
+        for watcher in others {
             shut_out = true;
+            // Held while the cluster is told, so that the others of the batch wait for that.
+            let mut lately = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            lately.retain(|_, at| at.elapsed() < LATELY);
+            if !lately.contains_key(&watcher.address) {
+                cluster.blocklist_add(&watcher.address, BLOCKLISTED_FOR)?;
+                lately.insert(watcher.address.clone(), Instant::now());
+                tracing::info!(volume.id = %spec, client = watcher.address, "shut out: it had the volume open while it was promoted by force");
+            }
         }
+        if shut_out {
+            cluster.wait_for_latest_osdmap()?;
+        }
+        Ok(())
     }
-    if shut_out {
-        cluster.wait_for_latest_osdmap()?;
-    }
-    Ok(())
 }

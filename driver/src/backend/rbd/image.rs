@@ -109,6 +109,19 @@ impl RbdImage {
         seen.view(&self.spec)
     }
 
+    pub(in crate::backend) async fn look_again(
+        &self,
+        before: &ImageView,
+        deadline: Instant,
+    ) -> Result<ImageView> {
+        let seen = self.read(Op::Look, deadline, Seen::without_words).await?;
+        Ok(ImageView {
+            local: before.local.clone(),
+            peer: before.peer.clone(),
+            ..seen.view(&self.spec)?
+        })
+    }
+
     pub(in crate::backend) async fn enable(
         &self,
         mode: MirrorImageMode,
@@ -132,10 +145,11 @@ impl RbdImage {
         };
         let cluster = self.backend.connection(op, d.answer).await?.cluster;
         let spec = self.spec.clone();
+        let shared = self.backend.shared.clone();
         let give_up = std::time::Instant::now() + DAEMON_LETS_GO;
         self.act(op, d, move |i| {
             if force == Force::Yes && i.mirror_mode()? == rbd::MirrorMode::Snapshot {
-                return forced::promote(i, &cluster, &spec);
+                return forced::promote(i, &cluster, &spec, &shared.shut_out);
             }
             loop {
                 match i.mirror_promote(how) {

@@ -76,6 +76,7 @@ struct Shared {
     asking_health: OneAtATime,
     asking_mirror: OneAtATime,
     listing: OneAtATime,
+    shut_out: forced::ShutOut,
 }
 
 /// A cluster behind librbd; cheap to clone.
@@ -109,6 +110,7 @@ impl RbdBackend {
                 asking_health: OneAtATime::default(),
                 asking_mirror: OneAtATime::default(),
                 listing: OneAtATime::default(),
+                shut_out: forced::ShutOut::default(),
             }),
         })
     }

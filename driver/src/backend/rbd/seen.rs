@@ -22,6 +22,19 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn read(i: &Image) -> std::result::Result<Self, rbd::Error> {
+        let mut seen = Self::without_words(i)?;
+        if seen.mode.is_some() {
+            seen.status = match i.mirror_status() {
+                Ok(s) => Some(s),
+                Err(rbd::Error::NotMirrored { .. } | rbd::Error::NotFound(_)) => None,
+                Err(e) => return Err(e),
+            };
+        }
+        Ok(seen)
+    }
+
+    /// All that an action can change: the daemons' words are not among that, and reading them is a third of a look.
+    pub(super) fn without_words(i: &Image) -> std::result::Result<Self, rbd::Error> {
         let info = i.mirror_info()?;
         let on = match info.state {
             // Creating: the daemon is making this copy, and its first sync has not ended.
@@ -34,15 +47,6 @@ impl Seen {
         let snapshots = match mode {
             Some(rbd::MirrorMode::Snapshot) => i.mirror_snapshots()?,
             Some(rbd::MirrorMode::Journal | rbd::MirrorMode::Unrecognised(_)) | None => Vec::new(),
-        };
-        let status = if on {
-            match i.mirror_status() {
-                Ok(s) => Some(s),
-                Err(rbd::Error::NotMirrored { .. } | rbd::Error::NotFound(_)) => None,
-                Err(e) => return Err(e),
-            }
-        } else {
-            None
         };
         // Only asked where it matters: before replication is turned on.
         let lineage = if on {
@@ -62,7 +66,7 @@ impl Seen {
             info,
             mode,
             snapshots,
-            status,
+            status: None,
             lineage,
         })
     }

@@ -14,8 +14,9 @@ const SHORT: Span = Span::secs(30);
 const ORDERS: Span = Span::secs(600);
 /// For an application to stop or start.
 const APPLICATION: Span = Span::secs(300);
-/// For a demotion to reach the other zone: the last delta goes with it.
-const REPLAY: Span = Span::secs(3600);
+/// For a demotion to reach the other zone: the last delta goes with it. The application stands still meanwhile, and where a mirror
+/// daemon does not follow it never arrives (hard case 57), so this is how long a move that cannot succeed takes to be undone.
+const REPLAY: Span = Span::secs(1800);
 /// For a full resync.
 const RESYNC: Span = Span::secs(24 * 3600);
 
