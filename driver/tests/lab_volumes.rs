@@ -192,12 +192,18 @@ async fn hard_case_16_split_brain_is_named_and_cured_with_the_losers_state_kept(
         .await;
         let r = z.a.volumes.act(spec, order(plain(), 2)).await;
         assert_eq!(code(r), ErrorCode::LeaseNotHeld);
+        let pool = z.admin(Site::ZoneA).pool(POOL).unwrap();
+        let given_up = pool.open_read_only(spec.image()).unwrap().id().unwrap();
         let o = insist(&z.a, spec, &order(keep(), 2)).await.unwrap();
         assert_eq!(o.effect, Effect::Started, "{mode}");
         wait(&z.a, spec, VolumeStatus::ActiveSecondary).await;
         let again = z.a.volumes.act(spec, order(keep(), 2)).await.unwrap();
         assert_eq!(again.effect, Effect::AlreadySo, "{mode}");
-        let safety = ImageSpec::new(POOL, format!("{}.rekindle-safety-2", spec.image())).unwrap();
+        let safety = ImageSpec::new(
+            POOL,
+            format!("{}.rekindle-safety-2-{given_up}", spec.image()),
+        )
+        .unwrap();
         assert_eq!(first_bytes(&z, Site::ZoneA, &safety), b"lost", "{mode}");
         assert_eq!(first_bytes(&z, Site::ZoneA, spec), [0; 4], "{mode}");
         let query = VolumeQuery {

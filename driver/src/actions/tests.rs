@@ -527,7 +527,8 @@ async fn hard_case_16_a_lost_zone_comes_back_and_is_resynced_with_its_state_kept
         let second = pair.a.act(&spec(0), order(resync("t"), 2)).await.unwrap();
         assert_eq!(second.effect, Effect::AlreadySo);
         // What was discarded is kept beside it, and is no volume.
-        let safety = ImageSpec::new("volumes", "volume-0.rekindle-safety-2").unwrap();
+        let name = format!("volume-0.rekindle-safety-2-{}", id.unwrap());
+        let safety = ImageSpec::new("volumes", name).unwrap();
         assert_eq!(pair.fabric.a().records(&safety).unwrap().len(), 10);
         let page = pair.a.volumes(&VolumeQuery::default()).await.unwrap();
         assert_eq!(page.volumes.len(), 1);

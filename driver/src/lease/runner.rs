@@ -452,7 +452,8 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
         renewed: &BTreeMap<u32, (LeaseId, Moment)>,
         found: &GroupKeys,
     ) {
-        let renewal = renewed.get(&slot.policy.terms().ttl()).copied();
+        let ttl = slot.policy.terms().ttl();
+        let renewal = renewed.get(&ttl).copied();
         let ours = self.keys.is_ours(&found.lease, renewal.map(|(id, _)| id));
         slot.maybe_ours = self.keys.is_of_us(&found.lease);
         if let Found::Is { value: spec, .. } = &found.spec {
@@ -465,6 +466,10 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
                 tracing::warn!(%group, %error, "the group's lease timing is unsound; going on with the one before");
                 timing = slot.policy.terms().timing;
             }
+            // By the terms that it was granted on: a longer time to live is not had before the key stands on its lease.
+            if let (true, Some((_, sent))) = (ours, renewal) {
+                slot.apply(group, now, Event::Renewed { sent });
+            }
             let next = slot
                 .policy
                 .follow(timing, spec.policy.isolation_response, recorded);
@@ -476,7 +481,11 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
             slot.apply(group, now, Event::RecordRead(record));
         }
         match (ours, renewal) {
-            (true, Some((_, sent))) => slot.apply(group, now, Event::Renewed { sent }),
+            // With a new time to live it was applied above, by the old one.
+            (true, Some((_, sent))) if slot.policy.terms().ttl() == ttl => {
+                slot.apply(group, now, Event::Renewed { sent });
+            }
+            (true, Some(_)) => {}
             // A renewal that failed says nothing of the key; one that went through, and no key under it, does.
             (false, Some(_)) if slot.keeper.wants_renewal() && !slot.taking.is_busy() => {
                 slot.apply(group, now, Event::Gone);

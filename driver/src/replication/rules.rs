@@ -4,7 +4,7 @@ use super::{
     error::{Refusal, ReplicationError},
     look::Look,
 };
-use crate::backend::view::{DaemonState, MirrorView};
+use crate::backend::view::{DaemonState, ImageView, MirrorView};
 use rekindle_common::{
     DemotionToken, Generation, ImageSpec, ResyncToken, Timestamp,
     action::{Effect, Promotion, SafetyCopy, VolumeAction},
@@ -400,7 +400,7 @@ fn resync(
     let keep_as = match safety {
         SafetyCopy::Discard => None,
         SafetyCopy::Keep => Some(safety_name(
-            &look.view.spec,
+            &look.view,
             context.generation.unwrap_or(Generation::ZERO),
         )?),
     };
@@ -413,9 +413,14 @@ fn resync(
 /// What every safety copy's name has in it; such images are no volumes.
 pub const SAFETY_INFIX: &str = ".rekindle-safety-";
 
-fn safety_name(spec: &ImageSpec, generation: Generation) -> Result<ImageSpec, Refusal> {
-    let name = format!("{}{SAFETY_INFIX}{generation}", spec.image());
-    ImageSpec::new(spec.pool(), name).map_err(|e| Refusal::Internal {
+/// One for each incarnation that is discarded: asked for again, it is the same; of an image that was made anew since, another.
+fn safety_name(view: &ImageView, generation: Generation) -> Result<ImageSpec, Refusal> {
+    let name = format!(
+        "{}{SAFETY_INFIX}{generation}-{}",
+        view.spec.image(),
+        view.id
+    );
+    ImageSpec::new(view.spec.pool(), name).map_err(|e| Refusal::Internal {
         what: format!("no name for the safety copy: {e}"),
     })
 }

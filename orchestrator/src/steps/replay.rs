@@ -19,7 +19,15 @@ pub(super) async fn await_demotion_replayed(
     let arrived = |v: &VolumeReport| {
         v.status == VolumeStatus::PendingPromotion && v.demotion.as_ref() == Some(token)
     };
-    wait(ctx, zone, tally, arrived, |_| None).await
+    // The application stands still, and nothing was given away yet: what does not move is not waited for.
+    let hopeless = |v: &VolumeReport| {
+        let stands = matches!(
+            v.status,
+            VolumeStatus::ErrorMirrorDown | VolumeStatus::ErrorSplitBrain
+        );
+        stands.then(|| format!("is {}: the demotion does not arrive", v.status))
+    };
+    wait(ctx, zone, tally, arrived, hopeless).await
 }
 
 /// Until the copies in `zone` are complete and follow their primary.

@@ -298,7 +298,6 @@ impl Bench {
             Some(())
         })
         .await;
-        sidecar.give_up_lease(&group(), generation).await.unwrap();
         self.rig.world.kill_zone(&zone_a());
     }
 

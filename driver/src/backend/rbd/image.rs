@@ -180,7 +180,14 @@ impl RbdImage {
         let spec = self.spec.clone();
         let token = token.map(ToString::to_string);
         self.act(Op::Demote, d, move |i| {
-            shut_out_writer(i, &cluster, &spec)?;
+            let shut_out = shut_out_writer(i, &cluster, &spec);
+            // Another zone relies on what the name says: that nothing is written after it. Without a name, that this zone stops
+            // writing goes first.
+            if token.is_some() {
+                shut_out?;
+            } else if let Err(error) = shut_out {
+                tracing::warn!(volume.id = %spec, %error, "a writer could not be shut out before the demotion: its last write may be here and not in the other zone");
+            }
             if let Some(token) = &token {
                 i.metadata_set(metadata::DEMOTION_TOKEN, token)?;
             }
@@ -254,7 +261,7 @@ fn shut_out_writer(
         return Ok(());
     };
     let own = cluster.addresses()?;
-    let mut shut_out = false;
+    let (mut shut_out, mut failed) = (false, None);
     for owner in owners
         .addresses
         .iter()
@@ -265,16 +272,13 @@ fn shut_out_writer(
                 tracing::info!(volume.id = %spec, client = owner, "shut out: it had the volume open for writing while it was demoted");
                 shut_out = true;
             }
-            // That this zone stops writing goes first.
-            Err(error) => {
-                tracing::warn!(volume.id = %spec, client = owner, %error, "a writer could not be shut out before the demotion: its last write may be here and not in the other zone");
-            }
+            Err(error) => failed = Some(error),
         }
     }
     if shut_out {
         cluster.wait_for_latest_osdmap()?;
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 /// A deep copy without our metadata: it is no volume, and must not look like one. It gets its name when it is whole, for

@@ -328,13 +328,17 @@ fn lease_in_place(case: &Case<'_>) -> Result<(), Refusal> {
     }
 }
 
-/// Whether the generation that is now was begun by a failover of ours away from the other zone.
+/// Whether the generation that is now was begun by a failover of ours away from the other zone, and that zone's copies have not
+/// been in step since: what diverges later is not what that failover left behind.
 fn failover_was_ours(case: &Case<'_>) -> bool {
-    case.view
+    let unsettled = case.view.state.unprotected.is_some();
+    let ours = case
+        .view
         .state
         .last_failover
         .as_ref()
-        .is_some_and(|f| f.from == *case.other && f.generation == case.primary.generation)
+        .is_some_and(|f| f.from == *case.other && f.generation == case.primary.generation);
+    unsettled && ours
 }
 
 fn mirrored(volumes: &[VolumeReport]) -> Vec<ImageSpec> {

@@ -13,7 +13,7 @@ use rekindle_common::{
     mode::ReplicationMode,
     policy::IsolationResponse,
     status::VolumeStatus,
-    volume::{Known, Lag, Role, VolumeReport},
+    volume::{Known, Role, VolumeReport},
 };
 use std::time::Duration;
 
@@ -139,7 +139,7 @@ fn assemble(case: &Case<'_>, why: String, lost_for: Span) -> Result<Plan, Decisi
             zone: case.other.clone(),
         }));
     };
-    let proof = proof(case)?;
+    let proof = proof(case, lost_for)?;
     let (volumes, left_out) = promotions(case, copies, &why);
     if volumes.is_empty() {
         let why = left_out
@@ -172,7 +172,11 @@ fn assemble(case: &Case<'_>, why: String, lost_for: Span) -> Result<Plan, Decisi
 /// How the copies look is no proof. `pending - promotion` is also what a copy says that was itself demoted in a move and has not
 /// begun to follow yet, while the other zone is primary and writes (hard case 57). Of a demotion only a planned move knows:
 /// it ordered it by name, and waits for that name.
-fn proof(case: &Case<'_>) -> Result<Proof, Decision> {
+///
+/// A lease that ran out proves that its holder demoted only where the holder lost its link to etcd, and so did all of its zone: where
+/// the sidecar alone died, its lease runs out all the same, nobody demotes, and the zone's writers go on. So the zone must be
+/// lost, and have been so before its lease was gone.
+fn proof(case: &Case<'_>, lost_for: Span) -> Result<Proof, Decision> {
     let policy = &case.view.spec.policy;
     let gone_for = match &case.view.lease {
         LeaseSight::Held(lease) => {
@@ -191,7 +195,16 @@ fn proof(case: &Case<'_>) -> Result<Proof, Decision> {
                 && l.generation == case.primary.generation
                 && l.isolation_response == IsolationResponse::Demote
         });
-    if demotes_itself {
+    let lost_before_the_lease = match case.diagnose(&case.primary.zone) {
+        Diagnosis::Lost { .. } => gone_for <= lost_for,
+        Diagnosis::Healthy
+        | Diagnosis::StorageIll { .. }
+        | Diagnosis::SidecarDown { .. }
+        | Diagnosis::Suspect { .. }
+        | Diagnosis::LinkCut { .. }
+        | Diagnosis::Unknown { .. } => false,
+    };
+    if demotes_itself && lost_before_the_lease {
         let left = policy.lease.margin.get().saturating_sub(gone_for.get());
         if left.is_zero() {
             return Ok(Proof::LeaseExpired {
@@ -276,8 +289,9 @@ fn promotions(
     (take.collect(), left)
 }
 
-/// What each volume loses: the time from what its copy shows to when the zone was lost. Nothing where a demotion has arrived in
-/// a group that was protected: its copy has followed this primary, so the demotion is this primary's.
+/// What each volume loses, at the most: the time from what its copy shows to when the zone was lost. A copy that looks as if a
+/// demotion had arrived is no exception, for it may be an earlier one; nor is one without a lag, for the daemon's word is up
+/// to half a minute old.
 ///
 /// A volume of mode `once` promises its snapshot and no more, so it has no loss to speak of.
 fn expected_loss(case: &Case<'_>, copies: &[VolumeReport], lost_for: Span) -> Vec<ExpectedLoss> {
@@ -286,15 +300,12 @@ fn expected_loss(case: &Case<'_>, copies: &[VolumeReport], lost_for: Span) -> Ve
         .reference_time
         .checked_sub(lost_for.get())
         .ok();
-    let protected = case.view.state.unprotected.is_none();
     let loss = |v: &VolumeReport| -> Option<Option<Span>> {
-        let arrived = v.status == VolumeStatus::PendingPromotion && protected;
-        if v.role == Role::Primary || arrived {
+        if v.role == Role::Primary {
             return None;
         }
         match &v.mode {
             Some(ReplicationMode::Once) => None,
-            Some(ReplicationMode::Instant) if v.lag == Lag::None => None,
             Some(ReplicationMode::Instant | ReplicationMode::Periodic(_)) | None => {
                 let shows = v.last_sync.map(|s| s.at);
                 Some(shows.zip(lost_at).map(|(shows, lost_at)| {

@@ -138,7 +138,6 @@ fn hard_case_21_a_demoted_and_replayed_volume_is_promoted_plainly() {
     w.each_copy("zone-b", |v| v.status = VolumeStatus::PendingPromotion);
     let plan = begun(&w);
     assert!(matches!(plan.proof, Some(Proof::LeaseExpired { .. })));
-    assert!(plan.expected_loss.is_empty());
     let promotes = plan.steps.iter().find_map(|s| match &s.step {
         Step::Promote { volumes, .. } => Some(volumes),
         _ => None,
@@ -149,6 +148,32 @@ fn hard_case_21_a_demoted_and_replayed_volume_is_promoted_plainly() {
             .iter()
             .all(|v| v.promotion == Promotion::Plain)
     );
+}
+
+/// The sidecar alone died, and its lease with it: nobody demoted, and the zone's writers go on.
+#[test]
+fn hard_case_01_a_lease_that_was_gone_before_its_zone_is_no_proof() {
+    let mut w = World::healthy(2);
+    w.kill_a(60, 61);
+    assert!(matches!(asked(&w), Ask::NoProof { .. }));
+    w.policy().fence_agent = Some("power".to_owned());
+    assert!(matches!(begun(&w).proof, Some(Proof::FenceAgent { .. })));
+    // Nor by hand, while the zone's storage answers; a person's word for the fence goes on.
+    let mut w = World::healthy(2);
+    for s in ["zone-a", "zone-b", "witness"] {
+        w.sees(s, "zone-a", Signal::Up, Signal::Down, 3600);
+    }
+    w.view().lease = LeaseSight::Gone {
+        seen_gone_for: Span::secs(3000),
+    };
+    let by_hand = |w: &World| plan_for(&w.snapshot, &group(), &Request::Failover, plan_id());
+    assert!(
+        matches!(by_hand(&w), Err(Refusal::Ask(Ask::NoProof { .. }))),
+        "{:?}",
+        by_hand(&w)
+    );
+    w.approve(VOUCHED, 1);
+    assert!(by_hand(&w).is_ok());
 }
 
 /// Copies that were demoted in a move home and have not begun to follow say the same as copies that a demotion has reached.
@@ -191,7 +216,7 @@ fn hard_case_24_a_group_without_any_complete_copy_is_not_promoted() {
 #[test]
 fn hard_case_25_a_loss_beyond_the_limit_is_asked_with_its_figure() {
     let mut w = World::healthy(2);
-    w.kill_a(60, 3600);
+    w.kill_a(60, 50);
     w.policy().rpo_limit = Some(Span::secs(300));
     w.each_copy("zone-b", |v| {
         v.mode = Some(rekindle_common::mode::ReplicationMode::Periodic(
@@ -537,7 +562,8 @@ proptest! {
             match plan.proof.unwrap() {
                 Proof::LeaseExpired { .. } => {
                     prop_assert!(gone.unwrap() >= 20 && response == IsolationResponse::Demote);
-                    prop_assert!(vouched || (lost >= 30 && !witness_sees));
+                    prop_assert!(lost >= 30 && !witness_sees);
+                    prop_assert!(gone.unwrap() <= lost, "the lease was gone before the zone was");
                 }
                 Proof::Vouched { .. } => prop_assert!(vouched),
                 Proof::FenceAgent { .. } => prop_assert!(false, "no such proof here"),

@@ -329,12 +329,13 @@ pub fn failback_or_move(
         PlannedStep {
             step: demote,
             deadline: ORDERS,
-            unwind: back(&[&promote_back]),
+            // A sidecar that was restarted, or cut off for a moment, with demoted images does not hold its lease any more.
+            unwind: back(&[&retake, &promote_back]),
         },
         PlannedStep {
             step: replayed,
             deadline: REPLAY,
-            unwind: back(&[&promote_back]),
+            unwind: back(&[&retake, &promote_back]),
         },
         PlannedStep {
             step: release,
