@@ -225,6 +225,15 @@ impl OrchestratorClient {
             .await
     }
 
+    /// Ends a plan that waits for a person; what it did stands.
+    ///
+    /// # Errors
+    /// [`ApiError`]; `held` where it does not wait.
+    pub async fn give_up(&self, plan: &PlanId) -> Result<PlanSummary, ApiError> {
+        self.leading(Verb::Post, &format!("/v1/plans/{plan}/give-up"), NO_BODY)
+            .await
+    }
+
     /// Follows a plan from its first record to its end. From the leader where it can be reached: it alone tells the progress
     /// within a step.
     ///

@@ -133,6 +133,7 @@ impl Metrics {
             End::Partial => "partial",
             End::Abandoned => "abandoned",
             End::Unwound => "unwound",
+            End::GivenUp => "given_up",
         });
         self.plans.get_or_create(&PlanLabels { kind, end }).inc();
     }

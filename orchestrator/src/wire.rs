@@ -15,6 +15,7 @@
 //! | `GET /v1/plans?group=&limit=` | any site | -> `[`[`PlanSummary`]`]`, newest first |
 //! | `GET /v1/plans/{plan}` | any site | -> [`PlanDetail`] |
 //! | `POST /v1/plans/{plan}/retry` | leader | -> [`PlanSummary`] |
+//! | `POST /v1/plans/{plan}/give-up` | leader | -> [`PlanSummary`] |
 //! | `GET /v1/plans/{plan}/watch` | any site | -> [`WatchLine`]s, one JSON object a line, until the plan ends or waits for a person |
 //! | `POST /v1/failsafe` | any site | `FailsafeQuestion` -> `FailsafeAnswer` |
 //!

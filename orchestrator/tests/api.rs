@@ -171,6 +171,11 @@ async fn bad_requests_name_what_is_wrong() {
             None,
         ),
         (
+            post("/v1/plans/none/give-up", ""),
+            ErrorCode::UnknownPlan,
+            None,
+        ),
+        (
             post("/v1/plans/none/retry", ""),
             ErrorCode::UnknownPlan,
             None,

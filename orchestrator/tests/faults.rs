@@ -17,6 +17,7 @@ use rekindle_common::{
     ErrorCode, Generation, PlanId,
     action::{BatchItem, BatchRequest, BatchResult, Order, Promotion, VolumeAction},
     keys,
+    lease::PrimaryRecord,
     status::VolumeStatus,
 };
 use rekindle_core::{
@@ -81,6 +82,35 @@ async fn hard_case_41_a_failover_that_promotes_nothing_waits_and_goes_on_when_to
     // What does not wait cannot be told to go on.
     let e = bench.hand.term.retry(&id).await.unwrap_err();
     assert_eq!(e.code, ErrorCode::Held);
+}
+
+/// A stuck plan bars every other of its group. A person can end it, and the next decision looks at things as they are.
+#[tokio::test(start_paused = true)]
+async fn a_stuck_plan_that_is_given_up_frees_its_group() {
+    let bench = Bench::prepared(Kind::FailoverByLease).await;
+    let b = bench.rig.world.fabric().b();
+    b.fail(Op::ForcePromote, None, errno::EIO, 1000);
+    let id = bench.begin(&bench.plan().await).await;
+    let over = bench.hand.work(&id, None).await;
+    assert!(matches!(over, Over::Waiting { .. }), "{over:?}");
+    let active = keys::group_active_plan(&group());
+    assert!(bench.store().get(&active).await.unwrap().is_some());
+
+    bench.hand.term.give_up(&id).await.unwrap();
+    assert_eq!(bench.store().get(&active).await.unwrap(), None);
+    let end = End::GivenUp;
+    assert_eq!(bench.hand.work(&id, None).await, Over::Ended { end });
+    for again in [
+        bench.hand.term.give_up(&id).await,
+        bench.hand.term.retry(&id).await,
+    ] {
+        assert_eq!(again.unwrap_err().code, ErrorCode::Held);
+    }
+    // What it did stands: the record names zone-b.
+    let key = keys::group_primary(&group());
+    let record = bench.store().get(&key).await.unwrap().unwrap();
+    let record = record.json::<PrimaryRecord>().unwrap();
+    assert_eq!((record.zone, record.generation), (zone_b(), Generation(2)));
 }
 
 #[tokio::test(start_paused = true)]

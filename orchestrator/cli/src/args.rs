@@ -397,6 +397,11 @@ pub enum PlanCommand {
         #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
     },
+    /// End a stuck plan. What it did stands; the group is free for the next decision, which looks at things as they are.
+    GiveUp {
+        /// Which.
+        plan: PlanId,
+    },
     /// Have a stuck plan try its step again.
     Retry {
         /// Which.

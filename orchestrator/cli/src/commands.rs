@@ -331,6 +331,11 @@ async fn plans(command: PlanCommand, peers: &Peers, output: &Output) -> Result<E
             output.document(&PlanList(plans))?;
             Ok(Exit::Ok)
         }
+        PlanCommand::GiveUp { plan } => {
+            let summary = client.give_up(&plan).await.map_err(CliError::Api)?;
+            output.document(&PlanList(vec![summary]))?;
+            Ok(Exit::Ok)
+        }
         PlanCommand::Retry { plan, no_wait } => {
             let summary = client.retry(&plan).await.map_err(CliError::Api)?;
             if no_wait {

@@ -125,6 +125,8 @@ pub enum End {
     Abandoned,
     /// A step failed, and what had been done was put back.
     Unwound,
+    /// It was stuck, and a person gave it up: what it had done stands, and the next decision looks at things as they are.
+    GivenUp,
 }
 
 /// Where a plan stands.
@@ -422,6 +424,9 @@ impl<'a> Saga<'a> {
                 failed: *step,
                 next: *undo,
             }),
+            (State::Stuck { .. }, Event::Ended { end: End::GivenUp }) => {
+                Some(State::Ended { end: End::GivenUp })
+            }
             (State::Between { .. } | State::Unwinding { .. }, Event::Ended { end }) => {
                 (self.next() == Next::Finish { end: *end }).then_some(State::Ended { end: *end })
             }

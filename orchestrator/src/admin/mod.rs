@@ -118,6 +118,7 @@ pub fn routes(service: Arc<Service>) -> Router {
         .route("/v1/plans", get(plans::list))
         .route("/v1/plans/{plan}", get(plans::show))
         .route("/v1/plans/{plan}/retry", post(retry))
+        .route("/v1/plans/{plan}/give-up", post(give_up))
         .route("/v1/plans/{plan}/watch", get(watch_plan::watch))
         .route("/v1/failsafe", post(failsafe));
     with_fallbacks(router).with_state(service)
@@ -269,6 +270,13 @@ async fn retry(
     term.retry(&plan).await?;
     let detail = plans::detail(term.lead.store(), &plan).await?;
     Ok((StatusCode::ACCEPTED, Json(plans::summary(&detail))))
+}
+
+async fn give_up(State(s): Site, ApiPath(plan): ApiPath<PlanId>) -> ApiResult<Json<PlanSummary>> {
+    let term = s.term()?;
+    term.give_up(&plan).await?;
+    let detail = plans::detail(term.lead.store(), &plan).await?;
+    Ok(Json(plans::summary(&detail)))
 }
 
 async fn failsafe(

@@ -14,7 +14,7 @@ use rekindle_common::{
 use rekindle_core::{
     decision::{Hold, Refusal, plan_for},
     plan::Plan,
-    saga::{Event, Record, Saga, State},
+    saga::{End, Event, Record, Saga, State},
     snapshot::{Approval, FailoverMemory},
 };
 use rekindle_store::{Compare, Op, Txn};
@@ -402,6 +402,24 @@ impl Term {
     /// # Errors
     /// [`ApiError`]; `held` where it does not wait, `corrupt_record` where its journal cannot be read.
     pub async fn retry(&self, id: &PlanId) -> Result<(Plan, State)> {
+        let answered = self.answer_stuck(id, Event::Retried).await?;
+        self.take_up_again(id);
+        Ok(answered)
+    }
+
+    /// Ends a plan that waits for a person. What it did stands; its group is free for the next decision.
+    ///
+    /// # Errors
+    /// As [`Self::retry`].
+    pub async fn give_up(&self, id: &PlanId) -> Result<(Plan, State)> {
+        let end = End::GivenUp;
+        let answered = self.answer_stuck(id, Event::Ended { end }).await?;
+        tracing::warn!(plan.id = %id, group = %answered.0.group, "the plan was given up by an operator");
+        self.refresh().await;
+        Ok(answered)
+    }
+
+    async fn answer_stuck(&self, id: &PlanId, event: Event) -> Result<(Plan, State)> {
         let store = self.lead.store();
         let plan = journal::read_plan(store, id).await.map_err(api)?;
         let records = journal::read_records(store, id).await.map_err(api)?;
@@ -410,18 +428,31 @@ impl Term {
             return Err(held(format!("plan {id} does not wait for a person")));
         }
         let seq = saga.records();
+        let with = match &event {
+            // With the plan's end its claim on the group goes.
+            Event::Ended { .. } => vec![Op::Delete {
+                key: keys::group_active_plan(&plan.group),
+            }],
+            Event::Begun
+            | Event::StepBegun { .. }
+            | Event::StepDone { .. }
+            | Event::StepFailed { .. }
+            | Event::UnwindBegun { .. }
+            | Event::UnwindDone { .. }
+            | Event::UnwindFailed { .. }
+            | Event::Retried => vec![],
+        };
         let record = Record {
             at: self.means.clock.now(),
             by: self.means.site.to_string(),
-            event: Event::Retried,
+            event,
         };
         saga.apply(&record.event)
             .map_err(|e| ApiError::new(ErrorCode::CorruptRecord, e.to_string()))?;
         let state = saga.state().clone();
-        journal::append(&self.lead, id, seq, &record, vec![])
+        journal::append(&self.lead, id, seq, &record, with)
             .await
             .map_err(api)?;
-        self.take_up_again(id);
         Ok((plan, state))
     }
 }

@@ -48,6 +48,7 @@ fn every_command_parses() {
         "plan show p-1 --watch",
         "plan list --limit 5",
         "plan retry p-1",
+        "plan give-up p-1",
         "history",
         "history db",
         "config check a.toml b.toml",

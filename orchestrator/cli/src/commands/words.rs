@@ -86,6 +86,7 @@ pub(super) fn end_word(end: rekindle_core::saga::End) -> &'static str {
         End::Partial => "partial",
         End::Abandoned => "abandoned",
         End::Unwound => "put back",
+        End::GivenUp => "given up",
     }
 }
 
