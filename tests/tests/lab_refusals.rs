@@ -167,9 +167,22 @@ async fn hard_case_29_a_dead_mirror_daemon_is_said() -> anyhow::Result<()> {
         let zone = cloud.sidecar_of(ZoneB).zone().await?;
         assert_eq!(zone.mirror.daemon_up, Known::No);
         // It is the copy that is ill: the primary says so, and nothing is done.
+        // Zone-a's cluster sees it by a watch of its own, some seconds later.
+        until(
+            "the primary to say that its copies do not move",
+            DAEMON_SEEN_DEAD,
+            async || {
+                let volumes = group.volumes_in(ZoneA).await?;
+                let silent = volumes.iter().find(|v| v.concerns.is_empty());
+                match silent {
+                    Some(v) => Err(format!("{} has no concern", v.volume)),
+                    None => Ok(()),
+                }
+            },
+        )
+        .await?;
         for v in group.volumes_in(ZoneA).await.map_err(Error::msg)? {
             assert_eq!(v.status, VolumeStatus::ActivePrimary);
-            assert!(!v.concerns.is_empty(), "{v:?}");
         }
         assert_eq!(group.plans().await.map_err(Error::msg)?, []);
         cloud.rbd_mirror(ZoneB).start()?;
