@@ -64,7 +64,7 @@ impl Inner {
                 ];
                 Ok(session.set_metadata(&BTreeMap::new(), &keys, d).await?)
             }
-            Step::Promote(how) => self.promote(session, how, generation, d).await,
+            Step::Promote(how) => self.promote(session, look, how, generation, d).await,
             Step::Demote { token } => Ok(session.demote(token.as_ref(), d).await?),
             Step::Resync { token, keep_as } => {
                 // Recorded first: with the image id in it, a crash anywhere after leaves a record that tells whether the
@@ -145,6 +145,7 @@ impl Inner {
     async fn promote(
         &self,
         session: &Session,
+        look: &Look,
         how: &Promote,
         generation: Option<Generation>,
         d: Deadlines,
@@ -160,7 +161,9 @@ impl Inner {
                 Err(e) => return Err(e.into()),
             },
             Promote::After { token } => {
-                self.arrived(session, token, d).await?;
+                if look.demotion.as_ref() != Some(token) {
+                    self.arrived(session, token, d).await?;
+                }
                 match self.promote_when_due(session, d).await {
                     Ok(()) => None,
                     Err(e) if refused(&e) => return Err(Refusal::DemotionNotReplayed.into()),

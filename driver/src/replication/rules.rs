@@ -294,19 +294,13 @@ fn promote(look: &Look, promotion: &Promotion) -> Result<Step, Refusal> {
             | VolumeStatus::ErrorMirrorDown
             | VolumeStatus::ErrorMirroring
             | VolumeStatus::ErrorOrphan,
-            Promotion::Plain,
-        ) => Ok(Step::Promote(Promote::Plain)),
-        (
-            VolumeStatus::ActiveSecondary
-            | VolumeStatus::ActiveUpdating
-            | VolumeStatus::PendingPromotion
-            | VolumeStatus::PendingDemotion
-            | VolumeStatus::ErrorMirrorDown
-            | VolumeStatus::ErrorMirroring
-            | VolumeStatus::ErrorOrphan,
-            Promotion::After { token },
-        ) => Ok(Step::Promote(Promote::After {
-            token: token.clone(),
+            Promotion::Plain | Promotion::After { .. },
+        ) => Ok(Step::Promote(match promotion {
+            Promotion::After { token } => Promote::After {
+                token: token.clone(),
+            },
+            // A forced one has its arms above.
+            Promotion::Plain | Promotion::Forced { .. } => Promote::Plain,
         })),
         // A secondary has none of these.
         (

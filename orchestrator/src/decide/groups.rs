@@ -402,7 +402,7 @@ impl Term {
     /// # Errors
     /// [`ApiError`]; `held` where it does not wait, `corrupt_record` where its journal cannot be read.
     pub async fn retry(&self, id: &PlanId) -> Result<(Plan, State)> {
-        let answered = self.answer_stuck(id, Event::Retried).await?;
+        let answered = self.answer_stuck(id, Event::Retried, |_| vec![]).await?;
         self.take_up_again(id);
         Ok(answered)
     }
@@ -413,13 +413,25 @@ impl Term {
     /// As [`Self::retry`].
     pub async fn give_up(&self, id: &PlanId) -> Result<(Plan, State)> {
         let end = End::GivenUp;
-        let answered = self.answer_stuck(id, Event::Ended { end }).await?;
+        // With the plan's end its claim on the group goes.
+        let free = |plan: &Plan| {
+            vec![Op::Delete {
+                key: keys::group_active_plan(&plan.group),
+            }]
+        };
+        let answered = self.answer_stuck(id, Event::Ended { end }, free).await?;
         tracing::warn!(plan.id = %id, group = %answered.0.group, "the plan was given up by an operator");
         self.refresh().await;
         Ok(answered)
     }
 
-    async fn answer_stuck(&self, id: &PlanId, event: Event) -> Result<(Plan, State)> {
+    /// Journals a person's word on a stuck plan, in one transaction with `with`.
+    async fn answer_stuck(
+        &self,
+        id: &PlanId,
+        event: Event,
+        with: impl FnOnce(&Plan) -> Vec<Op>,
+    ) -> Result<(Plan, State)> {
         let store = self.lead.store();
         let plan = journal::read_plan(store, id).await.map_err(api)?;
         let records = journal::read_records(store, id).await.map_err(api)?;
@@ -428,20 +440,6 @@ impl Term {
             return Err(held(format!("plan {id} does not wait for a person")));
         }
         let seq = saga.records();
-        let with = match &event {
-            // With the plan's end its claim on the group goes.
-            Event::Ended { .. } => vec![Op::Delete {
-                key: keys::group_active_plan(&plan.group),
-            }],
-            Event::Begun
-            | Event::StepBegun { .. }
-            | Event::StepDone { .. }
-            | Event::StepFailed { .. }
-            | Event::UnwindBegun { .. }
-            | Event::UnwindDone { .. }
-            | Event::UnwindFailed { .. }
-            | Event::Retried => vec![],
-        };
         let record = Record {
             at: self.means.clock.now(),
             by: self.means.site.to_string(),
@@ -450,7 +448,7 @@ impl Term {
         saga.apply(&record.event)
             .map_err(|e| ApiError::new(ErrorCode::CorruptRecord, e.to_string()))?;
         let state = saga.state().clone();
-        journal::append(&self.lead, id, seq, &record, with)
+        journal::append(&self.lead, id, seq, &record, with(&plan))
             .await
             .map_err(api)?;
         Ok((plan, state))

@@ -35,8 +35,6 @@ const MEASURED: i32 = 16;
 /// What became of an interrupted copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settled {
-    /// There is none: the newest state is whole.
-    Whole,
     /// The image is in its last whole state, and librbd need not roll back.
     Restored {
         /// Objects that were put back.
@@ -76,16 +74,17 @@ impl Image {
         }))
     }
 
-    /// Puts an interrupted copy back to the last whole state. Shut this site's mirror daemon out before. Idempotent; promote by
+    /// Puts an interrupted copy, as [`Image::interrupted_copy`] gave it, back to the last whole state. Shut this site's mirror daemon out before. Idempotent; promote by
     /// force right after, or call [`Image::unsettle`].
     ///
     /// # Errors
     /// As any call; then some objects may be back and others not, and the copy is still marked as not complete, to be copied
     /// again from its first object.
-    pub fn settle_interrupted_copy(&self, threads: usize) -> Result<Settled, Error> {
-        let Some(copy) = self.interrupted_copy()? else {
-            return Ok(Settled::Whole);
-        };
+    pub fn settle_interrupted_copy(
+        &self,
+        copy: &MirrorSnapshot,
+        threads: usize,
+    ) -> Result<Settled, Error> {
         let id = copy.snapshot.id;
         if self.size_at(id)? != self.size_at(HEAD)? {
             return Ok(Settled::LeftToLibrbd);
@@ -94,7 +93,7 @@ impl Image {
         // Should all of this be interrupted, too, a daemon that goes on must not go on from where it was.
         self.set_copy_progress(id, false, 0)?;
         let objects = layout.put_back(id, threads)?;
-        if objects == 0 && !self.takes_the_snapshot_first(&copy, &layout)? {
+        if objects == 0 && !self.takes_the_snapshot_first(copy, &layout)? {
             self.set_copy_progress(id, false, copy.copied_objects)?;
             return Ok(Settled::LeftToLibrbd);
         }

@@ -5,7 +5,7 @@
 //! copy that was interrupted is put back to the last state that was whole, because librbd 16 would go one state too far
 //! (hard case 23; see `rbd_rs`, `mirror/interrupted.rs`), and then the image is promoted.
 
-use super::BLOCKLISTED_FOR;
+use super::{BLOCKLISTED_FOR, image::other_watchers};
 use rbd_rs::{Cluster, Error, Image, Promote, Settled};
 use rekindle_common::ImageSpec;
 use std::{
@@ -37,8 +37,7 @@ pub(super) fn promote(
     let Some(copy) = image.interrupted_copy()? else {
         return image.mirror_promote(Promote::Force);
     };
-    match image.settle_interrupted_copy(THREADS)? {
-        Settled::Whole => {}
+    match image.settle_interrupted_copy(&copy, THREADS)? {
         Settled::Restored { objects } => {
             tracing::warn!(volume.id = %spec, snapshot = copy.snapshot.id, objects, "a copy was interrupted: put back to the last whole state");
         }
@@ -59,11 +58,8 @@ pub(super) fn promote(
 
 impl ShutOut {
     fn shut_out_watchers(&self, image: &Image, cluster: &Cluster, spec: &ImageSpec) -> Result<()> {
-        let own = cluster.instance_id();
-        let others = image.watchers()?.into_iter();
-        let others = others.filter(|w| u64::try_from(w.client).ok() != Some(own));
         let mut shut_out = false;
-        for watcher in others {
+        for watcher in other_watchers(image, cluster.instance_id())? {
             shut_out = true;
             // Held while the cluster is told, so that the others of the batch wait for that.
             let mut lately = self.0.lock().unwrap_or_else(PoisonError::into_inner);

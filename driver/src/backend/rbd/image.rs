@@ -242,14 +242,20 @@ impl RbdImage {
         let connection = self.backend.connection(Op::Watchers, deadline).await?;
         let own = connection.cluster.instance_id();
         self.read(Op::Watchers, deadline, move |i| {
-            let all = i.watchers()?.into_iter();
-            Ok(all
-                .filter(|w| u64::try_from(w.client).ok() != Some(own))
-                .map(|w| Watcher { address: w.address })
-                .collect())
+            let others = other_watchers(i, own)?;
+            Ok(others.map(|w| Watcher { address: w.address }).collect())
         })
         .await
     }
+}
+
+/// Who has the image open besides this connection, whose number is `own`.
+pub(super) fn other_watchers(
+    image: &Image,
+    own: u64,
+) -> std::result::Result<impl Iterator<Item = rbd::Watcher>, rbd::Error> {
+    let all = image.watchers()?.into_iter();
+    Ok(all.filter(move |w| u64::try_from(w.client).ok() != Some(own)))
 }
 
 fn shut_out_writer(
