@@ -5,11 +5,13 @@
 //! with `conf_` are librbd's own and are never touched.
 
 use crate::{
-    ids::{GroupName, InvalidName},
+    ids::{Generation, GroupName, InvalidName},
     mode::ReplicationMode,
     policy::IsolationResponse,
     schedule::Schedule,
+    volume::Forced,
 };
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// All of ours start with it.
@@ -24,12 +26,29 @@ pub const INTERVAL: &str = "rekindle.interval";
 pub const GROUP: &str = "rekindle.group";
 /// The group's isolation response, for a sidecar that starts without etcd.
 pub const ISOLATION: &str = "rekindle.isolation_response";
-/// Why a promotion was forced, with its time and generation.
+/// When and why a promotion was forced; see [`forced_note`]. Gone with the next plain promotion: then all is made good.
 pub const FORCED: &str = "rekindle.forced";
 /// The name of the last demotion, written just before it.
 pub const DEMOTION_TOKEN: &str = "rekindle.demotion_token";
 /// The last resync's token (written on the copy's side as a RADOS object too, for a resync deletes the image).
 pub const RESYNC_TOKEN: &str = "rekindle.resync_token";
+
+/// A forced promotion's note: when, under which generation if any, and why.
+#[must_use]
+pub fn forced_note(at: Timestamp, generation: Option<Generation>, reason: &str) -> String {
+    let generation = generation.map_or_else(String::new, |g| format!(" generation {g}"));
+    format!("{at}{generation}: {reason}")
+}
+
+/// The note, if there is one. A text that is none was not written by us, and stands for nothing.
+#[must_use]
+pub fn forced(m: &BTreeMap<String, String>) -> Option<Forced> {
+    let (head, reason) = m.get(FORCED)?.split_once(": ")?;
+    Some(Forced {
+        at: head.split(' ').next()?.parse().ok()?,
+        reason: reason.to_owned(),
+    })
+}
 
 /// A volume's policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,6 +145,24 @@ pub fn isolation_from_text(s: &str) -> Option<IsolationResponse> {
 mod tests {
     use super::*;
     use crate::duration::Span;
+
+    #[test]
+    fn a_forced_promotion_is_noted_and_read_back() {
+        let at = "2026-11-25T10:00:00.5Z".parse().unwrap();
+        for generation in [None, Some(Generation(7))] {
+            let note = forced_note(at, generation, "zone-a is dead: really");
+            let m = BTreeMap::from([(FORCED.to_owned(), note)]);
+            let read = forced(&m).unwrap();
+            assert_eq!(
+                (read.at, read.reason.as_str()),
+                (at, "zone-a is dead: really")
+            );
+        }
+        for other in ["", "yes", "noon: because", ": x"] {
+            let m = BTreeMap::from([(FORCED.to_owned(), other.to_owned())]);
+            assert_eq!(forced(&m), None, "{other:?}");
+        }
+    }
 
     #[test]
     fn a_policy_round_trips_through_metadata() {

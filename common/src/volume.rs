@@ -78,6 +78,15 @@ pub struct SiteView {
     pub last_update: Option<Timestamp>,
 }
 
+/// A promotion by force, as the volume's metadata notes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forced {
+    /// When, by the clock of the zone that was promoted.
+    pub at: Timestamp,
+    /// The reason that the order gave.
+    pub reason: String,
+}
+
 /// One volume in one zone. The answer to `GET /v1/volumes/{pool}/{image}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeReport {
@@ -112,6 +121,10 @@ pub struct VolumeReport {
     /// The name of the last demotion that this image knows of, its own or one that has arrived. `None`: it had no name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub demotion: Option<DemotionToken>,
+    /// The forced promotion that this image's present history began with. `None`: it began with none, or with one that was
+    /// made good since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forced: Option<Forced>,
     /// What is not as it should be, in words; empty is healthy.
     pub concerns: Vec<String>,
     /// The action in flight on it, if any.

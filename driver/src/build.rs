@@ -6,6 +6,7 @@ use crate::{
         Backend,
         rbd::{RbdBackend, RbdOptions},
     },
+    cinder::Side,
     clock::Clock,
     config::Config,
     lease::{LeaseConfig, LeaseRunner, OtherSite},
@@ -38,6 +39,9 @@ pub enum BuildError {
         /// Why; names the field.
         why: ApiError,
     },
+    /// The other zone's sidecar cannot be asked.
+    #[error("peer: {0}")]
+    Peer(ApiError),
     /// A field that [`Config::check`] would have refused.
     #[error("{0} cannot be used")]
     Unchecked(&'static str),
@@ -80,6 +84,8 @@ pub async fn sidecar(config: &Config) -> Result<Sidecar, BuildError> {
     if let Some(keeper) = keeper {
         sidecar = sidecar.with_task(keeper);
     }
+    let peer = peer(config)?;
+    sidecar = sidecar.with_cinder(peer, config.cinder);
     listen(config, &mut sidecar).await?;
     Ok(sidecar)
 }
@@ -111,6 +117,18 @@ async fn leases(
     let (runner, handle) = LeaseRunner::new(lease_config, store, sites);
     let task: Task = Box::new(|volumes, stop| Box::pin(runner.run(volumes, stop)));
     Ok((Some(task), Arc::new(handle)))
+}
+
+/// The other zone, as Cinder names it.
+fn peer(config: &Config) -> Result<Option<(String, Side)>, BuildError> {
+    let Some(peer) = &config.peer else {
+        return Ok(None);
+    };
+    let files = config.peer_tls().ok_or(BuildError::Unchecked("peer.tls"))?;
+    let client =
+        Client::mtls(&peer.url, files, ClientLimits::default()).map_err(BuildError::Peer)?;
+    let side = Side::other(peer.zone.clone(), client.into());
+    Ok(Some((peer.backend_id().to_owned(), side)))
 }
 
 /// Another site tries its own etcd before it answers.

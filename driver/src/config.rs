@@ -13,11 +13,14 @@
 //! [etcd]
 //! endpoints = ["https://192.0.2.10:2379", "https://192.0.2.20:2379", "https://192.0.2.30:2379"]
 //! tls = { ca = "…", cert = "…", key = "…" }
+//! [peer]
+//! zone = "zone-b"
+//! url = "https://192.0.2.20:7300"
 //! [failsafe]
 //! sites = { zone-b = "https://192.0.2.20:7400", witness = "https://192.0.2.30:7400" }
 //! ```
 
-use crate::actions::Limits;
+use crate::{actions::Limits, cinder::CinderLimits};
 use rekindle_common::{SiteName, ZoneName, duration::Span, telemetry::LogFormat, tls::TlsFiles};
 use rekindle_store::EtcdConfig;
 use serde::Deserialize;
@@ -43,6 +46,12 @@ pub struct Config {
     /// Whom to ask when etcd is ill.
     #[serde(default)]
     pub failsafe: Failsafe,
+    /// The other zone's sidecar; Cinder's hooks need it.
+    #[serde(default)]
+    pub peer: Option<PeerConfig>,
+    /// How long Cinder's calls may take.
+    #[serde(default)]
+    pub cinder: CinderLimits,
     /// Deadlines and bounds of the actions.
     #[serde(default)]
     pub limits: Limits,
@@ -116,6 +125,30 @@ pub struct Listen {
 
 fn default_mode() -> String {
     "0660".to_owned()
+}
+
+/// The other zone.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerConfig {
+    /// Its name.
+    pub zone: ZoneName,
+    /// Its sidecar: `https://HOST:PORT`.
+    pub url: String,
+    /// What `replication_device = backend_id:…` in cinder.conf calls it; its name by default.
+    #[serde(default)]
+    pub backend_id: Option<String>,
+    /// Certificates to reach it with; `listen.tls` by default.
+    #[serde(default)]
+    pub tls: Option<TlsFiles>,
+}
+
+impl PeerConfig {
+    /// Cinder's name for it.
+    #[must_use]
+    pub fn backend_id(&self) -> &str {
+        self.backend_id.as_deref().unwrap_or(self.zone.as_str())
+    }
 }
 
 /// The other sites' orchestrators. All must answer before an isolated lease is kept.
@@ -314,6 +347,7 @@ impl Config {
             );
         }
         self.check_listen()?;
+        self.check_cinder()?;
         if let Some((site, url)) = self
             .failsafe
             .sites
@@ -328,6 +362,49 @@ impl Config {
             return bad("failsafe.tls", why);
         }
         Ok(())
+    }
+
+    fn check_cinder(&self) -> Result<(), ConfigError> {
+        let bad = |field, why: String| Err(ConfigError::Field { field, why });
+        let c = &self.cinder;
+        for (field, span) in [
+            ("cinder.failover_time", c.failover_time),
+            ("cinder.call_time", c.call_time),
+        ] {
+            if span < Span::secs(1) || span >= self.http.request_time {
+                let why = format!(
+                    "{span} is not between 1s and http.request_time ({}): its answer could not be given",
+                    self.http.request_time
+                );
+                return bad(field, why);
+            }
+        }
+        let Some(peer) = &self.peer else {
+            return Ok(());
+        };
+        if peer.zone == self.zone {
+            return bad("peer.zone", "is this zone: name the other one".into());
+        }
+        let id = peer.backend_id();
+        if id.is_empty() || id.len() > 255 || id == crate::cinder::DEFAULT {
+            let why = format!("{id:?} cannot name the other zone in cinder.conf");
+            return bad("peer.backend_id", why);
+        }
+        if !peer.url.starts_with("https://") {
+            return bad("peer.url", "is https://HOST:PORT".into());
+        }
+        if self.peer_tls().is_none() {
+            let why = "is needed to reach the other zone, here or as listen.tls".to_owned();
+            return bad("peer.tls", why);
+        }
+        Ok(())
+    }
+
+    /// The certificates to reach the other zone's sidecar with.
+    #[must_use]
+    pub fn peer_tls(&self) -> Option<&TlsFiles> {
+        let own = self.peer.as_ref().and_then(|p| p.tls.as_ref());
+        own.or(self.listen.tls.as_ref())
     }
 
     fn check_listen(&self) -> Result<(), ConfigError> {

@@ -10,6 +10,7 @@
 pub mod actions;
 pub mod backend;
 pub mod build;
+pub mod cinder;
 pub mod clock;
 pub mod config;
 pub mod lease;

@@ -8,6 +8,7 @@
 
 use crate::{
     actions::{Parts, Volumes},
+    cinder::{self, Cinder, CinderLimits, Side},
     routes::{self, Ready},
 };
 use futures::future::BoxFuture;
@@ -30,6 +31,7 @@ pub struct Sidecar {
     server: Server,
     limits: rekindle_net::Limits,
     tasks: Vec<Task>,
+    cinder: Option<Cinder>,
 }
 
 impl fmt::Debug for Sidecar {
@@ -56,6 +58,7 @@ impl Sidecar {
             server: Server::new(limits),
             limits,
             tasks: Vec::new(),
+            cinder: None,
         }
     }
 
@@ -64,6 +67,17 @@ impl Sidecar {
     pub fn with_task(mut self, task: Task) -> Self {
         self.tasks.push(task);
         self
+    }
+
+    /// Answers Cinder's hooks too, on unix sockets.
+    #[must_use]
+    pub fn with_cinder(mut self, peer: Option<(String, Side)>, limits: CinderLimits) -> Self {
+        let own = Side::own(self.volumes.clone(), self.ready.clone());
+        let cinder = Cinder::new(own, peer, limits);
+        self.cinder = Some(cinder.clone());
+        self.with_task(Box::new(move |_, stop| {
+            Box::pin(async move { cinder.watch(stop).await })
+        }))
     }
 
     /// The sidecar's operations in process; what HTTP offers, no more.
@@ -83,7 +97,11 @@ impl Sidecar {
     /// # Errors
     /// [`ServeError`].
     pub async fn listen(&mut self, at: &ListenConfig) -> Result<Bound, ServeError> {
-        let router = routes::api(self.volumes.clone(), self.ready.clone());
+        let mut router = routes::api(self.volumes.clone(), self.ready.clone());
+        // Cinder's calls carry no generation: they come from beside the sidecar, and from nowhere else.
+        if let (ListenConfig::Unix { .. }, Some(cinder)) = (at, &self.cinder) {
+            router = router.merge(cinder::routes::api(cinder.clone()));
+        }
         self.server.listen(at, router).await
     }
 
@@ -105,6 +123,7 @@ impl Sidecar {
             server,
             limits,
             tasks,
+            cinder: _,
         } = self;
         let tasks_stop = CancellationToken::new();
         let tracker = TaskTracker::new();

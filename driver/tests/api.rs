@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+#[path = "support/cinder_calls.rs"]
+mod cinder_calls;
 #[path = "support/openapi.rs"]
 mod openapi;
 
@@ -20,6 +22,7 @@ use rekindle_driver::{
         Backend, Op,
         memory::{Fabric, FabricConfig},
     },
+    cinder::{self, Cinder, CinderLimits, Side},
     leases::FixedLeases,
     routes::{self, Ready},
     sidecar::Sidecar,
@@ -72,6 +75,34 @@ impl Api {
         }
     }
 
+    /// With Cinder's calls too; the other zone listens in that folder.
+    async fn with_cinder(dir: &std::path::Path) -> Self {
+        let mut api = Self::new();
+        let at = ListenConfig::Unix {
+            path: dir.join("b.sock"),
+            options: SocketOptions {
+                mode: 0o600,
+                group: None,
+            },
+        };
+        let there = volumes(&api.fabric.b());
+        let mut sidecar = Sidecar::of(there, rekindle_net::Limits::default());
+        sidecar.listen(&at).await.unwrap();
+        let ready = sidecar.ready();
+        ready.set(true);
+        tokio::spawn(sidecar.run(CancellationToken::new()));
+        let client = Client::unix(dir.join("b.sock"), ClientLimits::default());
+        let peer = Side::other(api.fabric.b().zone(), client.into());
+        let own = Side::own(volumes(&api.fabric.a()), ready);
+        let cinder = Cinder::new(
+            own,
+            Some(("zone-b".to_owned(), peer)),
+            CinderLimits::default(),
+        );
+        api.router = api.router.merge(cinder::routes::api(cinder));
+        api
+    }
+
     async fn call(&self, method: &str, path: &str, body: &Value) -> (u16, Vec<u8>) {
         let request = Request::builder()
             .method(method)
@@ -107,8 +138,9 @@ impl Api {
 
 #[tokio::test]
 async fn the_whole_surface_is_as_described() {
-    let api = Api::new();
-    for n in 0..3 {
+    let dir = tempfile::tempdir().unwrap();
+    let api = Api::with_cinder(dir.path()).await;
+    for n in [0, 1, 2, 7] {
         let spec = ImageSpec::new("volumes", format!("volume-{n}")).unwrap();
         api.fabric.a().create_image(&spec, 1 << 30);
     }
@@ -192,6 +224,7 @@ async fn the_whole_surface_is_as_described() {
     assert_eq!((status, &frozen["code"]), (423, &json!("frozen")));
     let (status, _) = api.json("POST", "/v1/thaw", Value::Null).await;
     assert_eq!(status, 200);
+    cinder_calls::all(&api).await;
     let left: Vec<_> = openapi::operations()
         .difference(&openapi::used())
         .cloned()

@@ -187,17 +187,24 @@ impl Inner {
         let spec = session.spec();
         let now = self.clock.now();
         self.hints().entry(spec.clone()).or_default().promoted_at = Some(now);
-        if let Some(reason) = forced {
-            let generation = generation.map_or_else(String::new, |g| format!(" generation {g}"));
+        let note = forced.map(|reason| {
             tracing::warn!(volume.id = %spec, reason, "promoted by force");
-            let note = BTreeMap::from([(
-                metadata::FORCED.to_owned(),
-                format!("{now}{generation}: {reason}"),
-            )]);
-            // The promotion stands whether or not its note does.
-            if let Err(e) = session.set_metadata(&note, &[], d).await {
-                tracing::warn!(volume.id = %spec, error = %e, "the forced promotion could not be noted in the metadata");
+            metadata::forced_note(now, generation, reason)
+        });
+        let (set, remove) = match note {
+            Some(note) => (
+                BTreeMap::from([(metadata::FORCED.to_owned(), note)]),
+                vec![],
+            ),
+            // What an earlier force split is one history again.
+            None if look.view.metadata.contains_key(metadata::FORCED) => {
+                (BTreeMap::new(), vec![metadata::FORCED])
             }
+            None => return Ok(()),
+        };
+        // The promotion stands whether or not its note does.
+        if let Err(e) = session.set_metadata(&set, &remove, d).await {
+            tracing::warn!(volume.id = %spec, error = %e, "the promotion could not be noted in the metadata");
         }
         Ok(())
     }

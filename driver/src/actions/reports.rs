@@ -351,6 +351,7 @@ impl Inner {
             peer: None,
             peer_primary: Known::Unknown,
             demotion: None,
+            forced: None,
             concerns: vec!["the zone's cluster does not answer".to_owned()],
             in_flight: self.registry.in_flight(spec),
         }

@@ -62,6 +62,24 @@ fn a_mistake_is_named_by_its_field() {
             "failsafe.tls",
         ),
         ("[etcd]\nendpoint = []", "endpoint"),
+        ("[cinder]\nfailover_time = \"60s\"", "cinder.failover_time"),
+        ("[cinder]\ncall_time = \"1ms\"", "cinder.call_time"),
+        (
+            "[peer]\nzone = \"zone-a\"\nurl = \"https://192.0.2.1:1\"",
+            "peer.zone",
+        ),
+        (
+            "[peer]\nzone = \"zone-b\"\nurl = \"http://192.0.2.1:1\"",
+            "peer.url",
+        ),
+        (
+            "[peer]\nzone = \"zone-b\"\nurl = \"https://192.0.2.1:1\"\nbackend_id = \"default\"",
+            "peer.backend_id",
+        ),
+        (
+            "[peer]\nzone = \"zone-b\"\nurl = \"https://192.0.2.1:1\"",
+            "peer.tls",
+        ),
     ] {
         let error = load(&format!("{GOOD}\n{change}\n")).unwrap_err();
         assert!(why(&error).contains(named), "{change}: {}", why(&error));

@@ -318,6 +318,7 @@ impl Look {
             peer: self.view.peer.as_ref().map(SiteStatus::to_view),
             peer_primary: self.peer_primary,
             demotion: self.demotion.clone(),
+            forced: metadata::forced(&self.view.metadata),
             concerns: self.concerns.clone(),
             in_flight,
         }

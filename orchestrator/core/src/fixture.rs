@@ -274,6 +274,7 @@ pub(crate) fn original(z: &str, n: usize) -> VolumeReport {
         role: Role::Primary,
         peer_primary: Known::No,
         demotion: None,
+        forced: None,
         ..copy(z, n)
     }
 }
@@ -299,6 +300,7 @@ pub(crate) fn copy(z: &str, n: usize) -> VolumeReport {
         peer: None,
         peer_primary: Known::Yes,
         demotion: None,
+        forced: None,
         concerns: Vec::new(),
         in_flight: None,
     }

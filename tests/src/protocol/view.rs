@@ -236,6 +236,7 @@ impl World {
             peer: None,
             peer_primary: Known::Unknown,
             demotion: None,
+            forced: None,
             concerns: Vec::new(),
             in_flight: None,
         }

@@ -1,0 +1,168 @@
+//! Putting volumes under replication and taking them off, and what Cinder is told of how they are.
+
+use super::{
+    Cinder, bounded,
+    failover::{Ended, end_of, order},
+    look_at,
+    sides::Ends,
+    wire::{
+        CinderVolume, ReplicateRequest, ReplicationStatus, VolumesAnswer, VolumesRequest, Wanted,
+    },
+};
+use rekindle_common::{
+    ApiError, ErrorCode, ImageSpec,
+    action::{Effect, VolumeAction},
+    status::VolumeStatus,
+    volume::{Role, VolumeReport},
+};
+use tokio::time::Instant;
+
+impl Cinder {
+    /// Replicates volumes as their type asks, or changes how they are: the mode, the schedule or the group, in place.
+    ///
+    /// Between journal and snapshot mirroring there is no way in place in librbd. The type was changed on purpose, so the
+    /// copy is given up and made anew; until its first sync has ended the volume has none, and its status says so.
+    ///
+    /// # Errors
+    /// [`ApiError`]: the whole call is refused.
+    pub async fn replicate(&self, request: ReplicateRequest) -> Result<VolumesAnswer, ApiError> {
+        bounded(&request.volumes)?;
+        let wanted = super::wanted(&request.specs)?;
+        let Wanted {
+            replicated: true,
+            mode: Some(mode),
+            group,
+        } = wanted
+        else {
+            return Err(ApiError::new(
+                ErrorCode::InvalidField,
+                "this type asks for no replication",
+            )
+            .at("specs"));
+        };
+        let this = self.clone();
+        self.in_background(async move {
+            let side = this.side(request.backend.as_deref())?;
+            let by = Instant::now() + this.inner.limits.call_time.get();
+            let specs: Vec<ImageSpec> = request.volumes.iter().map(|v| v.image.clone()).collect();
+            let now = look_at(side, &specs, by).await?;
+            let other_mode = |r: &VolumeReport| {
+                r.role == Role::Primary
+                    && r.mirror_mode.is_some_and(|m| m != mode.mirror_image_mode())
+            };
+            let anew: Vec<_> = now
+                .values()
+                .filter(|r| other_mode(r))
+                .map(|r| order(&r.volume, VolumeAction::Unreplicate))
+                .collect();
+            let mut failed: Ends = side.batch(anew, by).await;
+            failed.retain(|_, end| end.is_err());
+            let orders = specs
+                .iter()
+                .filter(|s| !failed.contains_key(*s))
+                .map(|s| {
+                    order(
+                        s,
+                        VolumeAction::Replicate {
+                            mode,
+                            group: group.clone(),
+                        },
+                    )
+                })
+                .collect();
+            let mut ends = side.batch(orders, by).await;
+            ends.append(&mut failed);
+            Ok(answer(&request.volumes, &ends, ReplicationStatus::Enabled))
+        })
+        .await
+    }
+
+    /// Takes replication off.
+    ///
+    /// # Errors
+    /// As [`Self::replicate`].
+    pub async fn unreplicate(&self, request: VolumesRequest) -> Result<VolumesAnswer, ApiError> {
+        bounded(&request.volumes)?;
+        let this = self.clone();
+        self.in_background(async move {
+            let side = this.side(request.backend.as_deref())?;
+            let by = Instant::now() + this.inner.limits.call_time.get();
+            let orders = request
+                .volumes
+                .iter()
+                .map(|v| order(&v.image, VolumeAction::Unreplicate))
+                .collect();
+            let ends = side.batch(orders, by).await;
+            Ok(answer(&request.volumes, &ends, ReplicationStatus::Disabled))
+        })
+        .await
+    }
+
+    /// How volumes are now, in Cinder's words and in ours.
+    ///
+    /// # Errors
+    /// [`ApiError`]: the whole call is refused, or the zone does not answer.
+    pub async fn status(&self, request: &VolumesRequest) -> Result<VolumesAnswer, ApiError> {
+        bounded(&request.volumes)?;
+        let side = self.side(request.backend.as_deref())?;
+        let away = self.is_peer(request.backend.as_deref())?;
+        let by = Instant::now() + self.inner.limits.call_time.get();
+        let specs: Vec<ImageSpec> = request.volumes.iter().map(|v| v.image.clone()).collect();
+        let now = look_at(side, &specs, by).await?;
+        let volumes = request
+            .volumes
+            .iter()
+            .map(|v| end_of(v, in_cinders_words(now.get(&v.image), away)))
+            .collect();
+        Ok(VolumesAnswer { volumes })
+    }
+}
+
+fn answer(volumes: &[CinderVolume], ends: &Ends, good: ReplicationStatus) -> VolumesAnswer {
+    let volumes = volumes
+        .iter()
+        .map(|v| {
+            let ended: Ended = match ends.get(&v.image) {
+                Some(Ok(outcome)) => (good, Some(outcome.report.status), Ok(outcome.effect)),
+                Some(Err(e)) => (ReplicationStatus::Error, None, Err(e.clone())),
+                None => (
+                    ReplicationStatus::Error,
+                    None,
+                    Err(ApiError::new(ErrorCode::Internal, "it has no end")),
+                ),
+            };
+            end_of(v, ended)
+        })
+        .collect();
+    VolumesAnswer { volumes }
+}
+
+/// `away`: the backend is the other zone, after a failover.
+fn in_cinders_words(report: Option<&VolumeReport>, away: bool) -> Ended {
+    let Some(r) = report else {
+        return (ReplicationStatus::Disabled, None, Ok(Effect::AlreadySo));
+    };
+    let well = if away {
+        ReplicationStatus::FailedOver
+    } else {
+        ReplicationStatus::Enabled
+    };
+    let word = match r.status {
+        VolumeStatus::ActivePrimary => well,
+        VolumeStatus::ErrorNotMirrored if r.mode.is_none() => ReplicationStatus::Disabled,
+        // The active backend's own image is a copy, or ill: whatever Cinder believes, it is not served from here.
+        VolumeStatus::ActiveSecondary
+        | VolumeStatus::ActiveUpdating
+        | VolumeStatus::PendingFirstSync
+        | VolumeStatus::PendingPromotion
+        | VolumeStatus::PendingDemotion
+        | VolumeStatus::PendingResync
+        | VolumeStatus::ErrorSplitBrain
+        | VolumeStatus::ErrorNotMirrored
+        | VolumeStatus::ErrorMirrorDown
+        | VolumeStatus::ErrorMirroring
+        | VolumeStatus::ErrorOrphan
+        | VolumeStatus::ErrorUnknown => ReplicationStatus::Error,
+    };
+    (word, Some(r.status), Ok(Effect::AlreadySo))
+}

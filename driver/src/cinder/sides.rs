@@ -1,0 +1,234 @@
+//! The two zones as Cinder's calls reach them: this sidecar's own volumes in process, the other zone's through its sidecar.
+
+use super::health::{Health, ZoneHealth};
+use crate::{
+    actions::{VolumeQuery, Volumes},
+    routes::Ready,
+};
+use rekindle_common::{
+    ApiError, ErrorCode, ImageSpec, ZoneName,
+    action::{ActionOutcome, BatchItem, BatchRequest, BatchResult, MAX_BATCH},
+    volume::VolumeReport,
+};
+use rekindle_net::SidecarClient;
+use std::collections::BTreeMap;
+use tokio::time::{Instant, timeout_at};
+
+/// The most volumes that are looked at in one zone.
+const MAX_LISTED: usize = 10_000;
+
+/// A zone.
+#[derive(Debug, Clone)]
+pub struct Side {
+    zone: ZoneName,
+    reach: Reach,
+    health: ZoneHealth,
+}
+
+#[derive(Debug, Clone)]
+enum Reach {
+    /// In this process.
+    Own(Volumes, Ready),
+    /// Through its sidecar.
+    Other(SidecarClient),
+}
+
+/// How each order of a batch ended. Every order has an end: what is not known by the deadline is `deadline_exceeded`.
+pub(super) type Ends = BTreeMap<ImageSpec, Result<ActionOutcome, ApiError>>;
+
+impl Side {
+    /// This zone.
+    #[must_use]
+    pub fn own(volumes: Volumes, ready: Ready) -> Self {
+        Self {
+            zone: volumes.zone_name().clone(),
+            reach: Reach::Own(volumes, ready),
+            health: ZoneHealth::default(),
+        }
+    }
+
+    /// The other zone.
+    #[must_use]
+    pub fn other(zone: ZoneName, client: SidecarClient) -> Self {
+        Self {
+            zone,
+            reach: Reach::Other(client),
+            health: ZoneHealth::default(),
+        }
+    }
+
+    /// Which zone.
+    #[must_use]
+    pub fn zone(&self) -> &ZoneName {
+        &self.zone
+    }
+
+    /// Looks at its cluster once.
+    pub async fn look(&self) {
+        match &self.reach {
+            Reach::Own(volumes, _) => self.health.look_here(volumes).await,
+            Reach::Other(client) => self.health.look_there(client).await,
+        }
+    }
+
+    /// What is known of its cluster.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health.get()
+    }
+
+    /// Gives the orders, and waits for their ends until `by`.
+    pub(super) async fn batch(&self, items: Vec<BatchItem>, by: Instant) -> Ends {
+        let mut ends = Ends::new();
+        let mut rest = items;
+        while !rest.is_empty() {
+            let more = rest.split_off(rest.len().min(MAX_BATCH));
+            let names: Vec<ImageSpec> = rest.iter().map(|i| i.volume.clone()).collect();
+            let request = BatchRequest {
+                items: std::mem::replace(&mut rest, more),
+            };
+            let broke = match timeout_at(by, self.lines(request, &mut ends)).await {
+                Ok(Ok(())) => None,
+                Ok(Err(e)) => Some(e),
+                Err(_) => None,
+            };
+            for name in names {
+                ends.entry(name).or_insert_with(|| {
+                    Err(broke.clone().unwrap_or_else(|| {
+                        ApiError::new(
+                            ErrorCode::DeadlineExceeded,
+                            format!(
+                                "{} gave no end of it in time: it may still take effect, look before asking again",
+                                self.zone()
+                            ),
+                        )
+                    }))
+                });
+            }
+        }
+        ends
+    }
+
+    async fn lines(&self, request: BatchRequest, ends: &mut Ends) -> Result<(), ApiError> {
+        let mut take = |volume, result| {
+            let result = match result {
+                BatchResult::Ok { outcome } => Ok(*outcome),
+                BatchResult::Failed { error } => Err(error),
+            };
+            ends.insert(volume, result);
+        };
+        match &self.reach {
+            // A freeze that a former run left must be known before anything is done.
+            Reach::Own(_, ready) if !ready.get() => {
+                return Err(ApiError::new(
+                    ErrorCode::Unavailable,
+                    "the sidecar is starting up or draining",
+                ));
+            }
+            Reach::Own(volumes, _) => {
+                let mut lines = volumes.batch(request)?;
+                while let Some(line) = lines.recv().await {
+                    take(line.volume, line.result);
+                }
+            }
+            Reach::Other(client) => {
+                let mut lines = client.batch(&request).await?;
+                while let Some(line) = lines.next().await? {
+                    take(line.volume, line.result);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All volumes of the zone that are replicated, or that policy says are.
+    ///
+    /// # Errors
+    /// [`ApiError`]: the zone does not say.
+    pub(super) async fn list(
+        &self,
+        by: Instant,
+    ) -> Result<BTreeMap<ImageSpec, VolumeReport>, ApiError> {
+        let listing = async {
+            match &self.reach {
+                Reach::Own(volumes, _) => {
+                    let mut all = Vec::new();
+                    let mut query = VolumeQuery::default();
+                    loop {
+                        let page = volumes.volumes(&query).await?;
+                        all.extend(page.volumes);
+                        query.after = page.next;
+                        if query.after.is_none() || all.len() >= MAX_LISTED {
+                            return Ok(all);
+                        }
+                    }
+                }
+                Reach::Other(client) => client.all_volumes(None, MAX_LISTED).await,
+            }
+        };
+        let all = timeout_at(by, listing)
+            .await
+            .map_err(|_| self.no_answer())??;
+        Ok(all.into_iter().map(|r| (r.volume.clone(), r)).collect())
+    }
+
+    /// One volume, looked at now.
+    ///
+    /// # Errors
+    /// [`ApiError`] `unknown_volume`, or the zone does not say.
+    pub async fn volume(&self, spec: &ImageSpec, by: Instant) -> Result<VolumeReport, ApiError> {
+        let look = async {
+            match &self.reach {
+                Reach::Own(volumes, _) => volumes.volume(spec).await,
+                Reach::Other(client) => client.volume(spec).await,
+            }
+        };
+        timeout_at(by, look).await.map_err(|_| self.no_answer())?
+    }
+
+    /// Why it is frozen; `None` also where that is not known.
+    pub async fn frozen(&self, by: Instant) -> Option<String> {
+        match &self.reach {
+            Reach::Own(volumes, _) => volumes.frozen().map(|f| f.reason),
+            Reach::Other(client) => match timeout_at(by, client.zone()).await {
+                Ok(Ok(report)) => report.frozen.map(|f| f.reason),
+                Ok(Err(_)) | Err(_) => None,
+            },
+        }
+    }
+
+    /// Refuses every action until [`Self::thaw`].
+    ///
+    /// # Errors
+    /// [`ApiError`]: the other zone's sidecar does not answer.
+    pub async fn freeze(&self, reason: &str) -> Result<(), ApiError> {
+        match &self.reach {
+            Reach::Own(volumes, _) => {
+                volumes.freeze(reason.to_owned()).await;
+                Ok(())
+            }
+            Reach::Other(client) => client.freeze(reason).await,
+        }
+    }
+
+    /// Takes actions again.
+    ///
+    /// # Errors
+    /// As [`Self::freeze`].
+    pub async fn thaw(&self) -> Result<(), ApiError> {
+        match &self.reach {
+            Reach::Own(volumes, _) => {
+                volumes.thaw().await;
+                Ok(())
+            }
+            Reach::Other(client) => client.thaw().await,
+        }
+    }
+
+    fn no_answer(&self) -> ApiError {
+        ApiError::new(
+            ErrorCode::DeadlineExceeded,
+            format!("{} did not answer in time", self.zone()),
+        )
+    }
+}

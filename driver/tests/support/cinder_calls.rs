@@ -1,0 +1,69 @@
+//! Every call of Cinder's once, and each by a wrong one beside it.
+
+use crate::Api;
+use serde_json::{Value, json};
+
+/// Through the whole surface, on a volume that exists and one that does not.
+pub(crate) async fn all(api: &Api) {
+    let specs = json!({"replication_enabled": "<is> True", "rekindle:mode": "instant"});
+    let volume = |n: u32| json!({"id": format!("id-{n}"), "image": format!("volumes/volume-{n}")});
+    let (status, wanted) = api
+        .json("POST", "/v1/cinder/check", json!({"specs": specs}))
+        .await;
+    assert_eq!((status, &wanted["mode"]["mode"]), (200, &json!("instant")));
+    let bad = json!({"specs": {"rekindle:mode": "instant"}});
+    let (status, refused) = api.json("POST", "/v1/cinder/check", bad).await;
+    assert_eq!((status, &refused["field"]), (400, &json!("rekindle:mode")));
+
+    let body = json!({"backend": null, "specs": specs, "volumes": [volume(7), volume(8)]});
+    let (status, ends) = api.json("POST", "/v1/cinder/replicate", body).await;
+    let words = |ends: &Value| -> Vec<Value> {
+        let all = ends["volumes"].as_array().unwrap().iter();
+        all.map(|v| v["replication_status"].clone()).collect()
+    };
+    assert_eq!(status, 200, "{ends}");
+    assert_eq!(words(&ends), [json!("enabled"), json!("error")]);
+    assert_eq!(ends["volumes"][1]["error"]["code"], "unknown_volume");
+
+    let asked = json!({"backend": "default", "volumes": [volume(7)]});
+    let (_, now) = api.json("POST", "/v1/cinder/status", asked.clone()).await;
+    assert_eq!(now["volumes"][0]["status"], "active - primary");
+
+    let guard = |operation: &str| json!({"operation": operation, "image": "volumes/volume-7"});
+    let (status, _) = api.json("POST", "/v1/cinder/guard", guard("extend")).await;
+    assert_eq!(status, 200);
+    let (status, _) = api.json("POST", "/v1/cinder/guard", guard("explode")).await;
+    assert_eq!(status, 400);
+
+    let freeze = json!({"reason": "a move"});
+    let (status, _) = api.json("POST", "/v1/cinder/freeze", freeze).await;
+    assert_eq!(status, 200);
+    let (status, frozen) = api.json("POST", "/v1/cinder/guard", guard("extend")).await;
+    assert_eq!((status, &frozen["code"]), (423, &json!("frozen")));
+    let (_, backend) = api.json("GET", "/v1/cinder/backend", Value::Null).await;
+    assert_eq!(backend["frozen"], "a move");
+    let (status, _) = api.json("POST", "/v1/cinder/thaw", json!({})).await;
+    assert_eq!(status, 200);
+    let (status, _) = api
+        .json("GET", "/v1/cinder/backend?backend=elsewhere", Value::Null)
+        .await;
+    assert_eq!(status, 400);
+
+    let away = json!({"target": "zone-b", "volumes": [volume(7), volume(8)]});
+    let (status, moved) = api.json("POST", "/v1/cinder/failover", away).await;
+    assert_eq!((status, &moved["target"]), (200, &json!("zone-b")));
+    assert_eq!(
+        words(&moved),
+        [json!("failed-over"), json!("failover-error")]
+    );
+    let nowhere = json!({"target": "zone-z", "volumes": []});
+    let (status, refused) = api.json("POST", "/v1/cinder/failover", nowhere).await;
+    assert_eq!((status, &refused["field"]), (400, &json!("target")));
+    let home = json!({"backend": "zone-b", "target": "default", "volumes": [volume(7)]});
+    let (status, moved) = api.json("POST", "/v1/cinder/failover", home).await;
+    assert_eq!(status, 200, "{moved}");
+    assert_eq!(words(&moved), [json!("enabled")]);
+
+    let (_, off) = api.json("POST", "/v1/cinder/unreplicate", asked).await;
+    assert_eq!(words(&off), [json!("disabled")]);
+}
