@@ -126,12 +126,12 @@ impl Inner {
         session: &Session,
         token: &DemotionToken,
         d: Deadlines,
-    ) -> Result<(), ReplicationError> {
+    ) -> Result<Look, ReplicationError> {
         let give_up = d.answer.min(self.in_(self.limits.replay_wait));
         loop {
             let look = self.understand(session.look(d.answer).await?);
             match look.role {
-                Role::Secondary if look.demotion.as_ref() == Some(token) => return Ok(()),
+                Role::Secondary if look.demotion.as_ref() == Some(token) => return Ok(look),
                 Role::Secondary if Instant::now() + REPLAY_POLL < give_up => {
                     tokio::time::sleep(REPLAY_POLL).await;
                 }
@@ -150,6 +150,7 @@ impl Inner {
         generation: Option<Generation>,
         d: Deadlines,
     ) -> Result<(), ReplicationError> {
+        let mut was_forced = look.view.metadata.contains_key(metadata::FORCED);
         let refused = |e: &BackendError| e.kind == BackendErrorKind::PeerPrimaryOrDemotionPending;
         let forced = match how {
             Promote::Plain => match self.promote_when_due(session, d).await {
@@ -162,7 +163,9 @@ impl Inner {
             },
             Promote::After { token } => {
                 if look.demotion.as_ref() != Some(token) {
-                    self.arrived(session, token, d).await?;
+                    // What came with the demotion is the other zone's last word, on this too.
+                    let now = self.arrived(session, token, d).await?;
+                    was_forced = now.view.metadata.contains_key(metadata::FORCED);
                 }
                 match self.promote_when_due(session, d).await {
                     Ok(()) => None,
@@ -197,9 +200,7 @@ impl Inner {
                 vec![],
             ),
             // What an earlier force split is one history again.
-            None if look.view.metadata.contains_key(metadata::FORCED) => {
-                (BTreeMap::new(), vec![metadata::FORCED])
-            }
+            None if was_forced => (BTreeMap::new(), vec![metadata::FORCED]),
             None => return Ok(()),
         };
         // The promotion stands whether or not its note does.
