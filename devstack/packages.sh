@@ -10,7 +10,7 @@ set -euo pipefail
 build=(gcc make protobuf-compiler libprotobuf-dev)
 # The -dev packages hold the headers that a test compares our declarations with; nothing is built against them.
 lab=("${build[@]}" ceph-mon ceph-osd ceph-mgr ceph-mgr-modules-core rbd-mirror ceph-common librbd1 librados2
-     librbd-dev librados-dev etcd-server etcd-client iproute2)
+     librbd-dev librados-dev etcd-server etcd-client iproute2 systemd)
 
 case "${1:-}" in
   build) wanted=("${build[@]}") ;;

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use rekindle_common::telemetry;
 use rekindle_driver::{build, config::Config};
-use rekindle_net::Drained;
+use rekindle_net::{Drained, supervisor};
 use std::{path::PathBuf, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -62,10 +62,13 @@ async fn run(config: &Config) -> anyhow::Result<ExitCode> {
                 _ = interrupt.recv() => {}
             }
             tracing::info!("draining");
+            supervisor::stopping();
             stop.cancel();
         })
     };
-    let drained = sidecar.run(stop).await;
+    // It listens. Whether its cluster answers is another matter, and `/readyz` tells.
+    supervisor::started(&format!("zone {}", config.zone));
+    let drained = supervisor::watched(sidecar.run(stop)).await;
     signals.abort();
     Ok(match drained {
         Drained::Clean => ExitCode::SUCCESS,

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::Parser;
 use rekindle_common::telemetry;
-use rekindle_net::Drained;
+use rekindle_net::{Drained, supervisor};
 use rekindle_orchestrator::{config::Config, start::start};
 use std::{path::PathBuf, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
@@ -55,12 +55,14 @@ async fn run(config: &Config) -> anyhow::Result<ExitCode> {
                 _ = interrupt.recv() => {}
             }
             tracing::info!("stopping");
+            supervisor::stopping();
             stop.cancel();
         })
     };
     let serving = tokio::spawn(server.run(stop_serving.clone()));
     tracing::info!(site = %config.site, "started");
-    orchestrator.run(stop).await;
+    supervisor::started(&format!("site {}", config.site));
+    supervisor::watched(orchestrator.run(stop)).await;
     stop_serving.cancel();
     let drained = serving.await.context("the server broke")?;
     signals.abort();

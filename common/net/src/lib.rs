@@ -14,6 +14,7 @@ mod client;
 mod extract;
 mod peers;
 mod server;
+pub mod supervisor;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls;
