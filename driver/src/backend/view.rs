@@ -66,6 +66,9 @@ pub struct SnapshotSummary {
     pub newest_complete: Option<MirrorSnapshot>,
     /// How many there are.
     pub count: u32,
+    /// How many older ones that were taken here the other zone has not let go of. It lets go of one as soon as it has the whole
+    /// of a newer one.
+    pub held: u32,
 }
 
 /// One mirror snapshot (`rbd_snap_mirror_namespace_t`).

@@ -84,6 +84,7 @@ fn with_snapshot(mut v: ImageView, state: SnapshotState, complete: bool) -> Imag
             newest_complete: complete.then(|| s.clone()),
             newest: Some(s),
             count: 1,
+            held: 0,
         };
     }
     v

@@ -5,7 +5,7 @@ use crate::{
     actions::Volumes,
     backend::{
         Access, BackendErrorKind, ImageView,
-        view::{MirrorView, Replay, SnapshotState},
+        view::{DaemonState, MirrorView, Replay, SnapshotState},
     },
     replication::SAFETY_INFIX,
 };
@@ -80,16 +80,24 @@ pub(super) fn periodic(view: &ImageView) -> Option<Periodic> {
     runs.then(|| Periodic {
         schedule,
         last,
-        arrived: arrived(view, last),
+        arrived: arrived(view, last, mirrored.snapshots.held),
     })
 }
 
-/// Whether the other zone's daemon says that it has the newest snapshot. Its words give whole seconds.
-fn arrived(view: &ImageView, last: Option<Timestamp>) -> Known {
+/// Whether the other zone has the newest snapshot. Its daemon says so in words, in whole seconds and every half minute, and shows it at
+/// once: it lets go of an older snapshot when it has the whole of a newer one, and of no snapshot before.
+///
+/// That none is held is a sign only of a copy that once was whole, for a first copy has none to let go of. The words tell.
+fn arrived(view: &ImageView, last: Option<Timestamp>, held: u32) -> Known {
     let (Some(last), Some(peer)) = (last, view.peer.as_ref().filter(|p| p.up)) else {
         return Known::Unknown;
     };
     match peer.replay {
+        Replay::Snapshot { local: Some(_), .. }
+            if held == 0 && peer.state == DaemonState::Replaying =>
+        {
+            Known::Yes
+        }
         Replay::Snapshot {
             local: Some(local), ..
         } if local.as_second() >= last.as_second() => Known::Yes,
@@ -130,3 +138,6 @@ impl SnapshotSource for Volumes {
         Ok(session.mirror_snapshot(deadline).await?)
     }
 }
+
+#[cfg(test)]
+mod tests;

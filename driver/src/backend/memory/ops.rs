@@ -458,6 +458,22 @@ fn change_role(
     Ok(())
 }
 
+/// The older snapshots of ours that the copy has nothing newer than: its daemon lets go of the others.
+fn held(w: &World, side: usize, spec: &ImageSpec, m: &Mirror) -> u32 {
+    let copy = w.clusters[1 - side].images.get(spec);
+    let has = copy
+        .and_then(|c| c.mirror.as_ref()?.snapshots.last())
+        .map(|s| s.primary_at);
+    let older = m.snapshots.split_last().map_or(&[][..], |(_, older)| older);
+    let held = older.iter().filter(|s| match s.info.state {
+        SnapshotState::Primary | SnapshotState::PrimaryDemoted => {
+            has.is_none_or(|has| s.primary_at >= has)
+        }
+        SnapshotState::NonPrimary | SnapshotState::NonPrimaryDemoted => false,
+    });
+    u32::try_from(held.count()).unwrap_or(u32::MAX)
+}
+
 fn view(w: &World, side: usize, spec: &ImageSpec, image: &Image) -> ImageView {
     let mirror = image.mirror.as_ref().map_or(MirrorView::Off, |m| {
         let newest = m.snapshots.last().map(|s| s.info.clone());
@@ -468,6 +484,7 @@ fn view(w: &World, side: usize, spec: &ImageSpec, image: &Image) -> ImageView {
                 newest_complete: newest.clone(),
                 newest,
                 count: u32::try_from(m.snapshots.len()).unwrap_or(u32::MAX),
+                held: held(w, side, spec, m),
             },
         })
     });

@@ -107,7 +107,7 @@ fn taken(d: Duration) -> Timestamp {
         .unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// The mirror snapshots, oldest first. One in a state that this version does not know counts as not complete.
+/// The mirror snapshots, oldest first. One in a state that this version does not know counts as not complete, and as held.
 pub(super) fn snapshots(all: &[rbd::MirrorSnapshot]) -> SnapshotSummary {
     let known: Vec<MirrorSnapshot> = all
         .iter()
@@ -132,7 +132,20 @@ pub(super) fn snapshots(all: &[rbd::MirrorSnapshot]) -> SnapshotSummary {
         newest: known.last().cloned(),
         newest_complete: known.iter().rev().find(|s| s.complete).cloned(),
         count: u32::try_from(all.len()).unwrap_or(u32::MAX),
+        held: held(all),
     }
+}
+
+/// The older ones of ours with a peer that still needs them.
+fn held(all: &[rbd::MirrorSnapshot]) -> u32 {
+    let older = all.split_last().map_or(all, |(_, older)| older);
+    let held = older.iter().filter(|s| match s.state {
+        rbd::MirrorSnapshotState::Primary
+        | rbd::MirrorSnapshotState::PrimaryDemoted
+        | rbd::MirrorSnapshotState::Unrecognised(_) => !s.peer_uuids.is_empty(),
+        rbd::MirrorSnapshotState::NonPrimary | rbd::MirrorSnapshotState::NonPrimaryDemoted => false,
+    });
+    u32::try_from(held.count()).unwrap_or(u32::MAX)
 }
 
 /// A daemon's account; `None` where it has never given one.
