@@ -157,6 +157,7 @@ async fn listen(config: &Config, sidecar: &mut Sidecar) -> Result<(), BuildError
         let at = ListenConfig::Tls {
             address,
             files: files.clone(),
+            allowed: config.listen.allowed.clone(),
         };
         let bound = sidecar.listen(&at).await?;
         tracing::info!(address = ?bound.address(), "listening");

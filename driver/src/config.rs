@@ -10,6 +10,7 @@
 //! unix = "/run/rekindle/driver.sock"
 //! tcp = "192.0.2.10:7300"
 //! tls = { ca = "/etc/rekindle/ca.pem", cert = "/etc/rekindle/driver.pem", key = "/etc/rekindle/driver.key" }
+//! allowed = ["orchestrator-*", "admin.zone-a"]
 //! [etcd]
 //! endpoints = ["https://192.0.2.10:2379", "https://192.0.2.20:2379", "https://192.0.2.30:2379"]
 //! tls = { ca = "…", cert = "…", key = "…" }
@@ -22,6 +23,7 @@
 
 use crate::{actions::Limits, cinder::CinderLimits};
 use rekindle_common::{SiteName, ZoneName, duration::Span, telemetry::LogFormat, tls::TlsFiles};
+use rekindle_net::AllowedNames;
 use rekindle_store::EtcdConfig;
 use serde::Deserialize;
 use std::{
@@ -115,9 +117,13 @@ pub struct Listen {
     /// TCP with mutual TLS, for the orchestrators.
     #[serde(default)]
     pub tcp: Option<SocketAddr>,
-    /// Its certificates.
+    /// Its certificates. They are read again when the files change.
     #[serde(default)]
     pub tls: Option<TlsFiles>,
+    /// The DNS names in certificates whose holders may ask for anything there; `orchestrator-*` stands for one label. All that the
+    /// authority has signed, by default.
+    #[serde(default)]
+    pub allowed: AllowedNames,
     /// TCP in the clear on a loopback address, for `/metrics` and the health probes alone.
     #[serde(default)]
     pub metrics: Option<SocketAddr>,
@@ -258,6 +264,7 @@ impl Config {
             .list_separator(",")
             .with_list_parse_key("ceph.pools")
             .with_list_parse_key("etcd.endpoints")
+            .with_list_parse_key("listen.allowed")
             .try_parsing(true);
         let file = config::File::from(path)
             .format(config::FileFormat::Toml)
@@ -420,6 +427,12 @@ impl Config {
         }
         if l.tcp.is_some() != l.tls.is_some() {
             return bad("listen.tls", "belongs to tcp: give both or neither");
+        }
+        if l.tcp.is_none() && !l.allowed.is_all() {
+            return bad(
+                "listen.allowed",
+                "belongs to tcp: the unix socket has its mode",
+            );
         }
         if self.socket_mode().is_none() {
             return bad(

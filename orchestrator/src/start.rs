@@ -13,7 +13,8 @@ use crate::{
 };
 use rekindle_common::ApiError;
 use rekindle_net::{
-    Client, ClientLimits, Limits, ListenConfig, ServeError, Server, SidecarClient, SocketOptions,
+    AllowedNames, Client, ClientLimits, Limits, ListenConfig, ServeError, Server, SidecarClient,
+    SocketOptions,
 };
 use rekindle_store::{ElectionTiming, EtcdStore, StoreError};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -165,6 +166,7 @@ async fn listen(config: &Config, orchestrator: &Orchestrator) -> Result<Server, 
         let at = ListenConfig::Tls {
             address,
             files: files.clone(),
+            allowed: AllowedNames::default(),
         };
         let bound = server.listen(&at, orchestrator.routes()).await?;
         tracing::info!(address = ?bound.address(), "listening");

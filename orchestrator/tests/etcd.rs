@@ -27,7 +27,7 @@ use rekindle_driver::{
     lease::{LeaseConfig, LeaseRunner, OtherSite},
     sidecar::Sidecar,
 };
-use rekindle_net::{Client, ClientLimits, ListenConfig, testing::TestAuthority};
+use rekindle_net::{AllowedNames, Client, ClientLimits, ListenConfig, testing::TestAuthority};
 use rekindle_orchestrator::{
     client::{Endpoint, OrchestratorClient},
     config::Config,
@@ -129,6 +129,7 @@ async fn start_zone(
     let at = ListenConfig::Tls {
         address: "127.0.0.1:0".parse().unwrap(),
         files: tls.clone(),
+        allowed: AllowedNames::default(),
     };
     let sidecar_at = sidecar.listen(&at).await.unwrap().address().unwrap();
     let sink = volumes.clone();

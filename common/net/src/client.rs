@@ -64,12 +64,12 @@ impl Client {
 
     /// A client over mutual TLS. Nothing is contacted yet.
     ///
-    /// `url` is `https://HOST:PORT`; the server's certificate must name HOST.
+    /// `url` is `https://HOST:PORT`; the server's certificate must name HOST. The files are read again when they change.
     ///
     /// # Errors
     /// [`ApiError`] `invalid_field` where the URL or the certificates cannot be used.
     pub fn mtls(url: &str, files: &TlsFiles, limits: ClientLimits) -> Result<Self, ApiError> {
-        let config = tls::client_config(files).map_err(|e| {
+        let files = tls::ClientFiles::client(files).map_err(|e| {
             ApiError::new(ErrorCode::InvalidField, with_cause(&e)).at(match e {
                 TlsError::Pem { field, .. } => format!("tls.{field}"),
                 TlsError::Authority { .. } => "tls.ca".to_owned(),
@@ -77,7 +77,7 @@ impl Client {
             })
         })?;
         Ok(Self {
-            target: Arc::new(Target::mtls(url, config)?),
+            target: Arc::new(Target::mtls(url, files)?),
             limits,
         })
     }
@@ -338,7 +338,7 @@ fn foreign(target: &Target, status: StatusCode, body: &[u8]) -> ApiError {
 }
 
 /// An error with its causes, for a message that crosses the wire without a `source`.
-fn with_cause(e: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn with_cause(e: &(dyn std::error::Error + 'static)) -> String {
     let mut text = e.to_string();
     let mut cause = e.source();
     while let Some(c) = cause {

@@ -6,7 +6,7 @@
 //!   Err(ApiError) ── one mapping to status and {code, message, field, request_id}
 //! ```
 //!
-//! Who may connect is decided by the socket's mode and group, or by the certificate authority; the [`Peer`] is in the
+//! Who may connect is decided by the socket's mode and group, or by the certificate authority and [`AllowedNames`]; the [`Peer`] is in the
 //! request's extensions. What is served is the caller's router: this crate knows no path, but [`SidecarClient`] and
 //! [`OrchestratorClient`] know all of the other side's.
 
@@ -26,6 +26,7 @@ pub use peers::{
 };
 pub use rekindle_common::tls::TlsFiles;
 pub use server::{
-    Bound, Drained, Limits, ListenConfig, Peer, RequestId, ServeError, Server, SocketOptions,
+    AllowedNames, Bound, Drained, InvalidPattern, Limits, ListenConfig, Peer, RequestId,
+    ServeError, Server, SocketOptions,
 };
 pub use tls::TlsError;

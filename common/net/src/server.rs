@@ -1,8 +1,10 @@
 //! The server: listeners, limits on connections and time, and a drain.
 
+mod allowed;
 mod listen;
 mod request;
 
+pub use allowed::{AllowedNames, InvalidPattern};
 use axum::Router;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -179,6 +181,7 @@ async fn connection(conn: Conn, router: Router, shared: Arc<Shared>, slot: Owned
             stream,
             address,
             acceptor,
+            allowed,
         } => {
             let handshake = tokio::select! {
                 () = shared.stop.cancelled() => return,
@@ -187,6 +190,11 @@ async fn connection(conn: Conn, router: Router, shared: Arc<Shared>, slot: Owned
             match handshake {
                 Ok(Ok(tls)) => {
                     let names = crate::tls::names(tls.get_ref().1.peer_certificates());
+                    let router = if allowed.admits(&names) {
+                        router
+                    } else {
+                        request::layers(allowed::refusing(&names), shared.limits)
+                    };
                     let peer = Peer::Certificate { address, names };
                     serve(tls, peer, router, &shared).await;
                 }

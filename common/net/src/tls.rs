@@ -1,4 +1,8 @@
-//! Certificates: read from PEM files, checked on both sides, with ring.
+//! Certificates: read from PEM files, checked on both sides, with ring; read again when the files change.
+
+mod reload;
+
+pub(crate) use reload::Reloading;
 
 use rekindle_common::tls::TlsFiles;
 use rustls::{
@@ -93,7 +97,7 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 /// A server that takes no client without a certificate of the authority.
-pub(crate) fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
     let loaded = load(files)?;
     let unusable = |source| TlsError::Unusable {
         cert: files.cert.clone(),
@@ -116,7 +120,7 @@ pub(crate) fn server_config(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsEr
 }
 
 /// A client that takes no server but of the authority, and shows its own certificate.
-pub(crate) fn client_config(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
+fn client_config(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
     let loaded = load(files)?;
     let unusable = |source| TlsError::Unusable {
         cert: files.cert.clone(),
@@ -130,6 +134,21 @@ pub(crate) fn client_config(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsEr
         .map_err(unusable)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+pub(crate) type ServerFiles = Reloading<ServerConfig>;
+pub(crate) type ClientFiles = Reloading<ClientConfig>;
+
+impl ServerFiles {
+    pub(crate) fn server(files: &TlsFiles) -> Result<Box<Self>, TlsError> {
+        Self::new(files, server_config).map(Box::new)
+    }
+}
+
+impl ClientFiles {
+    pub(crate) fn client(files: &TlsFiles) -> Result<Box<Self>, TlsError> {
+        Self::new(files, client_config).map(Box::new)
+    }
 }
 
 /// The DNS names of a certificate that the handshake has checked.

@@ -15,8 +15,8 @@ use axum::{
 use futures::stream;
 use rekindle_common::{ApiError, ErrorCode, action::Order};
 use rekindle_net::{
-    ApiJson, ApiResult, Bound, Client, ClientLimits, Drained, Limits, ListenConfig, Peer, Server,
-    SocketOptions, TlsFiles, ndjson, testing::TestAuthority, with_fallbacks,
+    AllowedNames, ApiJson, ApiResult, Bound, Client, ClientLimits, Drained, Limits, ListenConfig,
+    Peer, Server, SocketOptions, TlsFiles, ndjson, testing::TestAuthority, with_fallbacks,
 };
 use std::{
     net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration,
@@ -135,6 +135,7 @@ impl Running {
         let tls = ListenConfig::Tls {
             address: any,
             files,
+            allowed: AllowedNames::default(),
         };
         let plain = ListenConfig::Loopback { address: any };
         assert_eq!(

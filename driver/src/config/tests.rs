@@ -101,6 +101,13 @@ fn a_mistake_is_named_by_its_field() {
             "metrics = \"192.0.2.1:1\"\nunix =",
             "listen.metrics",
         ),
+        (
+            "unix =",
+            "allowed = [\"orchestrator-*\"]\nunix =",
+            "listen.allowed",
+        ),
+        ("unix =", "allowed = []\nunix =", "an empty list"),
+        ("unix =", "allowed = [\"a b\"]\nunix =", "\"a b\""),
         ("conf =", "client = \"cinder\"\nconf =", "ceph.client"),
         ("conf =", "threads = 1\nconf =", "ceph.threads"),
     ] {

@@ -1,13 +1,14 @@
 //! Where a client connects to.
 
+use crate::tls::ClientFiles;
 use axum::http::Uri;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use rekindle_common::{ApiError, ErrorCode};
-use rustls::{ClientConfig, pki_types::ServerName};
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use rustls::pki_types::ServerName;
+use std::{fmt, io, path::PathBuf};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
@@ -20,7 +21,7 @@ pub(super) enum Target {
         host: String,
         port: u16,
         name: ServerName<'static>,
-        config: Arc<ClientConfig>,
+        files: Box<ClientFiles>,
     },
 }
 
@@ -39,7 +40,7 @@ impl fmt::Debug for Target {
 }
 
 impl Target {
-    pub(super) fn mtls(url: &str, config: Arc<ClientConfig>) -> Result<Self, ApiError> {
+    pub(super) fn mtls(url: &str, files: Box<ClientFiles>) -> Result<Self, ApiError> {
         let bad = |why: &str| {
             ApiError::new(
                 ErrorCode::InvalidField,
@@ -66,7 +67,7 @@ impl Target {
             port: uri.port_u16().unwrap_or(443),
             host,
             name,
-            config,
+            files,
         })
     }
 
@@ -86,11 +87,11 @@ impl Target {
                 host,
                 port,
                 name,
-                config,
+                files,
             } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
-                let tls = TlsConnector::from(Arc::clone(config));
+                let tls = TlsConnector::from(files.current());
                 http(tls.connect(name.clone(), stream).await?).await
             }
         }

@@ -1,13 +1,14 @@
 //! Where clients connect: a unix socket, mutual TLS, or plain TCP for the metrics of this machine.
 
-use super::Peer;
-use crate::{TlsError, tls};
+use super::{AllowedNames, Peer};
+use crate::{TlsError, tls::ServerFiles};
 use rekindle_common::tls::TlsFiles;
 use std::{
     fs, io,
     net::SocketAddr,
     os::unix::fs::{FileTypeExt, PermissionsExt, chown},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsAcceptor;
@@ -44,8 +45,10 @@ pub enum ListenConfig {
     Tls {
         /// Address and port; port 0 takes a free one.
         address: SocketAddr,
-        /// Certificates: a client without one of this authority is refused.
+        /// Certificates: a client without one of this authority is refused. They are read again when the files change.
         files: TlsFiles,
+        /// Whose certificates may ask for anything; the others are told that they may not.
+        allowed: AllowedNames,
     },
     /// TCP in the clear, on a loopback address only.
     Loopback {
@@ -110,7 +113,12 @@ pub enum ServeError {
 
 pub(super) enum Listener {
     Unix(UnixListener, SocketFile),
-    Tls(TcpListener, TlsAcceptor, String),
+    Tls {
+        listener: TcpListener,
+        files: Box<ServerFiles>,
+        allowed: Arc<AllowedNames>,
+        name: String,
+    },
     Loopback(TcpListener, String),
 }
 
@@ -121,6 +129,7 @@ pub(super) enum Conn {
         stream: TcpStream,
         address: SocketAddr,
         acceptor: TlsAcceptor,
+        allowed: Arc<AllowedNames>,
     },
 }
 
@@ -148,13 +157,20 @@ impl Listener {
                 let file = SocketFile(path.clone());
                 Ok((Self::Unix(listener, file), Bound::Unix(path.clone())))
             }
-            ListenConfig::Tls { address, files } => {
-                let acceptor = TlsAcceptor::from(tls::server_config(files)?);
+            ListenConfig::Tls {
+                address,
+                files,
+                allowed,
+            } => {
+                let files = ServerFiles::server(files)?;
                 let (listener, bound) = bind_tcp(*address).await?;
-                Ok((
-                    Self::Tls(listener, acceptor, bound.to_string()),
-                    Bound::Tcp(bound),
-                ))
+                let tls = Self::Tls {
+                    listener,
+                    files,
+                    allowed: Arc::new(allowed.clone()),
+                    name: bound.to_string(),
+                };
+                Ok((tls, Bound::Tcp(bound)))
             }
             ListenConfig::Loopback { address } => {
                 if !address.ip().is_loopback() {
@@ -172,7 +188,7 @@ impl Listener {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Unix(_, file) => file.0.display().to_string(),
-            Self::Tls(_, _, address) | Self::Loopback(_, address) => address.clone(),
+            Self::Tls { name, .. } | Self::Loopback(_, name) => name.clone(),
         }
     }
 
@@ -183,14 +199,20 @@ impl Listener {
                 let uid = stream.peer_cred()?.uid();
                 Ok(Conn::Unix(stream, Peer::Unix { uid }))
             }
-            Self::Tls(listener, acceptor, _) => {
+            Self::Tls {
+                listener,
+                files,
+                allowed,
+                ..
+            } => {
                 let (stream, address) = listener.accept().await?;
                 // An answer is one small write: waiting for more only delays it.
                 stream.set_nodelay(true)?;
                 Ok(Conn::Tls {
                     stream,
                     address,
-                    acceptor: acceptor.clone(),
+                    acceptor: TlsAcceptor::from(files.current()),
+                    allowed: Arc::clone(allowed),
                 })
             }
             Self::Loopback(listener, _) => {
