@@ -14,11 +14,12 @@ use crate::{
     metrics::Metrics,
     steps::{self, Context, Pass, StepError, Tally, Tools},
     wire::{Problem, Progress},
-    world::LeaseClock,
+    world::{Assembler, LeaseClock},
 };
 use backon::{BackoffBuilder, ExponentialBuilder};
 use rekindle_common::{ImageSpec, PlanId, SiteName, duration::Span, keys};
 use rekindle_core::{
+    overtaken,
     plan::{Plan, Step},
     saga::{self, End, Event, FailedVolume, Left, Next, Record, Saga, StepOutcome},
 };
@@ -26,7 +27,7 @@ use rekindle_store::Op;
 use std::{collections::BTreeSet, time::Duration};
 use tokio::{
     sync::watch,
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 
 /// How the executor's work on a plan ended.
@@ -41,6 +42,8 @@ pub enum Over {
     Waiting {
         /// Where it stands.
         state: saga::State,
+        /// It: whether it still waits with reason is asked at every look.
+        plan: Box<Plan>,
     },
     /// This orchestrator leads no more: the next leader goes on.
     Lost,
@@ -88,6 +91,8 @@ pub struct Executor<'a> {
     pub leases: &'a LeaseClock,
     /// What the steps need.
     pub tools: &'a Tools,
+    /// Says how the zones are, for a step that waits.
+    pub assembler: &'a Assembler,
     /// Waiting.
     pub pauses: Pauses,
     /// What is counted.
@@ -118,6 +123,8 @@ enum Owes {
     All,
     /// At least one: the others are named in its outcome.
     Some,
+    /// None: it only waits, at a plan's end, and those that did not come are named in its outcome.
+    None,
 }
 
 /// A step did not get there.
@@ -174,19 +181,18 @@ impl Executor<'_> {
                         .await?;
                 }
                 Next::Finish { end } => {
-                    // With the plan's end its claim on the group goes.
-                    let free = Op::Delete {
-                        key: keys::group_active_plan(&plan.group),
-                    };
-                    self.append(&plan, &mut saga, Event::Ended { end }, vec![free])
-                        .await?;
-                    self.metrics.plan_ended(plan.kind, end);
-                    tracing::info!(plan.id = %id, group = %plan.group, kind = %plan.kind, end = ?end, "plan ended");
+                    self.end(&plan, &mut saga, end).await?;
                 }
                 Next::Wait => {
+                    if let Some(why) = self.overtaken(&plan).await {
+                        tracing::error!(plan.id = %id, group = %plan.group, "the plan makes way: {why}");
+                        self.end(&plan, &mut saga, End::Overtaken).await?;
+                        continue;
+                    }
                     let state = saga.state().clone();
                     tracing::error!(plan.id = %id, group = %plan.group, state = ?state, "the plan waits for a person");
-                    return Ok(Over::Waiting { state });
+                    let plan = Box::new(plan);
+                    return Ok(Over::Waiting { state, plan });
                 }
                 Next::Over => {
                     return Ok(match saga.state() {
@@ -198,8 +204,46 @@ impl Executor<'_> {
                         | saga::State::RunningUnwind { .. }
                         | saga::State::Stuck { .. }) => Over::Waiting {
                             state: state.clone(),
+                            plan: Box::new(plan.clone()),
                         },
                     });
+                }
+            }
+        }
+    }
+
+    /// Journals the end. With it the plan's claim on the group goes.
+    async fn end(&self, plan: &Plan, saga: &mut Saga<'_>, end: End) -> Result<(), JournalError> {
+        let free = Op::Delete {
+            key: keys::group_active_plan(&plan.group),
+        };
+        self.append(plan, saga, Event::Ended { end }, vec![free])
+            .await?;
+        self.metrics.plan_ended(plan.kind, end);
+        tracing::info!(plan.id = %plan.id, group = %plan.group, kind = %plan.kind, end = ?end, "plan ended");
+        Ok(())
+    }
+
+    /// Why a stuck plan is to make way. What cannot be read now is no reason.
+    async fn overtaken(&self, plan: &Plan) -> Option<String> {
+        let outlook = self.assembler.outlook(&plan.group).await.ok()?;
+        overtaken::overtaken(&outlook, plan)
+    }
+
+    /// Why a step that was not done in its last pass will not be done.
+    async fn in_vain(&self, plan: &Plan, step: &Step) -> Option<String> {
+        let outlook = self.assembler.outlook(&plan.group).await.ok()?;
+        overtaken::in_vain(&outlook, plan, step)
+    }
+
+    /// The same for one that is in the middle of a pass: after a while, for what is under way may still come back.
+    async fn hangs_in_vain(&self, plan: &Plan, step: &Step) -> String {
+        loop {
+            sleep(self.pauses.longest).await;
+            if self.in_vain(plan, step).await.is_some() {
+                sleep(self.pauses.longest).await;
+                if let Some(why) = self.in_vain(plan, step).await {
+                    return why;
                 }
             }
         }
@@ -222,6 +266,7 @@ impl Executor<'_> {
         tracing::info!(plan.id = %plan.id, step = n, "{}", planned.step);
         let owes = match planned.step {
             Step::Promote { .. } => Owes::Some,
+            Step::AwaitReplay { .. } => Owes::None,
             Step::Fence { .. }
             | Step::AwaitLeaseEnd { .. }
             | Step::StopApplication { .. }
@@ -233,7 +278,6 @@ impl Executor<'_> {
             | Step::TakeLease { .. }
             | Step::MarkUnprotected { .. }
             | Step::Resync { .. }
-            | Step::AwaitReplay { .. }
             | Step::MarkProtected => {
                 if planned.unwind.is_empty() {
                     Owes::Some
@@ -386,6 +430,10 @@ impl Executor<'_> {
             let pass = tokio::select! {
                 pass = timeout_at(cut_at, steps::attempt(&ctx, step, &mut tally)) => pass,
                 () = self.lead.ended() => return Err(Stop::Lost),
+                why = self.hangs_in_vain(plan, step) => {
+                    tally.touch();
+                    return give_up(tally, &why, &last, owes);
+                }
             };
             let pause = match pass {
                 Ok(Ok(Pass::Done { note })) => return settle(tally, note, owes),
@@ -413,7 +461,7 @@ impl Executor<'_> {
                 Err(_) => {
                     // Cut off in the middle of a pass.
                     tally.touch();
-                    return give_up(tally, deadline, &last, owes);
+                    return give_up(tally, &not_within(deadline), &last, owes);
                 }
             };
             if owes == Owes::All && !tally.failed().is_empty() {
@@ -425,9 +473,12 @@ impl Executor<'_> {
                     p.note.clone_from(&last);
                 }
             });
+            if let Some(why) = self.in_vain(plan, step).await {
+                return give_up(tally, &why, &last, owes);
+            }
             let next = Instant::now() + pause;
             if next >= until {
-                return give_up(tally, deadline, &last, owes);
+                return give_up(tally, &not_within(deadline), &last, owes);
             }
             tokio::select! {
                 () = sleep_until(next) => {}
@@ -445,16 +496,19 @@ impl Executor<'_> {
     }
 }
 
-fn give_up(mut tally: Tally, deadline: Span, last: &str, owes: Owes) -> Result<StepOutcome, Stop> {
-    let why = format!("not within {deadline}");
+fn not_within(deadline: Span) -> String {
+    format!("not within {deadline}")
+}
+
+fn give_up(mut tally: Tally, why: &str, last: &str, owes: Owes) -> Result<StepOutcome, Stop> {
     if tally.progress().1 == 0 {
         return Err(Stop::Failed {
             why: format!("{why}: {last}"),
             left: Left::MaybeSomething,
         });
     }
-    tally.give_up(&why);
-    settle(tally, why, owes)
+    tally.give_up(why);
+    settle(tally, why.to_owned(), owes)
 }
 
 /// What the tally amounts to.
@@ -463,6 +517,7 @@ fn settle(tally: Tally, note: String, owes: Owes) -> Result<StepOutcome, Stop> {
     let enough = match owes {
         Owes::All => tally.failed().is_empty() && tally.is_over(),
         Owes::Some => done > 0 || tally.failed().is_empty(),
+        Owes::None => true,
     };
     if enough {
         let failed = tally

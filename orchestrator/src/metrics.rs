@@ -134,6 +134,7 @@ impl Metrics {
             End::Abandoned => "abandoned",
             End::Unwound => "unwound",
             End::GivenUp => "given_up",
+            End::Overtaken => "overtaken",
         });
         self.plans.get_or_create(&PlanLabels { kind, end }).inc();
     }

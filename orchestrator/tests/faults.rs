@@ -64,6 +64,7 @@ async fn hard_case_41_a_failover_that_promotes_nothing_waits_and_goes_on_when_to
     let over = bench.hand.work(&id, None).await;
     let Over::Waiting {
         state: State::Stuck { error, .. },
+        ..
     } = over
     else {
         panic!("{over:?}")

@@ -214,7 +214,7 @@ async fn one_failure(kind: Kind, at: usize, before: bool) {
     };
     match over {
         // Something had been changed and cannot be put back: it waits, and goes on when it is told to.
-        Over::Waiting { state } => {
+        Over::Waiting { state, .. } => {
             assert!(
                 matches!(&state, State::Stuck { undo: None, .. }),
                 "{case}: {state:?}"

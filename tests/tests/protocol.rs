@@ -61,6 +61,14 @@ fn hard_case_03_a_leader_that_wakes_with_an_old_order_does_no_harm() {
     );
 }
 
+/// What the margin does not cover, and the reason why the sidecar needs a supervisor: it dies, is not brought back in time, and
+/// its zone is cut off before its lease has run out. From outside that is a zone that is isolated, and would demote itself.
+#[test]
+fn a_sidecar_that_is_not_brought_back_and_a_cut_line_are_found_to_be_too_much() {
+    let faults = [Fault::SidecarForGood, Fault::CutOff];
+    violated_without(&World::well(), Guards::ALL, &faults, 2);
+}
+
 #[test]
 fn without_the_margin_a_restarting_sidecar_is_too_late() {
     let guards = Guards {

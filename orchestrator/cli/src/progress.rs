@@ -78,7 +78,7 @@ async fn watch_once(
                 return Ok(Some(match end {
                     End::Succeeded => Exit::Ok,
                     End::Partial => Exit::Partial,
-                    End::Abandoned | End::Unwound | End::GivenUp => Exit::Failed,
+                    End::Abandoned | End::Unwound | End::GivenUp | End::Overtaken => Exit::Failed,
                 }));
             }
             Ok(Some(WatchLine::Waiting { .. })) => return Ok(Some(Exit::Held)),

@@ -12,6 +12,7 @@
 //! * [`decision`]: what is to be done about a group now, or why nothing is.
 //! * [`plan`]: a decision as an immutable list of steps, with what to do should one fail.
 //! * [`saga`]: where a plan stands, replayed from its journal, and what comes next.
+//! * [`overtaken`]: when a zone's loss makes a plan's waiting vain, and the plan make way.
 //!
 //! The rules on who may write are in [`rekindle_common::lease`] and in [`decision`]'s choice of a [`plan::Proof`].
 
@@ -21,6 +22,7 @@
 pub mod decision;
 pub mod detector;
 pub mod observation;
+pub mod overtaken;
 pub mod plan;
 pub mod saga;
 pub mod snapshot;

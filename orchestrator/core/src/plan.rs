@@ -313,7 +313,8 @@ pub struct PlannedStep {
     /// What puts things back should this step fail, in order. Complete: it does not build on other steps' lists.
     ///
     /// A step with such a list does all of its volumes or fails; one without goes on with those that it could help, and
-    /// the plan then ends as partial. [`Step::Promote`] fails only where it promoted none.
+    /// the plan then ends as partial. [`Step::Promote`] fails only where it promoted none, and a last wait for copies
+    /// ([`Step::AwaitReplay`]) never: copies that did not come are named, and the group is marked unprotected.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unwind: Vec<Step>,
 }

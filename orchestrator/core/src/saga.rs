@@ -7,6 +7,7 @@
 //!                                                     +-- its unwind list is not empty, nothing promoted --> Unwinding(i, 0) ... --> Ended(unwound)
 //!                                                     +-- nothing has been changed yet --------------------> Ended(abandoned)
 //!                                                     +-- else --> Stuck(i) -- Retried --> Between(i)
+//!                                                                           -- Ended(given up, overtaken) --> Ended
 //! ```
 //!
 //! The executor journals the intent, acts, and journals the result. After a crash the journal is replayed through
@@ -127,6 +128,8 @@ pub enum End {
     Unwound,
     /// It was stuck, and a person gave it up: what it had done stands, and the next decision looks at things as they are.
     GivenUp,
+    /// It was stuck, and the loss of a zone made it pointless ([`crate::overtaken`]): it ended by itself, as if given up.
+    Overtaken,
 }
 
 /// Where a plan stands.
@@ -424,9 +427,12 @@ impl<'a> Saga<'a> {
                 failed: *step,
                 next: *undo,
             }),
-            (State::Stuck { .. }, Event::Ended { end: End::GivenUp }) => {
-                Some(State::Ended { end: End::GivenUp })
-            }
+            (
+                State::Stuck { .. },
+                Event::Ended {
+                    end: end @ (End::GivenUp | End::Overtaken),
+                },
+            ) => Some(State::Ended { end: *end }),
             (State::Between { .. } | State::Unwinding { .. }, Event::Ended { end }) => {
                 (self.next() == Next::Finish { end: *end }).then_some(State::Ended { end: *end })
             }

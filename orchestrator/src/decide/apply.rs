@@ -109,7 +109,10 @@ impl Term {
         work.retain(|plan, w| active.contains(plan) || w.state == WorkState::Running);
         active
             .into_iter()
-            .filter(|plan| work.get(plan).is_none_or(|w| w.state.wants_executor(now)))
+            .filter(|plan| {
+                work.get(plan)
+                    .is_none_or(|w| w.state.wants_executor(now, &world.snapshot))
+            })
             .map(Act::Start)
             .collect()
     }
@@ -117,7 +120,7 @@ impl Term {
     fn plan_over(&self, plan: rekindle_common::PlanId, over: Over) {
         let state = match over {
             Over::Ended { .. } | Over::Lost => None,
-            Over::Waiting { .. } => Some(WorkState::Waiting),
+            Over::Waiting { plan, .. } => Some(WorkState::Waiting { plan }),
             Over::Corrupted { problem } => Some(WorkState::Corrupted { problem }),
             Over::Halted { problem } => Some(WorkState::Halted {
                 problem,

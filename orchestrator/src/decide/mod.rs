@@ -367,6 +367,7 @@ impl Term {
             site: &self.means.site,
             leases: &self.leases,
             tools: &self.means.tools,
+            assembler: &self.means.assembler,
             pauses: self.means.timing.pauses,
             metrics: &self.means.metrics,
             progress,

@@ -3,6 +3,38 @@
 use super::*;
 use crate::wire::Problem;
 use rekindle_common::ErrorCode;
+use rekindle_core::{plan::PlanKind, snapshot::Snapshot};
+
+/// What the decision core's own tests say about being overtaken, it says of a snapshot with this group in it; here is none.
+fn nothing_known() -> Snapshot {
+    Snapshot {
+        reference_time: jiff::Timestamp::UNIX_EPOCH,
+        sites: Vec::new(),
+        observations: BTreeMap::new(),
+        zones: BTreeMap::new(),
+        groups: BTreeMap::new(),
+        maintenance: None,
+        promised_for: None,
+    }
+}
+fn a_plan() -> Box<Plan> {
+    let zone = |z| rekindle_common::ZoneName::new(z).unwrap();
+    Box::new(Plan {
+        id: PlanId::new("p1").unwrap(),
+        parent: None,
+        group: GroupName::new("db").unwrap(),
+        kind: PlanKind::Move,
+        from: zone("zone-a"),
+        to: zone("zone-b"),
+        made_for: rekindle_common::Generation(1),
+        at: jiff::Timestamp::UNIX_EPOCH,
+        why: String::new(),
+        proof: None,
+        expected_loss: Vec::new(),
+        left_out: Vec::new(),
+        steps: Vec::new(),
+    })
+}
 
 #[test]
 fn a_halted_plan_gets_another_executor_after_a_pause_and_a_corrupted_one_never() {
@@ -16,15 +48,15 @@ fn a_halted_plan_gets_another_executor_after_a_pause_and_a_corrupted_one_never()
         problem: problem.clone(),
         retry_at: now + Duration::from_secs(5),
     };
-    assert!(!halted.wants_executor(now));
-    assert!(halted.wants_executor(now + Duration::from_secs(5)));
+    assert!(!halted.wants_executor(now, &nothing_known()));
+    assert!(halted.wants_executor(now + Duration::from_secs(5), &nothing_known()));
     let corrupted = WorkState::Corrupted {
         problem: problem.clone(),
     };
     let later = now + Duration::from_secs(3600);
-    assert!(!corrupted.wants_executor(later));
-    assert!(!WorkState::Waiting.wants_executor(later));
-    assert!(!WorkState::Running.wants_executor(later));
+    assert!(!corrupted.wants_executor(later, &nothing_known()));
+    assert!(!WorkState::Waiting { plan: a_plan() }.wants_executor(later, &nothing_known()));
+    assert!(!WorkState::Running.wants_executor(later, &nothing_known()));
     assert_eq!(corrupted.problem(), Some(&problem));
 }
 

@@ -1,6 +1,7 @@
 //! What this term knows of the plans at work.
 
 use crate::wire::{Problem, Progress};
+use rekindle_core::{overtaken::overtaken, plan::Plan, snapshot::Snapshot};
 use tokio::{sync::watch, time::Instant};
 
 /// A plan at work.
@@ -17,8 +18,11 @@ pub struct Work {
 pub enum WorkState {
     /// It is at work.
     Running,
-    /// It ended: the plan waits for a person.
-    Waiting,
+    /// It ended: the plan waits for a person, unless a zone's loss overtakes it.
+    Waiting {
+        /// It.
+        plan: Box<Plan>,
+    },
     /// It ended: nothing is done on a corrupted plan.
     Corrupted {
         /// What is wrong.
@@ -36,9 +40,11 @@ pub enum WorkState {
 impl WorkState {
     /// Whether the plan should have an executor and has none.
     #[must_use]
-    pub fn wants_executor(&self, now: Instant) -> bool {
+    pub fn wants_executor(&self, now: Instant, snapshot: &Snapshot) -> bool {
         match self {
-            Self::Running | Self::Waiting | Self::Corrupted { .. } => false,
+            Self::Running | Self::Corrupted { .. } => false,
+            // The executor looks once more, and ends it.
+            Self::Waiting { plan } => overtaken(snapshot, plan).is_some(),
             Self::Halted { retry_at, .. } => now >= *retry_at,
         }
     }
@@ -46,7 +52,7 @@ impl WorkState {
     #[must_use]
     pub fn problem(&self) -> Option<&Problem> {
         match self {
-            Self::Running | Self::Waiting => None,
+            Self::Running | Self::Waiting { .. } => None,
             Self::Corrupted { problem } | Self::Halted { problem, .. } => Some(problem),
         }
     }

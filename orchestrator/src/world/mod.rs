@@ -81,6 +81,21 @@ impl Assembler {
         Ok(records)
     }
 
+    /// What the sites see now and how the group is recorded, without asking a zone: for a plan at work, which asks whether what it
+    /// waits for can still come. Says nothing of the lease's time.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn outlook(&self, group: &GroupName) -> Result<Snapshot, StoreError> {
+        let asked = Instant::now();
+        let records = records::read_one(&self.store, group).await?;
+        let read = (asked, Instant::now());
+        let nobody = LeaseClock::default();
+        Ok(self
+            .put_together(records, read, ZoneLooks::default(), &nobody)
+            .snapshot)
+    }
+
     fn learn(&self, records: &Records) {
         for (name, g) in &records.groups {
             let primary = g.primary.as_ref().map(|p| &p.value);

@@ -87,14 +87,7 @@ pub async fn read(store: &Store) -> Result<Records, StoreError> {
             }
         }
     }
-    for kv in &sites {
-        match kv.json::<SiteObservations>() {
-            Ok(o) => {
-                records.observations.insert(o.site.clone(), o);
-            }
-            Err(e) => records.problems.push(problem(&kv.key, &e)),
-        }
-    }
+    records.take_sites(&sites);
     let mut raw: BTreeMap<String, Raw> = BTreeMap::new();
     for kv in groups {
         let rest = kv.key.strip_prefix(keys::GROUPS).unwrap_or_default();
@@ -104,16 +97,50 @@ pub async fn read(store: &Store) -> Result<Records, StoreError> {
         }
     }
     for (name, keys) in raw {
-        match group(&name, &keys) {
+        records.take_group(&name, &keys);
+    }
+    Ok(records)
+}
+
+/// Reads one group and what the sites see. The group is absent where it is not defined, or cannot be read.
+///
+/// # Errors
+/// [`StoreError`] where etcd does not answer.
+pub(crate) async fn read_one(store: &Store, name: &GroupName) -> Result<Records, StoreError> {
+    let prefix = format!("{}{name}/", keys::GROUPS);
+    let (group_keys, sites) = tokio::try_join!(list(store, &prefix), list(store, keys::SITES))?;
+    let mut records = Records::default();
+    records.take_sites(&sites);
+    let mut raw = Raw::default();
+    for kv in group_keys {
+        let what = kv.key.strip_prefix(&prefix).unwrap_or_default().to_owned();
+        raw.0.insert(what, kv);
+    }
+    records.take_group(name.as_str(), &raw);
+    Ok(records)
+}
+
+impl Records {
+    fn take_sites(&mut self, sites: &[KeyValue]) {
+        for kv in sites {
+            match kv.json::<SiteObservations>() {
+                Ok(o) => {
+                    self.observations.insert(o.site.clone(), o);
+                }
+                Err(e) => self.problems.push(problem(&kv.key, &e)),
+            }
+        }
+    }
+    fn take_group(&mut self, name: &str, raw: &Raw) {
+        match group(name, raw) {
             Ok(Some((name, g))) => {
-                records.groups.insert(name, g);
+                self.groups.insert(name, g);
             }
             // Keys without a definition: a lease or an approval that outlived its group.
             Ok(None) => {}
-            Err(problems) => records.problems.extend(problems),
+            Err(problems) => self.problems.extend(problems),
         }
     }
-    Ok(records)
 }
 
 /// Lists a prefix, page by page.

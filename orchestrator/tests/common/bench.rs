@@ -177,6 +177,7 @@ impl Hand {
             site: &self.means.site,
             leases: self.term.leases(),
             tools: &self.means.tools,
+            assembler: &self.means.assembler,
             pauses: Pauses::default(),
             metrics: &self.means.metrics,
             progress: &progress,

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use rekindle_common::{Generation, action::Promotion};
 use rekindle_core::{
     decision::{Decision, Request, decide, plan_for},
+    overtaken::{in_vain, overtaken},
     plan::{Plan, Step, VolumePromotion},
-    saga::{Event, Left, Next, Record, Saga, StepOutcome},
+    saga::{End, Event, Left, Next, Record, Saga, StepOutcome},
 };
 use std::rc::Rc;
 
@@ -167,7 +168,7 @@ impl World {
         let events = match next {
             Next::Run { step, .. } => {
                 let what = plan.steps[step].step.clone();
-                match self.act(n, &what, guards) {
+                match self.try_to(n, &plan, &what, guards) {
                     Did::Done => vec![
                         Event::StepBegun { step },
                         Event::StepDone {
@@ -190,16 +191,47 @@ impl World {
             }
             Next::Unwind { failed, undo, .. } => {
                 let what = plan.steps[failed].unwind[undo].clone();
-                match self.act(n, &what, guards) {
+                match self.try_to(n, &plan, &what, guards) {
                     Did::Done => vec![Event::UnwindBegun { undo }, Event::UnwindDone { undo }],
-                    Did::NotYet | Did::Failed(_) => Vec::new(),
+                    Did::NotYet => Vec::new(),
+                    Did::Failed(_) => vec![
+                        Event::UnwindBegun { undo },
+                        Event::UnwindFailed {
+                            undo,
+                            error: String::new(),
+                        },
+                    ],
                 }
             }
             Next::Finish { .. } | Next::Over => return,
-            Next::Begin | Next::Wait => Vec::new(),
+            // A stuck plan is a person's, unless a zone's loss overtakes it.
+            Next::Wait => {
+                let snapshot = self.snapshot(&self.leaders[n], guards);
+                match overtaken(&snapshot, &plan) {
+                    Some(_) => vec![Event::Ended {
+                        end: End::Overtaken,
+                    }],
+                    None => Vec::new(),
+                }
+            }
+            Next::Begin => Vec::new(),
         };
         active.journal.extend(events);
         self.etcd.plan = Some(active);
+    }
+
+    /// One pass over a step, which fails where it was not done and waiting for it is in vain.
+    fn try_to(&mut self, n: usize, plan: &Plan, step: &Step, guards: Guards) -> Did {
+        match self.act(n, step, guards) {
+            Did::NotYet => {
+                let snapshot = self.snapshot(&self.leaders[n], guards);
+                match in_vain(&snapshot, plan, step) {
+                    Some(_) => Did::Failed(Left::MaybeSomething),
+                    None => Did::NotYet,
+                }
+            }
+            did @ (Did::Done | Did::Failed(_)) => did,
+        }
     }
 
     fn act(&mut self, n: usize, step: &Step, guards: Guards) -> Did {

@@ -6,7 +6,7 @@
 //! and time in ticks.
 //!
 //! [`explore`] visits every state that can be reached within a horizon of ticks under a budget of faults (a cut link, a lost
-//! reply, a crash, a power failure, an etcd outage, a paused leader, an operator's move, each at any tick) and looks for
+//! reply, a crash, a power failure in either zone, an etcd outage, a paused leader, an operator's move, each at any tick) and looks for
 //! one in which both zones' images can be written to. [`Guards`] takes a guard out, to show that the search would find it.
 //!
 //! | file | what |

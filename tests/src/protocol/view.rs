@@ -62,7 +62,8 @@ impl World {
 
     /// A site's fresh observations; none of a site that is dark to etcd.
     fn seen_by(&self, n: usize, name: &SiteName) -> Option<SiteObservations> {
-        if n == A && !self.reaches_etcd(A) {
+        let of_a_zone = n == A || n == B;
+        if of_a_zone && !self.reaches_etcd(n) {
             return None;
         }
         let observations = [A, B]

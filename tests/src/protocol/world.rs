@@ -76,8 +76,12 @@ pub enum Fault {
     Etcd,
     /// Zone A's sidecar dies, once, and is back in time.
     Sidecar,
+    /// Zone A's sidecar dies, and nothing brings it back: what the margin does not cover, and so not among [`Self::ALL`].
+    SidecarForGood,
     /// Zone A's power fails; a second one brings it back.
     Power,
+    /// Zone B's power fails; a second one brings it back.
+    PowerOfB,
     /// etcd does what zone A's sidecar asks in this tick, and the answers are lost.
     LostReply,
     /// The leader stops in the middle of what it does; a second one wakes it.
@@ -87,13 +91,14 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
+    /// All that the protocol is to stand.
+    pub const ALL: [Self; 9] = [
         Self::CutOff,
         Self::CutLine,
         Self::Etcd,
         Self::Sidecar,
         Self::Power,
+        Self::PowerOfB,
         Self::LostReply,
         Self::Pause,
         Self::Move,
@@ -260,7 +265,10 @@ impl World {
             }
             Fault::Sidecar if w.zones[A].runs() && !w.zones[A].crashed => w.zones[A].crash(w.now),
             Fault::Sidecar => return None,
+            Fault::SidecarForGood if w.zones[A].runs() => w.zones[A].die(),
+            Fault::SidecarForGood => return None,
             Fault::Power => w.zones[A].toggle_power(w.now),
+            Fault::PowerOfB => w.zones[B].toggle_power(w.now),
             Fault::LostReply if w.reaches_etcd(A) && w.zones[A].runs() => w.lost_reply = true,
             Fault::LostReply => return None,
             Fault::Pause => w.pause_or_wake(),

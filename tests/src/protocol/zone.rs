@@ -59,6 +59,11 @@ impl Zone {
         self.crashed = true;
         self.down_until = Some(now + RESTART);
     }
+    pub(super) fn die(&mut self) {
+        self.demoting = None;
+        self.crashed = true;
+        self.down_until = Some(Tick::MAX);
+    }
     pub(super) fn toggle_power(&mut self, now: Tick) {
         self.powered = !self.powered;
         self.demoting = None;

@@ -87,6 +87,7 @@ pub(super) fn end_word(end: rekindle_core::saga::End) -> &'static str {
         End::Abandoned => "abandoned",
         End::Unwound => "put back",
         End::GivenUp => "given up",
+        End::Overtaken => "overtaken by a zone's loss",
     }
 }
 

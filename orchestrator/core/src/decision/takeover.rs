@@ -263,6 +263,11 @@ fn promotions(
             volume: v.volume.clone(),
             why: why.to_owned(),
         };
+        if v.role == Role::Secondary && v.status == VolumeStatus::PendingResync {
+            // Its sidecar would refuse, by force too; a failover for it alone would name a primary without data (hard case 24).
+            left.push(out("its copy was given up and is being made anew"));
+            continue;
+        }
         match (v.role, v.complete_copy) {
             (Role::NotMirrored, _) => left.push(out("its image is not mirrored")),
             (Role::Secondary, Known::No) => left.push(out("no complete copy has arrived yet")),

@@ -211,6 +211,12 @@ fn hard_case_24_a_group_without_any_complete_copy_is_not_promoted() {
     w.kill_a(3600, 3600);
     w.each_copy("zone-b", |v| v.complete_copy = Known::No);
     assert!(matches!(asked(&w), Ask::NothingToPromote { why } if why.len() == 2));
+    // Nor one whose copies are being made anew, whatever their sidecar can still tell of the old ones.
+    w.each_copy("zone-b", |v| {
+        v.complete_copy = Known::Unknown;
+        v.status = VolumeStatus::PendingResync;
+    });
+    assert!(matches!(asked(&w), Ask::NothingToPromote { why } if why.len() == 2));
 }
 
 #[test]

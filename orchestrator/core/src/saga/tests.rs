@@ -206,21 +206,23 @@ fn a_stuck_plan_goes_on_where_it_stood_when_retried() {
 
 /// A stuck plan bars every other one of its group, a failover too: a person can end it, and only a stuck one.
 #[test]
-fn a_stuck_plan_can_be_given_up_and_no_other() {
+fn a_stuck_plan_can_be_given_up_or_overtaken_and_no_other() {
     let plan = failover();
     let bad = plan.steps.len() - 1;
-    let mut journal = Vec::new();
-    let given_up = Event::Ended { end: End::GivenUp };
     let fails = |s| (s == bad).then_some(Left::MaybeSomething);
-    drive(&plan, &mut journal, &fails, &|_| false, usize::MAX);
-    for n in 0..journal.len() {
-        let mut saga = Saga::replay(&plan, &journal[..n]).unwrap();
-        assert!(saga.apply(&given_up).is_err(), "after {n} records");
+    for end in [End::GivenUp, End::Overtaken] {
+        let mut journal = Vec::new();
+        let ended = Event::Ended { end };
+        drive(&plan, &mut journal, &fails, &|_| false, usize::MAX);
+        for n in 0..journal.len() {
+            let mut saga = Saga::replay(&plan, &journal[..n]).unwrap();
+            assert!(saga.apply(&ended).is_err(), "{end:?} after {n} records");
+        }
+        journal.push(record(ended));
+        let saga = Saga::replay(&plan, &journal).unwrap();
+        assert_eq!(saga.next(), Next::Over);
+        assert_eq!(*saga.state(), State::Ended { end });
     }
-    journal.push(record(given_up));
-    let saga = Saga::replay(&plan, &journal).unwrap();
-    assert_eq!(saga.next(), Next::Over);
-    assert_eq!(*saga.state(), State::Ended { end: End::GivenUp });
 }
 
 #[test]
@@ -299,7 +301,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(End::Partial),
         Just(End::Abandoned),
         Just(End::Unwound),
-        Just(End::GivenUp)
+        Just(End::GivenUp),
+        Just(End::Overtaken)
     ];
     prop_oneof![
         Just(Event::Begun),

@@ -206,7 +206,7 @@ impl<W: World> Story<'_, W> {
                 .plan(plan)
                 .await
                 .map_err(DemoError::api("reading the plan")),
-            End::Partial | End::Abandoned | End::Unwound | End::GivenUp => {
+            End::Partial | End::Abandoned | End::Unwound | End::GivenUp | End::Overtaken => {
                 let detail = self.world.orchestrator().plan(plan).await.ok();
                 let failed =
                     detail

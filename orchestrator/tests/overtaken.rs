@@ -1,0 +1,217 @@
+//! Plans that wait for a zone while it is lost: they make way for the failover, by themselves (hard cases 10 and 59).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test a failed unwrap is a failed assertion"
+)]
+
+mod common;
+
+use common::{COUNT_IMAGES, Rig, eventually, group, policy, well, zone_a, zone_b};
+use rekindle_common::{
+    Generation, PlanId, ZoneName, duration::Span, policy::GroupPolicy, status::VolumeStatus,
+};
+use rekindle_core::{
+    decision::Request,
+    plan::PlanKind,
+    saga::{End, Event, State},
+};
+use rekindle_orchestrator::{
+    agent::AgentAction,
+    wire::{GroupStatus, PlanSummary, Run},
+};
+use tokio::time::Instant;
+
+/// Far less than the deadline of any step that waits: 30 minutes for a demotion, 24 hours for a resync.
+const SOON: u64 = 120;
+
+/// The group is served from there and no plan is at work.
+fn served_from(g: &GroupStatus, zone: &ZoneName) -> bool {
+    g.primary.as_ref().is_some_and(|p| p.zone == *zone) && g.active_plan.is_none()
+}
+/// The step at work is this one, or the plan is stuck in it.
+fn at_work_on(g: &GroupStatus, name: &str) -> bool {
+    let progress = g.active_plan.as_ref().and_then(|p| p.progress.as_ref());
+    progress.is_some_and(|p| p.name == name)
+}
+async fn move_to_b(rig: &Rig) -> PlanId {
+    let to = Request::Move { to: zone_b() };
+    eventually("the move begins", || async {
+        let client = rig.client();
+        let answer = client.plan_for(&group(), to.clone(), Run::Begin).await;
+        answer.ok().map(|a| a.plan.id)
+    })
+    .await
+}
+async fn ended_as(rig: &Rig, plan: &PlanId) -> End {
+    match rig.client().plan(plan).await.unwrap().state {
+        Some(State::Ended { end }) => end,
+        other => panic!("{other:?}"),
+    }
+}
+async fn newest(rig: &Rig) -> PlanSummary {
+    let plans = rig.client().plans(Some(&group()), 1).await.unwrap();
+    plans.into_iter().next().unwrap()
+}
+fn unblocked() -> GroupPolicy {
+    GroupPolicy {
+        blocking_period: Span::secs(0),
+        ..policy()
+    }
+}
+
+/// Before the first promotion: what the move did cannot be put back without the lost zone.
+#[tokio::test(start_paused = true)]
+async fn hard_case_10_a_move_that_waits_for_a_demotion_does_not_bar_the_failover() {
+    let mut rig = Rig::with(COUNT_IMAGES, policy()).await;
+    rig.world.fabric().link().cut();
+    let plan = move_to_b(&rig).await;
+    rig.until("it waits for the demotion", |g| {
+        at_work_on(g, "await_demotion_replayed")
+    })
+    .await;
+    let killed = Instant::now();
+    rig.world.kill_zone(&zone_a());
+    rig.until("zone-b has taken over", |g| served_from(g, &zone_b()))
+        .await;
+    assert!(killed.elapsed().as_secs() < SOON, "{:?}", killed.elapsed());
+    assert_eq!(ended_as(&rig, &plan).await, End::Overtaken);
+    assert_eq!(newest(&rig).await.kind, PlanKind::Failover);
+    assert_eq!(rig.primaries(&zone_b()), COUNT_IMAGES);
+    assert_eq!(rig.told.runs_in(), Some(zone_b()));
+    // Its journal says what it waited for.
+    let journal = rig.client().plan(&plan).await.unwrap().journal;
+    let says = journal.iter().any(
+        |r| matches!(&r.event, Event::StepFailed { error, .. } if error.contains("zone-a is lost")),
+    );
+    assert!(says, "{journal:#?}");
+}
+
+/// The same, with the zone that was to take over lost: the move is put back at once, and not after half an hour.
+#[tokio::test(start_paused = true)]
+async fn hard_case_15_a_move_to_a_zone_that_is_lost_meanwhile_is_put_back() {
+    let mut rig = Rig::with(COUNT_IMAGES, policy()).await;
+    rig.world.fabric().link().cut();
+    let plan = move_to_b(&rig).await;
+    rig.until("it waits for the demotion", |g| {
+        at_work_on(g, "await_demotion_replayed")
+    })
+    .await;
+    let killed = Instant::now();
+    rig.world.kill_zone(&zone_b());
+    let g = rig
+        .until("it is back in zone-a", |g| served_from(g, &zone_a()))
+        .await;
+    assert!(killed.elapsed().as_secs() < SOON, "{:?}", killed.elapsed());
+    assert_eq!(ended_as(&rig, &plan).await, End::Unwound);
+    assert_eq!(g.primary.unwrap().generation, Generation(1));
+    assert_eq!(rig.primaries(&zone_a()), COUNT_IMAGES);
+    assert_eq!(rig.told.runs_in(), Some(zone_a()));
+}
+
+/// Behind the promotion: the new primary is lost while the move waits for the old one to become its copy.
+#[tokio::test(start_paused = true)]
+async fn hard_case_59_a_move_that_waits_for_the_copies_does_not_bar_the_failover_back() {
+    let mut rig = Rig::with(COUNT_IMAGES, unblocked()).await;
+    // Zone-b follows by its own daemon; zone-a's, which is to follow in the end, is dead.
+    rig.world.fabric().a().daemon().kill();
+    let plan = move_to_b(&rig).await;
+    rig.until("zone-a's copies are waited for", |g| {
+        at_work_on(g, "await_replay")
+    })
+    .await;
+    let killed = Instant::now();
+    rig.world.kill_zone(&zone_b());
+    rig.until("zone-a has taken over", |g| served_from(g, &zone_a()))
+        .await;
+    assert!(killed.elapsed().as_secs() < SOON, "{:?}", killed.elapsed());
+    assert_eq!(ended_as(&rig, &plan).await, End::Partial);
+    assert_eq!(newest(&rig).await.kind, PlanKind::Failover);
+    assert_eq!(rig.primaries(&zone_a()), COUNT_IMAGES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_59_a_reprotect_that_waits_does_not_bar_the_failover_back() {
+    let mut rig = Rig::with(COUNT_IMAGES, unblocked()).await;
+    rig.world.kill_zone(&zone_a());
+    rig.until("zone-b has taken over", |g| served_from(g, &zone_b()))
+        .await;
+    rig.world.start_zone(&zone_a());
+    rig.until("zone-a's copies are waited for", |g| {
+        if at_work_on(g, "resync") {
+            rig.world.fabric().a().daemon().kill();
+        }
+        at_work_on(g, "await_replay")
+    })
+    .await;
+    let reprotect = newest(&rig).await;
+    assert_eq!(reprotect.kind, PlanKind::Reprotect);
+    let killed = Instant::now();
+    rig.world.kill_zone(&zone_b());
+    // Zone-a's copies were being made anew: there is nothing to go on with there, and the record must not name it.
+    let g = rig
+        .until("it asks", |g| {
+            let text = g.decision.as_ref().map_or("", |d| d.text.as_str());
+            text.contains("no volume can be promoted")
+        })
+        .await;
+    assert!(killed.elapsed().as_secs() < SOON, "{:?}", killed.elapsed());
+    assert_eq!(ended_as(&rig, &reprotect.id).await, End::Partial);
+    assert!(served_from(&g, &zone_b()), "hard case 24");
+    assert!(g.unprotected.is_some(), "hard case 56");
+}
+
+/// A plan that was stuck before the loss waits for nobody any more.
+#[tokio::test(start_paused = true)]
+async fn hard_case_59_a_stuck_move_makes_way_when_the_primary_is_lost() {
+    let mut rig = Rig::with(COUNT_IMAGES, unblocked()).await;
+    rig.told.fail(AgentAction::Start, 1);
+    let plan = move_to_b(&rig).await;
+    rig.until("it is stuck", |g| {
+        let state = g.active_plan.as_ref().and_then(|p| p.state.clone());
+        matches!(state, Some(State::Stuck { .. }))
+    })
+    .await;
+    // As long as both zones are there it is a person's.
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    assert!(rig.group().await.unwrap().active_plan.is_some());
+    eventually("zone-a's copies follow", || async {
+        let g = rig.group().await?;
+        let a = g.volumes.into_iter().find(|v| v.zone == zone_a())?;
+        (a.counts.get(&VolumeStatus::ActiveSecondary) == Some(&3)).then_some(())
+    })
+    .await;
+    rig.world.kill_zone(&zone_b());
+    rig.until("zone-a has taken over", |g| served_from(g, &zone_a()))
+        .await;
+    assert_eq!(ended_as(&rig, &plan).await, End::Overtaken);
+    assert_eq!(rig.primaries(&zone_a()), COUNT_IMAGES);
+    assert_eq!(rig.told.runs_in(), Some(zone_a()));
+}
+
+/// Nothing is to be failed over then, and nothing is waited for: the plan ends, the status shouts, and what comes back is seen.
+#[tokio::test(start_paused = true)]
+async fn hard_case_56_copies_in_a_lost_zone_are_not_waited_for_and_the_group_is_unprotected() {
+    let mut rig = Rig::with(COUNT_IMAGES, policy()).await;
+    // Zone-b follows by its own daemon; zone-a's, which is to follow in the end, is dead.
+    rig.world.fabric().a().daemon().kill();
+    let plan = move_to_b(&rig).await;
+    rig.until("zone-a's copies are waited for", |g| {
+        at_work_on(g, "await_replay")
+    })
+    .await;
+    rig.world.kill_zone(&zone_a());
+    let g = rig
+        .until("the plan has ended", |g| g.active_plan.is_none())
+        .await;
+    assert_eq!(ended_as(&rig, &plan).await, End::Partial);
+    assert!(g.unprotected.is_some());
+    assert!(served_from(&g, &zone_b()));
+    rig.world.start_zone(&zone_a());
+    rig.world.fabric().a().daemon().start();
+    rig.until("it is protected again", |g| {
+        well(g, COUNT_IMAGES) && served_from(g, &zone_b())
+    })
+    .await;
+}
