@@ -26,8 +26,9 @@ pub use reports::{MAX_PAGE, VolumeQuery};
 pub use watch::watch;
 
 use crate::{
-    backend::{Backend, ImageView},
+    backend::{Backend, BackendError, ImageView},
     clock::Clock,
+    lease::{Board, BoardChange},
     leases::Leases,
     replication::{Hints, Look, Refusal},
 };
@@ -214,6 +215,14 @@ impl Volumes {
     #[must_use]
     pub fn metrics(&self) -> &crate::metrics::Metrics {
         &self.inner.metrics
+    }
+    /// What the zone's sidecars tell each other.
+    pub(crate) async fn change_board(
+        &self,
+        change: &BoardChange,
+        deadline: Instant,
+    ) -> Result<Board, BackendError> {
+        self.inner.records.board(change, deadline).await
     }
     /// How many actions are in flight.
     #[must_use]

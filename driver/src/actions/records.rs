@@ -5,6 +5,7 @@
 //! | `rekindle.group.<group>` | `{"v":1,"generation":7,"promoted":5}` | one for all of a group's volumes; must not be mirrored: it says what *this* zone has seen |
 //! | `rekindle.resync.<pool>.<image>` | `{"token":"…","image_id":"…"}` | a resync deletes the image |
 //! | `rekindle.copies.<pool>` | `{"<image>":"<image id>"}` | journal mode: which copies were once seen complete, told by nobody else while their daemon is dead |
+//! | `rekindle.sidecars` | `{"v":1,"questions":{…},"answers":{…}}` | between the zone's sidecars, see `lease/vouch.rs`; nothing is lost with it |
 //! | `rekindle.freeze` | `{"reason":"…","since":"…"}` | outlives the sidecar |
 //!
 //! `generation` is the highest that an order came with; `promoted` the highest that a volume was promoted under here.
@@ -12,6 +13,7 @@
 
 use crate::{
     backend::{Backend, BackendError, BackendErrorKind, Op},
+    lease::{Board, BoardChange},
     replication::{LastResync, Refusal, ReplicationError},
 };
 use rekindle_common::{Generation, GroupName, ImageSpec, zone::Freeze};
@@ -147,13 +149,33 @@ impl Records {
                 Err(e) => return Err(e.into()),
             }
         }
-        Err(BackendError::new(
-            Op::WriteObject,
-            None,
-            BackendErrorKind::InUse,
-            format!("object {oid} changed {RACES} times while it was being changed"),
-        )
-        .into())
+        Err(raced(&oid).into())
+    }
+
+    /// Changes what the zone's sidecars tell each other, and gives what stands there then.
+    pub(crate) async fn board(
+        &self,
+        change: &BoardChange,
+        deadline: Instant,
+    ) -> Result<Board, BackendError> {
+        let oid = "rekindle.sidecars";
+        for _ in 0..RACES {
+            let (before, bytes) = match self.read::<Board>(oid, deadline).await? {
+                Some((board, bytes)) => (board, Some(bytes)),
+                None => (Board::default(), None),
+            };
+            let mut after = before.clone();
+            after.change(change);
+            if after == before {
+                return Ok(after);
+            }
+            match self.write(oid, bytes.as_deref(), &after, deadline).await {
+                Ok(()) => return Ok(after),
+                Err(e) if e.kind == BackendErrorKind::Changed => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Err(raced(oid))
     }
 
     fn resync_oid(spec: &ImageSpec) -> String {
@@ -226,4 +248,9 @@ impl Records {
         let before = self.backend.read_object(&self.pool, oid, deadline).await?;
         self.write(oid, before.as_deref(), &freeze, deadline).await
     }
+}
+
+fn raced(oid: &str) -> BackendError {
+    let text = format!("object {oid} changed {RACES} times while it was being changed");
+    BackendError::new(Op::WriteObject, None, BackendErrorKind::InUse, text)
 }

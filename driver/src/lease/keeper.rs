@@ -9,6 +9,7 @@
 //!      |         v                        |                                   |
 //!      |      Isolated <--- deadline -----+<---------------- deadline --------+
 //!      |         | ordered to take, record ours -> Held
+//!      |         | the zone's other sidecar holds it -> Held (by the peer: this one watches)
 //!      +--> NotOurs (record names the other zone; demotes what is primary here all the same)
 //!   Held -- ordered to release --> Released -- ordered to take, or a newer record --> …
 //! ```
@@ -40,6 +41,8 @@ pub struct Keeper {
     images: Images,
     /// Looks that were begun before it are not believed.
     looks_since: Moment,
+    /// While isolated: since when images are primary that were seen demoted before. Somebody has promoted them.
+    risen: Option<Moment>,
     record: Option<Record>,
     ordered: Option<Generation>,
 }
@@ -69,6 +72,7 @@ impl Keeper {
             state: State::Starting { until },
             images: Images::Unknown,
             looks_since: now,
+            risen: None,
             record: None,
             ordered: None,
         }
@@ -150,14 +154,23 @@ impl Keeper {
     pub fn handle(&mut self, now: Moment, event: Event) -> Vec<Action> {
         match event {
             Event::Tick => {}
-            Event::Looked { sent, images } if sent >= self.looks_since => self.images = images,
+            Event::Looked { sent, images } if sent >= self.looks_since => self.look(now, images),
             Event::Looked { .. } => {}
             Event::RecordRead(record) => {
                 self.record = Some(record);
                 self.follow(now, record);
             }
             Event::Taken { sent, generation } => self.granted(sent, generation, Holder::Us),
-            Event::HeldByPeer { sent, generation } => self.granted(sent, generation, Holder::Peer),
+            Event::HeldByPeer { sent, generation } => {
+                self.held_by_peer(now, sent, generation);
+            }
+            Event::PeerVouched { sent, generation } => {
+                self.learn(now, generation);
+                // It comes again and again, and what was granted here since is newer.
+                if self.until(sent) > self.granted_until(generation) {
+                    self.held_by_peer(now, sent, generation);
+                }
+            }
             Event::Renewed { sent } => self.renewed(sent),
             // The right lasts to its `until` all the same; what follows from the loss is in `wanted`.
             Event::Gone => self.gone(),
@@ -179,7 +192,36 @@ impl Keeper {
     fn end_right(&mut self, now: Moment) {
         self.images = Images::Unknown;
         self.looks_since = now;
+        self.risen = None;
         self.ordered = None;
+    }
+
+    fn look(&mut self, now: Moment, images: Images) {
+        let isolated = matches!(self.state, State::Isolated { .. });
+        self.risen = match (self.images, images) {
+            (Images::NotPrimary, Images::Primary) => Some(now),
+            (Images::Primary, Images::Primary) => self.risen,
+            (Images::Unknown | Images::None | Images::NotPrimary | Images::Primary, _) => None,
+        }
+        .filter(|_| isolated);
+        self.images = images;
+    }
+
+    /// A peer has read a record that names this zone under a generation that this sidecar had not heard of.
+    fn learn(&mut self, now: Moment, generation: Generation) {
+        let news = match self.record {
+            None => true,
+            Some(Record::Ours { generation: known } | Record::Theirs { generation: known }) => {
+                known < generation
+            }
+            // Without a record there was nothing to hold, whatever a peer held before.
+            Some(Record::Absent) => false,
+        };
+        if news {
+            let record = Record::Ours { generation };
+            self.record = Some(record);
+            self.follow(now, record);
+        }
     }
 
     /// A record overrules everything that was believed of who is primary.
@@ -228,6 +270,8 @@ impl Keeper {
         // An answer that comes after a release, or after the demotion has begun, grants nothing unless it was ordered.
         let takes = match self.state {
             State::Starting { .. } | State::Held { .. } | State::KeptByFailsafe { .. } => true,
+            // The zone holds it: its other sidecar was ordered to, or never lost it. This one watches.
+            State::Isolated { .. } if by == Holder::Peer => true,
             State::Isolated { .. } | State::Released { .. } => {
                 self.ordered == Some(generation)
                     || self.serves_undemoted()
@@ -243,6 +287,13 @@ impl Keeper {
                 until,
                 by,
             };
+        }
+    }
+
+    /// A right of the peer's that is over already is none.
+    fn held_by_peer(&mut self, now: Moment, sent: Moment, generation: Generation) {
+        if self.until(sent) > now {
+            self.granted(sent, generation, Holder::Peer);
         }
     }
 
@@ -415,7 +466,15 @@ impl Keeper {
                 if self.ordered.is_some() && self.ordered == record {
                     return vec![Action::Take { generation }];
                 }
+                // Whoever promoted them did so on a lease that this sidecar may not have heard of.
+                let risen = self.risen.map(|at| at + self.timing.demote_budget);
                 match (self.response, record) {
+                    (IsolationResponse::Demote, record)
+                        if may_be_written && risen.is_some_and(|end| now < end) =>
+                    {
+                        let stand_by = |generation| Action::StandBy { generation };
+                        record.map(stand_by).into_iter().collect()
+                    }
                     (IsolationResponse::Demote, _) if may_be_written => vec![isolate],
                     (IsolationResponse::Demote, Some(_)) if self.images == Images::None => {
                         vec![Action::Take { generation }]

@@ -130,6 +130,8 @@ pub(super) enum Adopt {
     IfLate,
     /// Anyway: this sidecar was ordered to hold it.
     Now,
+    /// Not at all, nor is a free one: it is only looked whether a peer holds it.
+    Never,
 }
 
 /// How a group's lease is to be held.
@@ -166,6 +168,8 @@ pub(super) enum TakeEnd {
     Taken,
     /// Another sidecar of this zone holds it.
     Peer { holder: String },
+    /// Nobody does, and it was not to be taken.
+    Free,
     /// The record does not name this zone under that generation.
     NotRecorded { record: Option<Record> },
     /// Something else changed the keys meanwhile: try again.
@@ -373,6 +377,7 @@ impl Keys {
         }
         let key = keys::group_lease(group);
         let compare = match &found.lease {
+            Found::Absent if adopt == Adopt::Never => return Ok(TakeEnd::Free),
             Found::Absent => Compare::Absent(key.clone()),
             Found::Corrupt => {
                 return Ok(TakeEnd::Peer {
@@ -389,6 +394,7 @@ impl Keys {
                     return Ok(TakeEnd::Taken);
                 }
                 match self.judge(value, *lease, adopt, terms).await? {
+                    Peer::Replace if adopt == Adopt::Never => return Ok(TakeEnd::Free),
                     Peer::Replace => Compare::ModRevision(key.clone(), *revision),
                     Peer::Leave => {
                         let holder = value.holder.clone();
@@ -449,7 +455,7 @@ impl Keys {
             return Ok(Peer::Leave);
         }
         let of_our_name = there.holder.split_once('/').map(|(name, _)| name) == Some(&*self.name);
-        let Some(lease) = lease.filter(|_| adopt == Adopt::IfLate && !of_our_name) else {
+        let Some(lease) = lease.filter(|_| adopt != Adopt::Now && !of_our_name) else {
             return Ok(Peer::Replace);
         };
         let asked = self.clock.now();

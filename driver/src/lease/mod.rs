@@ -9,6 +9,8 @@
 //!   keeper (pure, one a group) ──> actions: take, release, ask the sites, isolate ──> tasks ──> events …
 //! ```
 //!
+//! Beside it [`Board`]: what the zone's sidecars tell each other while one of them has no etcd.
+//!
 //! [`keeper`] decides; [`runner`] waits and carries out; [`keys`] is all that is written to etcd; [`LeaseSink`] is all that is
 //! done to images. [`LeaseHandle`] is what the sidecar's actions and its HTTP side see.
 //!
@@ -24,9 +26,11 @@ mod runner;
 mod sink;
 mod sites;
 mod slot;
+mod vouch;
 
 pub use clock::LeaseClock;
 pub use handle::{LeaseConfig, LeaseHandle};
 pub use runner::LeaseRunner;
 pub use sink::{LeaseSink, SeenImage};
 pub use sites::{OtherSite, OtherSites};
+pub use vouch::{Answer, Board, BoardChange, HeldThere, Questions};

@@ -4,6 +4,7 @@
 //! sites are tasks; their ends are events. So a dead cluster never delays a renewal, and a dead etcd never a demotion.
 
 mod orders;
+mod vouching;
 
 use super::{
     handle::{LeaseConfig, LeaseHandle, Shared},
@@ -13,6 +14,7 @@ use super::{
     sink::{LeaseSink, SeenImage},
     sites::{OtherSites, all_confirmed},
     slot::{Begin, Errand, Order, Slot, Slots, by_group},
+    vouch::{Asker, Board, Questions},
 };
 use rekindle_common::{
     ApiError, Generation, GroupName, lease::LeaseTiming, policy::IsolationResponse,
@@ -49,6 +51,8 @@ enum Done {
         /// The leases that were renewed, by time to live, and when that was sent.
         renewed: BTreeMap<u32, (LeaseId, Moment)>,
         reading: Result<Reading, StoreError>,
+        /// What the zone's other sidecars had asked before.
+        questions: Questions,
     },
     Looked {
         sent: Moment,
@@ -72,6 +76,12 @@ enum Done {
     Released {
         group: GroupName,
         result: Result<(), StoreError>,
+    },
+    Board {
+        board: Result<Board, ApiError>,
+    },
+    Answered {
+        result: Result<(), ApiError>,
     },
     Noted {
         group: GroupName,
@@ -115,6 +125,10 @@ impl<S: OtherSites> LeaseRunner<S> {
             cycle: Errand::default(),
             look: Errand::default(),
             look_now: true,
+            board: Errand::default(),
+            asker: Asker::default(),
+            questions: Questions::new(),
+            cycle_now: false,
             started,
             store_well: None,
             looked_once: false,
@@ -153,6 +167,11 @@ struct Running<L, S> {
     cycle: Errand,
     look: Errand,
     look_now: bool,
+    board: Errand,
+    asker: Asker,
+    /// Asked by the zone's other sidecars, and not answered.
+    questions: Questions,
+    cycle_now: bool,
     started: Moment,
     /// For one line in the log at each change.
     store_well: Option<bool>,
@@ -192,15 +211,23 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
                 self.begin(&group, slot, b);
             }
         }
-        let pause = Self::renew_every(&slots, self.config.timing);
+        let pause = if self.cycle_now {
+            Duration::ZERO
+        } else {
+            Self::renew_every(&slots, self.config.timing)
+        };
         if self.cycle.begin(now, pause) {
+            self.cycle_now = false;
+            let questions = std::mem::take(&mut self.questions);
             let ttls = slots
                 .values()
                 .filter(|s| s.keeper.wants_renewal() || s.maybe_ours)
                 .map(|s| s.policy.terms().ttl())
                 .collect();
-            self.tasks.spawn(cycle(Arc::clone(&self.keys), ttls));
+            self.tasks
+                .spawn(cycle(Arc::clone(&self.keys), ttls, questions));
         }
+        self.talk(&slots, now);
         let pause = if self.look_now {
             Duration::ZERO
         } else if slots.values().any(|s| s.keeper.awaits_look()) {
@@ -257,6 +284,16 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
                     }
                 });
             }
+            Begin::StandBy { generation } => {
+                self.tasks.spawn(async move {
+                    let taking = keys.take(&group, generation, Adopt::Never, terms).await;
+                    Done::Took {
+                        group,
+                        taking,
+                        ordered: None,
+                    }
+                });
+            }
             Begin::AskSites { generation } => {
                 let (sites, sent) = (Arc::clone(&self.sites), self.now());
                 let question = FailsafeQuestion {
@@ -308,12 +345,23 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
         let mut slots = shared.slots();
         let now = self.now();
         match done {
-            Done::Cycle { renewed, reading } => {
+            Done::Cycle {
+                renewed,
+                reading,
+                questions,
+            } => {
                 self.cycle.end();
                 self.store_health(reading.as_ref().err());
                 if let Ok(reading) = reading {
                     self.read(&mut slots, now, &renewed, &reading);
+                    self.answer(&slots, questions, &renewed, &reading);
                     self.read_once = true;
+                }
+            }
+            Done::Board { board } => self.board_read(&mut slots, now, board),
+            Done::Answered { result } => {
+                if let Err(error) = result {
+                    tracing::warn!(zone = %self.config.zone, %error, "another sidecar of this zone has no etcd, and could not be told what is held here");
                 }
             }
             Done::Looked { sent, seen } => {
@@ -377,6 +425,7 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
         tracing::error!(%error, "a task of the lease keeper was lost");
         self.cycle.end();
         self.look.end();
+        self.board.end();
         for slot in self.shared.slots().values_mut() {
             slot.forget_errands();
         }
@@ -565,7 +614,7 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
 }
 
 /// Renews what is held, then reads everything: a key that is seen after the renewal stands under it.
-async fn cycle(keys: Arc<Keys>, ttls: BTreeSet<u32>) -> Done {
+async fn cycle(keys: Arc<Keys>, ttls: BTreeSet<u32>, questions: Questions) -> Done {
     let mut renewed = BTreeMap::new();
     for ttl in ttls {
         match keys.lease(ttl, Duration::ZERO).await {
@@ -577,12 +626,17 @@ async fn cycle(keys: Arc<Keys>, ttls: BTreeSet<u32>) -> Done {
                 return Done::Cycle {
                     renewed,
                     reading: Err(e),
+                    questions,
                 };
             }
         }
     }
     let reading = keys.read_all().await;
-    Done::Cycle { renewed, reading }
+    Done::Cycle {
+        renewed,
+        reading,
+        questions,
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What the leases do to images, and learn of them.
 
+use super::vouch::{Board, BoardChange};
 use crate::{
     actions::Volumes,
     backend::{Access, ImageView, view::MirrorView},
@@ -51,6 +52,12 @@ pub trait LeaseSink: Send + Sync + 'static {
         response: IsolationResponse,
         deadline: Instant,
     ) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// Changes what the zone's sidecars tell each other, and gives what stands there then.
+    ///
+    /// # Errors
+    /// [`ApiError`]: the cluster does not answer, or the record cannot be read.
+    fn board(&self, change: BoardChange) -> impl Future<Output = Result<Board, ApiError>> + Send;
 }
 
 /// Tells a freeze of ours from an operator's.
@@ -137,5 +144,10 @@ impl LeaseSink for Volumes {
             session.set_metadata(&set, &[], deadline).await?;
         }
         Ok(())
+    }
+
+    async fn board(&self, change: BoardChange) -> Result<Board, ApiError> {
+        let deadline = Instant::now() + self.limits().probe.get();
+        Ok(self.change_board(&change, deadline).await?)
     }
 }

@@ -158,6 +158,11 @@ impl Slot {
                         begin.push(Begin::Take { generation });
                     }
                 }
+                Action::StandBy { generation } => {
+                    if self.taking.begin(now, PAUSE) {
+                        begin.push(Begin::StandBy { generation });
+                    }
+                }
                 Action::AskSites { generation } => {
                     if self.asking.begin(now, PAUSE) {
                         begin.push(Begin::AskSites { generation });
@@ -223,6 +228,7 @@ impl Slot {
 pub(super) enum Begin {
     Take { generation: Generation },
     OrderedTake { generation: Generation },
+    StandBy { generation: Generation },
     AskSites { generation: Generation },
     Demote,
     SetFrozen(bool),

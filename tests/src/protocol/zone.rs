@@ -197,6 +197,8 @@ impl World {
                         self.etcd.lease = None;
                     }
                 }
+                // A zone has one sidecar here.
+                Action::StandBy { .. } => {}
                 Action::AskSites { .. } => self.ask_sites(zone, guards),
                 Action::Isolate { response: _ } => self.isolate(zone, guards),
             }

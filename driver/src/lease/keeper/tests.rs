@@ -316,6 +316,67 @@ fn a_second_sidecar_watches_over_the_first() {
     );
 }
 
+/// A second sidecar that has no etcd, at second 20: its own right is over, the holder's is not.
+#[test]
+fn a_peer_that_vouches_counts_from_the_question_and_for_a_newer_record() {
+    let vouched = |sent, generation| Event::PeerVouched {
+        sent: s(sent),
+        generation,
+    };
+    let mut k = keeper(IsolationResponse::Demote);
+    k.handle(s(5), looked(5, Images::Primary));
+    assert_eq!(k.handle(s(9), vouched(8, G1)), [TAKE]);
+    assert_eq!(
+        k.handle(s(20), Event::Tick).len(),
+        2,
+        "late: takes and asks"
+    );
+    assert_eq!(k.handle(s(27), vouched(25, G1)), [TAKE]);
+    // The same answer again grants nothing new.
+    k.handle(s(44), vouched(25, G1));
+    assert_eq!(k.handle(s(45), vouched(25, G1)), [DEMOTE]);
+    k.handle(s(46), looked(46, Images::NotPrimary));
+    assert!(matches!(k.state(), State::Isolated { .. }));
+    // The zone lost the group and has it again, and this sidecar has heard of neither.
+    k.handle(s(100), vouched(99, Generation(3)));
+    assert_eq!(
+        k.state(),
+        State::Held {
+            generation: Generation(3),
+            until: s(119),
+            by: Holder::Peer
+        }
+    );
+    // What it holds itself is not given away for an older word.
+    let mut k = holding(IsolationResponse::Demote);
+    k.handle(s(11), Event::Renewed { sent: s(10) });
+    k.handle(s(12), vouched(9, G1));
+    assert!(matches!(k.view(s(12)), LeaseView::Held { .. }));
+    // Nor does a peer's old word make a group that was lost this zone's.
+    k.handle(s(13), THEIRS);
+    assert_eq!(k.handle(s(14), vouched(13, G1)), [Action::Release, DEMOTE]);
+}
+
+/// Whoever promoted may have done so on a lease: it is looked for first, and not for long.
+#[test]
+fn images_that_rise_in_an_isolated_zone_are_demoted_after_a_look_for_who_holds_them() {
+    let mut k = keeper(IsolationResponse::Demote);
+    k.handle(s(0), looked(0, Images::NotPrimary));
+    k.handle(s(0), OURS);
+    assert!(matches!(k.state(), State::Isolated { .. }));
+    let stand_by = Action::StandBy { generation: G1 };
+    assert_eq!(k.handle(s(50), looked(50, Images::Primary)), [stand_by]);
+    assert_eq!(k.handle(s(59), looked(59, Images::Primary)), [stand_by]);
+    assert_eq!(k.handle(s(60), looked(60, Images::Primary)), [DEMOTE]);
+    assert_eq!(k.handle(s(61), looked(61, Images::NotPrimary)), []);
+    k.handle(s(70), looked(70, Images::Primary));
+    let held = Event::HeldByPeer {
+        sent: s(70),
+        generation: G1,
+    };
+    assert_eq!(k.handle(s(71), held), [TAKE]);
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     let generation = (1u64..4).prop_map(Generation);
     let images = prop_oneof![
@@ -337,6 +398,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         3 => record.prop_map(Event::RecordRead),
         2 => (ago.clone(), generation.clone()).prop_map(|(a, generation)| Event::Taken { sent: s(a), generation }),
         1 => (ago.clone(), generation.clone()).prop_map(|(a, generation)| Event::HeldByPeer { sent: s(a), generation }),
+        1 => (ago.clone(), generation.clone()).prop_map(|(a, generation)| Event::PeerVouched { sent: s(a), generation }),
         3 => ago.clone().prop_map(|a| Event::Renewed { sent: s(a) }),
         1 => Just(Event::Gone),
         2 => ago.prop_map(|a| Event::SitesConfirmed { sent: s(a) }),
@@ -357,6 +419,10 @@ fn dated(now: Moment, event: Event) -> Event {
             generation,
         },
         Event::HeldByPeer { sent, generation } => Event::HeldByPeer {
+            sent: back(sent),
+            generation,
+        },
+        Event::PeerVouched { sent, generation } => Event::PeerVouched {
             sent: back(sent),
             generation,
         },
@@ -383,7 +449,7 @@ proptest! {
             let event = dated(now, event);
             let before = k.state();
             let actions = k.handle(now, event);
-            if let Event::Taken { sent, .. } | Event::HeldByPeer { sent, .. } | Event::Renewed { sent } | Event::SitesConfirmed { sent } = event {
+            if let Event::Taken { sent, .. } | Event::HeldByPeer { sent, .. } | Event::PeerVouched { sent, .. } | Event::Renewed { sent } | Event::SitesConfirmed { sent } = event {
                 newest_grant = newest_grant.max(Some(sent));
             }
             let serves = matches!(k.state(), State::Held { .. } | State::KeptByFailsafe { .. });
@@ -415,7 +481,10 @@ proptest! {
         for (wait, event) in events {
             now += s(wait);
             let event = dated(now, event);
-            if matches!(event, Event::RecordRead(Record::Ours { .. } | Record::Absent)) {
+            // What a peer vouches for may be of a newer record.
+            if matches!(event, Event::RecordRead(Record::Ours { .. } | Record::Absent))
+                || matches!(event, Event::PeerVouched { generation, .. } if generation > Generation(2))
+            {
                 continue;
             }
             k.handle(now, THEIRS);

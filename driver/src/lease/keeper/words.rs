@@ -64,6 +64,13 @@ pub enum Event {
         /// Under which generation.
         generation: Generation,
     },
+    /// Another sidecar of this zone holds the lease, and says so without etcd (see [`crate::lease::Board`]).
+    PeerVouched {
+        /// When it was asked: its renewal reached etcd after that.
+        sent: Moment,
+        /// Under which generation the record named this zone then.
+        generation: Generation,
+    },
     /// The etcd lease was renewed.
     Renewed {
         /// When that was asked for.
@@ -93,6 +100,11 @@ pub enum Event {
 pub enum Action {
     /// Take the lease, comparing the record; answer with [`Event::Taken`], [`Event::HeldByPeer`] or [`Event::RecordRead`].
     Take {
+        /// Under which generation.
+        generation: Generation,
+    },
+    /// Look whether another sidecar of this zone holds the lease; answer with [`Event::HeldByPeer`] or [`Event::RecordRead`].
+    StandBy {
         /// Under which generation.
         generation: Generation,
     },

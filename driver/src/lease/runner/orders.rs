@@ -151,7 +151,7 @@ fn take_answer(
                 format!("{group}: the primary record cannot be read"),
             ),
         },
-        TakeEnd::Raced => refuse(
+        TakeEnd::Raced | TakeEnd::Free => refuse(
             ErrorCode::Busy,
             format!("{group}: the record changed meanwhile: try again"),
         ),

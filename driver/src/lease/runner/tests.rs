@@ -1,5 +1,10 @@
+mod two_sidecars;
+
 use super::*;
-use crate::{lease::LeaseClock, leases::Leases};
+use crate::{
+    lease::{BoardChange, LeaseClock},
+    leases::Leases,
+};
 use rekindle_common::{
     ErrorCode, SiteName, ZoneName, keys,
     lease::{LeaseRecord, LeaseView, PrimaryRecord},
@@ -34,6 +39,7 @@ struct ImagesState {
     stubborn: u32,
     demoted_at: Option<Instant>,
     frozen: bool,
+    board: Board,
 }
 
 impl Images {
@@ -46,6 +52,7 @@ impl Images {
             stubborn: 0,
             demoted_at: None,
             frozen: false,
+            board: Board::default(),
         })))
     }
     fn with<T>(&self, f: impl FnOnce(&mut ImagesState) -> T) -> T {
@@ -100,6 +107,13 @@ impl LeaseSink for Images {
         self.answers().await?;
         self.with(|s| s.isolation = Some(response));
         Ok(())
+    }
+    async fn board(&self, change: BoardChange) -> Result<Board, ApiError> {
+        self.answers().await?;
+        Ok(self.with(|s| {
+            s.board.change(&change);
+            s.board.clone()
+        }))
     }
 }
 
