@@ -19,7 +19,7 @@ use rekindle_common::{
 use rekindle_core::{
     decision::{Ask, Decision, Hold, Request},
     plan::PlanKind,
-    snapshot::{Approved, LossAccepted, Vouch},
+    snapshot::{Approved, GroupState, LossAccepted, Vouch},
 };
 use rekindle_orchestrator::wire::{ApproveRequest, GroupStatus, Run, View};
 use std::time::Duration;
@@ -377,4 +377,29 @@ async fn a_hold_says_why() {
     rig.world.start_zone(&zone_b());
     rig.until("it is protected", |g| well(g, COUNT_IMAGES))
         .await;
+}
+
+/// Its sidecar died alone and nobody demoted. A leader that comes later counts the time without a lease from its own first look,
+/// and must not take the lease to have ended with the zone.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_ended_before_its_zone_was_lost_is_no_proof_for_the_next_leader() {
+    let mut rig = Rig::with(COUNT_IMAGES, policy()).await;
+    rig.world.kill_sidecar(&zone_a());
+    let store = rekindle_store::Store::from(rig.world.store("witness"));
+    eventually("it is forgotten", || async {
+        let kv = store
+            .get(&rekindle_common::keys::group_state(&group()))
+            .await;
+        let state = kv.unwrap()?.json::<GroupState>().unwrap();
+        state.last_lease.is_none().then_some(())
+    })
+    .await;
+    let leader = rig.status().await.leader.unwrap().site;
+    rig.world.stop_orchestrator(&leader).await;
+    rig.world.start_orchestrator(&leader);
+    rig.world.isolate(&zone_a());
+    rig.until("it asks", |g| asks(g, |a| matches!(a, Ask::NoProof { .. })))
+        .await;
+    stays_put(&rig, 60).await;
+    assert_eq!(rig.primaries(&zone_b()), 0);
 }

@@ -61,6 +61,28 @@ fn hard_case_03_a_leader_that_wakes_with_an_old_order_does_no_harm() {
     );
 }
 
+/// Its lease has run out, and nobody demotes: however the zone is lost after that, its lease proves nothing.
+#[test]
+fn a_zone_whose_sidecar_died_alone_is_not_taken_over() {
+    let faults = [Fault::CutOff, Fault::Power, Fault::Pause];
+    let start = World::with_a_dead_sidecar(Guards::ALL);
+    let found = explore(&start, Guards::ALL, &faults, HORIZON, budget());
+    println!("{} states", found.states);
+    assert_eq!(found.violation, None);
+    assert!(found.states > 1000, "{found:?}");
+}
+
+#[test]
+fn without_forgetting_a_lease_that_ended_alone_the_next_leader_takes_it_for_proof() {
+    let guards = Guards {
+        a_lone_end_is_forgotten: false,
+        ..Guards::ALL
+    };
+    let faults = [Fault::CutOff, Fault::Pause];
+    let start = World::with_a_dead_sidecar(guards);
+    violated_without(&start, guards, &faults, 2);
+}
+
 /// What the margin does not cover, and the reason why the sidecar needs a supervisor: it dies, is not brought back in time, and
 /// its zone is cut off before its lease has run out. From outside that is a zone that is isolated, and would demote itself.
 #[test]

@@ -462,6 +462,32 @@ pub fn remember_lease(view: &GroupView) -> Option<crate::snapshot::LastLease> {
     (view.state.last_lease.as_ref() != Some(&now)).then_some(now)
 }
 
+/// Whether the remembered lease is to be forgotten: it has been gone for the whole hold-off, and everybody still sees its zone.
+///
+/// Its holder died alone, and nobody demoted. A later loss of the zone changes nothing about that; and a later leader, who counts
+/// the time from its own first look, would take the lease to have ended after that loss, and for proof.
+#[must_use]
+pub fn forget_lease(snapshot: &Snapshot, group: &GroupName) -> bool {
+    let Some(view) = snapshot.groups.get(group) else {
+        return false;
+    };
+    let (Some(primary), Some(_), LeaseSight::Gone { seen_gone_for }) =
+        (&view.primary, &view.state.last_lease, &view.lease)
+    else {
+        return false;
+    };
+    let hold_off = view.spec.policy.hold_off;
+    match diagnose(snapshot, &primary.zone, hold_off) {
+        Diagnosis::Healthy | Diagnosis::StorageIll { .. } | Diagnosis::SidecarDown { .. } => {
+            *seen_gone_for >= hold_off
+        }
+        Diagnosis::Suspect { .. }
+        | Diagnosis::Lost { .. }
+        | Diagnosis::LinkCut { .. }
+        | Diagnosis::Unknown { .. } => false,
+    }
+}
+
 /// Whether policy, or a person, lets a plan of this kind begin.
 fn permitted(case: &Case<'_>, automatic: bool, wanted: fn(&Approved) -> bool) -> bool {
     let automatic = automatic && case.view.spec.policy.failover == FailoverMode::Automatic;

@@ -4,7 +4,7 @@ use super::{Act, Event, Picture, Term, WorkState, describe};
 use crate::{executor::Over, plan_id, wire::DecisionView, world::World};
 use rekindle_common::{GroupName, duration::Span};
 use rekindle_core::{
-    decision::{Decision, Hold, decide, remember_lease},
+    decision::{Decision, Hold, decide, forget_lease, remember_lease},
     plan::{Plan, Step},
     snapshot::Snapshot,
 };
@@ -36,6 +36,9 @@ impl Term {
         for (name, view) in &world.snapshot.groups {
             if let Some(lease) = remember_lease(view) {
                 acts.push(Act::Remember(name.clone(), lease));
+            }
+            if forget_lease(&world.snapshot, name) {
+                acts.push(Act::Forget(name.clone()));
             }
             let id = plan_id::new(world.snapshot.reference_time);
             let Some(decision) = decide(&world.snapshot, name, id) else {

@@ -132,6 +132,8 @@ enum Event {
 enum Act {
     /// Remember a lease while it can be seen.
     Remember(GroupName, LastLease),
+    /// Forget the remembered lease: it proves nothing any more.
+    Forget(GroupName),
     /// Say in the group's state whether it is protected.
     Mark(GroupName, Option<String>),
     /// Begin a plan.
@@ -264,6 +266,10 @@ impl Term {
             Act::Remember(group, lease) => {
                 self.change_state(&group, |s| s.last_lease = Some(lease))
                     .await
+            }
+            Act::Forget(group) => {
+                tracing::warn!(group = %group, "the primary lease is gone and its zone is not: its sidecar died alone, and its end proves nothing");
+                self.change_state(&group, |s| s.last_lease = None).await
             }
             Act::Mark(group, unprotected) => {
                 let since = self.means.clock.now();

@@ -5,7 +5,7 @@ use super::world::{ActivePlan, Guards, Tick, World, plan_id};
 use jiff::Timestamp;
 use rekindle_common::{Generation, action::Promotion};
 use rekindle_core::{
-    decision::{Decision, Request, decide, plan_for},
+    decision::{Decision, Request, decide, forget_lease, plan_for},
     overtaken::{in_vain, overtaken},
     plan::{Plan, Step, VolumePromotion},
     saga::{End, Event, Left, Next, Record, Saga, StepOutcome},
@@ -97,6 +97,13 @@ impl World {
             return;
         }
         self.watch_lease(n);
+        let ended = self.etcd.lease.is_none() && self.etcd.last_lease.is_some();
+        if ended && guards.a_lone_end_is_forgotten {
+            let snapshot = self.snapshot(&self.leaders[n], guards);
+            if forget_lease(&snapshot, &group()) {
+                self.etcd.last_lease = None;
+            }
+        }
         if self.etcd.plan.is_none() {
             self.decide(n, guards);
         }

@@ -1,7 +1,7 @@
 //! The state as a snapshot, as a leader would have read it.
 
 use super::leader::Orchestrator;
-use super::world::{A, B, Guards, Link, Tick, World, policy};
+use super::world::{A, B, Guards, HOLD_OFF, Link, Tick, World, policy};
 use jiff::Timestamp;
 use rekindle_common::{
     GroupName, ImageSpec, SiteName, ZoneName,
@@ -20,6 +20,9 @@ use rekindle_core::{
     },
 };
 use std::collections::BTreeMap;
+
+/// The third site, beside [`A`] and [`B`].
+const WITNESS: usize = 2;
 
 pub(super) fn group() -> GroupName {
     GroupName::new("db").unwrap_or_else(|_| unreachable!("a group name"))
@@ -77,14 +80,28 @@ impl World {
         })
     }
 
-    /// What site `n` (0 and 1 are the zones, 2 the witness) sees of a zone. Signals are taken as old as they can be: the
-    /// hold-off only ever delays.
-    fn signals(&self, n: usize, zone: usize) -> Vec<Observation> {
-        let path = match self.link {
+    /// Site `n` (0 and 1 are the zones) has a way to that zone.
+    fn path(&self, n: usize, zone: usize) -> bool {
+        match self.link {
             Link::Whole => true,
             Link::AOff => (n == A) == (zone == A),
-            Link::LineCut => n == zone || n == 2,
-        };
+            Link::LineCut => n == zone || n == WITNESS,
+        }
+    }
+
+    /// The witness takes note since when it does not see a zone.
+    pub(super) fn look_around(&mut self) {
+        for zone in [A, B] {
+            let seen = self.path(WITNESS, zone) && self.zones[zone].powered;
+            let since = self.dark[zone].unwrap_or(self.now);
+            self.dark[zone] = (!seen).then_some(since);
+        }
+    }
+
+    /// What a site sees of a zone. What is down counts as down for the hold-off longer than it has been: that only ever delays.
+    fn signals(&self, n: usize, zone: usize) -> Vec<Observation> {
+        let path = self.path(n, zone);
+        let dark_for = self.dark[zone].map_or(0, |since| self.now - since);
         let signal = |up: bool| if up { Signal::Up } else { Signal::Down };
         let mon = signal(path && self.zones[zone].powered);
         let sidecar = signal(path && self.zones[zone].runs());
@@ -104,7 +121,7 @@ impl World {
             zone: Self::name(zone),
             kind,
             signal,
-            held_for: Span::secs(60),
+            held_for: Span::secs(dark_for + HOLD_OFF),
             detail: String::new(),
         })
         .collect()

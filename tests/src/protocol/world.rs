@@ -50,6 +50,8 @@ pub struct Guards {
     pub replaced_demotes: bool,
     /// A sidecar that cannot renew demotes before its lease ends.
     pub isolated_demotes: bool,
+    /// A lease that ended while its zone was there is no proof for a later leader.
+    pub a_lone_end_is_forgotten: bool,
 }
 
 impl Guards {
@@ -62,6 +64,7 @@ impl Guards {
         promotion_needs_lease: true,
         replaced_demotes: true,
         isolated_demotes: true,
+        a_lone_end_is_forgotten: true,
     };
 }
 
@@ -172,6 +175,9 @@ pub struct World {
     pub(super) etcd: Etcd,
     pub(super) zones: [Zone; 2],
     pub(super) leaders: [Orchestrator; 2],
+    /// Since when the witness has seen each zone's monitors down without a break: in a majority that sees a zone gone, it is the
+    /// last to.
+    pub(super) dark: [Option<Tick>; 2],
     /// In this tick only: answers from etcd to zone A are lost.
     pub(super) lost_reply: bool,
     /// In this tick only: an operator asks for a move.
@@ -200,6 +206,7 @@ impl World {
             },
             zones: [Zone::new(0, true), Zone::new(0, false)],
             leaders: [Orchestrator::new(Some(1)), Orchestrator::new(None)],
+            dark: [None; 2],
             lost_reply: false,
             move_asked: false,
             both: false,
@@ -207,6 +214,18 @@ impl World {
         // Two ticks in which everybody finds their place.
         for _ in 0..2 {
             world.pass(Guards::ALL, Pace::ZonesFirst);
+        }
+        world
+    }
+
+    /// Zone A's sidecar died and nothing brought it back; its lease ran out, and what runs there writes on.
+    #[must_use]
+    pub fn with_a_dead_sidecar(guards: Guards) -> Self {
+        let mut world = Self::well();
+        world.zones[A].die();
+        // And the leader has taken note that the zone is there and its lease is not.
+        for _ in 0..=TTL + HOLD_OFF + 1 {
+            world.pass(guards, Pace::ZonesFirst);
         }
         world
     }
@@ -293,6 +312,7 @@ impl World {
         if self.etcd.up && self.etcd.lease.is_some_and(|(_, _, ends)| ends <= self.now) {
             self.etcd.lease = None;
         }
+        self.look_around();
         match pace {
             Pace::ZonesFirst => {
                 self.zones_act(guards);

@@ -235,7 +235,7 @@ fn proof(case: &Case<'_>, lost_for: Span) -> Result<Proof, Decision> {
     }
     let evidence = match &case.view.state.last_lease {
         None => format!(
-            "no lease of generation {} was ever seen",
+            "no lease of generation {} is known that ended with its zone",
             case.primary.generation
         ),
         Some(l) => format!(

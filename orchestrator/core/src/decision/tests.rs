@@ -577,3 +577,33 @@ proptest! {
         }
     }
 }
+
+/// A sidecar that died alone: its zone is there, its lease is not, and nobody demoted.
+#[test]
+fn a_lease_that_ended_while_its_zone_is_there_is_forgotten_after_the_hold_off() {
+    let ended_alone = |gone: u64| {
+        let mut w = World::healthy(2);
+        for s in ["zone-a", "zone-b", "witness"] {
+            w.sees(s, "zone-a", Signal::Up, Signal::Down, 600);
+        }
+        w.view().lease = LeaseSight::Gone {
+            seen_gone_for: Span::secs(gone),
+        };
+        w
+    };
+    let forgotten = |w: &World| forget_lease(&w.snapshot, &group());
+    let mut w = ended_alone(3600);
+    assert!(forgotten(&w));
+    assert!(!forgotten(&ended_alone(1)), "it may be taken again at once");
+    // One that sees it gone is enough to wait: what is lost takes its lease with it.
+    w.sees("witness", "zone-a", Signal::Down, Signal::Down, 600);
+    assert!(!forgotten(&w));
+    let mut w = World::healthy(2);
+    assert!(!forgotten(&w), "it is held");
+    w.kill_a(3600, 3600);
+    assert!(!forgotten(&w), "it is proof");
+    // What was forgotten is no proof, whenever the zone is lost and whoever counts from when.
+    w.view().state.last_lease = None;
+    w.kill_a(3600, 60);
+    assert!(matches!(asked(&w), Ask::NoProof { .. }));
+}
