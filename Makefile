@@ -3,15 +3,16 @@
 #   make demo           the whole story on real Ceph and real etcd
 #   make demo-embedded  the same in seconds, with no server
 #   make test           everything that has to pass before a change lands
+#   make test-shim      the Cinder driver's own tests, and Cinder's tests of its RBD driver on it
 #   make explore        the protocol's exploration with one fault more than in the tests
 #   make bench          failover speed beside a shell loop, to target/bench/failover.json
-#   make lint           formatting, clippy, licences and sources
+#   make lint           formatting, clippy, licences and sources; ruff and mypy for the Cinder driver
 #   make lab-up         both zones on this machine, to try things on; make lab-down takes them away
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-embedded test lint bench explore lab-up lab-down packages packages-build nextest
+.PHONY: help demo demo-embedded test test-shim lint bench explore lab-up lab-down packages packages-build nextest
 
 LAB := target/lab
 
@@ -40,6 +41,11 @@ test: packages nextest
 	  for n in 1 2; do cargo run -q -p rekindle-lab -- --root $(LAB)-test-$$n up; done; \
 	  REKINDLE_LAB=$(abspath $(LAB)-test-1):$(abspath $(LAB)-test-2) cargo nextest run --workspace
 
+# With Cinder from PyPI and with Debian's, each in an environment of its own under target/.
+test-shim:
+	@devstack/packages.sh shim
+	driver/shim/check.sh test
+
 explore: packages-build
 	REKINDLE_EXPLORE_BUDGET=4 cargo test --release -p rekindle-tests --test protocol -- --nocapture
 
@@ -53,6 +59,8 @@ lint: packages-build
 	cargo clippy --workspace --all-targets -- -D warnings
 	@command -v cargo-deny >/dev/null || cargo install cargo-deny --locked
 	cargo deny check bans licenses sources
+	@devstack/packages.sh shim
+	driver/shim/check.sh lint
 
 lab-up: packages
 	cargo run -q -p rekindle-lab -- --root $(LAB) up

@@ -3,6 +3,7 @@
 #
 #   devstack/packages.sh build   what cargo needs (etcd-client compiles etcd's protocol files)
 #   devstack/packages.sh lab     that, and the servers: real Ceph, real etcd, network namespaces
+#   devstack/packages.sh shim    what the Python shim's tests need: librbd's binding, and venv for the rest
 #
 # Nothing is done where all are there already. Fails with the list where they are missing and cannot be installed.
 set -euo pipefail
@@ -11,11 +12,13 @@ build=(gcc make protobuf-compiler libprotobuf-dev)
 # The -dev packages hold the headers that a test compares our declarations with; nothing is built against them.
 lab=("${build[@]}" ceph-mon ceph-osd ceph-mgr ceph-mgr-modules-core rbd-mirror ceph-common librbd1 librados2
      librbd-dev librados-dev etcd-server etcd-client iproute2 systemd)
+shim=(python3-venv python3-rbd python3-rados)
 
 case "${1:-}" in
   build) wanted=("${build[@]}") ;;
   lab)   wanted=("${lab[@]}") ;;
-  *)     echo "usage: $0 build|lab" >&2; exit 2 ;;
+  shim)  wanted=("${shim[@]}") ;;
+  *)     echo "usage: $0 build|lab|shim" >&2; exit 2 ;;
 esac
 
 missing=()

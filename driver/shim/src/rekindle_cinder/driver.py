@@ -1,0 +1,272 @@
+"""The driver that cinder.conf names. Its own are the failover hooks: each is one call to the sidecar.
+
+    PatientRBDDriver      comes up with a dead cluster        startup.py
+    GuardedRBDDriver      asks before it touches a volume     guarded.py
+    ReplicatedRBDDriver   replicates what it makes            replicated.py
+    RekindleRBDDriver     fails over, hosts and groups        here
+
+After a failover the data path is upstream's: the mons, user and secret of the replication_device that is active.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from cinder import exception, interface
+from cinder.volume import volume_utils
+from oslo_log import log as logging
+
+from rekindle_cinder import words
+from rekindle_cinder.client import VolumeResult, each_part, in_parts
+from rekindle_cinder.errors import Refused, SidecarError, cut
+from rekindle_cinder.faults import RekindleFault, as_fault
+from rekindle_cinder.replicated import ReplicatedRBDDriver
+
+LOG = logging.getLogger(__name__)
+
+DEFAULT = "default"
+_HERE = (None, "", DEFAULT)
+
+
+@interface.volumedriver
+class RekindleRBDDriver(ReplicatedRBDDriver):
+    """Cinder's RBD driver, with replication by the Rekindle sidecar.
+
+    Version history:
+
+    .. code-block:: none
+
+        1.0.0 - Failover, failback, groups, freeze, types, the other zone's copies
+
+    """
+
+    VERSION = "1.0.0"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._group_in_error = False
+
+    # The whole backend.
+
+    def failover_host(
+        self, context: Any, volumes: Any, secondary_id: str | None = None, groups: Any = None
+    ) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
+        target, volume_updates, group_updates = self.failover(context, volumes, secondary_id, groups)
+        self.failover_completed(context, target)
+        return target, volume_updates, group_updates
+
+    def failover(
+        self, context: Any, volumes: Any, secondary_id: str | None = None, groups: Any = None
+    ) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
+        """Fail over the volumes that have to do with replication; the others are told apart and left alone."""
+        if not self._is_replication_enabled:
+            raise exception.UnableToFailOver(reason="no replication_device is configured for this backend")
+        self._refuse_unknown(secondary_id)
+        ours = [volume for volume in volumes if self._is_ours(volume)]
+        target, results = self._fail_over(ours, secondary_id)
+        updates = self._failover_updates(ours, results, alone_in=None)
+        ours_ids = {volume.id for volume in ours}
+        updates += [
+            {"volume_id": volume.id, "updates": words.left_alone()} for volume in volumes if volume.id not in ours_ids
+        ]
+        return target, updates, self._group_updates(groups or [], ours, results, target)
+
+    def failover_completed(self, context: Any, secondary_id: str | None = None) -> None:
+        """Take the backend's connection from now on. '' and None are what the manager says for the zone's own."""
+        self._active_config = self._get_target_config(None if secondary_id in _HERE else secondary_id)
+        self._active_backend_id = DEFAULT if secondary_id in _HERE else secondary_id
+        self._set_default_secret_uuid()
+
+    def freeze_backend(self, context: Any) -> bool:
+        request = getattr(context, "request_id", None) or "no request id"
+        with as_fault():
+            self._sidecar.freeze(self._active_backend_id or None, f"cinder freeze-host ({request})")
+        return True
+
+    def thaw_backend(self, context: Any) -> bool:
+        with as_fault():
+            self._sidecar.thaw(self._active_backend_id or None)
+        return True
+
+    # Generic volume groups.
+
+    def enable_replication(self, context: Any, group: Any, volumes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        self._refuse_scattered(group, volumes)
+        by_specs: dict[tuple[tuple[str, str], ...], list[Any]] = {}
+        for volume in volumes:
+            by_specs.setdefault(tuple(sorted(self._specs(volume.volume_type).items())), []).append(volume)
+        backend = self._active_backend_id or None
+        results: list[VolumeResult] = []
+        with as_fault():
+            for specs, alike in by_specs.items():
+                refs = [self._ref(volume) for volume in alike]
+                results += each_part(refs, partial(self._sidecar.replicate, backend, dict(specs)))
+        return self._group_answer(results, words.ENABLED)
+
+    def disable_replication(self, context: Any, group: Any, volumes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        self._refuse_scattered(group, volumes)
+        refs = [self._ref(volume) for volume in volumes]
+        with as_fault():
+            results = each_part(refs, partial(self._sidecar.unreplicate, self._active_backend_id or None))
+        return self._group_answer(results, "disabled")
+
+    def failover_replication(
+        self, context: Any, group: Any, volumes: Any, secondary_backend_id: str | None = None
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Fail over a group alone. Its volumes keep in mind where they are, for their service has not moved."""
+        self._refuse_scattered(group, volumes)
+        self._refuse_unknown(secondary_backend_id)
+        volumes = list(volumes)
+        target, results = self._fail_over(volumes, secondary_backend_id)
+        alone_in = None if target == (self._active_backend_id or DEFAULT) else target
+        updates = [
+            {"id": update["volume_id"], **update["updates"]}
+            for update in self._failover_updates(volumes, results, alone_in)
+        ]
+        well = words.ENABLED if target == DEFAULT else words.FAILED_OVER
+        word = words.group_word(results, well, words.ERROR)
+        self._group_in_error = self._group_in_error or word == words.ERROR
+        return {"replication_status": word}, updates
+
+    def get_replication_error_status(self, context: Any, groups: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """How the groups' volumes are now. What cannot be asked is not said to be well."""
+        group_updates: list[dict[str, Any]] = []
+        volume_updates: list[dict[str, Any]] = []
+        in_error = False
+        for group in groups:
+            volumes = list(group.volumes)
+            try:
+                results = self._status(volumes)
+            except SidecarError as error:
+                LOG.warning("The replication of group %s is not known: %s", group.id, error)
+                in_error = True
+                continue
+            word = words.group_word(results, str(group.replication_status), words.ERROR)
+            if any(result.replication_status == words.ERROR for result in results):
+                word = words.ERROR
+            in_error = in_error or word == words.ERROR
+            if word != group.replication_status:
+                group_updates.append({"group_id": group.id, "replication_status": word})
+            volume_updates += [
+                {"volume_id": result.id, "replication_status": words.ERROR}
+                for result in results
+                if result.failure or result.replication_status == words.ERROR
+            ]
+        self._group_in_error = in_error
+        return group_updates, volume_updates
+
+    def _update_volume_stats(self) -> None:
+        super()._update_volume_stats()
+        if self._group_in_error:
+            # Cinder's manager takes it as the wish to be asked for the groups' states.
+            self._stats["replication_status"] = words.ERROR
+
+    # The one call, and what becomes of its results.
+
+    def _fail_over(self, volumes: Sequence[Any], target: str | None) -> tuple[str, list[VolumeResult]]:
+        """Ask for the failover, in as many calls as the volumes need. A refusal of the first is one of the whole, and
+        InvalidReplicationTarget is the one exception after which Cinder lets it be called again. So it is, too, where no
+        answer came: what was done by then stays done, and the next call takes up there. After the first answer there
+        is no way back, and what cannot be asked for any more is failed, volume by volume."""
+        backend = self._active_backend_id or None
+        refs = [self._ref(volume) for volume in volumes]
+        first, *rest = in_parts(refs)
+        try:
+            answer = self._sidecar.failover(backend, target, first)
+        except SidecarError as error:
+            known = "nothing was changed" if error.nothing_was_done else "how far it got is not known; call it again"
+            raise exception.InvalidReplicationTarget(reason=f"{error} ({known})") from error
+        self._get_target_config(answer.target)
+        results = list(answer.volumes)
+        for part in rest:
+            try:
+                results += self._sidecar.failover(backend, answer.target, part).volumes
+            except SidecarError as error:
+                results += [_not_done(ref.id, ref.image, error) for ref in part]
+        return answer.target, results
+
+    @staticmethod
+    def _failover_updates(
+        volumes: Sequence[Any], results: Sequence[VolumeResult], alone_in: str | None
+    ) -> list[dict[str, Any]]:
+        updates = []
+        for volume, result in zip(volumes, results, strict=True):
+            if result.failure:
+                LOG.error("Volume %s was not failed over: %s", volume.id, result.failure)
+                update = words.failed(volume, result.failure)
+            else:
+                update = words.moved(volume, result.replication_status, alone_in)
+            updates.append({"volume_id": volume.id, "updates": update})
+        return updates
+
+    @staticmethod
+    def _group_updates(
+        groups: Sequence[Any], volumes: Sequence[Any], results: Sequence[VolumeResult], target: str
+    ) -> list[dict[str, Any]]:
+        well = words.ENABLED if target == DEFAULT else words.FAILED_OVER
+        updates = []
+        for group in groups:
+            members = [result for volume, result in zip(volumes, results, strict=True) if volume.group_id == group.id]
+            word = words.group_word(members, well, words.FAILOVER_ERROR)
+            updates.append({"group_id": group.id, "updates": {"replication_status": word}})
+        return updates
+
+    def _group_answer(self, results: Sequence[VolumeResult], well: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        word = words.group_word(results, well, words.ERROR)
+        self._group_in_error = self._group_in_error or word == words.ERROR
+        updates: list[dict[str, Any]] = []
+        for result in results:
+            reason = cut(str(result.failure)) if result.failure else None
+            status = words.ERROR if result.failure else result.replication_status
+            updates.append({"id": result.id, "replication_status": status, "replication_extended_status": reason})
+        return {"replication_status": word}, updates
+
+    def _status(self, volumes: Sequence[Any]) -> list[VolumeResult]:
+        by_backend: dict[str | None, list[Any]] = {}
+        for volume in volumes:
+            by_backend.setdefault(self._backend_of(volume), []).append(self._ref(volume))
+        results: list[VolumeResult] = []
+        for backend, refs in by_backend.items():
+            results += each_part(refs, partial(self._sidecar.status, backend))
+        return results
+
+    # What is refused here, because only Cinder's words are in it.
+
+    def _refuse_unknown(self, target: str | None) -> None:
+        if target:
+            self._get_target_config(target)
+        elif self._active_backend_id not in _HERE:
+            raise exception.InvalidReplicationTarget(
+                reason=f"the backend is failed over to '{self._active_backend_id}' already: name the target, or "
+                "'default' to fail back"
+            )
+
+    @staticmethod
+    def _refuse_scattered(group: Any, volumes: Any) -> None:
+        """The sidecar of one backend cannot move another's volumes, and half a group is no group."""
+        home = _backend_name(group)
+        strangers = [volume.id for volume in volumes if _backend_name(volume) != home]
+        if strangers:
+            raise exception.InvalidGroup(
+                reason=f"group {group.id} is on backend '{home}' and {len(strangers)} of its volumes are on others "
+                f"(the first: {strangers[0]}). A group is replicated within one backend"
+            )
+
+    def _is_ours(self, volume: Any) -> bool:
+        """Cinder hands every volume whose replication_status is not said to be none, also one that has no word yet."""
+        return volume.replication_status not in words.NOT_REPLICATED or self._is_replicated_type(volume.volume_type)
+
+
+def _backend_name(resource: Any) -> str | None:
+    name: str | None = volume_utils.extract_host(resource.cluster_name or resource.host, "backend")
+    return name
+
+
+def _not_done(volume_id: str, image: str, error: SidecarError) -> VolumeResult:
+    failure = error if isinstance(error, Refused) else Refused(500, error.code, error.message)
+    return VolumeResult(volume_id, image, words.FAILOVER_ERROR, None, failure)
+
+
+__all__ = ["RekindleFault", "RekindleRBDDriver"]

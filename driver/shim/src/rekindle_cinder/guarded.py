@@ -1,0 +1,141 @@
+"""RBDDriver whose operations on replicated volumes ask the sidecar first. The operations themselves are upstream's.
+
+Cinder's own freeze stops deletions and snapshots only, and Cinder knows nothing of a failover that the orchestrator made:
+that a volume is frozen, or is a copy now, is the sidecar's knowledge (hard cases 32 and 48).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cinder import exception, objects
+from oslo_log import log as logging
+
+from rekindle_cinder import messages, words
+from rekindle_cinder.client import VolumeRef
+from rekindle_cinder.errors import SidecarError
+from rekindle_cinder.faults import RekindleFault
+from rekindle_cinder.startup import PatientRBDDriver
+
+LOG = logging.getLogger(__name__)
+
+NOT_PRIMARY = "not_primary"
+
+
+class GuardedRBDDriver(PatientRBDDriver):
+    """Upstream's data path behind the guard."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._replacing: set[str] = set()
+
+    def delete_volume(self, volume: Any) -> None:
+        """A refused deletion leaves the volume available. That of a copy is Cinder's record alone: its image goes when
+        its primary goes, and never from here."""
+        if not self._is_guarded(volume):
+            super().delete_volume(volume)
+            return
+        try:
+            self._sidecar.guard(self._backend_of(volume), "delete", self._image(volume.name))
+        except SidecarError as error:
+            if error.code == NOT_PRIMARY:
+                LOG.warning(
+                    "Volume %s is a secondary: Cinder forgets it, its image %s is not touched (%s).",
+                    volume.id,
+                    self._image(volume.name),
+                    error,
+                )
+                return
+            self._tell(volume, "delete", error)
+            raise exception.VolumeIsBusy(f"Rekindle: {error}", volume_name=volume.name) from error
+        super(GuardedRBDDriver, self._at(volume)).delete_volume(volume)
+
+    def delete_snapshot(self, snapshot: Any) -> None:
+        """A refused deletion leaves the snapshot available."""
+        volume = snapshot.volume
+        try:
+            self._guard("snapshot_delete", volume)
+        except RekindleFault as error:
+            raise exception.SnapshotIsBusy(str(error), snapshot_name=snapshot.name) from error
+        super(GuardedRBDDriver, self._at(volume)).delete_snapshot(snapshot)
+
+    def create_snapshot(self, snapshot: Any) -> Any:
+        self._guard("snapshot_create", snapshot.volume)
+        return super(GuardedRBDDriver, self._at(snapshot.volume)).create_snapshot(snapshot)
+
+    def extend_volume(self, volume: Any, new_size: Any) -> None:
+        self._guard("extend", volume)
+        super(GuardedRBDDriver, self._at(volume)).extend_volume(volume, new_size)
+
+    def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:
+        self._guard("revert", volume)
+        super(GuardedRBDDriver, self._at(volume)).revert_to_snapshot(context, volume, snapshot)
+
+    def migrate_volume(self, context: Any, volume: Any, host: Any) -> Any:
+        self._guard("migrate", volume)
+        return super(GuardedRBDDriver, self._at(volume)).migrate_volume(context, volume, host)
+
+    def unmanage(self, volume: Any) -> None:
+        self._guard("unmanage", volume)
+        super().unmanage(volume)
+
+    def initialize_connection(self, volume: Any, connector: Any) -> Any:
+        self._guard("attach", volume)
+        return super(GuardedRBDDriver, self._at(volume)).initialize_connection(volume, connector)
+
+    def get_backup_device(self, context: Any, backup: Any) -> Any:
+        self._guard("backup", objects.Volume.get_by_id(context, backup.volume_id))
+        return super().get_backup_device(context, backup)
+
+    def _guard(self, operation: str, volume: Any) -> None:
+        """Ask whether the operation may go on. A volume without replication is none of the sidecar's business."""
+        if not self._is_guarded(volume):
+            return
+        try:
+            self._sidecar.guard(self._backend_of(volume), operation, self._image(volume.name))
+        except SidecarError as error:
+            self._tell(volume, operation, error)
+            raise RekindleFault(reason=str(error)) from error
+
+    def _is_guarded(self, volume: Any) -> bool:
+        return volume.replication_status not in words.NOT_REPLICATED and volume.id not in self._replacing
+
+    @contextmanager
+    def _replaces(self, volume: Any) -> Iterator[None]:
+        """While upstream deletes an image only to make it anew, in the middle of one operation."""
+        self._replacing.add(volume.id)
+        try:
+            yield
+        finally:
+            self._replacing.discard(volume.id)
+
+    @staticmethod
+    def _tell(volume: Any, operation: str, error: SidecarError) -> None:
+        messages.tell(getattr(volume, "obj_context", None), operation, volume.id, error)
+
+    def _image(self, name: str) -> str:
+        return f"{self.configuration.rbd_pool}/{name}"
+
+    def _ref(self, volume: Any) -> VolumeRef:
+        return VolumeRef(volume.id, self._image(volume.name))
+
+    def _backend_of(self, volume: Any) -> str | None:
+        """The backend that holds the volume: the service's, but for a volume whose group moved alone."""
+        return self._at(volume)._active_backend_id or None
+
+    def _at(self, volume: Any) -> Any:
+        """This driver as it stands in the zone of the volume."""
+        if self._active_backend_id not in (None, "", "default"):
+            return self
+        if volume.replication_status not in (words.FAILED_OVER, words.FAILOVER_ERROR):
+            return self
+        zone = words.zone_of(volume.replication_driver_data)
+        if zone is None or zone not in self._target_names:
+            return self
+        view = copy.copy(self)
+        view._active_backend_id = zone
+        view._active_config = self._get_target_config(zone)
+        return view

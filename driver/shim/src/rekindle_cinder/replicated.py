@@ -1,0 +1,215 @@
+"""RBDDriver whose volumes of a replicated type are replicated by the sidecar, however they come to be.
+
+Upstream calls `_enable_replication` and `_disable_replication` from one place, `_setup_volume`, and forgets it in three:
+encrypted volumes, full copies, and managed images of older releases. Here the sidecar is in the first two, and the three
+are made good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cinder import exception
+from cinder.volume import volume_utils
+from cinder.volume.drivers import rbd
+from oslo_log import log as logging
+from oslo_utils import uuidutils
+
+from rekindle_cinder import words
+from rekindle_cinder.client import VolumeResult
+from rekindle_cinder.errors import SidecarError
+from rekindle_cinder.faults import RekindleFault, UnusableType, as_fault, with_reason
+from rekindle_cinder.guarded import NOT_PRIMARY, GuardedRBDDriver
+
+LOG = logging.getLogger(__name__)
+
+_OUR_SPECS = "rekindle:"
+
+
+class ReplicatedRBDDriver(GuardedRBDDriver):
+    """Upstream's ways to make a volume, with the sidecar's replication."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._types: dict[str, Any] = {}
+
+    # Making volumes: the type is checked before there is an image.
+
+    def create_volume(self, volume: Any) -> Any:
+        self._check_new(volume)
+        with with_reason(volume):
+            return self._replicated(volume, super().create_volume(volume))
+
+    def create_volume_from_snapshot(self, volume: Any, snapshot: Any) -> Any:
+        self._check_new(volume)
+        self._guard("clone", snapshot.volume)
+        with with_reason(volume):
+            return self._replicated(volume, super().create_volume_from_snapshot(volume, snapshot))
+
+    def create_cloned_volume(self, volume: Any, src_vref: Any) -> Any:
+        self._check_new(volume)
+        self._guard("clone", src_vref)
+        with with_reason(volume):
+            return self._replicated(volume, super().create_cloned_volume(volume, src_vref))
+
+    def clone_image(
+        self, context: Any, volume: Any, image_location: Any, image_meta: Any, image_service: Any
+    ) -> tuple[dict[str, Any], bool]:
+        self._check_new(volume)
+        with with_reason(volume):
+            answer: tuple[dict[str, Any], bool] = super().clone_image(
+                context, volume, image_location, image_meta, image_service
+            )
+            return answer
+
+    def _copy_image_to_volume(self, context: Any, volume: Any, *args: Any, **kwargs: Any) -> None:
+        """Upstream removes the new volume's image and imports another of that name. Mirroring is taken off first: a
+        primary that is deleted under mirroring would be a lost volume in the other zone's eyes."""
+        if kwargs.get("disable_sparse"):
+            self._guard("revert", volume)
+        elif self._is_replicated_type(volume.volume_type):
+            self._disable_replication(volume)
+        with self._replaces(volume), with_reason(volume):
+            super()._copy_image_to_volume(context, volume, *args, **kwargs)
+
+    def retype(self, context: Any, volume: Any, new_type: Any, diff: Any, host: Any) -> Any:
+        self._check_type(volume, new_type, "retype")
+        self._guard("retype", volume)
+        with with_reason(volume):
+            return super(ReplicatedRBDDriver, self._at(volume)).retype(context, volume, new_type, diff, host)
+
+    # An image that is there already.
+
+    def manage_existing(self, volume: Any, existing_ref: dict[str, str]) -> Any:
+        """A secondary becomes a volume as it is: by the id in its name, for it cannot be renamed."""
+        name = existing_ref["source-name"]
+        if self._is_secondary(volume, name):
+            return self._manage_secondary(name, existing_ref)
+        self._check_type(volume, volume.volume_type, "manage")
+        with with_reason(volume):
+            return self._replicated(volume, super().manage_existing(volume, existing_ref))
+
+    def _is_secondary(self, volume: Any, name: str) -> bool:
+        if not self._is_replication_enabled:
+            return False
+        try:
+            self._sidecar.guard(self._active_backend_id or None, "manage", self._image(name))
+        except SidecarError as error:
+            if error.code == NOT_PRIMARY:
+                return True
+            self._tell(volume, "manage", error)
+            raise RekindleFault(reason=str(error)) from error
+        return False
+
+    @staticmethod
+    def _manage_secondary(name: str, existing_ref: dict[str, str]) -> dict[str, Any]:
+        name_id = volume_utils.extract_id_from_volume_name(name)
+        if not uuidutils.is_uuid_like(name_id):
+            raise exception.ManageExistingInvalidReference(
+                existing_ref=existing_ref,
+                reason=f"image '{name}' is a mirrored copy, and its name is not that of a Cinder volume of the other "
+                "zone. It cannot be renamed: promote it or take mirroring off in its zone first",
+            )
+        LOG.info("Image %s is a secondary and is managed without a rename.", name)
+        return {"_name_id": name_id, "replication_status": words.ENABLED}
+
+    # What upstream's _setup_volume calls.
+
+    def _setup_volume(self, volume: Any, volume_type: Any = None) -> dict[str, Any]:
+        self._types[volume.id] = volume_type or volume.volume_type
+        try:
+            update: dict[str, Any] = super()._setup_volume(volume, volume_type)
+            if volume_type and all(map(self._is_replicated_type, (volume.volume_type, volume_type))):
+                # Another mode, schedule or group, in place.
+                update.update(self._replicate(volume))
+        finally:
+            self._types.pop(volume.id, None)
+        return update
+
+    def _enable_replication(self, volume: Any) -> dict[str, Any]:
+        parent = self._flatten_clone(volume)
+        update = self._replicate(volume)
+        if parent:
+            self._drop_clone_parent(volume, *parent)
+        return update
+
+    def _disable_replication(self, volume: Any) -> dict[str, Any]:
+        with as_fault():
+            result = self._sidecar.unreplicate(self._backend_of(volume), [self._ref(volume)])[0]
+        return {**_good(result), "replication_driver_data": None}
+
+    def _replicate(self, volume: Any) -> dict[str, Any]:
+        specs = self._specs(self._types.get(volume.id) or volume.volume_type)
+        with as_fault():
+            result = self._sidecar.replicate(self._backend_of(volume), specs, [self._ref(volume)])[0]
+        return _good(result)
+
+    def _replicated(self, volume: Any, update: Any) -> Any:
+        """Where upstream made the volume without _setup_volume, it is called now."""
+        if not self._is_replicated_type(volume.volume_type) or "replication_status" in (update or {}):
+            return update
+        return {**(update or {}), **self._setup_volume(volume)}
+
+    # A mirrored image may not hang on a parent that is not mirrored (hard case 37).
+
+    def _flatten_clone(self, volume: Any) -> tuple[str, str] | None:
+        """Copy the parent's data into a clone. It takes as long as the data is large, in upstream's pool of threads.
+        Returns the parent and its snapshot where upstream made that for the clone alone."""
+        try:
+            with rbd.RBDVolumeProxy(self, volume.name, read_only=True) as image:
+                image.parent_info()
+                _pool, parent, snapshot = self._get_clone_info(image, volume.name)
+        except self.rbd.ImageNotFound:
+            return None
+        LOG.info("Volume %s is a clone and is flattened, for it is to be replicated.", volume.id)
+        self._flatten(self.configuration.rbd_pool, volume.name)
+        return (parent, snapshot) if parent and snapshot else None
+
+    def _flatten(self, pool: str, volume_name: str) -> None:
+        """Upstream asks for it twice where rbd_flatten_volume_from_snapshot is set; librbd refuses the second."""
+        try:
+            super()._flatten(pool, volume_name)
+        except self.rbd.InvalidArgument:
+            LOG.debug("%s/%s has no parent any more", pool, volume_name)
+
+    def _drop_clone_parent(self, volume: Any, parent: str, snapshot: str) -> None:
+        """Nothing hangs on the parent's snapshot now; left, it would keep the parent from ever being removed."""
+        try:
+            with rbd.RADOSClient(self) as client:
+                self._delete_clone_parent_refs(client, parent, snapshot)
+        except Exception:
+            LOG.exception("Snapshot %s of %s is left over from making volume %s.", snapshot, parent, volume.id)
+
+    # Types.
+
+    def _check_new(self, volume: Any) -> None:
+        self._check_type(volume, getattr(volume, "volume_type", None), "create")
+
+    def _check_type(self, volume: Any, volume_type: Any, operation: str) -> None:
+        """The sidecar's word on a type's extra specs, if they have anything to do with replication."""
+        specs = self._specs(volume_type)
+        if not any(key == rbd.EXTRA_SPECS_REPL_ENABLED or key.startswith(_OUR_SPECS) for key in specs):
+            return
+        try:
+            answer = self._sidecar.check(specs)
+            if self._is_replicated_type(volume_type) and operation == "create":
+                self._sidecar.guard(self._active_backend_id or None, "create", self._image(volume.name))
+        except SidecarError as error:
+            self._tell(volume, operation, error)
+            if error.code == "invalid_field":
+                raise UnusableType(reason=f"{error.field}: {error}" if error.field else str(error)) from error
+            raise RekindleFault(reason=str(error)) from error
+        if answer.replicated != self._is_replicated_type(volume_type):
+            raise UnusableType(reason="replication_enabled: Cinder takes nothing but '<is> True' for it")
+
+    @staticmethod
+    def _specs(volume_type: Any) -> dict[str, str]:
+        specs = getattr(volume_type, "extra_specs", None)
+        return {str(key): str(value) for key, value in specs.items()} if isinstance(specs, Mapping) else {}
+
+
+def _good(result: VolumeResult) -> dict[str, Any]:
+    if result.failure:
+        raise RekindleFault(reason=str(result.failure))
+    return {"replication_status": result.replication_status}

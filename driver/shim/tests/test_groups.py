@@ -1,0 +1,119 @@
+"""Generic volume groups: the same calls, and a group that moved without its service."""
+
+from __future__ import annotations
+
+import pytest
+from cinder import exception
+
+from tests.fake_ceph import FakeImage
+
+
+def test_enabling_goes_by_type(make, sidecar, driver):
+    instant, periodic = make.replicated(), make.replicated()
+    periodic.volume_type = make.type({"replication_enabled": "<is> True", "rekindle:mode": "periodic"})
+    group = make.group([instant, periodic])
+    model, volumes = driver.enable_replication(make.context, group, group.volumes)
+    assert model == {"replication_status": "enabled"}
+    assert {update["id"]: update["replication_status"] for update in volumes} == {
+        instant.id: "enabled",
+        periodic.id: "enabled",
+    }
+    assert [asked["specs"]["rekindle:mode"] for asked in sidecar.asked("replicate")] == ["instant", "periodic"]
+
+
+@pytest.mark.parametrize("hook", ["enable_replication", "disable_replication", "failover_replication"])
+def test_one_failed_volume_is_named_and_the_group_is_in_error(make, sidecar, driver, hook):
+    good, bad = make.replicated(), make.replicated(status="in-use")
+    group = make.group([good, bad])
+    sidecar.fails_volume(bad.id, "busy", "a plan is at work")
+    model, volumes = getattr(driver, hook)(make.context, group, group.volumes)
+    assert model == {"replication_status": "error"}
+    found = {update["id"]: update for update in volumes}
+    assert found[good.id]["replication_extended_status"] is None
+    assert found[bad.id]["replication_extended_status"] == "a plan is at work [busy]"
+    assert found[bad.id]["replication_status"] in ("error", "failover-error")
+
+
+@pytest.mark.parametrize("hook", ["enable_replication", "disable_replication", "failover_replication"])
+def test_a_group_across_backends_is_refused(make, sidecar, driver, hook):
+    group = make.group([make.replicated(), make.replicated(host="host@other#other")])
+    with pytest.raises(exception.InvalidGroup, match="within one backend"):
+        getattr(driver, hook)(make.context, group, group.volumes)
+    assert sidecar.order() == []
+
+
+@pytest.mark.parametrize("hook", ["enable_replication", "disable_replication", "failover_replication"])
+def test_an_absent_sidecar_is_an_exception_that_the_manager_catches(make, sidecar, driver, hook):
+    sidecar.stop()
+    group = make.group([make.replicated()])
+    with pytest.raises(exception.CinderException, match="Is rekindle-driver running"):
+        getattr(driver, hook)(make.context, group, group.volumes)
+
+
+def test_disabling(make, sidecar, driver):
+    group = make.group([make.replicated()])
+    model, volumes = driver.disable_replication(make.context, group, group.volumes)
+    assert model == {"replication_status": "disabled"}
+    assert volumes[0]["replication_status"] == "disabled"
+
+
+def test_a_group_that_moved_alone_is_reached_where_it_is(make, ceph, sidecar, driver):
+    volume, other = make.replicated(), make.replicated()
+    ceph.clusters["b.conf"].images[volume.name] = FakeImage(1)
+    group = make.group([volume])
+    model, [update] = driver.failover_replication(make.context, group, group.volumes, "zone-b")
+    assert model == {"replication_status": "failed-over"}
+    assert update["replication_driver_data"] == '{"rekindle_backend":"zone-b"}'
+    volume.update({key: value for key, value in update.items() if key != "id"})
+    data = driver.initialize_connection(volume, {})["data"]
+    assert (data["auth_username"], data["secret_uuid"]) == ("dr", "secret-b")
+    assert sidecar.asked("guard")[-1]["backend"] == "zone-b"
+    driver.extend_volume(volume, 2)
+    assert ceph.clusters["b.conf"].images[volume.name].size == 2 * 1024**3
+    assert driver.initialize_connection(other, {})["data"]["auth_username"] == "cinder"
+    model, [update] = driver.failover_replication(make.context, group, group.volumes, "default")
+    assert model == {"replication_status": "enabled"}
+    assert update["replication_driver_data"] is None
+    volume.update({key: value for key, value in update.items() if key != "id"})
+    assert driver.initialize_connection(volume, {})["data"]["auth_username"] == "cinder"
+
+
+def test_other_drivers_words_in_replication_driver_data_are_kept(make, sidecar, driver):
+    volume = make.replicated(replication_driver_data='{"had_journaling":true}')
+    group = make.group([volume])
+    _model, [update] = driver.failover_replication(make.context, group, group.volumes, "zone-b")
+    assert update["replication_driver_data"] == '{"had_journaling":true,"rekindle_backend":"zone-b"}'
+    volume.update({key: value for key, value in update.items() if key != "id"})
+    _model, [update] = driver.failover_replication(make.context, group, group.volumes, "default")
+    assert update["replication_driver_data"] == '{"had_journaling":true}'
+
+
+def test_an_unknown_target_and_a_refusal(make, sidecar, driver):
+    group = make.group([make.replicated()])
+    with pytest.raises(exception.InvalidReplicationTarget, match="zone-x"):
+        driver.failover_replication(make.context, group, group.volumes, "zone-x")
+    sidecar.refuses("failover", 409, "held", "not failed over")
+    with pytest.raises(exception.InvalidReplicationTarget, match="not failed over"):
+        driver.failover_replication(make.context, group, group.volumes, "default")
+
+
+def test_errors_are_looked_for_after_one_was_seen_and_until_none_is_left(make, sidecar, driver):
+    volume = make.replicated()
+    group = make.group([volume])
+    assert "replication_status" not in driver.get_volume_stats(True)
+    sidecar.fails_volume(volume.id, "busy", "busy")
+    driver.failover_replication(make.context, group, group.volumes, "zone-b")
+    assert driver.get_volume_stats(True)["replication_status"] == "error"
+    groups, volumes = driver.get_replication_error_status(make.context, [group])
+    assert groups == [{"group_id": group.id, "replication_status": "error"}]
+    assert volumes == [{"volume_id": volume.id, "replication_status": "error"}]
+    sidecar.recovers()
+    assert driver.get_replication_error_status(make.context, [group]) == ([], [])
+    assert "replication_status" not in driver.get_volume_stats(True)
+
+
+def test_what_cannot_be_asked_is_not_said_to_be_well(make, sidecar, driver):
+    group = make.group([make.replicated()])
+    sidecar.stop()
+    assert driver.get_replication_error_status(make.context, [group]) == ([], [])
+    assert driver.get_volume_stats(True)["replication_status"] == "error"

@@ -1,0 +1,133 @@
+"""Each operation on a replicated volume asks first; on another it does not; a refusal is one that Cinder understands."""
+
+from __future__ import annotations
+
+import pytest
+from cinder import exception
+
+from rekindle_cinder.faults import RekindleFault
+from tests.fake_ceph import FakeImage
+
+GIB = 1024**3
+
+OPERATIONS = {
+    "snapshot_create": lambda d, m, v: d.create_snapshot(m.snapshot(v)),
+    "extend": lambda d, m, v: d.extend_volume(v, 2),
+    "revert": lambda d, m, v: d.revert_to_snapshot(m.context, v, with_snapshot(d, m, v)),
+    "migrate": lambda d, m, v: d.migrate_volume(m.context, v, {"capabilities": {"storage_protocol": "iSCSI"}}),
+    "unmanage": lambda d, m, v: d.unmanage(v),
+    "attach": lambda d, m, v: d.initialize_connection(v, {}),
+    "clone": lambda d, m, v: d.create_cloned_volume(m.volume(), v),
+    "retype": lambda d, m, v: d.retype(m.context, v, m.type({}), {}, None),
+}
+
+
+def with_snapshot(driver, make, volume):
+    snapshot = make.snapshot(volume)
+    driver.created[snapshot.volume.name].snaps[snapshot.name] = True
+    return snapshot
+
+
+@pytest.fixture
+def replicated(make, cluster, driver):
+    volume = make.replicated()
+    cluster.images[volume.name] = FakeImage(GIB)
+    driver.created = cluster.images
+    return volume
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_it_asks_first(make, sidecar, driver, replicated, operation):
+    OPERATIONS[operation](driver, make, replicated)
+    asked = sidecar.asked("guard")[0]
+    assert asked == {"backend": None, "operation": operation, "image": f"volumes/{replicated.name}"}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_refusal_stops_it_and_the_user_is_told_why(make, cluster, sidecar, driver, replicated, told, operation):
+    sidecar.refuses("guard", 423, "frozen", "the zone is frozen for the night")
+    before = {name: (image.size, dict(image.snaps)) for name, image in cluster.images.items()}
+    with pytest.raises(RekindleFault, match="frozen for the night"):
+        OPERATIONS[operation](driver, make, replicated)
+    after = {name: (image.size, dict(image.snaps)) for name, image in cluster.images.items()}
+    if operation != "revert":
+        assert after == before
+    [message] = told
+    assert "frozen for the night" in message["event_id"]
+    assert (message["project_id"], message["request_id"]) == ("p", "req-cinder")
+    assert message["resource_uuid"] == replicated.id
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("status", [None, "disabled", "not-capable"])
+def test_a_volume_without_replication_needs_no_sidecar(make, cluster, sidecar, driver, operation, status):
+    sidecar.stop()
+    volume = make.volume(replication_status=status)
+    cluster.images[volume.name] = FakeImage(GIB)
+    driver.created = cluster.images
+    OPERATIONS[operation](driver, make, volume)
+    assert sidecar.asked("guard") == []
+
+
+def test_a_deletion_asks_and_deletes(cluster, sidecar, driver, replicated):
+    driver.delete_volume(replicated)
+    assert sidecar.asked("guard")[0]["operation"] == "delete"
+    assert cluster.images == {}
+
+
+def test_a_refused_deletion_leaves_the_volume_available(cluster, sidecar, driver, replicated, told):
+    sidecar.refuses("guard", 409, "is_primary", "the group's policy is to refuse it")
+    with pytest.raises(exception.VolumeIsBusy, match="policy is to refuse"):
+        driver.delete_volume(replicated)
+    assert replicated.name in cluster.images
+    assert len(told) == 1
+
+
+def test_a_deletion_without_a_sidecar_deletes_nothing(cluster, sidecar, driver, replicated, told):
+    sidecar.stop()
+    with pytest.raises(exception.VolumeIsBusy, match="Is rekindle-driver running"):
+        driver.delete_volume(replicated)
+    assert replicated.name in cluster.images
+
+
+def test_hard_case_32_deleting_a_secondary_forgets_the_record_and_keeps_the_image(cluster, sidecar, driver, replicated):
+    sidecar.refuses("guard", 409, "not_primary", "it is a copy of zone-b's")
+    driver.delete_volume(replicated)
+    assert replicated.name in cluster.images
+
+
+def test_a_snapshots_deletion(make, cluster, sidecar, driver, replicated, told):
+    snapshot = with_snapshot(driver, make, replicated)
+    sidecar.refuses("guard", 409, "busy", "a plan is at work")
+    with pytest.raises(exception.SnapshotIsBusy, match="a plan is at work"):
+        driver.delete_snapshot(snapshot)
+    assert snapshot.name in cluster.images[replicated.name].snaps
+    sidecar.recovers()
+    driver.delete_snapshot(snapshot)
+    assert cluster.images[replicated.name].snaps == {}
+
+
+def test_hard_case_48_a_backup_asks_too(make, sidecar, driver, replicated, monkeypatch):
+    monkeypatch.setattr("cinder.objects.Volume.get_by_id", lambda _context, _id: replicated)
+    backup = type("Backup", (), {"volume_id": replicated.id})()
+    sidecar.refuses("guard", 409, "not_primary", "it is a copy")
+    monkeypatch.setattr("cinder.db.api.message_create", lambda *_: None)
+    with pytest.raises(RekindleFault, match="it is a copy"):
+        driver.get_backup_device(make.context, backup)
+    assert sidecar.asked("guard")[0]["operation"] == "backup"
+
+
+def test_a_message_that_cannot_be_written_changes_nothing(sidecar, driver, replicated, monkeypatch):
+    def broken(*_args):
+        raise RuntimeError("no database")
+
+    monkeypatch.setattr("cinder.db.api.message_create", broken)
+    sidecar.refuses("guard", 423, "frozen", "frozen")
+    with pytest.raises(RekindleFault, match="frozen"):
+        driver.extend_volume(replicated, 2)
+
+
+def test_a_failed_over_service_asks_about_the_zone_that_it_is_in(make, sidecar):
+    driver = make.driver(active_backend_id="zone-b")
+    driver.initialize_connection(make.replicated(replication_status="failed-over"), {})
+    assert sidecar.asked("guard")[0]["backend"] == "zone-b"
