@@ -5,25 +5,51 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rekindle_cinder.client import Backend, Failover, TypeAnswer, VolumeRef, VolumeResult
+from rekindle_cinder.errors import Refused, SidecarError
 
 
 class FriendlySidecar:
+    """Until it is told otherwise: `failing` holds ids of volumes, `refusing` calls and what they raise."""
+
+    def __init__(self) -> None:
+        self.failing: set[str] = set()
+        self.refusing: dict[str, SidecarError] = {}
+
     def check(self, specs: Mapping[str, str]) -> TypeAnswer:
+        self._refuse("check")
         return TypeAnswer(specs.get("replication_enabled") == "<is> True", "instant", None)
 
     def guard(self, backend: str | None, operation: str, image: str) -> None:
-        pass
+        self._refuse("guard")
 
     def replicate(self, backend: str | None, specs: Mapping[str, str], volumes: Sequence[VolumeRef]) -> list[VolumeResult]:
+        self._refuse("replicate")
         return [VolumeResult(v.id, v.image, "enabled", "active - primary", None) for v in volumes]
 
     def unreplicate(self, backend: str | None, volumes: Sequence[VolumeRef]) -> list[VolumeResult]:
+        self._refuse("unreplicate")
         return [VolumeResult(v.id, v.image, "disabled", None, None) for v in volumes]
 
     def failover(self, backend: str | None, target: str | None, volumes: Sequence[VolumeRef]) -> Failover:
+        self._refuse("failover")
         word = "enabled" if target == "default" else "failed-over"
-        results = [VolumeResult(v.id, v.image, word, "active - primary", None) for v in volumes]
+        results = [self._moved(volume, word) for volume in volumes]
         return Failover(target or "secondary-backend", results)
 
+    def status(self, backend: str | None, volumes: Sequence[VolumeRef]) -> list[VolumeResult]:
+        self._refuse("status")
+        return [self._moved(volume, "enabled") for volume in volumes]
+
     def backend(self, backend: str | None) -> Backend:
+        self._refuse("backend")
         return Backend("zone-a", "yes", None, ["zone-b"])
+
+    def _refuse(self, call: str) -> None:
+        if call in self.refusing:
+            raise self.refusing[call]
+
+    def _moved(self, volume: VolumeRef, word: str) -> VolumeResult:
+        if volume.id in self.failing:
+            failure = Refused(409, "no_complete_copy", "there is no complete copy here")
+            return VolumeResult(volume.id, volume.image, "failover-error", None, failure)
+        return VolumeResult(volume.id, volume.image, word, "active - primary", None)

@@ -131,3 +131,18 @@ def test_a_failed_over_service_asks_about_the_zone_that_it_is_in(make, sidecar):
     driver = make.driver(active_backend_id="zone-b")
     driver.initialize_connection(make.replicated(replication_status="failed-over"), {})
     assert sidecar.asked("guard")[0]["backend"] == "zone-b"
+
+
+def test_unmanaging_a_secondary_is_never_refused(cluster, sidecar, driver, replicated, told):
+    sidecar.refuses("guard", 409, "not_primary", "it is a copy")
+    driver.unmanage(replicated)
+    assert told == []
+    assert replicated.name in cluster.images
+
+
+def test_a_user_is_not_told_of_sockets(sidecar, driver, replicated, told):
+    sidecar.stop()
+    with pytest.raises(RekindleFault, match="Is rekindle-driver running"):
+        driver.extend_volume(replicated, 2)
+    [message] = told
+    assert message["event_id"].endswith("an operator has to look [sidecar_unreachable]")

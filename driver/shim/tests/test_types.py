@@ -6,8 +6,8 @@ import pytest
 from cinder import exception
 
 from rekindle_cinder.faults import RekindleFault, UnusableType
-from tests.conftest import REPLICATED
 from tests.fake_ceph import FakeImage
+from tests.maker import REPLICATED
 
 GIB = 1024**3
 

@@ -49,6 +49,7 @@ class GuardedRBDDriver(PatientRBDDriver):
                     error,
                 )
                 return
+            LOG.error("Volume %s is not deleted: %s", volume.id, error)
             self._tell(volume, "delete", error)
             raise exception.VolumeIsBusy(f"Rekindle: {error}", volume_name=volume.name) from error
         super(GuardedRBDDriver, self._at(volume)).delete_volume(volume)
@@ -59,6 +60,7 @@ class GuardedRBDDriver(PatientRBDDriver):
         try:
             self._guard("snapshot_delete", volume)
         except RekindleFault as error:
+            LOG.error("Snapshot %s is not deleted: %s", snapshot.id, error)
             raise exception.SnapshotIsBusy(str(error), snapshot_name=snapshot.name) from error
         super(GuardedRBDDriver, self._at(volume)).delete_snapshot(snapshot)
 
@@ -79,7 +81,8 @@ class GuardedRBDDriver(PatientRBDDriver):
         return super(GuardedRBDDriver, self._at(volume)).migrate_volume(context, volume, host)
 
     def unmanage(self, volume: Any) -> None:
-        self._guard("unmanage", volume)
+        """Cinder forgets it. That of a copy is never refused, for the image is touched in no case."""
+        self._guard("unmanage", volume, unless=NOT_PRIMARY)
         super().unmanage(volume)
 
     def initialize_connection(self, volume: Any, connector: Any) -> Any:
@@ -90,13 +93,15 @@ class GuardedRBDDriver(PatientRBDDriver):
         self._guard("backup", objects.Volume.get_by_id(context, backup.volume_id))
         return super().get_backup_device(context, backup)
 
-    def _guard(self, operation: str, volume: Any) -> None:
+    def _guard(self, operation: str, volume: Any, unless: str | None = None) -> None:
         """Ask whether the operation may go on. A volume without replication is none of the sidecar's business."""
         if not self._is_guarded(volume):
             return
         try:
             self._sidecar.guard(self._backend_of(volume), operation, self._image(volume.name))
         except SidecarError as error:
+            if error.code == unless:
+                return
             self._tell(volume, operation, error)
             raise RekindleFault(reason=str(error)) from error
 

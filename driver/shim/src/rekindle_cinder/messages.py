@@ -20,7 +20,7 @@ from cinder.message import message_field
 from oslo_log import log as logging
 from oslo_utils import timeutils
 
-from rekindle_cinder.errors import SidecarError, cut
+from rekindle_cinder.errors import Refused, SidecarError, cut
 
 LOG = logging.getLogger(__name__)
 
@@ -44,10 +44,17 @@ ACTIONS: dict[str, tuple[str, Any]] = {
 An operation that Cinder has no action for is shown as 'unknown action'."""
 
 
+def for_users(error: SidecarError) -> str:
+    """A refusal's words are made for users. Any other error tells of sockets and programs, which are the operator's."""
+    if not isinstance(error, Refused) or error.status >= 500:
+        return f"the replication service cannot say whether this may go on; an operator has to look [{error.code}]"
+    return f"{error.field}: {error}" if error.field else str(error)
+
+
 def tell(context: Any, operation: str, volume_id: str, error: SidecarError) -> None:
     """Write the message. That it can't be written is no reason to fail differently."""
     action, detail = ACTIONS.get(operation, ("", _Detail.VOLUME_INVALID_STATE))
-    words = f"{error.field}: {error}" if error.field else str(error)
+    words = for_users(error)
     try:
         context = context or cinder_context.get_admin_context()
         db.message_create(
@@ -65,7 +72,7 @@ def tell(context: Any, operation: str, volume_id: str, error: SidecarError) -> N
             },
         )
     except Exception:
-        LOG.exception("The user message about volume %s could not be written: %s", volume_id, words)
+        LOG.exception("The user message about volume %s could not be written: %s", volume_id, error)
 
 
 class _Controller(wsgi.Controller):

@@ -117,18 +117,22 @@ class PatientRBDDriver(rbd.RBDDriver):
         return super().initialize_connection(volume, connector)
 
     def _update_volume_stats(self) -> None:
+        self._stats = self._stats_of_cluster() or self._stats_without_cluster()
+
+    def _stats_of_cluster(self) -> dict[str, Any] | None:
+        """Upstream's stats, or None where they would end in an exception that takes the service down."""
         if self._sidecar_says_down():
-            self._stats = self._stats_without_cluster()
-            return
+            return None
         view = self._hasty()
         try:
             super(PatientRBDDriver, view)._update_volume_stats()
-            self._stats = view._stats
             if self._active_config:
                 self._set_default_secret_uuid()
         except exception.VolumeBackendAPIException as error:
             LOG.error("The Ceph cluster of backend '%s' does not answer: %s", self._backend_name, error)
-            self._stats = self._stats_without_cluster()
+            return None
+        stats: dict[str, Any] = view._stats
+        return stats
 
     def _get_fsid(self) -> str:
         fsid: str = super()._get_fsid()

@@ -25,12 +25,18 @@ _DRIVER_DATA_LIMIT = 255
 def failed(volume: Any, why: SidecarError) -> dict[str, Any]:
     """The update for a volume whose failover failed.
 
-    Cinder's manager takes the volume's status for its previous_status. On a second failure that would be 'error', and
-    what the volume was before would be lost: so the object that the manager holds gets its old status back first.
+    Cinder's manager takes the volume's status for its previous_status, whatever is said here (for a group it takes what is
+    said). On a second failure that would be 'error', and what the volume was before would be lost: so the object that the
+    manager holds gets its old status back first.
     """
     if was_marked(volume):
         volume.status = volume.previous_status
-    return {"status": ERROR, "replication_status": FAILOVER_ERROR, "replication_extended_status": cut(str(why))}
+    return {
+        "status": ERROR,
+        "previous_status": volume.status,
+        "replication_status": FAILOVER_ERROR,
+        "replication_extended_status": cut(str(why)),
+    }
 
 
 def moved(volume: Any, replication_status: str, zone: str | None) -> dict[str, Any]:

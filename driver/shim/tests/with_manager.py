@@ -1,0 +1,251 @@
+"""The driver under Cinder's own VolumeManager and a database: what becomes of services, volumes and groups.
+
+Run by tests.upstream, for Cinder's test classes want its runner, and threads and sockets patched as in cinder-volume.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+import webob
+from cinder import context, exception, objects
+from cinder.db import api as db
+from cinder.tests.unit import fake_constants as fake
+from cinder.tests.unit import utils
+from cinder.tests.unit import volume as base
+from cinder.tests.unit.api import fakes
+from cinder.volume import manager
+
+from rekindle_cinder import messages
+from rekindle_cinder.errors import NoAnswer, Refused
+from tests.fake_ceph import FakeCeph, FakeCluster, FakeImage
+from tests.friendly import FriendlySidecar
+from tests.maker import FSIDS, REPLICATED, Maker
+
+HOST = "host@ceph"
+POOL = "host@ceph#ceph"
+HELD = Refused(409, "held", "vol-1 is 3 MiB behind")
+
+
+class WithManager(base.BaseVolumeTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.ceph = FakeCeph({path: FakeCluster(fsid) for path, fsid in FSIDS.items()})
+        self.cluster = self.ceph.clusters["a.conf"]
+        maker = Maker(self.ceph, "/nonexistent")
+        self.addCleanup(maker.clear)
+        self.driver = maker.driver(setup=False)
+        self.sidecar = FriendlySidecar()
+        self.driver._sidecar = self.sidecar  # type: ignore[assignment, misc]
+        self.manager = manager.VolumeManager(host=HOST)
+        self.manager.driver = self.driver
+        self.manager.stats = {"pools": {}, "allocated_capacity_gb": 0}
+        values = {"host": HOST, "binary": "cinder-volume", "topic": "cinder-volume", "replication_status": "enabled"}
+        self.service = utils.create_service(self.context, values)
+        self.type = db.volume_type_create(self.context, {"name": "replicated", "extra_specs": REPLICATED})
+
+    def set_up_driver(self) -> None:
+        self.driver.do_setup(self.context)
+        self.driver.check_for_setup_error()
+        self.driver.set_initialized()
+
+    def a_volume(self, **fields: Any) -> Any:
+        values = {"host": POOL, "replication_status": "enabled", "volume_type_id": self.type["id"], **fields}
+        volume = utils.create_volume(self.context, **values)
+        self.cluster.images[volume.name] = FakeImage(1024**3)
+        return volume
+
+    def how_is(self, volume: Any) -> tuple[Any, ...]:
+        found = objects.Volume.get_by_id(self.context, volume.id)
+        return found.status, found.previous_status, found.replication_status
+
+    def service_now(self) -> tuple[Any, ...]:
+        found = objects.Service.get_by_id(self.context, self.service.id)
+        return found.replication_status, found.active_backend_id, found.disabled
+
+    def messages(self) -> list[Any]:
+        return list(db.message_get_all(self.context))
+
+    def test_failover_retry_and_failback(self) -> None:
+        self.set_up_driver()
+        good = self.a_volume()
+        bad = self.a_volume(status="in-use")
+        wordless = self.a_volume(replication_status=None, volume_type_id=None)
+        plain = self.a_volume(replication_status="disabled", volume_type_id=None)
+        self.sidecar.failing = {bad.id}
+        self.manager.failover(self.context, "zone-b")
+        assert self.service_now() == ("failed-over", "zone-b", True)
+        assert self.how_is(good) == ("available", None, "failed-over")
+        assert self.how_is(bad) == ("error", "in-use", "failover-error")
+        reason = objects.Volume.get_by_id(self.context, bad.id).replication_extended_status
+        assert reason == "there is no complete copy here [no_complete_copy]"
+        assert self.how_is(wordless) == ("available", None, "not-capable")
+        assert self.how_is(plain) == ("error", "available", "not-capable"), "that is Cinder's doing, before we are asked"
+        self.manager.failover(self.context, "zone-b")
+        assert self.how_is(bad) == ("error", "in-use", "failover-error"), "what it was is not forgotten by a second failure"
+        self.sidecar.failing = set()
+        self.manager.failover(self.context, "zone-b")
+        assert self.how_is(bad) == ("in-use", "error", "failed-over")
+        assert objects.Volume.get_by_id(self.context, bad.id).replication_extended_status is None
+        self.manager.failover(self.context, "default")
+        assert self.service_now() == ("enabled", "", False)
+        assert self.how_is(good) == ("available", None, "enabled")
+        assert self.how_is(bad)[::2] == ("in-use", "enabled")
+
+    def test_a_refusal_and_a_lost_answer_leave_the_service_as_it_was(self) -> None:
+        self.set_up_driver()
+        volume = self.a_volume()
+        for error in (HELD, NoAnswer("it closed the connection")):
+            self.sidecar.refusing = {"failover": error}
+            self.manager.failover(self.context, "zone-b")
+            assert self.service_now() == ("enabled", None, False)
+            assert self.how_is(volume) == ("available", None, "enabled")
+        self.manager.failover(self.context, "zone-x")
+        assert self.service_now() == ("enabled", None, False)
+        self.sidecar.refusing = {}
+        self.manager.failover(self.context, "zone-b")
+        assert self.service_now() == ("failed-over", "zone-b", True)
+        self.sidecar.refusing = {"failover": HELD}
+        self.manager.failover(self.context, "default")
+        assert self.service_now() == ("failed-over", "zone-b", True)
+
+    def test_hard_case_45_the_whole_start_with_a_dead_cluster(self) -> None:
+        self.cluster.dead = True
+        half_deleted = self.a_volume(status="deleting")
+        volume = self.a_volume()
+        self.manager.init_host(service_id=self.service.id)
+        assert self.driver.initialized
+        self.manager.init_host_with_rpc()
+        self.manager._report_driver_status(self.context)
+        assert self.service_now() == ("enabled", None, False)
+        self.manager.failover(self.context, "zone-b")
+        assert self.service_now() == ("failed-over", "zone-b", True)
+        assert self.how_is(volume) == ("available", None, "failed-over")
+        assert self.how_is(half_deleted)[2] in ("enabled", "failed-over")
+
+    def test_a_refused_type_ends_in_error_with_the_reason_in_a_message(self) -> None:
+        self.set_up_driver()
+        self.sidecar.refusing = {"check": Refused(400, "invalid_field", "'5x' is no duration", "rekindle:interval")}
+        volume = utils.create_volume(self.context, host=POOL, status="creating", volume_type_id=self.type["id"])
+        self.assertRaises(exception.CinderException, self.manager.create_volume, self.context, volume)
+        assert self.how_is(volume)[0] == "error"
+        assert self.cluster.images == {}
+        told = [m["event_id"] for m in self.messages() if m["resource_uuid"] == volume.id]
+        reason = "VOLUME_VOLUME_008_012 rekindle: rekindle:interval: '5x' is no duration [invalid_field]"
+        assert reason in told
+
+    def test_a_created_volume_says_that_it_is_replicated(self) -> None:
+        self.set_up_driver()
+        volume = utils.create_volume(
+            self.context, host=POOL, status="creating", replication_status=None, volume_type_id=self.type["id"]
+        )
+        self.manager.create_volume(self.context, volume)
+        assert self.how_is(volume) == ("available", None, "enabled")
+
+    def test_a_refused_deletion_leaves_the_volume_available(self) -> None:
+        self.set_up_driver()
+        volume = self.a_volume()
+        self.sidecar.refusing = {"guard": Refused(409, "is_primary", "the group's policy refuses it")}
+        self.manager.delete_volume(self.context, volume)
+        assert self.how_is(volume)[0] == "available"
+        self.sidecar.refusing = {"guard": Refused(409, "not_primary", "a copy")}
+        self.manager.delete_volume(self.context, volume)
+        self.assertRaises(exception.VolumeNotFound, objects.Volume.get_by_id, self.context, volume.id)
+        assert volume.name in self.cluster.images
+
+    def test_a_secondary_is_managed_without_a_rename(self) -> None:
+        self.set_up_driver()
+        name_id = "4f9bd3f7-3c4a-4b5c-9d3d-5d3e7a6f2b10"
+        self.cluster.images[f"volume-{name_id}"] = FakeImage(3 * 1024**3)
+        self.sidecar.refusing = {"guard": Refused(409, "not_primary", "a copy")}
+        volume = utils.create_volume(
+            self.context, host=POOL, status="creating", replication_status=None, volume_type_id=self.type["id"]
+        )
+        self.manager.manage_existing(self.context, volume, {"source-name": f"volume-{name_id}"})
+        found = objects.Volume.get_by_id(self.context, volume.id)
+        assert (found.name, found.size, found.status) == (f"volume-{name_id}", 3, "available")
+        assert found.replication_status == "enabled"
+
+    def test_a_group_that_fails_over_alone(self) -> None:
+        self.set_up_driver()
+        group = utils.create_group(
+            self.context, host=POOL, group_type_id=fake.GROUP_TYPE_ID, replication_status="failing-over"
+        )
+        moving = {"group_id": group.id, "replication_status": "failing-over"}
+        good, bad = self.a_volume(**moving), self.a_volume(**moving)
+        self.manager.failover_replication(self.context, group, secondary_backend_id="zone-b")
+        assert objects.Group.get_by_id(self.context, group.id).replication_status == "failed-over"
+        found = objects.Volume.get_by_id(self.context, good.id)
+        assert (found.replication_status, found.replication_driver_data) == (
+            "failed-over",
+            '{"rekindle_backend":"zone-b"}',
+        )
+        assert self.driver.initialize_connection(found, {})["data"]["auth_username"] == "dr"
+        for resource in (group, good, bad):
+            resource.refresh()
+            resource.replication_status = "failing-over"
+            resource.save()
+        self.sidecar.failing = {bad.id}
+        self.assertRaises(
+            exception.ReplicationGroupError,
+            self.manager.failover_replication,
+            self.context,
+            group,
+            secondary_backend_id="zone-b",
+        )
+        assert objects.Group.get_by_id(self.context, group.id).replication_status == "error"
+        assert self.how_is(bad) == ("error", "available", "failover-error")
+        assert self.how_is(good)[2] == "failed-over"
+
+    def test_a_groups_error_is_looked_for_until_it_is_mended(self) -> None:
+        self.set_up_driver()
+        group = utils.create_group(
+            self.context, host=POOL, group_type_id=fake.GROUP_TYPE_ID, replication_status="failed-over"
+        )
+        volume = self.a_volume(group_id=group.id, replication_status="failed-over")
+        self.driver._group_in_error = True
+        self.sidecar.failing = {volume.id}
+        with mock.patch.object(objects.GroupList, "get_all_replicated", return_value=[group]):
+            self.manager._report_driver_status(self.context)
+            assert objects.Group.get_by_id(self.context, group.id).replication_status == "error"
+            assert self.how_is(volume)[2] == "error"
+            self.sidecar.failing = set()
+            self.manager._report_driver_status(self.context)
+        assert not self.driver._group_in_error
+
+
+class WithApi(base.BaseVolumeTestCase):
+    """What a user sees of a message, with our extension in cinder-api and without it."""
+
+    REASON = "rekindle:interval: '5x' is no duration [invalid_field]"
+
+    def shown(self, *extensions: str) -> list[dict[str, Any]]:
+        self.flags(osapi_volume_extension=["cinder.api.contrib.standard_extensions", *extensions])
+        user = context.RequestContext(fake.USER_ID, fake.PROJECT_ID, auth_token=True, roles=["member", "reader"])
+        volume = utils.create_volume(user, host=POOL)
+        messages.tell(user, "create", volume.id, Refused(400, "invalid_field", "'5x' is no duration", "rekindle:interval"))
+        app = fakes.wsgi_app(fake_auth_context=user)
+        listed = self.get(app, f"/v3/{fake.PROJECT_ID}/messages")["messages"]
+        one = self.get(app, f"/v3/{fake.PROJECT_ID}/messages/{listed[0]['id']}")["message"]
+        return [*listed, one]
+
+    @staticmethod
+    def get(app: Any, path: str) -> Any:
+        request = webob.Request.blank(path)
+        request.headers["OpenStack-API-Version"] = "volume 3.3"
+        response = request.get_response(app)
+        assert response.status_int == 200, response.text
+        return response.json
+
+    def test_the_reason_is_in_the_events_id(self) -> None:
+        for message in self.shown():
+            assert message["event_id"] == f"VOLUME_VOLUME_008_012 rekindle: {self.REASON}"
+            assert message["user_message"] == ("create volume from backend storage:Driver failed to create the volume.")
+
+    def test_with_the_extension_it_is_in_the_text(self) -> None:
+        for message in self.shown("rekindle_cinder.messages.Extension"):
+            assert message["event_id"] == "VOLUME_VOLUME_008_012"
+            assert message["user_message"] == (
+                f"create volume from backend storage:Driver failed to create the volume. {self.REASON}"
+            )
