@@ -4,6 +4,7 @@
 #   devstack/packages.sh build   what cargo needs (etcd-client compiles etcd's protocol files)
 #   devstack/packages.sh lab     that, and the servers: real Ceph, real etcd, network namespaces
 #   devstack/packages.sh shim    what the Python shim's tests need: librbd's binding, and venv for the rest
+#   devstack/packages.sh cinder  that, and what a lab with Keystone and Cinder needs besides `devstack/venv.sh`
 #
 # Nothing is done where all are there already. Fails with the list where they are missing and cannot be installed.
 set -euo pipefail
@@ -13,12 +14,15 @@ build=(gcc make protobuf-compiler libprotobuf-dev)
 lab=("${build[@]}" ceph-mon ceph-osd ceph-mgr ceph-mgr-modules-core rbd-mirror ceph-common librbd1 librados2
      librbd-dev librados-dev etcd-server etcd-client iproute2 systemd)
 shim=(python3-venv python3-rbd python3-rados)
+# The -core packages of MariaDB are the programs without a unit that would start one.
+cinder=("${lab[@]}" "${shim[@]}" mariadb-server-core mariadb-client-core rabbitmq-server)
 
 case "${1:-}" in
   build) wanted=("${build[@]}") ;;
   lab)   wanted=("${lab[@]}") ;;
   shim)  wanted=("${shim[@]}") ;;
-  *)     echo "usage: $0 build|lab|shim" >&2; exit 2 ;;
+  cinder) wanted=("${cinder[@]}") ;;
+  *)     echo "usage: $0 build|lab|shim|cinder" >&2; exit 2 ;;
 esac
 
 missing=()
@@ -33,7 +37,14 @@ if [ "$(id -u)" -eq 0 ]; then as_root=(); elif command -v sudo >/dev/null; then 
   echo "these packages are missing and you are not root: ${missing[*]}" >&2
   exit 1
 fi
-# Ceph's own units must not start here: each lab runs its daemons itself.
+# Debian's own units must not start here: each lab runs its daemons itself. RUNLEVEL stops what has init scripts; a policy
+# file stops what systemd would start, and goes again (one that is there already is somebody's, and stays).
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  trap '"${as_root[@]}" rm -f "$policy"' EXIT
+  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+  "${as_root[@]}" chmod 755 "$policy"
+fi
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

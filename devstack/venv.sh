@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Makes the Python environment that the lab's Keystone and Cinder run from, with every version pinned.
+#
+#   devstack/venv.sh [FOLDER [RELEASE]]   by default target/openstack-venv and cinder29
+#
+# RELEASE names devstack/requirements-RELEASE.txt. Nothing is done where the folder holds just that already.
+# Where the repository has driver/shim, it is installed too, from its sources in place.
+set -euo pipefail
+
+repo=$(cd "$(dirname "$0")/.." && pwd)
+venv=$(realpath -m "${1:-$repo/target/openstack-venv}")
+release=${2:-cinder29}
+wanted=$repo/devstack/requirements-$release.txt
+shim=$repo/driver/shim
+# The system's Python and no other: librbd's bindings are Debian's, and are built for it.
+python=/usr/bin/python3
+
+[ -f "$wanted" ] || { echo "there is no $wanted; there are:" "$repo"/devstack/requirements-*.txt >&2; exit 2; }
+"$python" -c 'import rados, rbd, ensurepip' 2>/dev/null || {
+  echo "python3-rbd, python3-rados or python3-venv is missing: run devstack/packages.sh cinder" >&2; exit 1; }
+
+# Does what follows its first two words unless the file has just that text; the file is written last, so what was left
+# half made is made again.
+unless_made() { # FILE TEXT COMMAND...
+  [ -f "$1" ] && [ "$(<"$1")" = "$2" ] || { "${@:3}" && printf '%s\n' "$2" >"$1"; }
+}
+# Where packages come from is the machine's configuration of pip.
+pip() { "$venv/bin/pip" --disable-pip-version-check --quiet "$@"; }
+make_environment() {
+  echo "making the environment of $release in $venv, which takes about a minute" >&2
+  mkdir -p "$(dirname "$venv")"
+  "$python" -m venv --clear --system-site-packages "$venv"
+  pip install -r "$wanted"
+}
+
+unless_made "$venv/made-from" "$venv, $("$python" --version), $(sha256sum <"$wanted")" make_environment
+if [ -f "$shim/pyproject.toml" ]; then
+  unless_made "$venv/made-shim-from" "$shim, $(sha256sum <"$shim/pyproject.toml")" pip install --no-deps -e "$shim"
+fi
