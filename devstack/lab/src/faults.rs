@@ -42,7 +42,7 @@ impl Lab {
         self.start_services(site)?;
         let ctx = self.ctx(site);
         for (name, record) in supervise::records(&ctx)? {
-            let spawned = services::find(site, &name).is_none();
+            let spawned = self.service(site, &name).is_none();
             let wanted = match record.spawn.on_start {
                 OnStart::Restart => true,
                 OnStart::Leave => false,
@@ -55,7 +55,7 @@ impl Lab {
     }
 
     pub(crate) fn start_services(&self, site: Site) -> Result<()> {
-        services::start_all(&services::of(site), &self.ctx(site))
+        services::start_all(&self.services(site), &self.ctx(site))
     }
 
     /// Cuts the site off from all other sites and from the host. Its processes go on talking to each
@@ -122,15 +122,27 @@ impl Lab {
     /// There is nothing of that name, or it does not get ready.
     pub fn start_service(&self, site: Site, name: &str) -> Result<()> {
         let ctx = self.ctx(site);
-        if let Some(service) = services::find(site, name) {
+        if let Some(service) = self.service(site, name) {
             services::start(service, &ctx)?;
             return services::wait_ready(service, &ctx);
         }
-        let record = supervise::record(&ctx, name)?.ok_or_else(|| unknown(site, name))?;
+        let record = supervise::record(&ctx, name)?.ok_or_else(|| self.unknown(site, name))?;
         if !record.id.is_alive() {
             supervise::spawn(&ctx, name, &record.spawn)?;
         }
         Ok(())
+    }
+
+    /// Starts a service without a wait for it: for one that is not to get ready, since something that it needs is broken.
+    /// Does nothing to what runs.
+    ///
+    /// # Errors
+    /// There is no service of that name, or it cannot be started.
+    pub fn launch_service(&self, site: Site, name: &str) -> Result<()> {
+        let service = self
+            .service(site, name)
+            .ok_or_else(|| self.unknown(site, name))?;
+        services::start(service, &self.ctx(site))
     }
 
     /// Stops it in its tracks (SIGSTOP): its connections stay open and nothing answers on them.
@@ -244,7 +256,7 @@ impl Lab {
                     found.push(format!("{name} of {site} was paused"));
                 }
             }
-            for service in services::of(site) {
+            for service in self.services(site) {
                 if supervise::alive(&ctx, service.name())?.is_none() {
                     found.push(format!("{} of {site} was dead", service.name()));
                 }
@@ -268,22 +280,22 @@ impl Lab {
     }
 
     fn must_exist(&self, site: Site, name: &str) -> Result<()> {
-        let known = services::find(site, name).is_some()
+        let known = self.service(site, name).is_some()
             || supervise::record(&self.ctx(site), name)?.is_some();
         if known {
             Ok(())
         } else {
-            Err(unknown(site, name))
+            Err(self.unknown(site, name))
         }
     }
-}
 
-fn unknown(site: Site, name: &str) -> LabError {
-    let names: Vec<&str> = services::of(site).iter().map(|s| s.name()).collect();
-    LabError::BadInput(format!(
-        "{site} has no service `{name}`: it has {} and what was spawned there",
-        names.join(", ")
-    ))
+    fn unknown(&self, site: Site, name: &str) -> LabError {
+        let names: Vec<&str> = self.services(site).iter().map(|s| s.name()).collect();
+        LabError::BadInput(format!(
+            "{site} has no service `{name}`: it has {} and what was spawned there",
+            names.join(", ")
+        ))
+    }
 }
 
 /// A thread's result; its panic goes on as a panic of the caller.

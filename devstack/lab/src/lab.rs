@@ -15,11 +15,12 @@ use crate::certs::Certs;
 use crate::error::{IoContext, LabError, Result};
 use crate::layout::{Layout, write_whole};
 use crate::net::Net;
+use crate::openstack::OpenStack;
 use crate::registry::{Registry, lock_file};
 use crate::run::require;
-use crate::services::{self, SiteCtx, etcd::etcdctl};
+use crate::services::{self, Service, SiteCtx, etcd::etcdctl};
 use crate::site::Site;
-use crate::state::{LabOptions, State};
+use crate::state::{Cloud, LabOptions, State};
 use crate::supervise::{self, Spawn};
 
 /// Names of those who get a certificate besides the sites.
@@ -84,6 +85,8 @@ pub struct SiteEnv {
     pub certs: Certs,
     /// Its Ceph, unless it is the witness.
     pub zone: Option<Zone>,
+    /// Its Keystone and Cinder, if the lab has them.
+    pub openstack: Option<OpenStack>,
     /// Where its logs are.
     pub log: PathBuf,
 }
@@ -205,7 +208,7 @@ impl Lab {
     /// # Errors
     /// The name is taken or odd, or the program is not there.
     pub fn spawn(&self, site: Site, name: &str, program: &Spawn) -> Result<u32> {
-        check_name(site, name)?;
+        check_name(site, &self.options().cloud, name)?;
         Ok(supervise::spawn(&self.ctx(site), name, program)?.pid)
     }
 
@@ -293,6 +296,7 @@ impl Lab {
                 etcd: self.etcd_endpoint(site),
                 certs: self.certs(site),
                 zone: self.zone(site).ok(),
+                openstack: self.openstack(site).ok(),
                 log: self.layout.logs().join(site.name()),
             };
             (site, env)
@@ -314,6 +318,16 @@ impl Lab {
         &self.state.options
     }
 
+    /// The site's services in the order in which they start.
+    pub(crate) fn services(&self, site: Site) -> Vec<&'static dyn Service> {
+        services::of(site, &self.options().cloud)
+    }
+
+    /// The site's service of that name.
+    pub(crate) fn service(&self, site: Site, name: &str) -> Option<&'static dyn Service> {
+        services::find(site, &self.options().cloud, name)
+    }
+
     pub(crate) fn registry(&self) -> Result<Registry> {
         Registry::open()
     }
@@ -327,6 +341,7 @@ impl Lab {
             fsid: self.state.fsids.get(&site).cloned(),
             certs: self.certs(site),
             osd_mib: self.state.options.osd_mib,
+            cloud: self.state.options.cloud.clone(),
         }
     }
 
@@ -375,7 +390,7 @@ fn is_open(addr: SocketAddr) -> bool {
     TcpStream::connect_timeout(&addr, Duration::from_millis(50)).is_ok()
 }
 
-fn check_name(site: Site, name: &str) -> Result<()> {
+fn check_name(site: Site, cloud: &Cloud, name: &str) -> Result<()> {
     let good = !name.is_empty()
         && name.len() <= 64
         && name
@@ -386,7 +401,7 @@ fn check_name(site: Site, name: &str) -> Result<()> {
             "`{name}` is no name for a process: lower case letters, digits and `-`, 64 at most"
         )));
     }
-    if services::find(site, name).is_some() {
+    if services::find(site, cloud, name).is_some() {
         return Err(LabError::BadInput(format!(
             "{site} has a service named {name} already"
         )));
@@ -400,12 +415,12 @@ mod tests {
 
     #[test]
     fn a_spawned_process_may_not_take_a_services_name_or_leave_the_folder() {
-        assert!(check_name(Site::ZoneA, "sidecar").is_ok());
+        assert!(check_name(Site::ZoneA, &Cloud::None, "sidecar").is_ok());
         for bad in ["osd", "etcd", "../x", "", "Two Words"] {
-            assert!(check_name(Site::ZoneA, bad).is_err(), "{bad}");
+            assert!(check_name(Site::ZoneA, &Cloud::None, bad).is_err(), "{bad}");
         }
         assert!(
-            check_name(Site::Witness, "osd").is_ok(),
+            check_name(Site::Witness, &Cloud::None, "osd").is_ok(),
             "the witness has no OSD of its own"
         );
     }

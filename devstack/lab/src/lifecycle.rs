@@ -13,18 +13,21 @@ use crate::error::{IoContext, Result};
 use crate::faults::joined;
 use crate::lab::Lab;
 use crate::layout::Layout;
+use crate::openstack::{self, Install};
 use crate::process::ProcId;
 use crate::registry::{Registry, lock_file, try_lock_file};
-use crate::run::require;
-use crate::services;
+use crate::run::{require, until};
+use crate::services::{self, Lane};
 use crate::site::Site;
-use crate::state::{LabOptions, NetMode, State, new_uuid};
+use crate::state::{Cloud, LabOptions, NetMode, State, new_uuid};
 use crate::supervise;
 
 /// Names the folder of a running lab that tests are to use.
 pub const LAB_VARIABLE: &str = "REKINDLE_LAB";
 /// Keeps a test's own lab, for a look afterwards.
 pub const KEEP_VARIABLE: &str = "REKINDLE_LAB_KEEP";
+/// Time a test waits for a lab that another has.
+const LENT_DEADLINE: Duration = Duration::from_secs(300);
 /// Time mirroring has to work in, first or again.
 const MIRROR_DEADLINE: Duration = Duration::from_secs(150);
 
@@ -41,20 +44,18 @@ impl Lab {
 
     fn up_for(root: &Path, options: LabOptions, owner: Option<ProcId>) -> Result<Self> {
         options.check()?;
-        check_packages(options.net)?;
+        check_packages(&options)?;
         let layout = Layout::create(root)?;
         let _lock = lock_file(&layout.root().join("lock"))?;
         match State::load(&layout) {
             Ok(Some(state)) if state.complete => {
-                let lab = Self {
+                let mut lab = Self {
                     layout,
                     state,
                     owned: None,
                     lent: None,
                 };
-                if lab.options() != &options {
-                    tracing::warn!("the lab keeps the options it was made with");
-                }
+                lab.adopt(options)?;
                 lab.revive()?;
                 return Ok(lab);
             }
@@ -80,6 +81,24 @@ impl Lab {
                 Err(error)
             }
         }
+    }
+
+    /// Takes over of these options what a lab that is there can still get: a cloud. One that it has is kept, whatever is
+    /// asked for now.
+    fn adopt(&mut self, mut options: LabOptions) -> Result<()> {
+        let kept = self.options().clone();
+        match (&kept.cloud, &options.cloud) {
+            (Cloud::None, Cloud::Cinder { .. }) => {
+                self.state.options.cloud = options.cloud.clone();
+                self.state.save(&self.layout)?;
+            }
+            (Cloud::Cinder { .. }, Cloud::None) => options.cloud = kept.cloud.clone(),
+            (Cloud::None, Cloud::None) | (Cloud::Cinder { .. }, Cloud::Cinder { .. }) => {}
+        }
+        if self.options() != &options {
+            tracing::warn!("the lab keeps the options it was made with");
+        }
+        Ok(())
     }
 
     fn claim(layout: Layout, options: LabOptions, owner: Option<ProcId>) -> Result<Self> {
@@ -131,6 +150,7 @@ impl Lab {
         said("the zones are paired");
         self.start_all()?;
         said("rbd-mirror runs");
+        self.write_clouds()?;
         self.wait_mirroring(MIRROR_DEADLINE)?;
         said("images are mirrored both ways");
         let mut state = self.state.clone();
@@ -141,13 +161,29 @@ impl Lab {
     fn make_site(&self, site: Site) -> Result<()> {
         let ctx = self.ctx(site);
         // rbd-mirror comes when the zones are paired: one that finds no peer looks again only later.
-        let mut early = services::of(site);
-        early.retain(|s| s.name() != "rbd-mirror");
-        services::start_all(&early, &ctx)?;
+        let early = self.services(site).into_iter().filter(|s| {
+            s.name() != "rbd-mirror"
+                && match s.lane() {
+                    Lane::Storage | Lane::Cloud => true,
+                    // These need the pool.
+                    Lane::Last => false,
+                }
+        });
+        services::start_all(&early.collect::<Vec<_>>(), &ctx)?;
         if site.has_ceph() {
             ceph::make_pool(&ctx)
         } else {
             Ok(())
+        }
+    }
+
+    /// Writes what clients of the zones' clouds read, if there are any.
+    fn write_clouds(&self) -> Result<()> {
+        match self.options().cloud {
+            Cloud::None => Ok(()),
+            Cloud::Cinder { .. } => {
+                openstack::write_clouds(self.root(), &Site::ZONES.map(|site| self.ctx(site)))
+            }
         }
     }
 
@@ -160,6 +196,7 @@ impl Lab {
         for what in &found {
             tracing::info!("{what}");
         }
+        self.write_clouds()?;
         self.wait_mirroring(MIRROR_DEADLINE).map(drop)
     }
 
@@ -201,6 +238,7 @@ impl Lab {
             remove(&self.layout.root().join(site.name()))?;
         }
         remove(&self.layout.certs())?;
+        openstack::remove_clouds(self.root())?;
         // Last: until then another `down` can finish what this one began.
         let path = self.layout.state();
         fs::remove_file(&path).context(|| format!("removing {}", path.display()))?;
@@ -217,13 +255,52 @@ impl Lab {
     /// # Errors
     /// As [`Lab::up`], and [`LabError::NoLab`] when the variable names a folder without a lab.
     pub fn for_tests() -> Result<Self> {
-        let offered = env::var_os(LAB_VARIABLE).unwrap_or_default();
-        for root in env::split_paths(&offered).filter(|root| !root.as_os_str().is_empty()) {
+        let (plain, with_cinder) = Self::offered()?;
+        // Those with Cinder last: there are tests that have no other.
+        for root in plain.iter().chain(&with_cinder) {
             if let Some(lab) = Self::borrow(root)? {
                 return Ok(lab);
             }
         }
         Self::own(LabOptions::default())
+    }
+
+    /// The same with Cinder in both zones. Where another test has the last of those offered, this waits for it: one of its
+    /// own would take a minute of both cores.
+    ///
+    /// # Errors
+    /// As [`Lab::for_tests`]; there is no environment to run Cinder from; or no lab got free in five minutes.
+    pub fn for_tests_with_cinder() -> Result<Self> {
+        let (_, offered) = Self::offered()?;
+        if offered.is_empty() {
+            let cloud = Cloud::cinder()?;
+            return Self::own(LabOptions {
+                cloud,
+                ..LabOptions::default()
+            });
+        }
+        until("a lab with Cinder to get free", LENT_DEADLINE, |last| {
+            *last = format!("tests have all {} of them", offered.len());
+            for root in &offered {
+                if let Some(lab) = Self::borrow(root)? {
+                    return Ok(Some(lab));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    /// The folders of the running labs that tests may borrow: without Cinder, and with.
+    fn offered() -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+        let named = env::var_os(LAB_VARIABLE).unwrap_or_default();
+        let (mut plain, mut with_cinder) = (Vec::new(), Vec::new());
+        for root in env::split_paths(&named).filter(|root| !root.as_os_str().is_empty()) {
+            match Self::open(&root)?.options().cloud {
+                Cloud::None => plain.push(root),
+                Cloud::Cinder { .. } => with_cinder.push(root),
+            }
+        }
+        Ok((plain, with_cinder))
     }
 
     /// Takes a running lab for one test: every fault is undone, what the test before spawned is ended,
@@ -248,6 +325,7 @@ impl Lab {
         for site in Site::ZONES {
             lab.ceph(site, &["osd", "blocklist", "clear"])?;
         }
+        lab.usual_backends()?;
         Ok(Some(lab))
     }
 
@@ -274,12 +352,23 @@ impl Lab {
         Ok(lab)
     }
 
+    /// Gives each zone's Cinder its usual backends back.
+    fn usual_backends(&self) -> Result<()> {
+        match self.options().cloud {
+            Cloud::None => Ok(()),
+            Cloud::Cinder { .. } => Site::ZONES.into_iter().try_for_each(|site| {
+                let cinder = self.cinder(site)?;
+                cinder.configure(&cinder.usual())
+            }),
+        }
+    }
+
     /// Ends what callers spawned, and forgets it.
     fn end_spawned(&self) -> Result<()> {
         for site in Site::ALL {
             let ctx = self.ctx(site);
             for name in supervise::records(&ctx)?.into_keys() {
-                if services::find(site, &name).is_none() {
+                if self.service(site, &name).is_none() {
                     supervise::stop(&ctx, &name, Duration::ZERO)?;
                 }
             }
@@ -310,14 +399,19 @@ impl Drop for Lab {
 }
 
 /// Every program that is needed, or an error that names the package of the first one missing.
-fn check_packages(net: NetMode) -> Result<()> {
+fn check_packages(options: &LabOptions) -> Result<()> {
     for site in Site::ALL {
-        for (program, package) in services::of(site).into_iter().flat_map(|s| s.needs()) {
+        let services = services::of(site, &options.cloud);
+        for (program, package) in services.into_iter().flat_map(|s| s.needs()) {
             require(program, package)?;
         }
     }
     require("setsid", "util-linux")?;
-    match net {
+    match &options.cloud {
+        Cloud::None => {}
+        Cloud::Cinder { prefix } => Install::at(prefix).check()?,
+    }
+    match options.net {
         NetMode::Namespaces => require("ip", "iproute2").map(drop),
         NetMode::Loopback => Ok(()),
     }

@@ -1,13 +1,13 @@
 //! `lab`: both zones on one machine.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand, ValueEnum};
-use rekindle_lab::{Lab, LabOptions, NetMode, Site};
+use rekindle_lab::{Backend, Cinder, Cloud, Lab, LabOptions, NetMode, Site};
 
 /// Time mirroring has to work in.
 const MIRROR_DEADLINE: Duration = Duration::from_secs(150);
@@ -44,6 +44,12 @@ enum Verb {
         /// Size of each zone's OSD; the file is sparse.
         #[arg(long, value_name = "MIB")]
         osd_mib: Option<u64>,
+        /// With a Keystone and a Cinder in each zone; a lab that is up without gets them.
+        #[arg(long)]
+        cinder: bool,
+        /// The environment to run them from, made by devstack/venv.sh [default: target/openstack-venv].
+        #[arg(long, value_name = "FOLDER", requires = "cinder")]
+        openstack: Option<PathBuf>,
     },
     /// End everything and delete its data; logs stay.
     Down,
@@ -75,6 +81,22 @@ enum Verb {
     Repair,
     /// Throw all volumes of both zones away and pair the empty pools anew.
     ResetVolumes,
+    /// Configure the backends of a zone's cinder-volume and restart it; without any, print them.
+    Cinder {
+        site: Site,
+        /// A backend with Cinder's own driver.
+        #[arg(long, value_name = "NAME")]
+        upstream: Vec<String>,
+        /// The same, replicated to the other zone.
+        #[arg(long, value_name = "NAME")]
+        upstream_replicated: Vec<String>,
+        /// A backend with Rekindle's driver, and its sidecar's socket.
+        #[arg(long, value_name = "NAME=SOCKET")]
+        rekindle: Vec<String>,
+        /// An option of one of these backends.
+        #[arg(long, value_name = "NAME.KEY=VALUE")]
+        set: Vec<String>,
+    },
     /// Prove that new images are mirrored both ways.
     Probe,
 }
@@ -102,7 +124,12 @@ fn run(args: Args) -> Result<ExitCode> {
     let lab = || Lab::open(&args.root);
     let mut out = io::stdout();
     match args.verb {
-        Verb::Up { net, osd_mib } => {
+        Verb::Up {
+            net,
+            osd_mib,
+            cinder,
+            openstack,
+        } => {
             let mut options = LabOptions::default();
             if let Some(net) = net {
                 options.net = match net {
@@ -112,6 +139,14 @@ fn run(args: Args) -> Result<ExitCode> {
             }
             if let Some(mib) = osd_mib {
                 options.osd_mib = mib;
+            }
+            if cinder {
+                options.cloud = match openstack {
+                    Some(folder) => Cloud::Cinder {
+                        prefix: std::path::absolute(folder).context("the environment's folder")?,
+                    },
+                    None => Cloud::cinder()?,
+                };
             }
             let lab = Lab::up(&args.root, options)?;
             writeln!(out, "lab: up in {}", lab.root().display())?;
@@ -181,10 +216,62 @@ fn run(args: Args) -> Result<ExitCode> {
             }
         }
         Verb::ResetVolumes => lab()?.reset_volumes(MIRROR_DEADLINE)?,
+        Verb::Cinder {
+            site,
+            upstream,
+            upstream_replicated,
+            rekindle,
+            set,
+        } => {
+            let lab = lab()?;
+            let cinder = lab.cinder(site)?;
+            let mut backends: Vec<Backend> = upstream.iter().map(|n| cinder.upstream(n)).collect();
+            backends.extend(
+                upstream_replicated
+                    .iter()
+                    .map(|n| cinder.upstream_replicated(n)),
+            );
+            for text in &rekindle {
+                let (name, socket) = text
+                    .split_once('=')
+                    .context("--rekindle wants NAME=SOCKET")?;
+                backends.push(cinder.rekindle(name, Path::new(socket)));
+            }
+            let backends = with_options(backends, &set)?;
+            configure(&cinder, &backends, &mut out)?;
+        }
         Verb::Probe => {
             let took = lab()?.wait_mirroring(MIRROR_DEADLINE)?;
             writeln!(out, "mirrored both ways after {:.1} s", took.as_secs_f32())?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Sets `NAME.KEY=VALUE` in the backend of that name.
+fn with_options(mut backends: Vec<Backend>, set: &[String]) -> Result<Vec<Backend>> {
+    for text in set {
+        let parts = text.split_once('=').and_then(|(left, value)| {
+            let (name, key) = left.split_once('.')?;
+            Some((name, key, value))
+        });
+        let (name, key, value) = parts.context("--set wants NAME.KEY=VALUE")?;
+        let found = backends
+            .iter_mut()
+            .find(|b| b.name() == name)
+            .with_context(|| {
+                format!("--set {text}: there is no backend {name} among those given")
+            })?;
+        *found = found.clone().set(key, value);
+    }
+    Ok(backends)
+}
+
+fn configure(cinder: &Cinder<'_>, backends: &[Backend], out: &mut impl Write) -> Result<()> {
+    if !backends.is_empty() {
+        cinder.configure(backends)?;
+    }
+    let now = serde_json::to_string_pretty(&cinder.backends()?).context("as JSON")?;
+    writeln!(out, "{now}")?;
+    Ok(())
 }

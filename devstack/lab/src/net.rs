@@ -12,11 +12,16 @@
 //! Inside a site everything goes on talking to the site's own address, whatever the links do: that
 //! traffic never leaves the namespace.
 
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::{LabError, Result};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::error::{IoContext, LabError, Result};
+use crate::faults::joined;
 use crate::run::{Cmd, require};
 use crate::site::Site;
 use crate::state::NetMode;
@@ -39,6 +44,13 @@ pub(crate) struct SitePorts {
     pub(crate) mon: u16,
     pub(crate) etcd_client: u16,
     pub(crate) etcd_peer: u16,
+    pub(crate) database: u16,
+    pub(crate) amqp: u16,
+    /// Where brokers would talk to each other, if there were two in a zone.
+    pub(crate) erlang: u16,
+    pub(crate) epmd: u16,
+    pub(crate) keystone: u16,
+    pub(crate) cinder: u16,
     /// Where OSD and mgr may bind, first and last.
     pub(crate) daemons: (u16, u16),
     /// What `free_port` hands out, first and last.
@@ -86,8 +98,14 @@ impl Net {
                 mon: 3300,
                 etcd_client: 2379,
                 etcd_peer: 2380,
+                database: 3306,
+                amqp: 5672,
+                erlang: 25_672,
+                epmd: 4369,
+                keystone: 5000,
+                cinder: 8776,
                 daemons: (6800, 7300),
-                free: (20_000, 29_999),
+                free: (20_000, 24_999),
             },
             NetMode::Loopback => {
                 let base = LOOPBACK_BASE
@@ -97,6 +115,12 @@ impl Net {
                     mon: base,
                     etcd_client: base + 1,
                     etcd_peer: base + 2,
+                    database: base + 3,
+                    amqp: base + 4,
+                    erlang: base + 5,
+                    epmd: base + 6,
+                    keystone: base + 7,
+                    cinder: base + 8,
                     daemons: (base + 10, base + 39),
                     free: (base + 40, base + LOOPBACK_SITE - 1),
                 }
@@ -325,6 +349,21 @@ impl Net {
         }
     }
 
+    /// Does something from inside the site: what it opens there lives in the site's network. On a thread of its own, for
+    /// a thread does not come back from a namespace.
+    pub(crate) fn in_site<T: Send>(self, site: Site, what: impl FnOnce() -> T + Send) -> Result<T> {
+        let Some(file) = self.netns_file(site) else {
+            return Ok(what());
+        };
+        let entered = || -> Result<T> {
+            let file = File::open(&file).context(|| format!("opening {}", file.display()))?;
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+                .context(|| format!("entering the network of {site}"))?;
+            Ok(what())
+        };
+        std::thread::scope(|scope| joined(scope.spawn(entered).join()))
+    }
+
     /// A command that runs inside the site.
     pub(crate) fn inside(self, site: Site, program: &str) -> Cmd {
         let mut words = self.prefix(site);
@@ -363,11 +402,21 @@ mod tests {
             .into_iter()
             .flat_map(|site| {
                 let p = Net::new(NetMode::Loopback, number).ports(site);
-                [p.mon, p.etcd_client, p.etcd_peer]
-                    .into_iter()
-                    .chain(p.daemons.0..=p.daemons.1)
-                    .chain(p.free.0..=p.free.1)
-                    .collect::<Vec<_>>()
+                [
+                    p.mon,
+                    p.etcd_client,
+                    p.etcd_peer,
+                    p.database,
+                    p.amqp,
+                    p.erlang,
+                    p.epmd,
+                    p.keystone,
+                    p.cinder,
+                ]
+                .into_iter()
+                .chain(p.daemons.0..=p.daemons.1)
+                .chain(p.free.0..=p.free.1)
+                .collect::<Vec<_>>()
             })
             .collect()
     }

@@ -219,6 +219,7 @@ mod tests {
             options: crate::LabOptions {
                 net: NetMode::Loopback,
                 osd_mib: 8192,
+                cloud: crate::Cloud::None,
             },
             fsids: std::collections::BTreeMap::new(),
             complete: false,

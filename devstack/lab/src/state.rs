@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{IoContext, LabError, Result};
 use crate::layout::{Layout, write_whole};
+use crate::openstack::Install;
 use crate::site::Site;
 
 /// How the sites are kept apart.
@@ -20,6 +22,46 @@ pub enum NetMode {
     Loopback,
 }
 
+/// What the zones have of OpenStack.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cloud {
+    /// Nothing: Ceph alone.
+    #[default]
+    None,
+    /// Keystone and Cinder with a MariaDB and a RabbitMQ in each zone.
+    Cinder {
+        /// The environment that they are run from; `devstack/venv.sh` makes one.
+        prefix: PathBuf,
+    },
+}
+
+/// Names the environment that Keystone and Cinder are run from.
+pub const OPENSTACK_VARIABLE: &str = "REKINDLE_OPENSTACK";
+/// Where `devstack/venv.sh` makes it, in the repository.
+const OPENSTACK_FOLDER: &str = "target/openstack-venv";
+
+impl Cloud {
+    /// Cinder from the environment that `REKINDLE_OPENSTACK` names, else from the one in the repository that the current
+    /// folder is part of.
+    ///
+    /// # Errors
+    /// There is none; the error says how to make one.
+    pub fn cinder() -> Result<Self> {
+        let here = std::env::current_dir().context(|| "asking for the current folder".into())?;
+        let prefix = match std::env::var_os(OPENSTACK_VARIABLE) {
+            Some(named) => here.join(named),
+            None => here
+                .ancestors()
+                .map(|dir| dir.join(OPENSTACK_FOLDER))
+                .find(|dir| dir.is_dir())
+                .unwrap_or_else(|| here.join(OPENSTACK_FOLDER)),
+        };
+        Install::at(&prefix).check()?;
+        Ok(Self::Cinder { prefix })
+    }
+}
+
 /// What a lab is to be like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabOptions {
@@ -27,6 +69,9 @@ pub struct LabOptions {
     pub net: NetMode,
     /// Size of each zone's OSD in MiB. The file is sparse: only what is written takes room.
     pub osd_mib: u64,
+    /// What the zones have of OpenStack. `up` adds it to a lab that was made without, and takes it from none.
+    #[serde(default)]
+    pub cloud: Cloud,
 }
 
 impl Default for LabOptions {
@@ -39,6 +84,7 @@ impl Default for LabOptions {
         Self {
             net,
             osd_mib: 20 * 1024,
+            cloud: Cloud::None,
         }
     }
 }
@@ -147,6 +193,7 @@ mod tests {
         let options = LabOptions {
             net: NetMode::Loopback,
             osd_mib: 100,
+            cloud: Cloud::None,
         };
         assert!(options.check().unwrap_err().to_string().contains("100 MiB"));
     }

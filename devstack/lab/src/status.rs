@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::lab::Lab;
-use crate::services;
 use crate::site::Site;
 use crate::supervise;
 
@@ -82,12 +81,12 @@ impl fmt::Display for Status {
             writeln!(f)?;
             for (name, state) in &status.services {
                 match state {
-                    ServiceState::Ready { pid } => writeln!(f, "  {name:<12} ready, pid {pid}")?,
+                    ServiceState::Ready { pid } => writeln!(f, "  {name:<16} ready, pid {pid}")?,
                     ServiceState::NotReady { pid, why } => {
-                        writeln!(f, "  {name:<12} not ready, pid {pid}: {why}")?;
+                        writeln!(f, "  {name:<16} not ready, pid {pid}: {why}")?;
                     }
-                    ServiceState::Paused { pid } => writeln!(f, "  {name:<12} paused, pid {pid}")?,
-                    ServiceState::Dead => writeln!(f, "  {name:<12} dead")?,
+                    ServiceState::Paused { pid } => writeln!(f, "  {name:<16} paused, pid {pid}")?,
+                    ServiceState::Dead => writeln!(f, "  {name:<16} dead")?,
                 }
             }
         }
@@ -117,7 +116,7 @@ impl Lab {
             }
         }
         let mut all = BTreeMap::new();
-        for service in services::of(site) {
+        for service in self.services(site) {
             let state = match supervise::alive(&ctx, service.name())? {
                 None => ServiceState::Dead,
                 Some(id) if id.is_stopped() => ServiceState::Paused { pid: id.pid },

@@ -190,6 +190,7 @@ mod tests {
             fsid: Some("f-s-i-d".into()),
             certs: Certs::in_dir(tmp.path(), "x"),
             osd_mib: 8192,
+            cloud: crate::Cloud::None,
         };
         (tmp, ctx)
     }

@@ -11,7 +11,7 @@ use crate::run::{Cmd, require};
 use crate::services::SiteCtx;
 
 /// Who gets a key, and what it may do.
-const ENTITIES: [(&str, &[(&str, &str)]); 5] = [
+const ENTITIES: [(&str, &[(&str, &str)]); 6] = [
     (
         "client.admin",
         &[
@@ -43,6 +43,15 @@ const ENTITIES: [(&str, &[(&str, &str)]); 5] = [
             ("mon", "profile rbd-mirror"),
             ("osd", "profile rbd"),
             ("mgr", "profile rbd"),
+        ],
+    ),
+    // What Cinder's manual gives it.
+    (
+        "client.cinder",
+        &[
+            ("mon", "profile rbd"),
+            ("osd", "profile rbd pool=volumes"),
+            ("mgr", "profile rbd pool=volumes"),
         ],
     ),
     // What a driver sidecar needs and no more: images of the one pool, and to fence clients.

@@ -17,6 +17,9 @@ use crate::services::SiteCtx;
 /// The pool of all volumes, of the same name in both zones.
 pub(crate) const POOL: &str = "volumes";
 
+/// The Ceph user of Cinder, without `client.`.
+pub(crate) const CINDER_ID: &str = "cinder";
+
 /// Makes the pool with mirroring image by image, if it is not there.
 pub(crate) fn make_pool(ctx: &SiteCtx) -> Result<()> {
     let ceph = |args: &[&str]| ctx.ceph_tool("ceph").args(args).run();

@@ -1,24 +1,50 @@
 //! The services of a site: one file each.
 //!
-//! A new one (Keystone, Cinder, …) is a new file with a [`Service`] and a line in [`of`].
+//! A new one (Nova, …) is a new file with a [`Service`] and a line in [`of`].
 
 mod ceph_mgr;
 mod ceph_mon;
 mod ceph_osd;
+mod cinder_api;
+mod cinder_worker;
 pub(crate) mod etcd;
+mod keystone;
+pub(crate) mod mariadb;
+mod rabbitmq;
 mod rbd_mirror;
+mod wsgi;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
+use wsgi::{answers, manage, openstack_program, uwsgi};
+
 use crate::certs::Certs;
-use crate::error::Result;
+use crate::error::{LabError, Result};
+use crate::faults::joined;
 use crate::layout::SiteDirs;
 use crate::net::{Net, SitePorts};
+use crate::openstack::Install;
 use crate::run::{Cmd, until};
 use crate::site::Site;
+use crate::state::Cloud;
 use crate::supervise::{self, Spawn};
+
+/// Time for what is written in Python to get ready: several start at once, and on a busy machine each takes 30 s of it.
+const PYTHON_PATIENCE: Duration = Duration::from_secs(180);
+
+/// Lanes start side by side; within one, the order of [`of`] holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// etcd and Ceph.
+    Storage,
+    /// What an OpenStack has that does not touch Ceph when it starts.
+    Cloud,
+    /// After both.
+    Last,
+}
 
 /// A program of a site.
 pub(crate) trait Service: Sync {
@@ -37,7 +63,17 @@ pub(crate) trait Service: Sync {
     /// Whether it does its work now; `Err(why)` in words when not yet.
     fn ready(&self, ctx: &SiteCtx) -> std::result::Result<(), String>;
 
-    /// Whether those after it in the order of start must wait until it is ready.
+    /// Makes what can only be made while it runs. Called each time it got ready; does nothing when it is there.
+    fn settle(&self, _ctx: &SiteCtx) -> Result<()> {
+        Ok(())
+    }
+
+    /// The lane it starts in.
+    fn lane(&self) -> Lane {
+        Lane::Storage
+    }
+
+    /// Whether those after it in its lane must wait until it is ready.
     fn is_waited_for(&self) -> bool {
         false
     }
@@ -49,22 +85,34 @@ pub(crate) trait Service: Sync {
 }
 
 /// The services of a site in the order in which they start.
-pub(crate) fn of(site: Site) -> Vec<&'static dyn Service> {
+pub(crate) fn of(site: Site, cloud: &Cloud) -> Vec<&'static dyn Service> {
     let mut all: Vec<&'static dyn Service> = vec![&etcd::Etcd];
-    if site.has_ceph() {
-        all.extend([
-            &ceph_mon::Mon as &dyn Service,
-            &ceph_osd::Osd,
-            &ceph_mgr::Mgr,
-            &rbd_mirror::RbdMirror,
-        ]);
+    if !site.has_ceph() {
+        return all;
+    }
+    all.extend([
+        &ceph_mon::Mon as &dyn Service,
+        &ceph_osd::Osd,
+        &ceph_mgr::Mgr,
+        &rbd_mirror::RbdMirror,
+    ]);
+    match cloud {
+        Cloud::None => {}
+        Cloud::Cinder { .. } => all.extend([
+            &rabbitmq::RabbitMq as &dyn Service,
+            &mariadb::MariaDb,
+            &keystone::Keystone,
+            &cinder_api::CinderApi,
+            &cinder_worker::CinderVolume,
+            &cinder_worker::CinderScheduler,
+        ]),
     }
     all
 }
 
 /// The service of that name, if the site has one.
-pub(crate) fn find(site: Site, name: &str) -> Option<&'static dyn Service> {
-    of(site).into_iter().find(|s| s.name() == name)
+pub(crate) fn find(site: Site, cloud: &Cloud, name: &str) -> Option<&'static dyn Service> {
+    of(site, cloud).into_iter().find(|s| s.name() == name)
 }
 
 /// Starts it unless it runs already.
@@ -76,15 +124,31 @@ pub(crate) fn start(service: &dyn Service, ctx: &SiteCtx) -> Result<()> {
     Ok(())
 }
 
-/// Starts them in the given order, and returns when all are ready.
-pub(crate) fn start_all(all: &[&dyn Service], ctx: &SiteCtx) -> Result<()> {
-    for service in all {
+/// Starts them, lane beside lane, and returns when all are ready.
+pub(crate) fn start_all(all: &[&'static dyn Service], ctx: &SiteCtx) -> Result<()> {
+    let lane = |lane| {
+        all.iter()
+            .copied()
+            .filter(|s| s.lane() == lane)
+            .collect::<Vec<_>>()
+    };
+    thread::scope(|scope| {
+        let cloud = scope.spawn(|| start_lane(&lane(Lane::Cloud), ctx));
+        let storage = start_lane(&lane(Lane::Storage), ctx);
+        joined(cloud.join())?;
+        storage
+    })?;
+    start_lane(&lane(Lane::Last), ctx)
+}
+
+fn start_lane(lane: &[&dyn Service], ctx: &SiteCtx) -> Result<()> {
+    for service in lane {
         start(*service, ctx)?;
         if service.is_waited_for() {
             wait_ready(*service, ctx)?;
         }
     }
-    all.iter().try_for_each(|s| wait_ready(*s, ctx))
+    lane.iter().try_for_each(|s| wait_ready(*s, ctx))
 }
 
 /// Waits until it does its work; its death meanwhile is an error at once.
@@ -105,7 +169,8 @@ pub(crate) fn wait_ready(service: &dyn Service, ctx: &SiteCtx) -> Result<()> {
                 }
             }
         },
-    )
+    )?;
+    service.settle(ctx)
 }
 
 /// What a service may know of its site and of the lab.
@@ -119,6 +184,7 @@ pub(crate) struct SiteCtx {
     pub(crate) fsid: Option<String>,
     pub(crate) certs: Certs,
     pub(crate) osd_mib: u64,
+    pub(crate) cloud: Cloud,
 }
 
 impl SiteCtx {
@@ -139,6 +205,16 @@ impl SiteCtx {
         match service {
             Some(name) => format!("{}/{}/{name}/", self.lab_uuid, self.site),
             None => format!("{}/{}/", self.lab_uuid, self.site),
+        }
+    }
+
+    /// Where the zone's OpenStack is run from.
+    pub(crate) fn install(&self) -> Result<Install> {
+        match &self.cloud {
+            Cloud::Cinder { prefix } => Ok(Install::at(prefix)),
+            Cloud::None => Err(LabError::BadInput(
+                "this lab has no Cinder: add it with `lab up --cinder`".into(),
+            )),
         }
     }
 

@@ -1,0 +1,299 @@
+//! The backends of a zone's cinder-volume: the one part of the configuration that changes while a lab is up.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{write_cinder, write_private};
+use crate::ceph;
+use crate::error::{LabError, Result};
+use crate::lab::Lab;
+use crate::services::SiteCtx;
+use crate::services::mariadb::ask_cinder;
+use crate::site::Site;
+
+/// The service that reads them.
+const SERVICE: &str = "cinder-volume";
+const UPSTREAM: &str = "cinder.volume.drivers.rbd.RBDDriver";
+const REKINDLE: &str = "rekindle_cinder.driver.RekindleRBDDriver";
+
+/// One section of `cinder.conf` that `enabled_backends` names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backend {
+    name: String,
+    /// In the order of the file. A key may come twice: `replication_device` does, with several.
+    options: Vec<(String, String)>,
+}
+
+impl Backend {
+    /// Cinder's own RBD driver on the zone's pool, without replication.
+    fn plain(ctx: &SiteCtx, name: &str) -> Self {
+        let mut backend = Self {
+            name: name.to_owned(),
+            options: Vec::new(),
+        };
+        for (key, value) in [
+            ("volume_driver", UPSTREAM.to_owned()),
+            ("volume_backend_name", name.to_owned()),
+            ("rbd_pool", ceph::POOL.to_owned()),
+            ("rbd_user", ceph::CINDER_ID.to_owned()),
+            ("rbd_ceph_conf", ctx.dirs.ceph_conf().display().to_string()),
+            // Names the libvirt secret that a compute node keeps the key under; any UUID that both know.
+            ("rbd_secret_uuid", ctx.fsid.clone().unwrap_or_default()),
+            // The figures of a pool of thin images; the other way reads every image.
+            ("rbd_exclusive_cinder_pool", "true".to_owned()),
+        ] {
+            backend = backend.set(key, value);
+        }
+        backend
+    }
+
+    /// Its name: the section, and the `volume_backend_name` that volume types ask for.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Sets an option, whatever it was.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.options.retain(|(k, _)| k != key);
+        self.options.push((key.to_owned(), value.into()));
+        self
+    }
+
+    pub(crate) fn section(&self) -> String {
+        let lines = self.options.iter().map(|(k, v)| format!("{k} = {v}\n"));
+        format!("\n[{}]\n{}", self.name, lines.collect::<String>())
+    }
+
+    /// Refuses what would make another file of `cinder.conf` than was meant.
+    fn check(&self) -> Result<()> {
+        let plain = |text: &str| {
+            let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            !text.is_empty() && text.len() <= 64 && text.chars().all(good)
+        };
+        let is_taken = ["DEFAULT", "database", "keystone_authtoken", "key_manager"];
+        if !plain(&self.name) || is_taken.contains(&self.name.as_str()) {
+            return Err(LabError::BadInput(format!(
+                "`{}` is no name for a backend: letters, digits, `-` and `_`, 64 at most, and no other section's",
+                self.name
+            )));
+        }
+        for (key, value) in &self.options {
+            if !plain(key) || value.contains(['\n', '\r']) {
+                return Err(LabError::BadInput(format!(
+                    "the option `{key}` of backend {} does not fit on one line of cinder.conf",
+                    self.name
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A zone's Cinder, to be configured. See [`Lab::cinder`].
+#[derive(Debug)]
+pub struct Cinder<'a> {
+    lab: &'a Lab,
+    ctx: SiteCtx,
+    peer: PathBuf,
+    peer_name: &'static str,
+}
+
+impl Lab {
+    /// The zone's Cinder.
+    ///
+    /// # Errors
+    /// The site is no zone, or the lab is up without Cinder.
+    pub fn cinder(&self, site: Site) -> Result<Cinder<'_>> {
+        let ctx = self.zone_ctx(site)?;
+        ctx.install()?;
+        let peer = site.peer().unwrap_or(site);
+        Ok(Cinder {
+            lab: self,
+            ctx,
+            peer: self.ctx(peer).dirs.ceph_conf(),
+            peer_name: peer.name(),
+        })
+    }
+}
+
+impl Cinder<'_> {
+    /// A backend with Cinder's own driver on the zone's pool, without replication.
+    #[must_use]
+    pub fn upstream(&self, name: &str) -> Backend {
+        Backend::plain(&self.ctx, name)
+    }
+
+    /// The same, replicated to the other zone.
+    #[must_use]
+    pub fn upstream_replicated(&self, name: &str) -> Backend {
+        let device = format!(
+            "backend_id:{},conf:{},user:{}",
+            self.peer_name,
+            self.peer.display(),
+            ceph::CINDER_ID
+        );
+        self.upstream(name).set("replication_device", device)
+    }
+
+    /// A backend with Rekindle's driver, whose sidecar listens on this socket.
+    #[must_use]
+    pub fn rekindle(&self, name: &str, socket: &Path) -> Backend {
+        self.upstream_replicated(name)
+            .set("volume_driver", REKINDLE)
+            .set("rekindle_socket", socket.display().to_string())
+    }
+
+    /// What a lab has before anybody configured anything: one backend named `rbd`, Cinder's own driver, no replication.
+    #[must_use]
+    pub fn usual(&self) -> Vec<Backend> {
+        usual(&self.ctx)
+    }
+
+    /// The backends that are configured now.
+    ///
+    /// # Errors
+    /// Their record cannot be read.
+    pub fn backends(&self) -> Result<Vec<Backend>> {
+        enabled(&self.ctx)
+    }
+
+    /// Writes these backends, and no others, into `cinder.conf`, and restarts cinder-volume. Returns when each has said
+    /// that it lives. Does nothing where they are so already and cinder-volume runs.
+    ///
+    /// # Errors
+    /// There is none, or two of one name, or cinder-volume does not come up with them: its log says why.
+    pub fn configure(&self, backends: &[Backend]) -> Result<()> {
+        check(backends)?;
+        let _lock = self.lab.lock_site(self.ctx.site)?;
+        if self.backends()? != backends {
+            let text = serde_json::to_string_pretty(backends).map_err(|e| LabError::BadState {
+                path: record(&self.ctx),
+                why: e.to_string(),
+            })?;
+            write_private(&record(&self.ctx), &text)?;
+            write_cinder(&self.ctx, backends)?;
+            self.lab.stop_service(self.ctx.site, SERVICE)?;
+            forget_others(&self.ctx, backends)?;
+        }
+        self.lab.start_service(self.ctx.site, SERVICE)
+    }
+
+    /// Kills cinder-volume and starts it again, without a wait for it: with a dead Ceph it may never be ready.
+    ///
+    /// # Errors
+    /// It would not die, or cannot be started.
+    pub fn restart_volume(&self) -> Result<()> {
+        self.lab.kill_service(self.ctx.site, SERVICE)?;
+        self.lab.launch_service(self.ctx.site, SERVICE)
+    }
+}
+
+/// Removes from Cinder's list of services the backends that are no more, as `cinder-manage service remove` does in four
+/// seconds each. Until a service counts as dead the scheduler sends volumes to it, and they stay `creating` for ever.
+fn forget_others(ctx: &SiteCtx, backends: &[Backend]) -> Result<()> {
+    ask_cinder(ctx, &forget_sql(ctx.site, backends)).map(drop)
+}
+
+fn forget_sql(site: Site, backends: &[Backend]) -> String {
+    let kept: Vec<String> = backends
+        .iter()
+        .map(|b| format!("'{site}@{}'", b.name))
+        .collect();
+    format!(
+        "UPDATE services SET deleted = 1, deleted_at = UTC_TIMESTAMP() \
+         WHERE deleted = 0 AND `binary` = '{SERVICE}' AND host NOT IN ({})",
+        kept.join(", ")
+    )
+}
+
+fn check(backends: &[Backend]) -> Result<()> {
+    if backends.is_empty() {
+        return Err(LabError::BadInput("cinder-volume needs a backend".into()));
+    }
+    for (at, backend) in backends.iter().enumerate() {
+        backend.check()?;
+        if backends.iter().take(at).any(|b| b.name == backend.name) {
+            return Err(LabError::BadInput(format!(
+                "two backends are named {}",
+                backend.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn record(ctx: &SiteCtx) -> PathBuf {
+    super::dir(ctx).join("backends.json")
+}
+
+fn usual(ctx: &SiteCtx) -> Vec<Backend> {
+    vec![Backend::plain(ctx, "rbd")]
+}
+
+/// The zone's backends: what was configured last, else the usual.
+pub(crate) fn enabled(ctx: &SiteCtx) -> Result<Vec<Backend>> {
+    let path = record(ctx);
+    match fs::read_to_string(&path) {
+        Ok(text) => serde_json::from_str(&text).map_err(|e| LabError::BadState {
+            path,
+            why: e.to_string(),
+        }),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(usual(ctx)),
+        Err(source) => Err(LabError::Io {
+            what: format!("reading {}", path.display()),
+            source,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(name: &str) -> Backend {
+        Backend {
+            name: name.to_owned(),
+            options: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_section_has_each_option_once_with_its_last_value() {
+        let backend = named("rekindle")
+            .set("volume_driver", UPSTREAM)
+            .set("rbd_pool", "volumes")
+            .set("volume_driver", REKINDLE);
+        assert_eq!(
+            backend.section(),
+            format!("\n[rekindle]\nrbd_pool = volumes\nvolume_driver = {REKINDLE}\n")
+        );
+    }
+
+    #[test]
+    fn only_backends_that_are_no_more_are_forgotten() {
+        assert_eq!(
+            forget_sql(Site::ZoneA, &[named("one"), named("two")]),
+            "UPDATE services SET deleted = 1, deleted_at = UTC_TIMESTAMP() \
+             WHERE deleted = 0 AND `binary` = 'cinder-volume' AND host NOT IN ('zone-a@one', 'zone-a@two')"
+        );
+    }
+
+    #[test]
+    fn what_would_break_the_file_is_refused() {
+        assert!(check(&[named("rekindle"), named("upstream")]).is_ok());
+        for bad in [
+            vec![],
+            vec![named("a"), named("a")],
+            vec![named("DEFAULT")],
+            vec![named("two words")],
+            vec![named("a").set("key", "x\n[DEFAULT]")],
+            vec![named("a").set("k = v", "x")],
+        ] {
+            assert!(check(&bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! A zone's own Keystone and Cinder: what they are run from, their secrets, configuration and accounts.
+//!
+//! ```text
+//! ROOT/SITE/openstack/       keystone.conf, cinder.conf, backends.json, clouds.yaml
+//! ROOT/SITE/openstack/secret/   a file for each password, readable by the owner alone
+//! ```
+//!
+//! Reading order: `install.rs` (where the programs are), `secrets.rs`, `conf.rs` (texts), `backend.rs` (the part of
+//! `cinder.conf` that tests change), `accounts.rs` (projects, users, endpoints), `client.rs` (for who uses it).
+
+mod accounts;
+mod backend;
+mod client;
+mod conf;
+mod http;
+mod install;
+mod secrets;
+
+use std::path::PathBuf;
+
+use crate::services::SiteCtx;
+
+pub(crate) use accounts::make_accounts;
+pub(crate) use backend::enabled as enabled_backends;
+pub use backend::{Backend, Cinder};
+pub use client::{Account, OpenStack};
+pub(crate) use client::{remove_clouds, write_clouds};
+pub(crate) use conf::{DOWN_TIME, write_cinder, write_keystone, write_rabbitmq};
+pub(crate) use http::Request;
+pub(crate) use install::Install;
+pub(crate) use secrets::{Secret, fernet_key, make_private_dir, password, write_private};
+
+/// The region's name, the same in every zone: each zone is a cloud of its own.
+pub(crate) const REGION: &str = "RegionOne";
+
+/// Folder of a zone's OpenStack.
+pub(crate) fn dir(ctx: &SiteCtx) -> PathBuf {
+    ctx.dirs.data("openstack")
+}
+
+pub(crate) fn keystone_conf(ctx: &SiteCtx) -> PathBuf {
+    dir(ctx).join("keystone.conf")
+}
+
+pub(crate) fn cinder_conf(ctx: &SiteCtx) -> PathBuf {
+    dir(ctx).join("cinder.conf")
+}
+
+/// Keystone's address for clients.
+pub(crate) fn auth_url(ctx: &SiteCtx) -> String {
+    format!(
+        "http://{}/v3",
+        ctx.net.socket(ctx.site, ctx.ports().keystone)
+    )
+}
