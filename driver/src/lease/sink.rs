@@ -147,7 +147,9 @@ impl LeaseSink for Volumes {
     }
 
     async fn board(&self, change: BoardChange) -> Result<Board, ApiError> {
-        let deadline = Instant::now() + self.limits().probe.get();
+        // Each call that is given up on costs a thread, and this one is made every second: on a dead cluster it waits until that is
+        // back. A question that is written late still counts from before.
+        let deadline = Instant::now() + self.limits().abandon.get();
         Ok(self.change_board(&change, deadline).await?)
     }
 }
