@@ -59,8 +59,30 @@ impl Cloud {
         name: &str,
         scenario: impl AsyncFnOnce(&Self) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
+        Self::play_in(Lab::for_tests()?, name, scenario).await
+    }
+
+    /// The same on a lab whose zones have a Keystone and a Cinder.
+    ///
+    /// # Errors
+    /// As [`Self::play`].
+    ///
+    /// # Panics
+    /// As [`Self::play`].
+    pub async fn play_with_cinder(
+        name: &str,
+        scenario: impl AsyncFnOnce(&Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        Self::play_in(Lab::for_tests_with_cinder()?, name, scenario).await
+    }
+
+    async fn play_in(
+        lab: Lab,
+        name: &str,
+        scenario: impl AsyncFnOnce(&Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         telemetry::init(telemetry::LogFormat::Text, "info");
-        let cloud = Self::up(name).await?;
+        let cloud = Self::up(lab, name).await?;
         let end = AssertUnwindSafe(scenario(&cloud)).catch_unwind().await;
         let panics = cloud.panics();
         match &end {
@@ -77,9 +99,8 @@ impl Cloud {
         }
     }
 
-    async fn up(name: &str) -> anyhow::Result<Self> {
+    async fn up(lab: Lab, name: &str) -> anyhow::Result<Self> {
         let programs = Programs::find()?;
-        let lab = Lab::for_tests()?;
         // Groups that an earlier scenario left would be acted upon by the leader of this one.
         lab.etcdctl(Site::Witness, &["del", "--prefix", "/rekindle/"])?;
         let ports = Ports::choose(&lab)?;

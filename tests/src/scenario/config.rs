@@ -166,6 +166,13 @@ fn urls(lab: &Lab, sites: &[Site], ports: &Ports) -> anyhow::Result<Value> {
     Ok(Value::Table(all))
 }
 
+/// The other zone's sidecar.
+fn peer(lab: &Lab, site: Site, ports: &Ports) -> anyhow::Result<Value> {
+    let peer = site.peer().context("a sidecar's site is a zone")?;
+    let url = format!("https://{}", ports.sidecar(lab, peer)?);
+    Ok(table([("zone", peer.name().into()), ("url", url.into())]))
+}
+
 /// A sidecar's file.
 ///
 /// # Errors
@@ -187,6 +194,7 @@ pub fn driver(lab: &Lab, site: Site, ports: &Ports) -> anyhow::Result<Value> {
             "listen",
             listen(lab, site, ports.sidecar(lab, site)?, "driver"),
         ),
+        ("peer", peer(lab, site, ports)?),
         ("etcd", etcd(lab, site)),
         ("failsafe", table([("sites", urls(lab, &others, ports)?)])),
         ("log", log()),

@@ -3,6 +3,7 @@
 //! ```text
 //!   Cloud::play ── a lab, lent or made ── sidecars in both zones, orchestrators at all sites
 //!       │              zone(a).kill(), etcd(b).pause(), orchestrator(w).resume(), lab.partition(a, b)
+//!       ├── CinderZone  a real cinder-volume with our driver, by the clients that people use
 //!       ├── Group     volumes under replication, their statuses and plans, waits with deadlines
 //!       ├── Writer    numbered, timed, checksummed records from inside a zone; what was acknowledged
 //!       └── the scenario's own assertions; then everything is put back
@@ -10,6 +11,7 @@
 //!
 //! A scenario is told what it waits for and what was there instead. Its programs' logs are in the lab's folder, under its name.
 
+mod cinder;
 mod cloud;
 pub mod config;
 mod faults;
@@ -18,6 +20,7 @@ mod programs;
 mod wait;
 mod writer;
 
+pub use cinder::{BACKEND, CinderZone, Service};
 pub use cloud::Cloud;
 pub use faults::{Member, Program, Zone};
 pub use group::{Group, Volume, by_force, decision, plainly, resync, step_begun};

@@ -1,0 +1,274 @@
+//! A zone's real Cinder with Rekindle's driver in it, driven by the clients that people use.
+
+use super::{
+    Cloud, config,
+    wait::{Look, until},
+};
+use anyhow::{Context, ensure};
+use rekindle_common::ImageSpec;
+use rekindle_lab::{OpenStack, Site};
+use serde_json::Value;
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+
+/// The backend that a scenario configures, and its service.
+pub const BACKEND: &str = "rekindle";
+/// What a slow machine may take for what Cinder does behind a call.
+const SOON: Duration = Duration::from_secs(120);
+
+/// One zone's.
+#[derive(Debug)]
+pub struct CinderZone<'a> {
+    cloud: &'a Cloud,
+    /// Which.
+    pub site: Site,
+    /// Its clients.
+    pub clients: OpenStack,
+    made: Mutex<Vec<String>>,
+}
+
+impl Cloud {
+    /// A zone's Cinder, with one backend on this scenario's sidecar.
+    ///
+    /// # Errors
+    /// The lab has no Cinder there, or cinder-volume does not come up with the driver.
+    pub fn cinder(&self, site: Site) -> anyhow::Result<CinderZone<'_>> {
+        let cinder = self.lab.cinder(site)?;
+        let socket = config::socket(&self.lab, site, "driver");
+        cinder.configure(&[cinder.rekindle(BACKEND, &socket)])?;
+        Ok(CinderZone {
+            cloud: self,
+            site,
+            clients: self.lab.openstack(site)?,
+            made: Mutex::default(),
+        })
+    }
+}
+
+/// Whatever state they are in: with the scenario's sidecars gone nobody could delete them any more.
+impl Drop for CinderZone<'_> {
+    fn drop(&mut self) {
+        let made = self.made.lock().map(|m| m.clone()).unwrap_or_default();
+        for id in made {
+            // What a failed scenario left may not go away; the lab's next one has its own.
+            let _ = self.admin(&["volume", "delete", "--force", &id]);
+        }
+    }
+}
+
+impl CinderZone<'_> {
+    /// Runs `openstack` as the administrator.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn admin(&self, args: &[&str]) -> anyhow::Result<String> {
+        Ok(self.clients.openstack(&self.clients.admin, args)?)
+    }
+
+    /// Runs `cinder` as the administrator.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn cinder(&self, args: &[&str]) -> anyhow::Result<String> {
+        Ok(self.clients.cinder(&self.clients.admin, args)?)
+    }
+
+    /// A volume type with these extra specs on the backend; named after the scenario.
+    ///
+    /// # Errors
+    /// The client failed.
+    pub fn volume_type(&self, name: &str, specs: &[(&str, &str)]) -> anyhow::Result<String> {
+        let name = format!("{}-{name}", self.cloud.name());
+        let mut args = vec!["volume", "type", "create", &name];
+        let pairs: Vec<String> = [("volume_backend_name", BACKEND)]
+            .iter()
+            .chain(specs)
+            .map(|(k, v)| format!("{k}={v}"))
+            .collect();
+        for pair in &pairs {
+            args.extend(["--property", pair]);
+        }
+        self.admin(&args)?;
+        Ok(name)
+    }
+
+    /// A replicated one.
+    ///
+    /// # Errors
+    /// The client failed.
+    pub fn replicated_type(&self, name: &str, specs: &[(&str, &str)]) -> anyhow::Result<String> {
+        let on = ("replication_enabled", "<is> True");
+        let all: Vec<_> = std::iter::once(on).chain(specs.iter().copied()).collect();
+        self.volume_type(name, &all)
+    }
+
+    /// Asks for a volume; it may not be there yet.
+    ///
+    /// # Errors
+    /// The client failed.
+    pub fn ask_for(&self, more: &[&str]) -> anyhow::Result<String> {
+        let mut args = vec!["volume", "create"];
+        args.extend(more);
+        args.push("made-by-a-scenario");
+        let made = self.clients.openstack_json(&self.clients.admin, &args)?;
+        let id = made["id"]
+            .as_str()
+            .context("a volume has an id")?
+            .to_owned();
+        if let Ok(mut all) = self.made.lock() {
+            all.push(id.clone());
+        }
+        Ok(id)
+    }
+
+    /// Makes a volume of 1 GiB of that type.
+    ///
+    /// # Errors
+    /// It did not become available.
+    pub async fn volume(&self, of_type: &str) -> anyhow::Result<String> {
+        let id = self.ask_for(&["--size", "1", "--type", of_type])?;
+        self.wait(&id, &[("status", "available")]).await?;
+        Ok(id)
+    }
+
+    /// What `openstack volume show` prints.
+    ///
+    /// # Errors
+    /// The client failed.
+    pub fn show(&self, id: &str) -> anyhow::Result<Value> {
+        let args = ["volume", "show", id];
+        Ok(self.clients.openstack_json(&self.clients.admin, &args)?)
+    }
+
+    /// Waits until the volume shows these.
+    ///
+    /// # Errors
+    /// It never does.
+    pub async fn wait(&self, id: &str, fields: &[(&str, &str)]) -> anyhow::Result<Value> {
+        let what = format!("{id} with {fields:?}");
+        until(&what, SOON, async || -> Look<Value> {
+            let shown = self.show(id).map_err(|e| format!("{e:#}"))?;
+            let met = fields.iter().all(|(k, v)| shown[*k] == *v);
+            let status = format!("{} {}", shown["status"], shown["replication_status"]);
+            if met { Ok(shown) } else { Err(status) }
+        })
+        .await
+    }
+
+    /// `cinder failover-host`, and its end: the service's words as `cinder service-list` prints them.
+    ///
+    /// # Errors
+    /// It was refused by the API, or has no end.
+    pub async fn failover_host(&self, target: Option<&str>) -> anyhow::Result<Service> {
+        let host = self.host();
+        let mut args = vec!["failover-host", &host];
+        if let Some(target) = target {
+            args.extend(["--backend_id", target]);
+        }
+        self.cinder(&args)?;
+        until("the failover's end", SOON, async || -> Look<Service> {
+            let service = self.service().map_err(|e| format!("{e:#}"))?;
+            if service.replication == "failing-over" {
+                return Err(format!("{service:?}"));
+            }
+            Ok(service)
+        })
+        .await
+    }
+
+    fn host(&self) -> String {
+        format!("{}@{BACKEND}", self.site)
+    }
+
+    /// The backend's service.
+    ///
+    /// # Errors
+    /// The client failed, or there is none.
+    pub fn service(&self) -> anyhow::Result<Service> {
+        let args = [
+            "service-list",
+            "--binary",
+            "cinder-volume",
+            "--withreplication",
+        ];
+        let table = self.cinder(&args)?;
+        let row = rows(&table)
+            .into_iter()
+            .find(|r| r.get("Host") == Some(&self.host()));
+        let row = row.with_context(|| format!("no {} in {table}", self.host()))?;
+        let cell = |name: &str| row.get(name).cloned().unwrap_or_default();
+        Ok(Service {
+            state: cell("State"),
+            replication: cell("Replication Status"),
+            active: cell("Active Backend ID"),
+            frozen: cell("Frozen"),
+        })
+    }
+
+    /// The image under a volume.
+    ///
+    /// # Errors
+    /// The id makes no name.
+    pub fn image(&self, id: &str) -> anyhow::Result<ImageSpec> {
+        let pool = self.cloud.lab.zone(self.site)?.pool;
+        Ok(ImageSpec::new(pool, format!("volume-{id}"))?)
+    }
+
+    /// What a user is told of a volume that went wrong.
+    ///
+    /// # Errors
+    /// The client failed.
+    pub fn messages(&self, id: &str) -> anyhow::Result<String> {
+        let table = self.cinder(&["--os-volume-api-version", "3.70", "message-list"])?;
+        let told: Vec<_> = rows(&table)
+            .into_iter()
+            .filter(|r| r.get("Resource UUID").is_some_and(|u| u == id))
+            .filter_map(|r| r.get("Event ID").cloned())
+            .collect();
+        ensure!(!told.is_empty(), "nothing of {id} in {table}");
+        Ok(told.join("\n"))
+    }
+}
+
+/// A backend's service, as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// `up` or `down`.
+    pub state: String,
+    /// `enabled`, `failed-over`, `failover-error`, ...
+    pub replication: String,
+    /// Where it is served from; `-` or empty is home.
+    pub active: String,
+    /// `True` or `False`.
+    pub frozen: String,
+}
+
+/// The rows of a table that a client printed, by column.
+fn rows(table: &str) -> Vec<BTreeMap<String, String>> {
+    let mut lines = table.lines().filter(|l| l.starts_with('|')).map(|l| {
+        let inner = l.trim_matches('|');
+        inner
+            .split('|')
+            .map(|c| c.trim().to_owned())
+            .collect::<Vec<_>>()
+    });
+    let Some(head) = lines.next() else {
+        return Vec::new();
+    };
+    lines
+        .map(|cells| head.iter().cloned().zip(cells).collect())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_read_by_its_columns() {
+        let table = "+---+----+\n| Host | State |\n+---+---+\n| zone-a@rekindle | up |\n| b | down |\n+--+--+\n";
+        let rows = rows(table);
+        assert_eq!(rows.len(), 2);
+        assert_eq!(rows[0]["Host"], "zone-a@rekindle");
+        assert_eq!(rows[1]["State"], "down");
+    }
+}
