@@ -4,9 +4,9 @@ use crate::{EtcdConfig, EtcdStore, Store, StoreError, TlsFiles};
 use rekindle_common::duration::Span;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
-    io,
+    io::{self, BufRead, BufReader},
     net::TcpListener,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -49,6 +49,7 @@ pub struct TestEtcd {
     members: Vec<Member>,
     folder: TempDir,
     client_tls: Option<TlsFiles>,
+    disk: Option<SmallDisk>,
 }
 
 /// Options that differ from etcd's own.
@@ -56,10 +57,67 @@ pub struct TestEtcd {
 pub struct TestEtcdOptions {
     /// The database's quota in bytes; `None` for etcd's default.
     pub quota_bytes: Option<u64>,
+    /// Every member's data on one small file system of this size, which a test can fill; needs root.
+    pub disk_mib: Option<u32>,
     /// The members' certificate; with it, clients must show one of the same authority.
     pub tls: Option<TlsFiles>,
     /// What [`TestEtcd::store`] shows; needed with `tls`.
     pub client_tls: Option<TlsFiles>,
+}
+
+/// A small file system over the members' folder, in a mount namespace of its own: it goes when its keeper does.
+#[derive(Debug)]
+struct SmallDisk {
+    keeper: Child,
+    /// The folder as it is seen from outside the namespace.
+    outside: PathBuf,
+}
+
+impl SmallDisk {
+    fn mount(folder: &Path, mib: u32) -> Result<Self, TestEtcdError> {
+        let at = folder.display();
+        // Says "ready" when it is mounted, and then keeps the namespace.
+        let script = format!(
+            "mount -t tmpfs -o size={mib}m small '{at}' && echo ready && exec sleep infinity"
+        );
+        let mut keeper = Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-c", &script])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(io("make a mount namespace: util-linux and root are needed"))?;
+        let mut said = String::new();
+        if let Some(out) = keeper.stdout.take() {
+            BufReader::new(out)
+                .read_line(&mut said)
+                .map_err(io("hear from the mount"))?;
+        }
+        let outside = format!("/proc/{}/root{at}", keeper.id()).into();
+        let disk = Self { keeper, outside };
+        if said.trim() != "ready" {
+            let e = io::Error::other("mount was refused: root is needed");
+            return Err(io("mount a small disk")(e));
+        }
+        Ok(disk)
+    }
+    /// A command inside the namespace.
+    fn command(&self, program: &str) -> Command {
+        let mut c = Command::new("nsenter");
+        c.args([
+            "--mount",
+            "--target",
+            &self.keeper.id().to_string(),
+            program,
+        ]);
+        c
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = self.keeper.kill();
+        let _ = self.keeper.wait();
+    }
 }
 
 fn free_port() -> io::Result<u16> {
@@ -111,7 +169,11 @@ impl TestEtcd {
             members: Vec::with_capacity(n),
             folder,
             client_tls: options.client_tls.clone(),
+            disk: None,
         };
+        if let Some(mib) = options.disk_mib {
+            etcd.disk = Some(SmallDisk::mount(etcd.folder.path(), mib)?);
+        }
         let scheme = if options.tls.is_some() {
             "https"
         } else {
@@ -171,7 +233,11 @@ impl TestEtcd {
         let log = std::fs::File::create(self.path(&format!("m{i}.log")))
             .map_err(io("make a log file"))?;
         let member = &mut self.members[i];
-        let child = Command::new("etcd")
+        let mut etcd = match &self.disk {
+            Some(disk) => disk.command("etcd"),
+            None => Command::new("etcd"),
+        };
+        let child = etcd
             .args(&member.args)
             .env_clear()
             .envs(std::env::var_os("PATH").map(|p| ("PATH", p)))
@@ -207,6 +273,17 @@ impl TestEtcd {
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
+    }
+
+    /// Where the small disk's files are, to fill it and to make room; `None` where there is no such disk.
+    #[must_use]
+    pub fn disk(&self) -> Option<&Path> {
+        self.disk.as_ref().map(|d| d.outside.as_path())
+    }
+    /// Whether a member's process has ended by itself.
+    pub fn has_died(&mut self, i: usize) -> bool {
+        let child = self.members[i].child.as_mut();
+        child.is_some_and(|c| matches!(c.try_wait(), Ok(Some(_))))
     }
 
     /// How to reach it, first member first.

@@ -293,3 +293,76 @@ async fn mutual_tls_is_spoken_and_a_wrong_certificate_is_refused() {
     let e = EtcdStore::connect(&plain).await.unwrap_err();
     assert!(matches!(e, StoreError::Config { .. }), "{e}");
 }
+
+/// The disk itself, not the quota. etcd's log is written into room that it took beforehand, so it may take some writes more; then
+/// it says so, or dies. Whatever was acknowledged is there when there is room again.
+#[tokio::test]
+async fn a_disk_that_is_full_under_etcd_loses_nothing_that_was_acknowledged() {
+    let options = TestEtcdOptions {
+        disk_mib: Some(192),
+        ..Default::default()
+    };
+    let mut etcd = TestEtcd::start_with(1, options).await.unwrap();
+    let store = etcd.store(0).await.unwrap();
+    put_surely(&store, "/t/before", b"1").await;
+    let filler = etcd.disk().unwrap().join("filler");
+    fill(&filler);
+    // One write after the other, until one is refused; each answer in time.
+    let big = vec![b'x'; 1024 * 1024];
+    let mut acknowledged = vec!["/t/before".to_owned()];
+    let mut refused = None;
+    for i in 0..300 {
+        let key = format!("/t/{i}");
+        let asked = Instant::now();
+        let answer = store.txn(put(&key, &big)).await;
+        assert!(asked.elapsed() < Duration::from_secs(8), "{answer:?}");
+        match answer {
+            Ok(_) => acknowledged.push(key),
+            Err(e) => {
+                refused = Some(e);
+                break;
+            }
+        }
+    }
+    let e = refused.expect("a full disk took 300 MiB");
+    assert!(
+        matches!(e, StoreError::Full) || e.retryable() || e.outcome_unknown(),
+        "{e}"
+    );
+    println!(
+        "{} writes after the disk was full, then: {e}; etcd died: {}",
+        acknowledged.len() - 1,
+        etcd.has_died(0)
+    );
+    // Nothing is taken, and each refusal comes in time, as long as it is so.
+    fill(&filler);
+    let asked = Instant::now();
+    store.txn(put("/t/during", b"1")).await.unwrap_err();
+    assert!(asked.elapsed() < Duration::from_secs(8));
+    // Room again; as its supervisor would, it is started again where it died.
+    std::fs::remove_file(&filler).unwrap();
+    etcd.kill(0);
+    etcd.start_member(0).unwrap();
+    until("it goes on", async || store.healthy().await.is_ok()).await;
+    for key in &acknowledged {
+        assert!(store.get(key).await.unwrap().is_some(), "{key} is lost");
+    }
+    put_surely(&store, "/t/after", b"1").await;
+}
+
+/// Takes all the room that is left.
+fn fill(file: &Path) {
+    use std::io::Write;
+    let mut file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(file)
+        .unwrap();
+    let mut block = vec![0u8; 1 << 20];
+    while !block.is_empty() {
+        match file.write(&block) {
+            Ok(0) | Err(_) => block.truncate(block.len() / 2),
+            Ok(_) => {}
+        }
+    }
+}
