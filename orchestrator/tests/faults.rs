@@ -356,3 +356,42 @@ async fn a_full_etcd_halts_a_plan_and_it_goes_on_when_there_is_room() {
     let report = sidecar.volume(&image(0)).await.unwrap();
     assert_ne!(report.status, VolumeStatus::ActivePrimary);
 }
+
+/// What may pass is tried again, less and less often, until the step's deadline; what will not pass is asked once.
+#[tokio::test(start_paused = true)]
+async fn a_promotion_is_tried_again_for_errors_that_pass_and_for_no_other() {
+    let bench = Bench::prepared(Kind::FailoverByLease).await;
+    let b = bench.rig.world.fabric().b();
+    b.fail(Op::ForcePromote, Some(&image(0)), errno::ETIMEDOUT, 4);
+    b.fail(
+        Op::ForcePromote,
+        Some(&image(1)),
+        errno::ETIMEDOUT,
+        1_000_000,
+    );
+    b.fail(Op::ForcePromote, Some(&image(2)), errno::EIO, 1_000_000);
+    let id = bench.begin(&bench.plan().await).await;
+    let over = bench.hand.work(&id, None).await;
+    assert_eq!(over, Over::Ended { end: End::Partial });
+    assert!(b.is_primary(&image(0)), "it passed after four");
+    let tries = |n| {
+        let calls = b.calls().into_iter();
+        let of = |(op, v): &(Op, _)| *op == Op::ForcePromote && *v == Some(image(n));
+        calls.filter(of).count()
+    };
+    assert_eq!(tries(0), 5);
+    assert_eq!(tries(2), 1, "it was not to be tried again");
+    // Ten minutes at five seconds, not at half a second.
+    assert!((60..=140).contains(&tries(1)), "{}", tries(1));
+    let plan = rekindle_orchestrator::journal::read_plan(&bench.store(), &id)
+        .await
+        .unwrap();
+    let records = bench.records(&id).await;
+    let saga = rekindle_core::saga::Saga::replay(&plan, &records).unwrap();
+    let why = |n| {
+        let failed = saga.failed().iter().find(|f| f.volume == image(n));
+        failed.unwrap().why.clone()
+    };
+    assert!(why(1).contains("not within 10m"), "{}", why(1));
+    assert!(why(2).contains("storage_error"), "{}", why(2));
+}

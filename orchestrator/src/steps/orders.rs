@@ -54,9 +54,8 @@ pub(super) async fn give(
             note: format!("{done} of {of} volumes"),
         })
     } else {
-        Ok(Pass::NotYet {
-            note: tally.waits_for(),
-        })
+        // Each was answered, with an error that may pass: asked again, and less often the longer it lasts.
+        Err(StepError::NotNow(tally.waits_for()))
     }
 }
 
