@@ -150,6 +150,13 @@ pub enum Ask {
         /// Why it would be done.
         why: String,
     },
+    /// The zone's sidecar is frozen: it would refuse every order of the plan.
+    Frozen {
+        /// It.
+        zone: ZoneName,
+        /// In the words of who froze it.
+        reason: String,
+    },
     /// No volume can be promoted.
     NothingToPromote {
         /// Why, volume by volume.
@@ -246,6 +253,10 @@ impl fmt::Display for Ask {
                     "a {kind} waits for `rekindle approve GROUP {kind}`: {why}"
                 )
             }
+            Self::Frozen { zone, reason } => write!(
+                f,
+                "{zone} is frozen ({reason}) and takes no orders; `rekindle thaw {zone}` first"
+            ),
             Self::NothingToPromote { why } => {
                 write!(f, "no volume can be promoted: {}", why.join("; "))
             }
@@ -278,6 +289,14 @@ struct Case<'a> {
 impl Case<'_> {
     fn diagnose(&self, zone: &ZoneName) -> Diagnosis {
         diagnose(self.snapshot, zone, self.view.spec.policy.hold_off)
+    }
+    /// Why the zone takes no orders now: its sidecar is frozen, by a person or by an isolation.
+    fn frozen(&self, zone: &ZoneName) -> Option<Ask> {
+        let freeze = self.snapshot.zones.get(zone)?.frozen.as_ref()?;
+        Some(Ask::Frozen {
+            zone: zone.clone(),
+            reason: freeze.reason.clone(),
+        })
     }
     /// A person's yes to this, for the generation that is now.
     fn approved(&self) -> Option<&Approved> {

@@ -76,6 +76,9 @@ fn resume_after_isolation(case: &Case<'_>, originals: &[VolumeReport]) -> Decisi
             },
         };
     }
+    if let Some(why) = case.frozen(&case.primary.zone) {
+        return Decision::AskOperator { why };
+    }
     begin(resume_plan(case, originals, why))
 }
 
@@ -131,6 +134,9 @@ fn allowed_reprotect(case: &Case<'_>, sides: Sides) -> Decision {
         OnReturn::Ask => false,
     };
     let why = format!("{} is back and holds stale copies", case.other);
+    if let Some(why) = case.frozen(case.other) {
+        return Decision::AskOperator { why };
+    }
     if automatic || matches!(case.approved(), Some(Approved::Reprotect)) {
         begin(reprotect_plan(case, sides, why))
     } else {
@@ -200,7 +206,17 @@ fn go_home(case: &Case<'_>, originals: &[VolumeReport]) -> Decision {
     }
     match planned_move(case) {
         Ok(plan) => begin(plan),
-        Err(_) => Decision::Hold { why: Hold::AllWell },
+        Err(Refusal::Ask(why)) => Decision::AskOperator { why },
+        Err(
+            Refusal::UnknownGroup
+            | Refusal::AlreadyThere(_)
+            | Refusal::ForeignZone(_)
+            | Refusal::ZoneNotWell { .. }
+            | Refusal::NotInStep(_)
+            | Refusal::NoLease { .. }
+            | Refusal::NothingToDo(_)
+            | Refusal::Hold(_),
+        ) => Decision::Hold { why: Hold::AllWell },
     }
 }
 
@@ -259,6 +275,9 @@ pub(super) fn resume_by_hand(case: &Case<'_>) -> Result<Plan, Refusal> {
             diagnosis,
         });
     }
+    if let Some(why) = case.frozen(zone) {
+        return Err(Refusal::Ask(why));
+    }
     let originals = case
         .view
         .volumes_in(zone)
@@ -305,6 +324,9 @@ fn both_well<'a>(case: &'a Case<'_>) -> Result<&'a [VolumeReport], Refusal> {
                 zone: zone.clone(),
                 diagnosis,
             });
+        }
+        if let Some(why) = case.frozen(zone) {
+            return Err(Refusal::Ask(why));
         }
         if case.view.volumes_in(zone).is_none() {
             return Err(Refusal::Hold(Hold::CopiesUnknown { zone: zone.clone() }));

@@ -134,6 +134,9 @@ fn assemble(case: &Case<'_>, why: String, lost_for: Span) -> Result<Plan, Decisi
             diagnosis: target,
         }));
     }
+    if let Some(why) = case.frozen(case.other) {
+        return Err(ask(why));
+    }
     let Some(copies) = case.view.volumes_in(case.other) else {
         return Err(hold(Hold::CopiesUnknown {
             zone: case.other.clone(),

@@ -607,3 +607,52 @@ fn a_lease_that_ended_while_its_zone_is_there_is_forgotten_after_the_hold_off() 
     w.kill_a(3600, 60);
     assert!(matches!(asked(&w), Ask::NoProof { .. }));
 }
+
+/// A frozen sidecar refuses every order. That is said before anything is recorded, and what to do about it.
+#[test]
+fn a_frozen_zone_is_named_before_a_plan_is_made() {
+    let freeze = |w: &mut World, z: &str| {
+        let report = w.snapshot.zones.get_mut(&zone(z)).unwrap();
+        report.frozen = Some(rekindle_common::zone::Freeze {
+            reason: "new disks".to_owned(),
+            since: now(),
+        });
+    };
+    let says = |e: &Refusal, z: &str| {
+        let text = e.to_string();
+        matches!(e, Refusal::Ask(Ask::Frozen { .. }))
+            && text.contains("new disks")
+            && text.contains(&format!("rekindle thaw {z}"))
+    };
+    // A failover, by itself and by hand, with its proof.
+    let mut w = World::healthy(2);
+    w.kill_a(3600, 3600);
+    begun(&w);
+    freeze(&mut w, "zone-b");
+    assert!(matches!(asked(&w), Ask::Frozen { .. }));
+    let refused = plan_for(&w.snapshot, &group(), &Request::Failover, plan_id());
+    assert!(says(&refused.unwrap_err(), "zone-b"));
+    // A move, to or from it.
+    for z in ["zone-a", "zone-b"] {
+        let mut w = World::healthy(2);
+        freeze(&mut w, z);
+        let to = zone("zone-b");
+        let refused = plan_for(&w.snapshot, &group(), &Request::Move { to }, plan_id());
+        assert!(says(&refused.unwrap_err(), z), "{z}");
+    }
+    // A failback by itself: not silently put off.
+    let mut w = World::after_failover(1);
+    w.policy().on_return = OnReturn::Return;
+    let back = vec![copy("zone-a", 0)];
+    w.view().volumes.insert(zone("zone-a"), back);
+    w.view().state.unprotected = None;
+    begun(&w);
+    freeze(&mut w, "zone-a");
+    assert!(matches!(asked(&w), Ask::Frozen { .. }));
+    // A reprotect.
+    let mut w = World::after_failover(1);
+    w.policy().on_return = OnReturn::Stay;
+    begun(&w);
+    freeze(&mut w, "zone-a");
+    assert!(matches!(asked(&w), Ask::Frozen { .. }));
+}
