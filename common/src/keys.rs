@@ -26,6 +26,8 @@ pub const MAINTENANCE: &str = "/rekindle/v1/maintenance";
 pub const GROUPS: &str = "/rekindle/v1/groups/";
 /// All plans.
 pub const PLANS: &str = "/rekindle/v1/plans/";
+/// The primary's volumes, a list for each group. Not under [`GROUPS`], which is read at every look: these are long.
+pub const VOLUMES: &str = "/rekindle/v1/volumes/";
 /// All sites.
 pub const SITES: &str = "/rekindle/v1/sites/";
 
@@ -63,6 +65,11 @@ pub fn group_active_plan(group: &GroupName) -> String {
 #[must_use]
 pub fn group_approval(group: &GroupName) -> String {
     format!("{GROUPS}{group}/approval")
+}
+/// A group's volumes as its primary listed them last.
+#[must_use]
+pub fn group_volumes(group: &GroupName) -> String {
+    format!("{VOLUMES}{group}")
 }
 /// A plan.
 #[must_use]

@@ -32,7 +32,7 @@ use rekindle_core::{
     decision::{Decision, Request},
     detector::Diagnosis,
     observation::SiteObservations,
-    plan::{Plan, PlanKind},
+    plan::{LeftOut, Plan, PlanKind},
     saga,
     snapshot::{Approval, Approved, FailoverMemory, LeaseSight, Unprotected},
 };
@@ -179,6 +179,9 @@ pub struct GroupStatus {
     pub active_plan: Option<ActivePlan>,
     /// Its volumes, in each zone that answered.
     pub volumes: Vec<ZoneVolumes>,
+    /// Volumes that stand in one zone alone: nothing protects them, and no failover helps them.
+    #[serde(default)]
+    pub alone: Vec<LeftOut>,
     /// What a person must look at.
     pub problems: Vec<Problem>,
 }

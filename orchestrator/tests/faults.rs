@@ -395,3 +395,51 @@ async fn a_promotion_is_tried_again_for_errors_that_pass_and_for_no_other() {
     assert!(why(1).contains("not within 10m"), "{}", why(1));
     assert!(why(2).contains("storage_error"), "{}", why(2));
 }
+
+/// The list of what the primary held is in etcd: a leader that never saw it alive names what a failover leaves behind.
+#[tokio::test(start_paused = true)]
+async fn hard_case_33_a_new_leader_names_the_volume_that_only_the_dead_primary_had() {
+    let mut rig = Rig::with(COUNT_IMAGES, policy()).await;
+    // In the group, and its image is not made in zone-b: its daemon is dead.
+    rig.world.fabric().b().daemon().kill();
+    let alone = image(COUNT_IMAGES);
+    rig.world.fabric().a().create_image(&alone, 1 << 30);
+    let order = Order {
+        action: VolumeAction::Replicate {
+            mode: rekindle_common::mode::ReplicationMode::Instant,
+            group: Some(group()),
+        },
+        generation: Some(Generation(1)),
+    };
+    let sidecar = rig.world.volumes(&zone_a()).unwrap();
+    sidecar.act(&alone, order).await.unwrap();
+    let g = rig
+        .until("the status lists it", |g| !g.alone.is_empty())
+        .await;
+    assert_eq!(g.alone[0].volume, alone);
+    assert!(g.alone[0].why.contains("in zone-a alone"), "{:?}", g.alone);
+    let store = Store::from(rig.world.store("witness"));
+    common::eventually("the list is written down", || async {
+        let kv = store.get(&keys::group_volumes(&group())).await.unwrap()?;
+        let seen = kv.json::<rekindle_core::alone::SeenVolumes>().unwrap();
+        seen.volumes.contains(&alone).then_some(())
+    })
+    .await;
+    let leader = rig.status().await.leader.unwrap().site;
+    rig.world.kill_zone(&zone_a());
+    if leader != common::site(&zone_a()) {
+        rig.world.stop_orchestrator(&leader).await;
+        rig.world.start_orchestrator(&leader);
+    }
+    rig.until("zone-b has taken over", |g| {
+        g.active_plan.is_none() && g.primary.as_ref().is_some_and(|p| p.zone == zone_b())
+    })
+    .await;
+    let id = rig.client().plans(Some(&group()), 1).await.unwrap()[0]
+        .id
+        .clone();
+    let detail = rig.client().plan(&id).await.unwrap();
+    assert_eq!(detail.state, Some(State::Ended { end: End::Partial }));
+    let left: Vec<_> = detail.plan.left_out.iter().map(|l| &l.volume).collect();
+    assert_eq!(left, [&alone]);
+}

@@ -72,6 +72,7 @@ impl World {
             },
             active_plan: None,
             approval: None,
+            seen: None,
             volumes: BTreeMap::from([
                 (
                     zone("zone-a"),

@@ -12,6 +12,7 @@
 //! * [`decision`]: what is to be done about a group now, or why nothing is.
 //! * [`plan`]: a decision as an immutable list of steps, with what to do should one fail.
 //! * [`saga`]: where a plan stands, replayed from its journal, and what comes next.
+//! * [`alone`]: volumes that stand in one zone alone, which no failover helps.
 //! * [`overtaken`]: when a zone's loss makes a plan's waiting vain, and the plan make way.
 //!
 //! The rules on who may write are in [`rekindle_common::lease`] and in [`decision`]'s choice of a [`plan::Proof`].
@@ -19,6 +20,7 @@
 // A `_` arm in a test is a failed assertion, not a swept-up state.
 #![cfg_attr(test, allow(clippy::wildcard_enum_match_arm))]
 
+pub mod alone;
 pub mod decision;
 pub mod detector;
 pub mod observation;

@@ -1,5 +1,6 @@
 //! The world as it was read once. A decision looks at one snapshot and at nothing else.
 
+use crate::alone::SeenVolumes;
 use crate::observation::SiteObservations;
 use jiff::Timestamp;
 use rekindle_common::{
@@ -47,6 +48,8 @@ pub struct GroupView {
     pub active_plan: Option<PlanId>,
     /// A person's yes.
     pub approval: Option<Approval>,
+    /// The primary's volumes as they were last seen; read only where it does not answer.
+    pub seen: Option<SeenVolumes>,
     /// Its volumes as each zone sees them; a zone that did not answer is absent.
     pub volumes: BTreeMap<ZoneName, Vec<VolumeReport>>,
 }

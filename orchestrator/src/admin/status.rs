@@ -188,6 +188,7 @@ async fn group(term: &Term, picture: &Picture, name: &GroupName, view: &GroupVie
         decision: picture.decisions.get(name).cloned(),
         active_plan,
         volumes: volumes.collect(),
+        alone: rekindle_core::alone::alone(view),
         problems,
     }
 }

@@ -4,6 +4,7 @@ use super::{Act, Event, Picture, Term, WorkState, describe};
 use crate::{executor::Over, plan_id, wire::DecisionView, world::World};
 use rekindle_common::{GroupName, duration::Span};
 use rekindle_core::{
+    alone,
     decision::{Decision, Hold, decide, forget_lease, remember_lease},
     plan::{Plan, Step},
     snapshot::Snapshot,
@@ -39,6 +40,11 @@ impl Term {
             }
             if forget_lease(&world.snapshot, name) {
                 acts.push(Act::Forget(name.clone()));
+            }
+            if let Some(seen) = alone::listed_now(&world.snapshot, name)
+                && self.noted().get(name) != Some(&seen)
+            {
+                acts.push(Act::Note(name.clone(), seen));
             }
             let id = plan_id::new(world.snapshot.reference_time);
             let Some(decision) = decide(&world.snapshot, name, id) else {

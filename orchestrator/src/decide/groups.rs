@@ -288,6 +288,9 @@ impl Term {
                 key: keys::group_state(group),
             })
             .then(Op::Delete {
+                key: keys::group_volumes(group),
+            })
+            .then(Op::Delete {
                 key: keys::group_approval(group),
             });
         self.lead.txn(txn).await.map_err(lead_error)?;

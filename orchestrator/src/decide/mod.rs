@@ -32,6 +32,7 @@ use crate::{
 };
 use rekindle_common::{GroupName, PlanId, SiteName, keys};
 use rekindle_core::{
+    alone::SeenVolumes,
     plan::Plan,
     snapshot::{GroupState, LastLease, Unprotected},
 };
@@ -112,6 +113,7 @@ pub struct Term {
     leases: LeaseClock,
     picture: watch::Sender<Option<Arc<Picture>>>,
     work: Mutex<BTreeMap<PlanId, Work>>,
+    noted: Mutex<BTreeMap<GroupName, SeenVolumes>>,
     nudge: Notify,
     slots: Semaphore,
 }
@@ -134,6 +136,8 @@ enum Act {
     Remember(GroupName, LastLease),
     /// Forget the remembered lease: it proves nothing any more.
     Forget(GroupName),
+    /// Write down what volumes the primary has.
+    Note(GroupName, SeenVolumes),
     /// Say in the group's state whether it is protected.
     Mark(GroupName, Option<String>),
     /// Begin a plan.
@@ -155,6 +159,7 @@ impl Term {
             leases: LeaseClock::default(),
             picture: watch::Sender::new(None),
             work: Mutex::default(),
+            noted: Mutex::default(),
             nudge: Notify::new(),
             slots,
         })
@@ -271,6 +276,7 @@ impl Term {
                 tracing::warn!(group = %group, "the primary lease is gone and its zone is not: its sidecar died alone, and its end proves nothing");
                 self.change_state(&group, |s| s.last_lease = None).await
             }
+            Act::Note(group, seen) => self.note_volumes(&group, seen).await,
             Act::Mark(group, unprotected) => {
                 let since = self.means.clock.now();
                 match &unprotected {
@@ -341,6 +347,31 @@ impl Term {
         let put = Op::put_json(&key, &state, None).map_err(LeadError::Store)?;
         self.lead.txn(Txn::new().when(compare).then(put)).await?;
         Ok(())
+    }
+
+    /// Writes down the primary's volumes, if what stands there still is as it is read now.
+    async fn note_volumes(&self, group: &GroupName, seen: SeenVolumes) -> Result<(), LeadError> {
+        let key = keys::group_volumes(group);
+        let compare = match self
+            .lead
+            .store()
+            .get(&key)
+            .await
+            .map_err(LeadError::Store)?
+        {
+            Some(kv) => Compare::ModRevision(key.clone(), kv.mod_revision),
+            None => Compare::Absent(key.clone()),
+        };
+        let put = Op::put_json(&key, &seen, None).map_err(LeadError::Store)?;
+        self.lead.txn(Txn::new().when(compare).then(put)).await?;
+        self.noted().insert(group.clone(), seen);
+        Ok(())
+    }
+
+    /// The lists that this term has written.
+    fn noted(&self) -> MutexGuard<'_, BTreeMap<GroupName, SeenVolumes>> {
+        // Each change under this lock is one insertion.
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn start(self: &Arc<Self>, plan: PlanId, executors: &mut JoinSet<(PlanId, Over)>) {

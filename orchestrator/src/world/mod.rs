@@ -19,11 +19,17 @@ pub(crate) use records::{list, problem};
 pub use zones::ZoneLooks;
 
 use crate::{clock::Clock, coordination::failsafe::Failsafe, wire::Problem, zone::Zone};
-use rekindle_common::{GroupName, SiteName, ZoneName};
-use rekindle_core::snapshot::{GroupView, Snapshot};
+use rekindle_common::{GroupName, SiteName, ZoneName, keys};
+use rekindle_core::{
+    alone::SeenVolumes,
+    snapshot::{GroupView, Snapshot},
+};
 use rekindle_store::{Store, StoreError};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
+
+/// Of the primaries that do not answer.
+type Seen = BTreeMap<GroupName, SeenVolumes>;
 
 /// One look at everything.
 #[derive(Debug, Clone)]
@@ -68,7 +74,8 @@ impl Assembler {
         let answered = Instant::now();
         self.learn(&records);
         let looks = zones::look(&self.zones, &records.groups, self.zone_deadline).await;
-        Ok(self.put_together(records, (asked, answered), looks, leases))
+        let seen = self.seen(&records, &looks).await?;
+        Ok(self.put_together(records, (asked, answered), looks, seen, leases))
     }
 
     /// Reads the records alone: what a site that does not lead needs to answer for its promises.
@@ -92,8 +99,32 @@ impl Assembler {
         let read = (asked, Instant::now());
         let nobody = LeaseClock::default();
         Ok(self
-            .put_together(records, read, ZoneLooks::default(), &nobody)
+            .put_together(records, read, ZoneLooks::default(), Seen::new(), &nobody)
             .snapshot)
+    }
+
+    /// What the primaries that do not answer listed when they did. A list that cannot be read says nothing, and bars nothing.
+    async fn seen(&self, records: &Records, looks: &ZoneLooks) -> Result<Seen, StoreError> {
+        let mut seen = Seen::new();
+        for (name, g) in &records.groups {
+            let Some(primary) = &g.primary else { continue };
+            let listed = looks.volumes.get(name);
+            if listed.is_some_and(|v| v.contains_key(&primary.value.zone)) {
+                continue;
+            }
+            let Some(kv) = self.store.get(&keys::group_volumes(name)).await? else {
+                continue;
+            };
+            match kv.json() {
+                Ok(volumes) => {
+                    seen.insert(name.clone(), volumes);
+                }
+                Err(e) => {
+                    tracing::warn!(group = %name, error = %e, "what its primary held is not known")
+                }
+            }
+        }
+        Ok(seen)
     }
 
     fn learn(&self, records: &Records) {
@@ -109,6 +140,7 @@ impl Assembler {
         records: Records,
         read: (Instant, Instant),
         looks: ZoneLooks,
+        mut seen: Seen,
         leases: &LeaseClock,
     ) -> World {
         let mut volumes = looks.volumes;
@@ -132,6 +164,7 @@ impl Assembler {
                         .unwrap_or_default(),
                     active_plan: g.active_plan.clone(),
                     approval: g.approval.as_ref().map(|a| a.value.clone()),
+                    seen: seen.remove(name),
                     volumes: volumes.remove(name).unwrap_or_default(),
                 };
                 (name.clone(), view)

@@ -212,6 +212,7 @@ impl World {
             },
             active_plan: None,
             approval: None,
+            seen: None,
             volumes: [A, B]
                 .into_iter()
                 .filter(|z| self.reached(*z) && self.zones[*z].runs())

@@ -8,6 +8,9 @@ use rekindle_core::observation::Signal;
 use rekindle_orchestrator::wire::{GroupStatus, SiteStatus, Status, View, ZoneStatus};
 use serde::Serialize;
 
+/// So many volumes that stand in one zone alone are named after the first; JSON has them all.
+const MAX_ALONE: usize = 20;
+
 /// The whole of it.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
@@ -166,6 +169,21 @@ pub(super) fn group(page: &mut Page, g: &GroupStatus, now: Timestamp) {
             moment(u.since),
             u.why
         ));
+    }
+    if let Some(first) = g.alone.first() {
+        page.loud(format!(
+            "    UNPROTECTED: {} in one zone alone: {} {}",
+            plural(g.alone.len(), "volume"),
+            first.volume,
+            first.why
+        ));
+        for l in g.alone.iter().skip(1).take(MAX_ALONE) {
+            page.line(format!("      {} {}", l.volume, l.why));
+        }
+        let more = g.alone.len().saturating_sub(MAX_ALONE + 1);
+        if more > 0 {
+            page.line(format!("      and {}", plural(more, "more volume")));
+        }
     }
     if let Some(d) = &g.decision {
         page.line(format!("    decision: {} ({})", d.text, ago(d.since, now)));

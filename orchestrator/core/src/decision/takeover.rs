@@ -1,6 +1,7 @@
 //! The primary's zone is lost, or looks like it: may the other zone take over?
 
 use super::{Ask, Case, Decision, Hold, Refusal, begin, permitted};
+use crate::alone::left_behind;
 use crate::detector::Diagnosis;
 use crate::plan::{
     self, ExpectedLoss, FailoverParts, LeftOut, Plan, PlanKind, Proof, VolumePromotion,
@@ -143,7 +144,8 @@ fn assemble(case: &Case<'_>, why: String, lost_for: Span) -> Result<Plan, Decisi
         }));
     };
     let proof = proof(case, lost_for)?;
-    let (volumes, left_out) = promotions(case, copies, &why);
+    let (volumes, mut left_out) = promotions(case, copies, &why);
+    left_out.extend(left_behind(case.view));
     if volumes.is_empty() {
         let why = left_out
             .iter()
