@@ -19,7 +19,8 @@ pub(crate) use records::{list, problem};
 pub use zones::ZoneLooks;
 
 use crate::{clock::Clock, coordination::failsafe::Failsafe, wire::Problem, zone::Zone};
-use rekindle_common::{GroupName, SiteName, ZoneName, keys};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use rekindle_common::{GroupName, SiteName, ZoneName, keys, lease::PrimaryRecord};
 use rekindle_core::{
     alone::SeenVolumes,
     snapshot::{GroupView, Snapshot},
@@ -27,6 +28,9 @@ use rekindle_core::{
 use rekindle_store::{Store, StoreError};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
+
+/// So many groups' lists are read at once.
+const LISTS_AT_ONCE: usize = 16;
 
 /// Of the primaries that do not answer.
 type Seen = BTreeMap<GroupName, SeenVolumes>;
@@ -105,26 +109,35 @@ impl Assembler {
 
     /// What the primaries that do not answer listed when they did. A list that cannot be read says nothing, and bars nothing.
     async fn seen(&self, records: &Records, looks: &ZoneLooks) -> Result<Seen, StoreError> {
-        let mut seen = Seen::new();
+        let mut questions = Vec::new();
         for (name, g) in &records.groups {
-            let Some(primary) = &g.primary else { continue };
             let listed = looks.volumes.get(name);
-            if listed.is_some_and(|v| v.contains_key(&primary.value.zone)) {
-                continue;
-            }
-            let Some(kv) = self.store.get(&keys::group_volumes(name)).await? else {
-                continue;
-            };
-            match kv.json() {
-                Ok(volumes) => {
-                    seen.insert(name.clone(), volumes);
-                }
-                Err(e) => {
-                    tracing::warn!(group = %name, error = %e, "what its primary held is not known")
-                }
+            let silent =
+                |p: &Stored<PrimaryRecord>| !listed.is_some_and(|v| v.contains_key(&p.value.zone));
+            if g.primary.as_ref().is_some_and(silent) {
+                questions.push(self.seen_of(name).boxed());
             }
         }
-        Ok(seen)
+        // A dead zone is every group's that is primary there: asked side by side, for the decision waits for it.
+        let answers = stream::iter(questions).buffer_unordered(LISTS_AT_ONCE);
+        let all: Vec<Option<(GroupName, SeenVolumes)>> = answers.try_collect().await?;
+        Ok(all.into_iter().flatten().collect())
+    }
+
+    async fn seen_of(
+        &self,
+        name: &GroupName,
+    ) -> Result<Option<(GroupName, SeenVolumes)>, StoreError> {
+        let Some(kv) = self.store.get(&keys::group_volumes(name)).await? else {
+            return Ok(None);
+        };
+        match kv.json() {
+            Ok(volumes) => Ok(Some((name.clone(), volumes))),
+            Err(e) => {
+                tracing::warn!(group = %name, error = %e, "what its primary held is not known");
+                Ok(None)
+            }
+        }
     }
 
     fn learn(&self, records: &Records) {
