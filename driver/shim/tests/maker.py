@@ -26,6 +26,7 @@ class Maker:
         self._ceph = ceph
         self._socket_path = socket_path
         self.set_options: set[str] = set()
+        self.executed: list[tuple[Any, ...]] = []
         self.context = cinder_context.RequestContext(user_id="u", project_id="p", request_id="req-cinder")
 
     def driver(self, *, active_backend_id: str | None = None, setup: bool = True, **overrides: Any) -> RekindleRBDDriver:
@@ -52,12 +53,16 @@ class Maker:
             configuration=config,
             rados=self._ceph.rados,
             rbd=self._ceph.rbd,
-            execute=lambda *_args, **_kwargs: ('{"mons": [{"addr": "10.0.0.1:6789/0"}]}', ""),
+            execute=self._execute,
         )
         if setup:
             made.do_setup(self.context)
             made.check_for_setup_error()
         return made
+
+    def _execute(self, *command: Any, **_kwargs: Any) -> tuple[str, str]:
+        self.executed.append(command)
+        return '{"mons": [{"addr": "10.0.0.1:6789/0"}]}', ""
 
     def type(self, specs: dict[str, str] | None) -> Any:
         if specs is None:

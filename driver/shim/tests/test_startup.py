@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 from cinder import exception
+from eventlet import tpool
 from oslo_config import cfg
 
-from rekindle_cinder import away
+from rekindle_cinder import away, startup
 from rekindle_cinder.driver import RekindleRBDDriver
 from tests.fake_ceph import FakeImage
 
@@ -136,3 +137,21 @@ def test_a_whole_image_list_is_left_alone_by_a_start(make, cluster, sidecar):
     cluster.images["volume-x"] = FakeImage(1)
     make.driver()
     assert list(cluster.images) == ["volume-x"]
+
+
+@pytest.mark.parametrize(("configured", "bound"), [(None, "10"), (4, "4"), (-1, "10")])
+def test_the_monitors_are_asked_for_within_a_bound(make, sidecar, configured, bound):
+    driver = make.driver(**({} if configured is None else {"rados_connect_timeout": configured}))
+    driver.initialize_connection(make.volume(), {})
+    [command] = make.executed
+    assert command[:3] == ("ceph", "mon", "dump")
+    assert command[-2:] == ("--connect-timeout", bound)
+
+
+def test_connecting_to_a_cluster_lets_others_go_on(ceph):
+    """What older releases are given, and newer ones have."""
+    cooperative = startup._Cooperative(ceph.rados)
+    client = cooperative.Rados(rados_id="cinder", clustername="ceph", conffile="a.conf")
+    assert isinstance(client, tpool.Proxy)
+    client.connect()
+    assert cooperative.Error is ceph.rados.Error

@@ -75,7 +75,7 @@ class RekindleRBDDriver(ReplicatedRBDDriver):
 
     def failover_completed(self, context: Any, secondary_id: str | None = None) -> None:
         """Take the backend's connection from now on. '' and None are what the manager says for the zone's own."""
-        self._active_config = self._get_target_config(None if secondary_id in _HERE else secondary_id)
+        self._active_config = self._get_target_config(secondary_id)
         self._active_backend_id = DEFAULT if secondary_id in _HERE else secondary_id
         self._set_default_secret_uuid()
 

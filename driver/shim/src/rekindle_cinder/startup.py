@@ -10,8 +10,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from cinder import exception
+from cinder import exception, utils
 from cinder.volume.drivers import rbd
+from eventlet import tpool
 from oslo_log import log as logging
 
 from rekindle_cinder import options
@@ -44,6 +45,19 @@ class _Nobody:
         pass
 
 
+class _Cooperative:
+    """librados as newer releases of Cinder use it: connecting happens in a thread, and others go on meanwhile."""
+
+    def __init__(self, rados: Any) -> None:
+        self._rados = rados
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rados, name)
+
+    def Rados(self, *args: Any, **kwargs: Any) -> Any:
+        return tpool.Proxy(self._rados.Rados(*args, **kwargs))
+
+
 class PatientRBDDriver(rbd.RBDDriver):
     """Upstream's driver, less its need for a living cluster."""
 
@@ -51,6 +65,8 @@ class PatientRBDDriver(rbd.RBDDriver):
         super().__init__(*args, **kwargs)
         self.configuration.append_config_values(options.REKINDLE_OPTS)
         self.configuration.set_default("rados_connect_timeout", options.RADOS_CONNECT_TIMEOUT)
+        if not hasattr(utils, "tpool_wrap"):
+            self.rados: Any = _Cooperative(self.rados)
         self._starting = False
         # Both are shared with the views of the driver that are made below.
         self._away = Away()
@@ -115,6 +131,14 @@ class PatientRBDDriver(rbd.RBDDriver):
     def initialize_connection(self, volume: Any, connector: Any) -> Any:
         self._set_default_secret_uuid()
         return super().initialize_connection(volume, connector)
+
+    def _get_mon_addrs(self) -> Any:
+        """Upstream asks the `ceph` command, which waits for a dead cluster for five minutes."""
+        configured = self.configuration.rados_connect_timeout
+        seconds = configured if isinstance(configured, int) and configured > 0 else options.RADOS_CONNECT_TIMEOUT
+        view = copy.copy(self)
+        view._ceph_args = lambda: [*self._ceph_args(), "--connect-timeout", str(seconds)]
+        return super(PatientRBDDriver, view)._get_mon_addrs()
 
     def _update_volume_stats(self) -> None:
         self._stats = self._stats_of_cluster() or self._stats_without_cluster()
