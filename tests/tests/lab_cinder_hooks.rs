@@ -216,21 +216,7 @@ async fn hard_case_45_failover_host_works_with_a_dead_ceph_and_a_cinder_volume_t
             cloud.member(Site::ZoneA, part).kill()?;
         }
         cloud.lab.cinder(Site::ZoneA)?.restart_volume()?;
-        until(
-            "cinder-volume is up beside a dead Ceph",
-            COPY,
-            async || -> Look<()> {
-                let service = zone.service().map_err(|e| format!("{e:#}"))?;
-                let up = service.state == "up" && service.replication == "enabled";
-                if up {
-                    Ok(())
-                } else {
-                    Err(format!("{service:?}"))
-                }
-            },
-        )
-        .await?;
-        let service = zone.failover_host(Some("zone-b")).await?;
+        let service = zone.failover_host_to("zone-b", "failed-over").await?;
         is(&service, "failed-over", "zone-b");
         for id in &volumes {
             let shown = zone.show(id)?;

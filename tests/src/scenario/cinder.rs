@@ -175,6 +175,24 @@ impl CinderZone<'_> {
         .await
     }
 
+    /// The same, where it is known how it is to end. A cinder-volume that is starting says `enabled` before it takes up what
+    /// waits for it, so that word alone is no end.
+    ///
+    /// # Errors
+    /// It was refused by the API, or did not end so.
+    pub async fn failover_host_to(&self, target: &str, word: &str) -> anyhow::Result<Service> {
+        self.cinder(&["failover-host", &self.host(), "--backend_id", target])?;
+        until("the failover's end", SOON, async || -> Look<Service> {
+            let service = self.service().map_err(|e| format!("{e:#}"))?;
+            if service.replication == word {
+                Ok(service)
+            } else {
+                Err(format!("{service:?}"))
+            }
+        })
+        .await
+    }
+
     fn host(&self) -> String {
         format!("{}@{BACKEND}", self.site)
     }
