@@ -304,7 +304,7 @@ impl Lab {
     }
 
     /// Takes a running lab for one test: every fault is undone, what the test before spawned is ended,
-    /// and its fences are lifted. Images are left as they are: use names of your own, or
+    /// its fences are lifted, and each Cinder serves its usual backends from its own zone. Images are left as they are: use names of your own, or
     /// [`Lab::reset_volumes`]. `None` when another test has it. Dropping the value gives it back.
     ///
     /// # Errors
@@ -325,7 +325,7 @@ impl Lab {
         for site in Site::ZONES {
             lab.ceph(site, &["osd", "blocklist", "clear"])?;
         }
-        lab.usual_backends()?;
+        lab.each_cinder(&|cinder| cinder.make_usual())?;
         Ok(Some(lab))
     }
 
@@ -352,13 +352,16 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Gives each zone's Cinder its usual backends back.
-    fn usual_backends(&self) -> Result<()> {
+    /// Does that to the Cinder of each zone, side by side, if there are any.
+    pub(crate) fn each_cinder(
+        &self,
+        what: &(dyn Fn(&openstack::Cinder<'_>) -> Result<()> + Sync),
+    ) -> Result<()> {
         match self.options().cloud {
             Cloud::None => Ok(()),
-            Cloud::Cinder { .. } => Site::ZONES.into_iter().try_for_each(|site| {
-                let cinder = self.cinder(site)?;
-                cinder.configure(&cinder.usual())
+            Cloud::Cinder { .. } => thread::scope(|scope| {
+                let zones = Site::ZONES.map(|site| scope.spawn(move || what(&self.cinder(site)?)));
+                zones.into_iter().try_for_each(|zone| joined(zone.join()))
             }),
         }
     }

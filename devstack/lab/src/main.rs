@@ -271,7 +271,8 @@ fn configure(cinder: &Cinder<'_>, backends: &[Backend], out: &mut impl Write) ->
     if !backends.is_empty() {
         cinder.configure(backends)?;
     }
-    let now = serde_json::to_string_pretty(&cinder.backends()?).context("as JSON")?;
-    writeln!(out, "{now}")?;
+    for backend in cinder.backends()? {
+        writeln!(out, "{backend}")?;
+    }
     Ok(())
 }

@@ -48,15 +48,6 @@ impl ProcId {
         stat(self.pid).is_some_and(|s| s.start == self.start && !matches!(s.state, 'Z' | 'X'))
     }
 
-    /// Time since it began; `None` when that cannot be told.
-    pub(crate) fn age(self) -> Option<Duration> {
-        let text = fs::read_to_string("/proc/uptime").ok()?;
-        let uptime: f64 = text.split_ascii_whitespace().next()?.parse().ok()?;
-        let begin =
-            Duration::from_millis(self.start * 1000 / rustix::param::clock_ticks_per_second());
-        Duration::try_from_secs_f64(uptime).ok()?.checked_sub(begin)
-    }
-
     /// Whether it was stopped by SIGSTOP.
     pub(crate) fn is_stopped(self) -> bool {
         stat(self.pid).is_some_and(|s| s.start == self.start && s.state == 'T')

@@ -40,6 +40,18 @@ fn create(cloud: &OpenStack, more: &[&str]) -> String {
     id
 }
 
+/// A volume type for replicated volumes of that backend.
+fn replicated_type(cloud: &OpenStack, backend: &str) -> String {
+    let kind = format!("{backend}-by-a-test");
+    // From a run that failed.
+    let _ = cloud.openstack(&cloud.admin, &["volume", "type", "delete", &kind]);
+    let wanted = format!("volume_backend_name={backend}");
+    let mut args = vec!["volume", "type", "create", "--property", &wanted];
+    args.extend(["--property", "replication_enabled=<is> True", &kind]);
+    cloud.openstack(&cloud.admin, &args).unwrap();
+    kind
+}
+
 fn delete(cloud: &OpenStack, id: &str) {
     cloud
         .openstack(&cloud.member, &["volume", "delete", id])
@@ -225,20 +237,8 @@ fn two_backends_run_side_by_side_and_the_next_test_finds_the_usual_one() {
     );
 
     let cloud = lab.openstack(site).unwrap();
-    let kind = "mirrored-by-a-test";
-    let _ = cloud.openstack(&cloud.admin, &["volume", "type", "delete", kind]);
-    let args = [
-        "volume",
-        "type",
-        "create",
-        kind,
-        "--property",
-        "volume_backend_name=mirrored",
-        "--property",
-        "replication_enabled=<is> True",
-    ];
-    cloud.openstack(&cloud.admin, &args).unwrap();
-    let id = create(&cloud, &["--type", kind]);
+    let kind = replicated_type(&cloud, "mirrored");
+    let id = create(&cloud, &["--type", &kind]);
     let shown = cloud
         .openstack_json(&cloud.admin, &["volume", "show", &id])
         .unwrap();
@@ -260,4 +260,93 @@ fn two_backends_run_side_by_side_and_the_next_test_finds_the_usual_one() {
     drop(lab);
     let next = Lab::for_tests_with_cinder().unwrap();
     assert_eq!(next.cinder(site).unwrap().backends().unwrap(), usual);
+}
+
+#[test]
+fn a_failover_is_undone_for_the_next_test_and_a_reset_empties_the_catalogue() {
+    let lab = Lab::for_tests_with_cinder().unwrap();
+    let site = Site::ZoneB;
+    let cinder = lab.cinder(site).unwrap();
+    cinder
+        .configure(&[cinder.upstream_replicated("mirrored")])
+        .unwrap();
+    let cloud = lab.openstack(site).unwrap();
+    let kind = replicated_type(&cloud, "mirrored");
+    let id = create(&cloud, &["--type", &kind]);
+    wait_for("the volume to be mirrored", || {
+        has_image(&lab, Site::ZoneA, &id)
+    });
+    cloud
+        .cinder(
+            &cloud.admin,
+            &["failover-host", "zone-b@mirrored", "--backend_id", "zone-a"],
+        )
+        .unwrap();
+    let status = |cloud: &OpenStack| {
+        let args = ["volume", "service", "list", "--service", "cinder-volume"];
+        cloud.openstack_json(&cloud.admin, &args).unwrap()[0].clone()
+    };
+    wait_for("the failover", || {
+        let shown = cloud
+            .openstack_json(&cloud.admin, &["volume", "show", &id])
+            .unwrap();
+        assert_ne!(shown["status"], "error", "{shown}");
+        shown["replication_status"] == "failed-over"
+    });
+    assert_eq!(status(&cloud)["Status"], "disabled");
+    drop(cinder);
+    drop(lab);
+
+    let next = Lab::for_tests_with_cinder().unwrap();
+    let cloud = next.openstack(site).unwrap();
+    let row = status(&cloud);
+    assert_eq!(
+        (&row["Host"], &row["Status"]),
+        (&"zone-b@rbd".into(), &"enabled".into()),
+        "{row}"
+    );
+    next.reset_volumes(Duration::from_secs(150)).unwrap();
+    let all = ["volume", "list", "--all-projects"];
+    assert_eq!(
+        cloud.openstack_json(&cloud.admin, &all).unwrap(),
+        Value::Array(vec![])
+    );
+    assert!(
+        cloud
+            .openstack(&cloud.admin, &["volume", "type", "show", &kind])
+            .is_err()
+    );
+    let id = create(&cloud, &[]);
+    assert!(has_image(&next, site, &id));
+    delete(&cloud, &id);
+}
+
+#[test]
+fn a_cinder_volume_that_found_no_ceph_is_not_ready_and_the_next_test_finds_it_well() {
+    let lab = Lab::for_tests_with_cinder().unwrap();
+    let (site, name) = (Site::ZoneA, "cinder-volume");
+    let begun = || {
+        let log = std::fs::read_to_string(lab.log_path(site, name)).unwrap();
+        log.matches("Starting volume driver").count()
+    };
+    for service in ["mon", "osd"] {
+        lab.kill_service(site, service).unwrap();
+    }
+    let before = begun();
+    lab.cinder(site).unwrap().restart_volume().unwrap();
+    // By then it has written its row in the table of services, and is at its driver.
+    wait_for("it to look for Ceph", || begun() > before);
+    assert!(
+        matches!(state(&lab, site, name), ServiceState::NotReady { .. }),
+        "{:?}",
+        state(&lab, site, name)
+    );
+    drop(lab);
+
+    let next = Lab::for_tests_with_cinder().unwrap();
+    assert!(
+        next.status().unwrap().is_healthy(),
+        "{}",
+        next.status().unwrap()
+    );
 }

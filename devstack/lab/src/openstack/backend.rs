@@ -1,5 +1,6 @@
 //! The backends of a zone's cinder-volume: the one part of the configuration that changes while a lab is up.
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -63,11 +64,6 @@ impl Backend {
         self
     }
 
-    pub(crate) fn section(&self) -> String {
-        let lines = self.options.iter().map(|(k, v)| format!("{k} = {v}\n"));
-        format!("\n[{}]\n{}", self.name, lines.collect::<String>())
-    }
-
     /// Refuses what would make another file of `cinder.conf` than was meant.
     fn check(&self) -> Result<()> {
         let plain = |text: &str| {
@@ -90,6 +86,16 @@ impl Backend {
             }
         }
         Ok(())
+    }
+}
+
+/// Its section of `cinder.conf`.
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "[{}]", self.name)?;
+        self.options
+            .iter()
+            .try_for_each(|(key, value)| writeln!(f, "{key} = {value}"))
     }
 }
 
@@ -168,18 +174,35 @@ impl Cinder<'_> {
     /// There is none, or two of one name, or cinder-volume does not come up with them: its log says why.
     pub fn configure(&self, backends: &[Backend]) -> Result<()> {
         check(backends)?;
-        let _lock = self.lab.lock_site(self.ctx.site)?;
         if self.backends()? != backends {
-            let text = serde_json::to_string_pretty(backends).map_err(|e| LabError::BadState {
-                path: record(&self.ctx),
-                why: e.to_string(),
-            })?;
-            write_private(&record(&self.ctx), &text)?;
-            write_cinder(&self.ctx, backends)?;
-            self.lab.stop_service(self.ctx.site, SERVICE)?;
-            forget_others(&self.ctx, backends)?;
+            let forget = forget_sql(self.ctx.site, backends);
+            return self.while_stopped(backends, |ctx| ask_cinder(ctx, &forget).map(drop));
         }
+        let _lock = self.lab.lock_site(self.ctx.site)?;
         self.lab.start_service(self.ctx.site, SERVICE)
+    }
+
+    /// Kills cinder-volume, does that, and starts it again with these backends.
+    pub(crate) fn while_stopped(
+        &self,
+        backends: &[Backend],
+        what: impl FnOnce(&SiteCtx) -> Result<()>,
+    ) -> Result<()> {
+        let _lock = self.lab.lock_site(self.ctx.site)?;
+        // Asked to end it takes up to ten seconds for it, and there is nothing to lose.
+        self.lab.kill_service(self.ctx.site, SERVICE)?;
+        what(&self.ctx)?;
+        let text = serde_json::to_string_pretty(backends).map_err(|e| LabError::BadState {
+            path: record(&self.ctx),
+            why: e.to_string(),
+        })?;
+        write_private(&record(&self.ctx), &text)?;
+        write_cinder(&self.ctx, backends)?;
+        self.lab.start_service(self.ctx.site, SERVICE)
+    }
+
+    pub(crate) fn ctx(&self) -> &SiteCtx {
+        &self.ctx
     }
 
     /// Kills cinder-volume and starts it again, without a wait for it: with a dead Ceph it may never be ready.
@@ -194,10 +217,6 @@ impl Cinder<'_> {
 
 /// Removes from Cinder's list of services the backends that are no more, as `cinder-manage service remove` does in four
 /// seconds each. Until a service counts as dead the scheduler sends volumes to it, and they stay `creating` for ever.
-fn forget_others(ctx: &SiteCtx, backends: &[Backend]) -> Result<()> {
-    ask_cinder(ctx, &forget_sql(ctx.site, backends)).map(drop)
-}
-
 fn forget_sql(site: Site, backends: &[Backend]) -> String {
     let kept: Vec<String> = backends
         .iter()
@@ -268,8 +287,8 @@ mod tests {
             .set("rbd_pool", "volumes")
             .set("volume_driver", REKINDLE);
         assert_eq!(
-            backend.section(),
-            format!("\n[rekindle]\nrbd_pool = volumes\nvolume_driver = {REKINDLE}\n")
+            backend.to_string(),
+            format!("[rekindle]\nrbd_pool = volumes\nvolume_driver = {REKINDLE}\n")
         );
     }
 

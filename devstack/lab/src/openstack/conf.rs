@@ -78,7 +78,7 @@ pub(crate) fn write_cinder(ctx: &SiteCtx, backends: &[Backend]) -> Result<()> {
             .join(","),
     });
     for backend in backends {
-        text.push_str(&backend.section());
+        text.push_str(&format!("\n{backend}"));
     }
     write_private(&super::cinder_conf(ctx), &text)
 }

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Reading order: `install.rs` (where the programs are), `secrets.rs`, `conf.rs` (texts), `backend.rs` (the part of
-//! `cinder.conf` that tests change), `accounts.rs` (projects, users, endpoints), `client.rs` (for who uses it).
+//! `cinder.conf` that tests change), `accounts.rs` (projects, users, endpoints), `client.rs` (for who uses it),
+//! `reset.rs`.
 
 mod accounts;
 mod backend;
@@ -14,6 +15,7 @@ mod client;
 mod conf;
 mod http;
 mod install;
+mod reset;
 mod secrets;
 
 use std::path::PathBuf;

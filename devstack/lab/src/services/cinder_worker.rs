@@ -1,15 +1,20 @@
 //! The zone's cinder-scheduler and cinder-volume.
 //!
-//! They listen nowhere. What they do about once in two seconds is to say in Cinder's database that they live, and the
-//! rest of Cinder goes by that; so does this.
+//! They listen nowhere. What they do once in two seconds is to count on in Cinder's database that they live, and the rest
+//! of Cinder goes by that; so does this. The time beside the count says less: a service writes its row also when it has
+//! only begun.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::mariadb::ask_cinder;
 use super::{Lane, Service, SiteCtx, openstack_program};
 use crate::error::Result;
+use crate::layout::write_whole;
 use crate::openstack::{DOWN_TIME, cinder_conf, enabled_backends};
-use crate::supervise::{self, Spawn};
+use crate::supervise::Spawn;
 
 pub(super) struct CinderScheduler;
 pub(super) struct CinderVolume;
@@ -23,8 +28,8 @@ impl Service for CinderScheduler {
         &[]
     }
 
-    fn prepare(&self, _ctx: &SiteCtx) -> Result<()> {
-        Ok(())
+    fn prepare(&self, ctx: &SiteCtx) -> Result<()> {
+        keep_counts(ctx, self.name())
     }
 
     fn command(&self, ctx: &SiteCtx) -> Spawn {
@@ -55,8 +60,8 @@ impl Service for CinderVolume {
         &[]
     }
 
-    fn prepare(&self, _ctx: &SiteCtx) -> Result<()> {
-        Ok(())
+    fn prepare(&self, ctx: &SiteCtx) -> Result<()> {
+        keep_counts(ctx, self.name())
     }
 
     fn command(&self, ctx: &SiteCtx) -> Spawn {
@@ -77,9 +82,14 @@ impl Service for CinderVolume {
         super::PYTHON_PATIENCE
     }
 
-    /// Upstream's driver that finds no Ceph when it starts never looks again.
+    /// After Ceph, see below.
     fn lane(&self) -> Lane {
         Lane::Last
+    }
+
+    /// Upstream's driver that finds no Ceph when it starts never looks again.
+    fn gives_up(&self) -> bool {
+        true
     }
 }
 
@@ -89,29 +99,52 @@ fn program(ctx: &SiteCtx, name: &str) -> Spawn {
         .arg(cinder_conf(ctx).display().to_string())
 }
 
-/// Whether all of these said that they live since their process began, and lately.
+/// Keeps what the counts are before it starts: what it counts itself comes on top.
+fn keep_counts(ctx: &SiteCtx, binary: &str) -> Result<()> {
+    write_whole(
+        &kept(ctx, binary),
+        &ask_cinder(ctx, &counts_sql(binary, None))?,
+    )
+}
+
+fn kept(ctx: &SiteCtx, binary: &str) -> PathBuf {
+    ctx.dirs.run().join(format!("{binary}.counts"))
+}
+
+fn counts_sql(binary: &str, within: Option<u32>) -> String {
+    let lately = within
+        .map(|seconds| format!(" AND updated_at > UTC_TIMESTAMP() - INTERVAL {seconds} SECOND"));
+    format!(
+        "SELECT host, report_count FROM services WHERE deleted = 0 AND `binary` = '{binary}'{}",
+        lately.unwrap_or_default()
+    )
+}
+
+/// Whether all of these counted since it began, and lately.
 fn report(ctx: &SiteCtx, binary: &str, hosts: &[String]) -> std::result::Result<(), String> {
-    let age = supervise::alive(ctx, binary)
-        .map_err(|e| e.to_string())?
-        .and_then(crate::process::ProcId::age)
-        .ok_or("it does not run")?;
-    let seconds = age.as_secs().min(DOWN_TIME.into());
-    let sql = format!(
-        "SELECT host FROM services WHERE deleted = 0 AND `binary` = '{binary}' \
-         AND updated_at > UTC_TIMESTAMP() - INTERVAL {seconds} SECOND"
-    );
-    let seen = ask_cinder(ctx, &sql).map_err(|e| e.to_string())?;
-    match silent(hosts, &seen).as_slice() {
+    // None was kept: it was not started by this program.
+    let before = fs::read_to_string(kept(ctx, binary)).unwrap_or_default();
+    let now = ask_cinder(ctx, &counts_sql(binary, Some(DOWN_TIME))).map_err(|e| e.to_string())?;
+    match silent(hosts, &before, &now).as_slice() {
         [] => Ok(()),
         silent => Err(format!("no word yet from {}", silent.join(", "))),
     }
 }
 
-fn silent<'a>(hosts: &'a [String], seen: &str) -> Vec<&'a str> {
-    hosts
-        .iter()
-        .map(String::as_str)
-        .filter(|host| !seen.lines().any(|line| line == *host))
+fn silent<'a>(hosts: &'a [String], before: &str, now: &str) -> Vec<&'a str> {
+    let (before, now) = (counts(before), counts(now));
+    let counted = |host: &str| {
+        let now = now.get(host).copied().unwrap_or_default();
+        now > before.get(host).copied().unwrap_or_default()
+    };
+    let silent = hosts.iter().map(String::as_str);
+    silent.filter(|host| !counted(host)).collect()
+}
+
+fn counts(rows: &str) -> BTreeMap<&str, u64> {
+    rows.lines()
+        .filter_map(|row| row.split_once('\t'))
+        .filter_map(|(host, count)| Some((host, count.trim().parse().ok()?)))
         .collect()
 }
 
@@ -120,9 +153,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_silent_backend_of_two_is_named() {
-        let hosts = ["zone-a@rekindle".to_owned(), "zone-a@rekindle2".to_owned()];
-        assert_eq!(silent(&hosts, "zone-a@rekindle2\n"), ["zone-a@rekindle"]);
-        assert!(silent(&hosts, "zone-a@rekindle2\nzone-a@rekindle\n").is_empty());
+    fn a_backend_that_only_began_is_silent_and_one_of_two_is_named() {
+        let hosts = ["zone-a@one".to_owned(), "zone-a@two".to_owned()];
+        let before = "zone-a@one\t41\n";
+        for (now, expected) in [
+            ("", vec!["zone-a@one", "zone-a@two"]),
+            (
+                "zone-a@one\t41\nzone-a@two\t0\n",
+                vec!["zone-a@one", "zone-a@two"],
+            ),
+            ("zone-a@one\t42\nzone-a@two\t0\n", vec!["zone-a@two"]),
+            ("zone-a@one\t42\nzone-a@two\t1\n", vec![]),
+        ] {
+            assert_eq!(silent(&hosts, before, now), expected, "{now}");
+        }
     }
 }

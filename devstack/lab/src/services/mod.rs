@@ -78,6 +78,12 @@ pub(crate) trait Service: Sync {
         false
     }
 
+    /// Whether it may run on for ever without its work, once something that it needs was missing: then only another start
+    /// helps.
+    fn gives_up(&self) -> bool {
+        false
+    }
+
     /// Time it may take to get ready.
     fn patience(&self) -> Duration {
         Duration::from_secs(60)
