@@ -6,6 +6,7 @@
 #   make test-shim      the Cinder driver's own tests, and Cinder's tests of its RBD driver on it
 #   make explore        the protocol's exploration with one fault more than in the tests
 #   make bench          failover speed beside a shell loop, to target/bench/failover.json
+#   make bench-cinder   failover-host beside Cinder's own RBD driver, to target/bench/cinder.json
 #   make lint           formatting, clippy, licences and sources; ruff and mypy for the Cinder driver
 #   make lab-up         both zones on this machine, to try things on; make lab-down takes them away
 #                       (make lab-up CLOUD=cinder: with a real Keystone and Cinder in each)
@@ -13,7 +14,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-embedded test test-shim lint bench explore lab-up lab-down packages packages-build packages-cinder nextest
+.PHONY: help demo demo-embedded test test-shim lint bench bench-cinder explore lab-up lab-down packages packages-build packages-cinder nextest
 
 LAB := target/lab
 
@@ -62,6 +63,10 @@ explore: packages-build
 bench: packages
 	cargo build --release -p rekindle-driver -p rekindle-orchestrator -p rekindle-tests --bins
 	target/release/failover-bench --out target/bench/failover.json
+
+bench-cinder: packages-cinder
+	cargo build --release -p rekindle-driver -p rekindle-tests --bins
+	target/release/cinder-bench --out target/bench/cinder.json
 
 # Advisories need a database that is fetched from the network: `cargo deny check advisories`, where there is one.
 lint: packages-build

@@ -15,9 +15,11 @@ async fn in_step(cloud: &Cloud, zone: &CinderZone<'_>, id: &str) -> anyhow::Resu
     let there = cloud.sidecar_of(Site::ZoneB);
     until("a copy in step in zone-b", COPY, async || -> Look<()> {
         let report = there.volume(&spec).await.map_err(|e| e.to_string())?;
-        match report.status {
-            VolumeStatus::ActiveSecondary => Ok(()),
-            other => Err(other.to_string()),
+        let there = report.status == VolumeStatus::ActiveSecondary;
+        if there {
+            Ok(())
+        } else {
+            Err(report.status.to_string())
         }
     })
     .await
@@ -254,9 +256,11 @@ async fn hard_case_45_failover_host_works_with_a_dead_ceph_and_a_cinder_volume_t
         }
         for id in &volumes {
             until("a stale primary is demoted", COPY, async || -> Look<()> {
-                match role(cloud, Site::ZoneA, &zone, id).await {
-                    Role::Secondary => Ok(()),
-                    other => Err(format!("{other:?}")),
+                let is = role(cloud, Site::ZoneA, &zone, id).await;
+                if is == Role::Secondary {
+                    Ok(())
+                } else {
+                    Err(format!("{is:?}"))
                 }
             })
             .await?;

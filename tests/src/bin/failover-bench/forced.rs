@@ -5,7 +5,7 @@
 
 use crate::{
     Progress,
-    report::{Forced, Restore, Samples},
+    report::{Forced, Restore},
     volumes::{self, Volume, each, wait_all, wait_in_step, wait_reported},
     world::World,
 };
@@ -13,6 +13,7 @@ use anyhow::{Context, bail, ensure};
 use rbd_rs::Role;
 use rekindle_common::action::{Promotion, VolumeAction};
 use rekindle_lab::Site;
+use rekindle_tests::samples::Samples;
 use std::{
     collections::BTreeMap,
     sync::Mutex,
