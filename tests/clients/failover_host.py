@@ -22,7 +22,7 @@ from keystoneauth1 import adapter, session
 from keystoneauth1.identity import v3
 
 DEADLINE = 600.0
-VERSION = {"OpenStack-API-Version": "volume 3.70"}
+VERSION = "3.70"
 
 
 def api() -> adapter.Adapter:
@@ -36,7 +36,7 @@ def api() -> adapter.Adapter:
         user_domain_id="default",
         project_domain_id="default",
     )
-    return adapter.Adapter(session.Session(auth=who, timeout=60), service_type="block-storage", headers=VERSION)
+    return adapter.Adapter(session.Session(auth=who, timeout=60), service_type="block-storage", default_microversion=VERSION)
 
 
 def volumes(cinder: adapter.Adapter) -> list[dict[str, Any]]:
