@@ -78,6 +78,15 @@ impl Endpoint {
         Self(Kind::InProcess { site, routes })
     }
 
+    /// The routes of one in this process, for whoever serves them on a socket; `None` of one that is elsewhere.
+    #[must_use]
+    pub fn routes(&self) -> Option<Router> {
+        match &self.0 {
+            Kind::InProcess { routes, .. } => Some(routes.clone()),
+            Kind::Http { .. } => None,
+        }
+    }
+
     /// An orchestrator on this machine, through its unix socket. `tls` is what the leader is reached with where it is elsewhere.
     #[must_use]
     pub fn unix(path: impl AsRef<Path>, tls: Option<TlsFiles>, limits: ClientLimits) -> Self {

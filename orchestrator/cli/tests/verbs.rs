@@ -1,0 +1,269 @@
+//! Each verb by which a person answers the orchestrator, as a process: where it is done and where it is refused, in text and as
+//! JSON, with the exit codes of the table.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "in a test a failed unwrap is a failed assertion"
+)]
+
+mod zones;
+
+use rekindle_core::{decision::Ask, plan::PlanKind};
+use zones::{Zones, asks, primary_in, stuck, well, zone_a, zone_b};
+
+// The table of `rekindle --help`.
+const DONE: i32 = 0;
+const USAGE: i32 = 2;
+const HELD: i32 = 4;
+const UNREACHABLE: i32 = 5;
+const FAILED: i32 = 1;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn approve_acknowledge_and_reprotect() {
+    let policy = "--failover approved --on-return ask --blocking-period 1h";
+    let mut zones = Zones::with(policy).await;
+    let z = &zones;
+
+    // Nothing of that is to be done yet, or ever.
+    for (line, code, word) in [
+        ("acknowledge db --by ann", HELD, "no failover"),
+        ("group reprotect db", HELD, "holds no stale copies"),
+        ("approve nobody failover --by ann", USAGE, "nobody"),
+        ("acknowledge nobody --by ann", USAGE, "nobody"),
+        ("group reprotect nobody", USAGE, "no group nobody"),
+        (
+            "approve db reprotect --accept-loss --by ann",
+            USAGE,
+            "belong to a failover",
+        ),
+        ("approve db explosion --by ann", USAGE, "explosion"),
+    ] {
+        let ended = z.rekindle(line).await.with(code);
+        assert!(ended.err.contains(word), "{line}: {}", ended.err);
+        assert_eq!(ended.out, "", "{line}");
+        let json = z
+            .rekindle(&format!("--output json {line}"))
+            .await
+            .with(code);
+        let message = json.json_error()["message"].to_string();
+        assert!(message.contains(word), "{line}: {message}");
+    }
+    let nameless = ["--output", "json", "approve", "db", "failover", "--by", " "];
+    let error = z.run(&nameless).await.with(USAGE).json_error();
+    assert_eq!(
+        (&error["code"], &error["field"]),
+        (&"invalid_field".into(), &"by".into())
+    );
+
+    let ended = z.rekindle("approve db failback --by ann").await.with(DONE);
+    assert!(
+        ended
+            .out
+            .starts_with("approved for db, generation 1, by ann;"),
+        "{}",
+        ended.out
+    );
+
+    zones.world.kill_zone(&zone_a());
+    let z = &zones;
+    let asked = |kind| move |a: &Ask| matches!(a, Ask::Approve { kind: k, .. } if *k == kind);
+    z.until("it asks for a failover", |g| {
+        asks(g, asked(PlanKind::Failover))
+    })
+    .await;
+    let yes = z
+        .rekindle("approve db failover --by ann --output json")
+        .await
+        .with(DONE)
+        .json();
+    assert_eq!((&yes["generation"], &yes["by"]), (&1.into(), &"ann".into()));
+    assert_eq!(yes["what"]["what"], "failover");
+    z.until("zone-b has taken over", |g| primary_in(g, &zone_b()))
+        .await;
+
+    let ended = z.rekindle("acknowledge db --by ann").await.with(DONE);
+    assert!(ended.out.contains("of db is acknowledged"), "{}", ended.out);
+    let memory = z
+        .rekindle("acknowledge db --by ann --output json")
+        .await
+        .with(DONE)
+        .json();
+    assert_eq!(memory["acknowledged"], true);
+    assert_eq!(memory["from"], "zone-a");
+
+    // With the loser away there is nothing to make a copy of.
+    let ended = z.rekindle("group reprotect db").await.with(HELD);
+    assert!(ended.err.contains("needs both zones well"), "{}", ended.err);
+
+    zones.world.start_zone(&zone_a());
+    let z = &zones;
+    z.until("it asks for a reprotection", |g| {
+        asks(g, asked(PlanKind::Reprotect))
+    })
+    .await;
+    let shown = z
+        .rekindle("group reprotect db --dry-run --output json")
+        .await
+        .with(DONE)
+        .json();
+    assert_eq!(
+        (&shown["run"], &shown["plan"]["kind"]),
+        (&"dry_run".into(), &"reprotect".into())
+    );
+    let ended = z.rekindle("group reprotect db").await.with(DONE);
+    assert!(ended.out.contains("reprotect"), "{}", ended.out);
+    assert!(ended.out.contains("succeeded"), "{}", ended.out);
+    z.until("it is protected", well).await;
+    assert!(primary_in(&z.group().await.unwrap(), &zone_b()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn group_resume() {
+    let zones = Zones::with("--failover automatic").await;
+    let z = &zones;
+    let ended = z.rekindle("group resume db").await.with(HELD);
+    assert!(
+        ended.err.contains("all volumes are primary in zone-a"),
+        "{}",
+        ended.err
+    );
+    let error = z.rekindle("group resume db --output json").await.with(HELD);
+    assert_eq!(error.json_error()["code"], "held");
+    z.rekindle("group resume nobody").await.with(USAGE);
+
+    for json in [false, true] {
+        z.demote_by_hand().await;
+        z.until("it says that no zone is primary", |g| {
+            asks(g, |a| matches!(a, Ask::NoPrimaryImages { .. }))
+        })
+        .await;
+        if json {
+            let ended = z.rekindle("group resume db --output json").await.with(DONE);
+            let page = ended.json();
+            assert_eq!(page[0]["plan"]["kind"], "resume");
+            assert_eq!(page[0]["state"]["end"], "succeeded", "{page:#}");
+            assert_eq!(ended.err, "", "a reader of JSON gets nothing else");
+        } else {
+            let ended = z.rekindle("group resume db").await.with(DONE);
+            assert!(ended.out.contains("succeeded"), "{}", ended.out);
+        }
+        z.until("all is as it was", well).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plan_retry_and_give_up() {
+    let zones = Zones::with("--failover automatic --on-return stay").await;
+    let z = &zones;
+    for verb in ["retry", "give-up"] {
+        let line = format!("plan {verb} nothing --output json");
+        let error = z.rekindle(&line).await.with(USAGE).json_error();
+        assert_eq!(error["code"], "unknown_plan");
+    }
+
+    // A move that cannot start its application waits for a person, and says how to go on.
+    z.application.refuse_starts(2);
+    let ended = z.rekindle("move db --to zone-b").await.with(HELD);
+    assert!(ended.err.contains("rekindle plan retry"), "{}", ended.err);
+    let plan = z.until("it is stuck", stuck).await.active_plan.unwrap().id;
+    // Tried again in vain; then in earnest.
+    let ended = z
+        .rekindle(&format!("plan retry {plan} --output json"))
+        .await;
+    let page = ended.with(HELD).json();
+    assert_eq!(page[0]["state"]["state"], "stuck", "{page:#}");
+    let ended = z.rekindle(&format!("plan retry {plan}")).await.with(DONE);
+    assert!(ended.out.contains("succeeded"), "{}", ended.out);
+    for verb in ["retry", "give-up"] {
+        let line = format!("plan {verb} {plan}");
+        let ended = z.rekindle(&line).await.with(HELD);
+        assert!(
+            ended.err.contains("does not wait for a person"),
+            "{line}: {}",
+            ended.err
+        );
+        let error = z
+            .rekindle(&format!("{line} --output json"))
+            .await
+            .with(HELD);
+        assert_eq!(error.json_error()["code"], "held", "{line}");
+    }
+    z.until("it is well in zone-b", |g| {
+        well(g) && primary_in(g, &zone_b())
+    })
+    .await;
+
+    // What is given up ends as failed for whoever watches it, and frees the group.
+    z.application.refuse_starts(2);
+    z.rekindle("failback db").await.with(HELD);
+    let plan = z.until("it is stuck", stuck).await.active_plan.unwrap().id;
+    let line = format!("plan retry {plan} --no-wait --output json");
+    let summary = z.rekindle(&line).await.with(DONE).json();
+    assert_eq!(summary[0]["id"], plan.as_str());
+    z.until("it is stuck again", stuck).await;
+    let summary = z
+        .rekindle(&format!("plan give-up {plan} --output json"))
+        .await
+        .with(DONE)
+        .json();
+    assert_eq!(summary[0]["state"]["end"], "given_up", "{summary:#}");
+    let ended = z.rekindle(&format!("plan show {plan} --watch")).await;
+    ended.with(FAILED);
+    z.until("its group is free", |g| g.active_plan.is_none())
+        .await;
+
+    // The other form of it.
+    z.until("it can be moved", well).await;
+    z.application.refuse_starts(1);
+    z.rekindle("move db --to zone-b").await.with(HELD);
+    let plan = z.until("it is stuck", stuck).await.active_plan.unwrap().id;
+    let ended = z.rekindle(&format!("plan give-up {plan}")).await.with(DONE);
+    assert!(ended.out.contains("given up"), "{}", ended.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn maintenance_on_and_off() {
+    let zones = Zones::with("--failover automatic").await;
+    let z = &zones;
+    let ended = z
+        .run(&["maintenance", "on", "--reason", "new switches"])
+        .await
+        .with(DONE);
+    assert!(
+        ended.out.starts_with("maintenance is on: new switches."),
+        "{}",
+        ended.out
+    );
+    let status = z.rekindle("status --output json").await.with(DONE).json();
+    assert_eq!(status["maintenance"]["reason"], "new switches");
+    let decision = &status["groups"][0]["decision"]["decision"];
+    assert_eq!(decision["why"]["why"], "maintenance", "{decision}");
+    let off = z.rekindle("maintenance off --output json").await.with(DONE);
+    assert_eq!(off.json(), serde_json::json!({ "maintenance": null }));
+    let on = z.rekindle("maintenance on --reason x --output json").await;
+    assert_eq!(on.with(DONE).json()["maintenance"], "x");
+    let ended = z.rekindle("maintenance off").await.with(DONE);
+    assert_eq!(ended.out, "maintenance is off\n");
+    let status = z.rekindle("status --output json").await.with(DONE).json();
+    assert!(status["maintenance"].is_null(), "{status:#}");
+
+    // Without a reason, and without anybody who could take it.
+    let wordless = ["--output", "json", "maintenance", "on", "--reason", " "];
+    let error = z.run(&wordless).await.with(USAGE).json_error();
+    assert_eq!(
+        (&error["code"], &error["field"]),
+        (&"invalid_field".into(), &"reason".into())
+    );
+    z.rekindle("maintenance on").await.with(USAGE);
+    z.world.store("any").lose_majority();
+    for line in [
+        "maintenance off",
+        "maintenance on --reason x",
+        "--output json maintenance off",
+    ] {
+        let ended = z.rekindle(line).await.with(UNREACHABLE);
+        assert_eq!(ended.out, "", "{line}");
+        assert_ne!(ended.err, "", "{line}");
+    }
+}
