@@ -124,6 +124,8 @@ codes! {
     CorruptRecord = "corrupt_record", 500, AskOperator;
     /// librbd failed in a way that has no name of its own; the message carries its errno.
     StorageError = "storage_error", 500, AskOperator;
+    /// A zone's clock is too far from an orchestrator's (hard case 12). Stands among a status's problems and refuses nothing by itself.
+    ClockSkew = "clock_skew", 409, AskOperator;
     /// A fault of ours.
     Internal = "internal", 500, AskOperator;
 }

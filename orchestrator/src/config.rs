@@ -138,6 +138,8 @@ pub struct Times {
     pub leader_safety: Span,
     /// Between two looks at what a step waits for.
     pub poll: Span,
+    /// How far a zone's clock may be from this site's before the status names it.
+    pub max_skew: Span,
 }
 
 impl Default for Times {
@@ -151,6 +153,7 @@ impl Default for Times {
             leader_ttl: Span::secs(10),
             leader_safety: Span::secs(2),
             poll: Span::millis(500),
+            max_skew: Span::secs(5),
         }
     }
 }
@@ -387,6 +390,7 @@ impl Config {
             ("times.decide", t.decide),
             ("times.zone", t.zone),
             ("times.poll", t.poll),
+            ("times.max_skew", t.max_skew),
         ] {
             if span < Span::millis(50) || span > Span::secs(60) {
                 return bad(field, format!("{span} is outside 50ms to 1m"));

@@ -22,7 +22,7 @@ use crate::{
     zone::{Sidecar, Zone},
 };
 use axum::Router;
-use rekindle_common::{ApiError, SiteName, ZoneName};
+use rekindle_common::{ApiError, SiteName, ZoneName, duration::Span};
 use rekindle_store::{Election, ElectionTiming, LeaderRecord, Store};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
@@ -65,6 +65,8 @@ pub struct Timing {
     pub renew_every: Duration,
     /// For each of the leader's questions to a zone.
     pub zone_deadline: Duration,
+    /// How far a zone's clock may be from this site's before it is a problem.
+    pub max_skew: Span,
     /// How long etcd is given to answer before this site vouches for an isolated zone.
     pub failsafe_deadline: Duration,
 }
@@ -78,6 +80,7 @@ impl Default for Timing {
             campaign_every: Duration::from_secs(1),
             renew_every: Duration::from_secs(2),
             zone_deadline: Duration::from_millis(2500),
+            max_skew: Span::secs(5),
             failsafe_deadline: Duration::from_millis(1500),
         }
     }
@@ -137,6 +140,9 @@ pub fn build(parts: Parts) -> Orchestrator {
         timing.failsafe_deadline,
     ));
     let assembler = Assembler {
+        site: site.clone(),
+        probes: probes.clone(),
+        max_skew: timing.max_skew,
         sites: sites.iter().map(|s| s.name.clone()).collect(),
         zones: zones.clone(),
         store: store.clone(),

@@ -67,6 +67,7 @@ pub async fn start(config: &Config) -> Result<(Orchestrator, Server), StartError
         probes.push(Arc::new(SidecarProbe::new(
             name.clone(),
             Arc::clone(&sidecar),
+            Clock::System,
         )));
         // Within the probe's own deadline, so that it can say which monitor was silent.
         let deadline = config.times.probe.get() * 4 / 5;
@@ -143,6 +144,7 @@ fn timing(config: &Config) -> Result<Timing, StartError> {
         election,
         renew_every: (t.leader_ttl.get() - t.leader_safety.get()) / 4,
         zone_deadline: t.zone.get(),
+        max_skew: t.max_skew,
         ..Timing::default()
     })
 }

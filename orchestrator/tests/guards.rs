@@ -9,6 +9,7 @@
 mod common;
 
 use common::{COUNT_IMAGES, Rig, eventually, group, policy, site, well, zone_a, zone_b};
+use jiff::SignedDuration;
 use rekindle_common::{
     ErrorCode, Generation,
     duration::Span,
@@ -21,11 +22,11 @@ use rekindle_core::{
     plan::PlanKind,
     snapshot::{Approved, GroupState, LossAccepted, Vouch},
 };
-use rekindle_orchestrator::wire::{ApproveRequest, GroupStatus, Run, View};
+use rekindle_orchestrator::wire::{ApproveRequest, GroupStatus, Run, Status, View};
 use std::time::Duration;
 use tokio::time::sleep;
 
-fn asks(g: &GroupStatus, which: fn(&Ask) -> bool) -> bool {
+fn asks(g: &GroupStatus, which: impl Fn(&Ask) -> bool) -> bool {
     match g.decision.as_ref().map(|d| &d.decision) {
         Some(Decision::AskOperator { why }) => which(why),
         Some(Decision::Hold { .. } | Decision::MarkProtection { .. } | Decision::Begin { .. })
@@ -163,6 +164,91 @@ async fn without_proof_a_person_is_asked_with_the_evidence() {
         .approve(&group(), &approval(vouched))
         .await
         .unwrap();
+    rig.until("it has failed over", |g| primary_in(g, &zone_b()))
+        .await;
+}
+
+/// What the copies show is by the zones' clocks, and the moment of the loss by the leader's.
+#[tokio::test(start_paused = true)]
+async fn hard_case_12_a_skewed_clock_is_named_and_a_loss_that_hangs_on_it_is_asked() {
+    let policy = GroupPolicy {
+        rpo_limit: Some(Span::secs(300)),
+        ..policy()
+    };
+    let mut rig = Rig::with(COUNT_IMAGES, policy).await;
+    let clocks = |s: &Status| -> Vec<String> {
+        let skewed = s.problems.iter().filter(|p| p.code == ErrorCode::ClockSkew);
+        skewed.map(ToString::to_string).collect()
+    };
+    assert_eq!(clocks(&rig.status().await), [""; 0]);
+    let seconds = SignedDuration::from_secs;
+    // Behind: said, and nothing is hidden by it. Ahead, and not beyond the limit of what may be: not said.
+    for (ahead, says) in [
+        (seconds(-65), Some(["zone-a's sidecar is 1m", "behind"])),
+        (seconds(4), None),
+        (seconds(3605), Some(["zone-a's sidecar is 1h", "ahead of"])),
+    ] {
+        rig.world.skew_zone(&zone_a(), ahead);
+        eventually("the status says so", || async {
+            let said = clocks(&rig.status().await);
+            match (says, &said[..]) {
+                (None, []) => Some(()),
+                (Some(words), [one]) => words.iter().all(|w| one.contains(w)).then_some(()),
+                (None | Some(_), _) => None,
+            }
+        })
+        .await;
+        rig.until("it serves on", |g| well(g, COUNT_IMAGES)).await;
+    }
+    // Leases count elapsed time: an hour's difference neither ended this one nor made it longer.
+    assert_eq!(rig.primaries(&zone_a()), COUNT_IMAGES);
+
+    rig.world.kill_zone(&zone_a());
+    let g = rig
+        .until("it asks", |g| {
+            let hour = |a: &Option<Span>| a.is_some_and(|a| a >= Span::secs(3600));
+            asks(
+                g,
+                |a| matches!(a, Ask::ClockSkew { zone, ahead, .. } if *zone == zone_a() && hour(ahead)),
+            )
+        })
+        .await;
+    assert!(g.decision.unwrap().text.contains("--accept-loss"));
+    stays_put(&rig, 60).await;
+    let accepted = Approved::Failover {
+        vouch: Vouch::No,
+        loss: LossAccepted::Any,
+    };
+    rig.client()
+        .approve(&group(), &approval(accepted))
+        .await
+        .unwrap();
+    rig.until("it has failed over", |g| primary_in(g, &zone_b()))
+        .await;
+}
+
+/// Every site looks at the clocks, not the leader alone. And the limit by itself, with clocks that are right, asks nobody.
+#[tokio::test(start_paused = true)]
+async fn hard_case_12_a_new_leader_knows_the_clock_of_a_zone_that_died_before_it_led() {
+    let policy = GroupPolicy {
+        rpo_limit: Some(Span::secs(300)),
+        ..policy()
+    };
+    let mut rig = Rig::with(COUNT_IMAGES, policy).await;
+    rig.world.kill_zone(&zone_a());
+    let mut leader = rig.status().await.leader.unwrap().site;
+    // Somebody who has seen the zone alive is to lead: the one that leads now would come back with no memory of it.
+    if leader != site(&zone_b()) {
+        rig.world.stop_orchestrator(&leader).await;
+        let before = leader.clone();
+        leader = eventually("another leads", || async {
+            let l = rig.client().leader().await.ok()?.leader?.site;
+            (l != before).then_some(l)
+        })
+        .await;
+        rig.world.start_orchestrator(&before);
+    }
+    assert_eq!(leader, site(&zone_b()));
     rig.until("it has failed over", |g| primary_in(g, &zone_b()))
         .await;
 }

@@ -218,6 +218,7 @@ fn advice_for(e: &ApiError) -> Option<String> {
         | C::HasClones
         | C::PoolNotMirrored
         | C::Held
+        | C::ClockSkew
         | C::BodyTooLarge
         | C::Unsupported
         | C::StorageFull

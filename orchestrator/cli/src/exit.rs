@@ -104,7 +104,10 @@ impl From<ErrorCode> for Exit {
             | ErrorCode::Frozen
             | ErrorCode::PlanActive
             | ErrorCode::TooManyRequests => Self::Refused,
-            ErrorCode::Held | ErrorCode::SplitBrain | ErrorCode::CorruptRecord => Self::Held,
+            ErrorCode::Held
+            | ErrorCode::SplitBrain
+            | ErrorCode::CorruptRecord
+            | ErrorCode::ClockSkew => Self::Held,
             ErrorCode::DeadlineExceeded
             | ErrorCode::NotLeader
             | ErrorCode::ClusterUnreachable

@@ -136,6 +136,19 @@ pub enum Ask {
         /// The limit.
         limit: Span,
     },
+    /// The loss is within the limit, and so near to it that a zone's clock decides (hard case 12).
+    ClockSkew {
+        /// The worst volume.
+        volume: ImageSpec,
+        /// Its loss, as the clocks have it.
+        loss: Span,
+        /// The limit.
+        limit: Span,
+        /// Whose clock.
+        zone: ZoneName,
+        /// How far that may be ahead; `None` is unknown.
+        ahead: Option<Span>,
+    },
     /// A failover happened a short time ago (hard case 7).
     Blocked {
         /// What is left of the blocking period.
@@ -241,6 +254,25 @@ impl fmt::Display for Ask {
                     )?,
                 }
                 f.write_str("; `rekindle approve GROUP failover --accept-loss` accepts it")
+            }
+            Self::ClockSkew {
+                volume,
+                loss,
+                limit,
+                zone,
+                ahead,
+            } => {
+                let ahead = match ahead {
+                    Some(a) => format!("may be {} ahead", a.tenths()),
+                    None => "is not known: it has not answered since this orchestrator started"
+                        .to_owned(),
+                };
+                write!(
+                    f,
+                    "{volume} would lose {} by the clocks, the limit is {limit}, and {zone}'s clock {ahead}, so it may be more; \
+                     `rekindle approve GROUP failover --accept-loss` accepts it",
+                    loss.tenths()
+                )
             }
             Self::Blocked { left, plan } => write!(
                 f,

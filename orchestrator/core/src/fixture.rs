@@ -1,6 +1,7 @@
 //! A two-zone world for tests: healthy at first, then changed by verbs.
 
 use crate::observation::{Observation, Signal, SignalKind, SiteObservations};
+use crate::skew::Skew;
 use crate::snapshot::{
     Approval, Approved, FailoverMemory, GroupState, GroupView, LastLease, LeaseSight, Snapshot,
 };
@@ -88,6 +89,9 @@ impl World {
                 sites: ["zone-a", "zone-b", "witness"].map(site).to_vec(),
                 observations: BTreeMap::new(),
                 zones: BTreeMap::new(),
+                clocks: ["zone-a", "zone-b"]
+                    .map(|z| (zone(z), Skew::measured(now(), now(), now())))
+                    .into(),
                 groups: BTreeMap::from([(group(), view)]),
                 maintenance: None,
                 promised_for: None,

@@ -13,6 +13,7 @@
 //! * [`plan`]: a decision as an immutable list of steps, with what to do should one fail.
 //! * [`saga`]: where a plan stands, replayed from its journal, and what comes next.
 //! * [`alone`]: volumes that stand in one zone alone, which no failover helps.
+//! * [`skew`]: how far a zone's clock is from ours, which only the figure of a loss needs to know.
 //! * [`overtaken`]: when a zone's loss makes a plan's waiting vain, and the plan make way.
 //!
 //! The rules on who may write are in [`rekindle_common::lease`] and in [`decision`]'s choice of a [`plan::Proof`].
@@ -27,6 +28,7 @@ pub mod observation;
 pub mod overtaken;
 pub mod plan;
 pub mod saga;
+pub mod skew;
 pub mod snapshot;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::alone::SeenVolumes;
 use crate::observation::SiteObservations;
+use crate::skew::Skew;
 use jiff::Timestamp;
 use rekindle_common::{
     Generation, GroupName, PlanId, SiteName, ZoneName,
@@ -25,6 +26,9 @@ pub struct Snapshot {
     pub observations: BTreeMap<SiteName, SiteObservations>,
     /// What each zone's sidecar says, asked by the leader itself. A zone that did not answer is absent.
     pub zones: BTreeMap<ZoneName, ZoneReport>,
+    /// How far each zone's clock was from ours when its sidecar last answered this site: known also of a zone that has died since.
+    /// A zone that never answered is absent.
+    pub clocks: BTreeMap<ZoneName, Skew>,
     /// The groups.
     pub groups: BTreeMap<GroupName, GroupView>,
     /// The operator's reason, while maintenance is on.

@@ -95,6 +95,11 @@ fn what_is_wrong_is_named() {
             "times.observe",
         ),
         (
+            "[etcd]",
+            "[times]\nmax_skew = \"1h\"\n[etcd]",
+            "times.max_skew",
+        ),
+        (
             "tcp = \"192.0.2.10:7400\"",
             "metrics = \"192.0.2.10:9000\"",
             "listen.metrics",

@@ -12,6 +12,7 @@ fn nothing_known() -> Snapshot {
         sites: Vec::new(),
         observations: BTreeMap::new(),
         zones: BTreeMap::new(),
+        clocks: BTreeMap::new(),
         groups: BTreeMap::new(),
         maintenance: None,
         promised_for: None,

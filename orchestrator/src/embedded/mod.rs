@@ -26,6 +26,7 @@ use crate::{
     clock::Clock,
     observe::{Probe, sidecar::SidecarProbe},
 };
+use jiff::SignedDuration;
 use network::{AskedSites, ClusterProbe};
 use rekindle_common::{SiteName, ZoneName, duration::Span};
 use rekindle_driver::{
@@ -72,6 +73,8 @@ pub struct Embedded {
 #[derive(Debug)]
 struct EmbeddedZone {
     cluster: Cluster,
+    /// How far its hosts' clocks are ahead.
+    ahead: SignedDuration,
     switch: Arc<Switch>,
     lease_keeper: Option<Running>,
 }
@@ -100,6 +103,7 @@ impl Embedded {
                 let zone = EmbeddedZone {
                     switch: Arc::new(Switch::default()),
                     lease_keeper: None,
+                    ahead: SignedDuration::ZERO,
                     cluster: cluster.clone(),
                 };
                 (cluster.zone(), zone)
@@ -230,13 +234,22 @@ impl Embedded {
             backend: Backend::Memory(z.cluster.clone()),
             state_pool: POOL.to_owned(),
             leases: Arc::new(handle),
-            clock: z.cluster.clock(),
+            clock: shifted(z.cluster.clock(), z.ahead),
             limits: self.options.limits,
         });
         let stop = CancellationToken::new();
         let task = tokio::spawn(runner.run(volumes.clone(), stop.clone()));
         z.switch.set(Some(volumes));
         z.lease_keeper = Some(Running { task, stop });
+    }
+
+    /// Sets the clock of a zone's hosts that far ahead of all others. Its sidecar starts anew; its cluster's clock stays.
+    pub fn skew_zone(&mut self, zone: &ZoneName, ahead: SignedDuration) {
+        if let Some(z) = self.zones.get_mut(zone) {
+            z.ahead = ahead;
+        }
+        self.kill_sidecar(zone);
+        self.start_sidecar(zone);
     }
 
     /// As `kill -9` of a site's orchestrator.
@@ -276,7 +289,11 @@ impl Embedded {
                 Arc::clone(&z.switch),
                 Arc::clone(&self.network),
             ));
-            probes.push(Arc::new(SidecarProbe::new(name.clone(), sidecar.clone())));
+            probes.push(Arc::new(SidecarProbe::new(
+                name.clone(),
+                sidecar.clone(),
+                clock(self.fabric.clock()),
+            )));
             probes.push(Arc::new(ClusterProbe {
                 from: site.clone(),
                 zone: name.clone(),
@@ -301,6 +318,22 @@ impl Embedded {
             clock: clock(self.fabric.clock()),
             agents: self.options.agents.clone(),
             timing: self.options.timing,
+        }
+    }
+}
+
+/// A clock that is set ahead. The machine's own cannot be.
+fn shifted(
+    clock: rekindle_driver::clock::Clock,
+    ahead: SignedDuration,
+) -> rekindle_driver::clock::Clock {
+    match clock {
+        rekindle_driver::clock::Clock::System => rekindle_driver::clock::Clock::System,
+        rekindle_driver::clock::Clock::Simulated { epoch, origin } => {
+            rekindle_driver::clock::Clock::Simulated {
+                epoch: epoch.checked_add(ahead).unwrap_or(epoch),
+                origin,
+            }
         }
     }
 }

@@ -16,7 +16,10 @@ pub use tracker::Tracker;
 
 use futures::future::BoxFuture;
 use rekindle_common::ZoneName;
-use rekindle_core::observation::{Signal, SignalKind};
+use rekindle_core::{
+    observation::{Signal, SignalKind},
+    skew::Skew,
+};
 use std::fmt;
 
 /// What one look at one thing showed.
@@ -38,6 +41,10 @@ pub trait Probe: Send + Sync + fmt::Debug {
     fn kinds(&self) -> &'static [SignalKind];
     /// One look. The caller bounds it in time; a look that overruns counts as unanswered.
     fn look(&self) -> BoxFuture<'_, Vec<Sight>>;
+    /// How far the zone's clock was from ours at the last look that showed it; `None` of what shows no clock, or has not yet.
+    fn clock(&self) -> Option<Skew> {
+        None
+    }
 }
 
 /// What an unanswered look says: a direct signal is down, what is only reported is unknown.

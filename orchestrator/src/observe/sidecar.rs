@@ -1,11 +1,17 @@
-//! The zone's sidecar: whether it answers, and what it says of its cluster and its mirror daemons.
+//! The zone's sidecar: whether it answers, what it says of its cluster and its mirror daemons, and what time it is there.
 
 use super::{Probe, Sight, unanswered};
-use crate::zone::{Sidecar, is_silence};
+use crate::{
+    clock::Clock,
+    zone::{Sidecar, is_silence},
+};
 use futures::{FutureExt, future::BoxFuture};
 use rekindle_common::{ZoneName, volume::Known, zone::ZoneReport};
-use rekindle_core::observation::{Signal, SignalKind};
-use std::sync::Arc;
+use rekindle_core::{
+    observation::{Signal, SignalKind},
+    skew::Skew,
+};
+use std::sync::{Arc, Mutex, PoisonError};
 
 const KINDS: &[SignalKind] = &[
     SignalKind::Sidecar,
@@ -18,13 +24,26 @@ const KINDS: &[SignalKind] = &[
 pub struct SidecarProbe {
     zone: ZoneName,
     sidecar: Arc<dyn Sidecar>,
+    clock: Clock,
+    /// Kept when it dies: what its copies show is by that clock. Every site looks, so that a new leader knows it too.
+    skew: Mutex<Option<Skew>>,
 }
 
 impl SidecarProbe {
-    /// A probe of that zone's sidecar.
+    /// A probe of that zone's sidecar. `clock` is ours, which the zone's is compared with.
     #[must_use]
-    pub fn new(zone: ZoneName, sidecar: Arc<dyn Sidecar>) -> Self {
-        Self { zone, sidecar }
+    pub fn new(zone: ZoneName, sidecar: Arc<dyn Sidecar>, clock: Clock) -> Self {
+        Self {
+            zone,
+            sidecar,
+            clock,
+            skew: Mutex::new(None),
+        }
+    }
+
+    fn skew(&self) -> std::sync::MutexGuard<'_, Option<Skew>> {
+        // Each change under this lock is one assignment.
+        self.skew.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -37,8 +56,12 @@ impl Probe for SidecarProbe {
     }
     fn look(&self) -> BoxFuture<'_, Vec<Sight>> {
         async move {
+            let asked = self.clock.now();
             match self.sidecar.report().await {
-                Ok(report) if report.zone == self.zone => sights(&report),
+                Ok(report) if report.zone == self.zone => {
+                    *self.skew() = Some(Skew::measured(report.now, asked, self.clock.now()));
+                    sights(&report)
+                }
                 Ok(report) => unanswered(
                     KINDS,
                     &format!("another zone's sidecar answers there: {}", report.zone),
@@ -49,6 +72,9 @@ impl Probe for SidecarProbe {
             }
         }
         .boxed()
+    }
+    fn clock(&self) -> Option<Skew> {
+        *self.skew()
     }
 }
 

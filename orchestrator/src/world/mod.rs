@@ -18,11 +18,16 @@ pub use records::{GroupRecords, Records, Stored, read};
 pub(crate) use records::{list, problem};
 pub use zones::ZoneLooks;
 
-use crate::{clock::Clock, coordination::failsafe::Failsafe, wire::Problem, zone::Zone};
+use crate::{
+    clock::Clock, coordination::failsafe::Failsafe, observe::Probe, wire::Problem, zone::Zone,
+};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use rekindle_common::{GroupName, SiteName, ZoneName, keys, lease::PrimaryRecord};
+use rekindle_common::{
+    ErrorCode, GroupName, SiteName, ZoneName, duration::Span, keys, lease::PrimaryRecord,
+};
 use rekindle_core::{
     alone::SeenVolumes,
+    skew::Skew,
     snapshot::{GroupView, Snapshot},
 };
 use rekindle_store::{Store, StoreError};
@@ -53,6 +58,8 @@ pub struct World {
 /// Puts the world together.
 #[derive(Debug)]
 pub struct Assembler {
+    /// This site.
+    pub site: SiteName,
     /// All sites that have a vote.
     pub sites: Vec<SiteName>,
     /// All zones.
@@ -63,6 +70,10 @@ pub struct Assembler {
     pub failsafe: Arc<Failsafe>,
     /// The wall clock.
     pub clock: Clock,
+    /// What this site looks with: it has seen the zones' clocks.
+    pub probes: Vec<Arc<dyn Probe>>,
+    /// A zone's clock that is further from this site's is a problem.
+    pub max_skew: Span,
     /// For each question to a zone.
     pub zone_deadline: Duration,
 }
@@ -148,6 +159,25 @@ impl Assembler {
         }
     }
 
+    /// How far the zones' clocks are from this site's.
+    fn clocks(&self) -> BTreeMap<ZoneName, Skew> {
+        let seen = self.probes.iter();
+        seen.filter_map(|p| Some((p.zone().clone(), p.clock()?)))
+            .collect()
+    }
+
+    /// Hard case 12: said as long as it is so, whether a group's limit depends on it or not.
+    fn skewed(&self, snapshot: &Snapshot) -> Vec<Problem> {
+        let concern = |(zone, skew): (&ZoneName, &Skew)| {
+            Some(Problem {
+                code: ErrorCode::ClockSkew,
+                about: zone.to_string(),
+                message: skew.concern(zone, &self.site, self.max_skew)?,
+            })
+        };
+        snapshot.clocks.iter().filter_map(concern).collect()
+    }
+
     fn put_together(
         &self,
         records: Records,
@@ -188,12 +218,14 @@ impl Assembler {
             sites: self.sites.clone(),
             observations: records.observations,
             zones: looks.reports,
+            clocks: self.clocks(),
             groups,
             maintenance: records.maintenance.map(|m| m.reason),
             promised_for,
         };
         let mut problems = records.problems;
         problems.extend(looks.problems);
+        problems.extend(self.skewed(&snapshot));
         World {
             asked: read.0,
             snapshot,

@@ -58,6 +58,7 @@ impl World {
                 .filter_map(|z| Some((Self::name(z), self.zone_report(z)?)))
                 .collect(),
             groups: BTreeMap::from([(group(), self.group_view(leader, guards))]),
+            clocks: BTreeMap::new(),
             maintenance: None,
             promised_for: (promised > 0).then(|| Span::secs(promised)),
         }

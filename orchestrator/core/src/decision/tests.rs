@@ -2,6 +2,7 @@ use super::*;
 use crate::fixture::{World, copy, group, lease, now, plan_id, volume, zone};
 use crate::observation::Signal;
 use crate::plan::{Proof, Step};
+use crate::skew::Skew;
 use crate::snapshot::{Approved, LossAccepted, Vouch};
 use proptest::prelude::*;
 use rekindle_common::{
@@ -252,6 +253,54 @@ fn hard_case_25_a_loss_beyond_the_limit_is_asked_with_its_figure() {
     w.view().approval = None;
     w.each_copy("zone-b", |v| v.last_sync = None);
     assert!(matches!(asked(&w), Ask::BeyondRpo { loss: None, .. }));
+}
+
+#[test]
+fn hard_case_12_a_loss_within_the_limit_only_by_a_skewed_clock_is_asked() {
+    let seconds = jiff::SignedDuration::from_secs;
+    let mut w = World::healthy(1);
+    w.kill_a(60, 50);
+    w.policy().rpo_limit = Some(Span::secs(300));
+    // Its copy is of 100 s before the loss.
+    w.each_copy("zone-b", |v| {
+        v.last_sync = Some(LastSync {
+            at: now() - seconds(160),
+            took: None,
+            bytes: None,
+        });
+    });
+    let clock = |w: &mut World, z: &str, ahead: i64| {
+        let skew = Skew::measured(now() + seconds(ahead), now(), now());
+        w.snapshot.clocks.insert(zone(z), skew);
+    };
+    let ask = |z: &str, ahead: Option<u64>| Ask::ClockSkew {
+        volume: volume(0),
+        loss: Span::secs(100),
+        limit: Span::secs(300),
+        zone: zone(z),
+        ahead: ahead.map(Span::secs),
+    };
+    // A clock that is behind makes the figure too large: nothing is hidden.
+    for ahead in [0, 200, -5000] {
+        clock(&mut w, "zone-a", ahead);
+        begun(&w);
+    }
+    clock(&mut w, "zone-a", 201);
+    assert_eq!(asked(&w), ask("zone-a", Some(201)));
+    assert!(asked(&w).to_string().contains("may be 3m 21s ahead"));
+    clock(&mut w, "zone-a", 0);
+    clock(&mut w, "zone-b", 201);
+    assert_eq!(asked(&w), ask("zone-b", Some(201)));
+    clock(&mut w, "zone-b", 0);
+    // A clock that was never seen proves nothing.
+    w.snapshot.clocks.remove(&zone("zone-a"));
+    assert_eq!(asked(&w), ask("zone-a", None));
+    // A person may accept it, and without a limit nobody has asked for the figure.
+    w.approve(ACCEPTED, 1);
+    begun(&w);
+    w.view().approval = None;
+    w.policy().rpo_limit = None;
+    begun(&w);
 }
 
 #[test]

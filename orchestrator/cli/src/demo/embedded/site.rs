@@ -211,6 +211,12 @@ fn parts(name: &'static str, shared: &Shared) -> Result<orchestrator::Parts, Dem
         connect_time: Duration::from_millis(700),
         ..ClientLimits::default()
     };
+    let clock = match shared.clock {
+        Clock::System => orchestrator::clock::Clock::System,
+        Clock::Simulated { epoch, origin } => {
+            orchestrator::clock::Clock::Simulated { epoch, origin }
+        }
+    };
     let mut zones = Vec::new();
     let mut probes: Vec<Arc<dyn Probe>> = Vec::new();
     for z in ZONES {
@@ -222,7 +228,11 @@ fn parts(name: &'static str, shared: &Shared) -> Result<orchestrator::Parts, Dem
             .map(ToString::to_string)
             .into_iter()
             .collect();
-        probes.push(Arc::new(SidecarProbe::new(zone(z)?, sidecar.clone())));
+        probes.push(Arc::new(SidecarProbe::new(
+            zone(z)?,
+            sidecar.clone(),
+            clock,
+        )));
         probes.push(Arc::new(CephMonProbe::new(
             zone(z)?,
             monitors,
@@ -248,12 +258,7 @@ fn parts(name: &'static str, shared: &Shared) -> Result<orchestrator::Parts, Dem
         zones,
         probes,
         store: Store::from(shared.store.handle(name)),
-        clock: match shared.clock {
-            Clock::System => orchestrator::clock::Clock::System,
-            Clock::Simulated { epoch, origin } => {
-                orchestrator::clock::Clock::Simulated { epoch, origin }
-            }
-        },
+        clock,
         agents: Agents {
             applications: BTreeMap::from([(APPLICATION.to_owned(), Agent::InProcess(application))]),
             fences: BTreeMap::new(),
@@ -287,5 +292,6 @@ fn timing() -> Timing {
         renew_every: Duration::from_millis(400),
         zone_deadline: Duration::from_millis(1500),
         failsafe_deadline: Duration::from_millis(300),
+        ..Timing::default()
     }
 }
