@@ -15,55 +15,16 @@ from cinder.tests.unit import fake_constants as fake
 from cinder.tests.unit import utils
 from cinder.tests.unit import volume as base
 from cinder.tests.unit.api import fakes
-from cinder.volume import manager
 
 from rekindle_cinder import messages
 from rekindle_cinder.errors import NoAnswer, Refused
-from tests.fake_ceph import FakeCeph, FakeCluster, FakeImage
-from tests.friendly import FriendlySidecar
-from tests.maker import FSIDS, REPLICATED, Maker
+from tests.fake_ceph import FakeImage
+from tests.managed import POOL, Managed
 
-HOST = "host@ceph"
-POOL = "host@ceph#ceph"
 HELD = Refused(409, "held", "vol-1 is 3 MiB behind")
 
 
-class WithManager(base.BaseVolumeTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.ceph = FakeCeph({path: FakeCluster(fsid) for path, fsid in FSIDS.items()})
-        self.cluster = self.ceph.clusters["a.conf"]
-        maker = Maker(self.ceph, "/nonexistent")
-        self.addCleanup(maker.clear)
-        self.driver = maker.driver(setup=False)
-        self.sidecar = FriendlySidecar()
-        self.driver._sidecar = self.sidecar  # type: ignore[assignment, misc]
-        self.manager = manager.VolumeManager(host=HOST)
-        self.manager.driver = self.driver
-        self.manager.stats = {"pools": {}, "allocated_capacity_gb": 0}
-        values = {"host": HOST, "binary": "cinder-volume", "topic": "cinder-volume", "replication_status": "enabled"}
-        self.service = utils.create_service(self.context, values)
-        self.type = db.volume_type_create(self.context, {"name": "replicated", "extra_specs": REPLICATED})
-
-    def set_up_driver(self) -> None:
-        self.driver.do_setup(self.context)
-        self.driver.check_for_setup_error()
-        self.driver.set_initialized()
-
-    def a_volume(self, **fields: Any) -> Any:
-        values = {"host": POOL, "replication_status": "enabled", "volume_type_id": self.type["id"], **fields}
-        volume = utils.create_volume(self.context, **values)
-        self.cluster.images[volume.name] = FakeImage(1024**3)
-        return volume
-
-    def how_is(self, volume: Any) -> tuple[Any, ...]:
-        found = objects.Volume.get_by_id(self.context, volume.id)
-        return found.status, found.previous_status, found.replication_status
-
-    def service_now(self) -> tuple[Any, ...]:
-        found = objects.Service.get_by_id(self.context, self.service.id)
-        return found.replication_status, found.active_backend_id, found.disabled
-
+class WithManager(Managed):
     def messages(self) -> list[Any]:
         return list(db.message_get_all(self.context))
 
