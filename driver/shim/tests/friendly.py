@@ -9,11 +9,13 @@ from rekindle_cinder.errors import Refused, SidecarError
 
 
 class FriendlySidecar:
-    """Until it is told otherwise: `failing` holds ids of volumes, `refusing` calls and what they raise."""
+    """Until it is told otherwise: `failing` holds ids of volumes, `refusing` calls and what they raise,
+    `primary_in` the backends where volumes are primary, for those that are not in the one that is asked."""
 
     def __init__(self) -> None:
         self.failing: set[str] = set()
         self.refusing: dict[str, SidecarError] = {}
+        self.primary_in: dict[str, str] = {}
 
     def check(self, specs: Mapping[str, str]) -> TypeAnswer:
         self._refuse("check")
@@ -38,7 +40,14 @@ class FriendlySidecar:
 
     def status(self, backend: str | None, volumes: Sequence[VolumeRef]) -> list[VolumeResult]:
         self._refuse("status")
-        return [self._moved(volume, "enabled") for volume in volumes]
+        backend = backend or "default"
+        word = "enabled" if backend == "default" else "failed-over"
+        return [
+            self._moved(volume, word)
+            if self.primary_in.get(volume.id, backend) == backend
+            else VolumeResult(volume.id, volume.image, "error", "active - secondary", None)
+            for volume in volumes
+        ]
 
     def backend(self, backend: str | None) -> Backend:
         self._refuse("backend")

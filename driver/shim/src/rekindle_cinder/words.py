@@ -11,11 +11,13 @@ from rekindle_cinder.errors import SidecarError, cut
 
 ENABLED = "enabled"
 FAILED_OVER = "failed-over"
+FAILING_OVER = "failing-over"
 FAILOVER_ERROR = "failover-error"
+DISABLED = "disabled"
 NOT_CAPABLE = "not-capable"
 ERROR = "error"
 
-NOT_REPLICATED = (None, "disabled", NOT_CAPABLE)
+NOT_REPLICATED = (None, DISABLED, NOT_CAPABLE)
 """Statuses of a volume that the sidecar has nothing to do with."""
 
 _ZONE_KEY = "rekindle_backend"
@@ -54,7 +56,7 @@ def was_marked(volume: Any) -> bool:
     """Whether an earlier failover put this volume into error, and what it was before is known."""
     return bool(
         volume.status == ERROR
-        and volume.replication_status in (FAILOVER_ERROR, "failing-over")
+        and volume.replication_status in (FAILOVER_ERROR, FAILING_OVER)
         and volume.previous_status
         and volume.previous_status != ERROR
     )
