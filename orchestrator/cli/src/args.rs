@@ -1,6 +1,9 @@
 //! The command line, as clap sees it. Nothing here acts.
 
+mod cinder;
+
 use crate::{exit, output::Format};
+pub use cinder::{CinderCommand, CinderRepair};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use rekindle_common::{DemotionToken, GroupName, ImageSpec, PlanId, ZoneName, duration::Span};
@@ -115,6 +118,9 @@ pub enum Command {
         #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
     },
+    /// What Cinder has on its books.
+    #[command(subcommand)]
+    Cinder(CinderCommand),
     /// Configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -1,5 +1,6 @@
 //! What each command asks of whom. One file for a subject.
 
+mod cinder;
 mod config_check;
 mod group;
 mod history;
@@ -15,6 +16,7 @@ use crate::{
     output::{Document, Output, Page},
     progress,
 };
+pub use cinder::repair as cinder_repair;
 pub use config_check::check as config_check;
 use futures::future::join_all;
 use group::{GroupList, GroupPage, PutPage};
@@ -122,7 +124,8 @@ pub async fn run(command: Command, peers: &Peers, output: &Output) -> Result<Exi
         }
         Command::Plan(command) => plans(command, peers, output).await,
         Command::History { group, limit } => history(group.as_ref(), limit, peers, output).await,
-        Command::Config(_)
+        Command::Cinder(_)
+        | Command::Config(_)
         | Command::Demo(_)
         | Command::Completions { .. }
         | Command::DemoWriter(_)

@@ -90,6 +90,9 @@ fn run(cli: Cli, output: &Output) -> Result<Exit, CliError> {
         Command::Config(args::ConfigCommand::Check { files }) => {
             commands::config_check(&files, output)
         }
+        Command::Cinder(args::CinderCommand::Repair(args)) => {
+            runtime()?.block_on(commands::cinder_repair(&args, output))
+        }
         Command::Demo(args) => runtime()?.block_on(demo::run(&args, output)),
         command @ (Command::Status
         | Command::Volume(_)

@@ -51,6 +51,8 @@ fn every_command_parses() {
         "plan give-up p-1",
         "history",
         "history db",
+        "cinder repair",
+        "cinder repair --apply --config-file a.conf --config-file b.conf --backend ceph --program /p --older-than 1h --away-too",
         "config check a.toml b.toml",
         "demo",
         "demo --embedded --volumes 6 --report out.json",
@@ -106,6 +108,10 @@ fn bad_lines_are_usage_errors_before_anything_is_asked() {
         ("maintenance on", ErrorKind::MissingRequiredArgument),
         ("demo --volumes 2", ErrorKind::ValueValidation),
         ("demo --embedded --keep", ErrorKind::ArgumentConflict),
+        (
+            "cinder repair --older-than soon",
+            ErrorKind::ValueValidation,
+        ),
         ("config check", ErrorKind::MissingRequiredArgument),
         ("", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
     ] {
