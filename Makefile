@@ -45,7 +45,7 @@ TEST_LABS := $(LAB)-test-1 $(LAB)-test-2
 CINDER_LAB := $(LAB)-test-3
 empty :=
 space := $(empty) $(empty)
-test: packages-cinder nextest
+test: packages-cinder nextest test-shim
 	cargo build --workspace --all-targets
 	trap 'for lab in $(TEST_LABS) $(CINDER_LAB); do cargo run -q -p rekindle-lab -- --root $$lab down; done' EXIT; \
 	  for lab in $(TEST_LABS); do cargo run -q -p rekindle-lab -- --root $$lab up; done; \
