@@ -150,7 +150,7 @@ impl Inner {
         generation: Option<Generation>,
         d: Deadlines,
     ) -> Result<(), ReplicationError> {
-        let mut was_forced = look.view.metadata.contains_key(metadata::FORCED);
+        let mut past = notes_of_the_past(&look.view.metadata);
         let refused = |e: &BackendError| e.kind == BackendErrorKind::PeerPrimaryOrDemotionPending;
         let forced = match how {
             Promote::Plain => match self.promote_when_due(session, d).await {
@@ -165,7 +165,7 @@ impl Inner {
                 if look.demotion.as_ref() != Some(token) {
                     // What came with the demotion is the other zone's last word, on this too.
                     let now = self.arrived(session, token, d).await?;
-                    was_forced = now.view.metadata.contains_key(metadata::FORCED);
+                    past = notes_of_the_past(&now.view.metadata);
                 }
                 match self.promote_when_due(session, d).await {
                     Ok(()) => None,
@@ -190,25 +190,31 @@ impl Inner {
         let spec = session.spec();
         let now = self.clock.now();
         self.hints().entry(spec.clone()).or_default().promoted_at = Some(now);
-        let note = forced.map(|reason| {
+        let mut set = BTreeMap::new();
+        if let Some(reason) = forced {
             tracing::warn!(volume.id = %spec, reason, "promoted by force");
-            metadata::forced_note(now, generation, reason)
-        });
-        let (set, remove) = match note {
-            Some(note) => (
-                BTreeMap::from([(metadata::FORCED.to_owned(), note)]),
-                vec![],
-            ),
-            // What an earlier force split is one history again.
-            None if was_forced => (BTreeMap::new(), vec![metadata::FORCED]),
-            None => return Ok(()),
-        };
-        // The promotion stands whether or not its note does.
-        if let Err(e) = session.set_metadata(&set, &remove, d).await {
+            let note = metadata::forced_note(now, generation, reason);
+            set.insert(metadata::FORCED.to_owned(), note);
+            past.retain(|key| *key != metadata::FORCED);
+        }
+        if set.is_empty() && past.is_empty() {
+            return Ok(());
+        }
+        // The promotion stands whether or not its note does; what is left of the past the next look takes away.
+        if let Err(e) = session.set_metadata(&set, &past, d).await {
             tracing::warn!(volume.id = %spec, error = %e, "the promotion could not be noted in the metadata");
         }
         Ok(())
     }
+}
+
+/// What a promotion makes untrue: an earlier force, for the histories are one again; and the last demotion's name. Were it left,
+/// a later demotion without a name would pass for that one, and what was written in between for replayed (hard case 57).
+fn notes_of_the_past(metadata: &BTreeMap<String, String>) -> Vec<&'static str> {
+    [metadata::FORCED, metadata::DEMOTION_TOKEN]
+        .into_iter()
+        .filter(|key| metadata.contains_key(*key))
+        .collect()
 }
 
 /// The generation under which this zone last promoted the group, from the record as it was before an order.

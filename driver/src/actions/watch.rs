@@ -5,7 +5,8 @@
 //! metrics fresh, and the moment at which a copy was last in step.
 
 use super::Volumes;
-use rekindle_common::{ApiError, ImageSpec};
+use crate::backend::{Access, BackendError, ImageView, view::MirrorView};
+use rekindle_common::{ApiError, ImageSpec, metadata};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -37,6 +38,9 @@ pub async fn watch(volumes: Volumes, stop: CancellationToken) {
     }
 }
 
+/// So many names are taken off in one round.
+const AT_ONCE: usize = 50;
+
 type Kept = BTreeMap<String, BTreeMap<String, String>>;
 
 impl Volumes {
@@ -61,6 +65,7 @@ impl Volumes {
             }
         }
         self.forget_gone(&views.iter().map(|v| &v.spec).collect());
+        self.take_old_names_off(&views).await;
         let deadline = self.inner.in_(self.inner.limits.look);
         for (pool, copies) in now {
             if kept.get(&pool) != Some(&copies) {
@@ -72,6 +77,44 @@ impl Volumes {
             }
         }
         Ok(())
+    }
+
+    /// A primary whose last demotion's name still shows was promoted past us, or we died right after it: the name goes, before
+    /// a demotion without one could pass for it (hard case 57).
+    async fn take_old_names_off(&self, views: &[ImageView]) {
+        let inner = &self.inner;
+        let is_old = |v: &ImageView| match &v.mirror {
+            MirrorView::On(m) => m.primary && v.metadata.contains_key(metadata::DEMOTION_TOKEN),
+            MirrorView::Off | MirrorView::Disabling => false,
+        };
+        for view in views.iter().filter(|v| is_old(v)).take(AT_ONCE) {
+            // Not while a demotion is writing a new one.
+            let Ok(_guard) = inner.registry.begin(&view.spec, "tidy") else {
+                continue;
+            };
+            let deadline = inner.in_(inner.limits.look);
+            let done = async {
+                let session = inner
+                    .backend
+                    .open(&view.spec, Access::Write, deadline)
+                    .await?;
+                if is_old(&session.look(deadline).await?) {
+                    let key = [metadata::DEMOTION_TOKEN];
+                    session
+                        .set_metadata(&BTreeMap::new(), &key, deadline)
+                        .await?;
+                }
+                Ok::<(), BackendError>(())
+            };
+            match done.await {
+                Ok(()) => {
+                    tracing::info!(zone = %inner.zone, volume.id = %view.spec, "promoted past the sidecar: its last demotion's name is taken off");
+                }
+                Err(e) => {
+                    tracing::debug!(zone = %inner.zone, volume.id = %view.spec, error = %e, "its last demotion's name could not be taken off");
+                }
+            }
+        }
     }
 
     /// Volumes that are gone are not remembered. One that was only just acted on may not be listed yet: it is.

@@ -49,7 +49,7 @@ impl Cinder {
         let this = self.clone();
         // A task of its own: a shim that stops waiting must not leave volumes demoted and not promoted.
         self.in_background(async move {
-            let Ok(_one) = this.inner.failover.try_lock() else {
+            let Some(_moving) = this.inner.begin_moving() else {
                 return Err(ApiError::new(
                     ErrorCode::Busy,
                     "a failover of this backend is at work: wait for its end",

@@ -28,7 +28,7 @@ impl Cinder {
                     format!("{} is frozen: {reason}", side.zone()),
                 ));
             }
-            if self.inner.failover.try_lock().is_err() {
+            if self.inner.is_moving() {
                 return Err(ApiError::new(
                     ErrorCode::Busy,
                     "a failover is at work: try again when it has ended",

@@ -28,11 +28,15 @@ use rekindle_common::{
     ApiError, DemotionToken, ErrorCode, ImageSpec, action::MAX_BATCH, duration::Span,
 };
 use serde::{Deserialize, Serialize};
-use std::{future::Future, sync::Arc, time::Duration};
-use tokio::{
-    sync::Mutex,
-    time::{Instant, sleep},
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
+use tokio::time::{Instant, sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::{BackendReport, CinderVolume};
 
@@ -78,12 +82,32 @@ struct Inner {
     /// Cinder's backend id for the other zone, and the zone.
     peer: Option<(String, Side)>,
     limits: CinderLimits,
-    /// Held while a failover is at work.
-    failover: Mutex<()>,
+    /// Set while a failover is at work.
+    moving: AtomicBool,
     tasks: TaskTracker,
 }
 
+/// A failover at work; dropping it ends it.
+#[derive(Debug)]
+struct Moving<'a>(&'a AtomicBool);
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 impl Inner {
+    /// Begins a failover; `None` while another is at work.
+    fn begin_moving(&self) -> Option<Moving<'_>> {
+        let was = self.moving.swap(true, Ordering::AcqRel);
+        (!was).then_some(Moving(&self.moving))
+    }
+
+    fn is_moving(&self) -> bool {
+        self.moving.load(Ordering::Acquire)
+    }
+
     fn other_than(&self, side: &Side) -> Option<&Side> {
         match &self.peer {
             Some((_, peer)) if peer.zone() != side.zone() => Some(peer),
@@ -102,7 +126,7 @@ impl Cinder {
                 own,
                 peer,
                 limits,
-                failover: Mutex::default(),
+                moving: AtomicBool::new(false),
                 tasks: TaskTracker::new(),
             }),
         }
@@ -227,7 +251,7 @@ fn bounded(volumes: &[CinderVolume]) -> Result<(), ApiError> {
 
 /// A name for a call's demotions and resyncs. Later ones sort after earlier ones.
 fn token() -> Result<DemotionToken, ApiError> {
-    DemotionToken::new(format!("cinder-{}", uuid::Uuid::now_v7()))
+    DemotionToken::new(format!("{}{}", rules::TOKEN, uuid::Uuid::now_v7()))
         .map_err(|e| ApiError::new(ErrorCode::Internal, e.to_string()))
 }
 

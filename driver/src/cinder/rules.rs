@@ -110,6 +110,13 @@ pub(super) fn way(seen: &Seen<'_>) -> Way {
     }
 }
 
+/// The start of the names of our demotions; a time follows.
+pub(super) const TOKEN: &str = "cinder-";
+
+fn ours(token: &DemotionToken) -> bool {
+    token.as_str().starts_with(TOKEN)
+}
+
 /// The zone that is left is well.
 fn planned(seen: &Seen<'_>, taken: &VolumeReport) -> Way {
     let (from, _) = seen.from;
@@ -133,10 +140,12 @@ fn planned(seen: &Seen<'_>, taken: &VolumeReport) -> Way {
             Some(why) => refuse(ErrorCode::Held, format!("its copy in {to} {why}")),
             None => Way::Move,
         },
-        // Demoted in both zones: the zone that was primary last is the one whose name is the younger. Ours sort by time.
+        // Demoted in both zones. What is waited for is the demotion of the zone that is left; only where both names are of
+        // calls of ours, which sort by time, does the younger one show that the other zone was primary last. A name goes
+        // when its image is promoted, so one that shows is of the last demotion.
         Role::Secondary => match (&left.demotion, &taken.demotion) {
-            (Some(l), Some(t)) => Way::GoOn(l.max(t).clone()),
-            (Some(l), None) => Way::GoOn(l.clone()),
+            (Some(l), Some(t)) if ours(l) && ours(t) => Way::GoOn(l.max(t).clone()),
+            (Some(l), Some(_) | None) => Way::GoOn(l.clone()),
             (None, _) => refuse(
                 ErrorCode::DemotedOtherwise,
                 format!(

@@ -433,6 +433,24 @@ async fn hard_case_17_a_split_by_hand_is_neither_demoted_nor_resynced() {
     assert!(home.message.contains("no failover of ours"), "{home}");
 }
 
+/// Moved here under a name, written to, demoted by a hand that gave none: the old name must not pass for that demotion's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hard_case_57_a_demotions_name_goes_with_the_next_promotion() {
+    let bench = bench().await;
+    let volumes = bench.replicated(1, &[]).await;
+    bench.failover(None, None, &volumes).await.unwrap();
+    let promoted = bench.b.volume(&volumes[0].image).await.unwrap();
+    assert_eq!((promoted.role, promoted.demotion), (Role::Primary, None));
+    bench
+        .by_hand(&bench.b, &volumes[0], VolumeAction::Demote { token: None })
+        .await;
+    let home = bench
+        .failover(Some(PEER), Some(DEFAULT), &volumes)
+        .await
+        .unwrap();
+    assert_eq!(error_of(&home.volumes[0]).code, ErrorCode::DemotedOtherwise);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_groups_volumes_are_left_to_its_plan() {
     let bench = bench().await;
@@ -545,7 +563,7 @@ async fn hard_case_48_what_would_break_a_pair_is_refused_before_it_begins() {
     );
     bench.cinder.thaw(None).await.unwrap();
     ask(None, Operation::Delete).await.unwrap();
-    let busy = bench.cinder.inner.failover.lock().await;
+    let busy = bench.cinder.inner.begin_moving().unwrap();
     assert_eq!(
         ask(None, Operation::Extend).await.unwrap_err().code,
         ErrorCode::Busy

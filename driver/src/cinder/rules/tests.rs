@@ -172,6 +172,15 @@ fn an_interrupted_move_goes_on_with_the_younger_demotion() {
         go_on(Some("cinder-1"), demoted("zone-b", Some("cinder-2"))),
         Way::GoOn(name("cinder-2"))
     );
+    // A plan's name says nothing of when: only what the zone that is left shows is waited for.
+    assert_eq!(
+        go_on(Some("cinder-1"), demoted("zone-b", Some("plan-9"))),
+        Way::GoOn(name("cinder-1"))
+    );
+    assert_eq!(
+        go_on(Some("plan-9"), demoted("zone-b", Some("cinder-1"))),
+        Way::GoOn(name("plan-9"))
+    );
     assert_eq!(
         refused(go_on(None, demoted("zone-b", Some("cinder-2")))),
         ErrorCode::DemotedOtherwise
