@@ -79,8 +79,8 @@ impl Default for Limits {
             abandon: Span::secs(1800),
             replay_wait: Span::secs(3),
             // A forced promotion of a snapshot image waits 1.3 s for the mirror daemon to leave it, whatever the machine; each
-            // image open costs 0.5 MB meanwhile, for librbd copies the whole configuration for each.
-            parallel: 16,
+            // image open costs 0.5 MB meanwhile.
+            parallel: 24,
             list_age: Span::millis(500),
         }
     }
