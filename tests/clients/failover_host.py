@@ -54,12 +54,21 @@ def create(cinder: adapter.Adapter, kind: str, count: int) -> dict[str, Any]:
     with ThreadPoolExecutor(8) as pool:
         ids = list(pool.map(one, range(count)))
     until = time.monotonic() + DEADLINE
+    again = 0
     while True:
         mine = [v for v in volumes(cinder) if v["id"] in ids]
         states = collections.Counter(v["status"] for v in mine)
         if states["available"] == count:
-            return {"ids": ids}
-        if states["error"] or time.monotonic() > until:
+            return {"ids": ids, "again": again}
+        # Cinder's own driver fails to make one of 50 at times, when many are made at once. That is not what is measured.
+        for failed in [v["id"] for v in mine if v["status"] == "error"]:
+            again += 1
+            if again > count:
+                raise SystemExit(f"volumes are not made: {dict(states)}")
+            ids.remove(failed)
+            cinder.post(f"/volumes/{failed}/action", json={"os-force_delete": {}})
+            ids.append(one(count + again))
+        if time.monotonic() > until:
             raise SystemExit(f"volumes are not made: {dict(states)}")
         time.sleep(0.2)
 
