@@ -182,14 +182,18 @@ async fn fence(
     Ok(Json(v.fence(&group(name)?, body.generation).await?))
 }
 
-async fn freeze(Extension(v): On, ApiJson(body): ApiJson<FreezeRequest>) -> ApiResult<Json<()>> {
-    let length = body.reason.chars().count();
-    if !(1..=MAX_REASON).contains(&length) {
-        let text = format!("a reason has 1 to {MAX_REASON} characters, this one {length}");
-        return Err(ApiError::new(ErrorCode::InvalidField, text)
-            .at("reason")
-            .into());
+/// An operator's reason: not empty, and no novel.
+pub(crate) fn check_reason(reason: &str) -> Result<(), ApiError> {
+    let length = reason.chars().count();
+    if (1..=MAX_REASON).contains(&length) {
+        return Ok(());
     }
+    let text = format!("a reason has 1 to {MAX_REASON} characters, this one {length}");
+    Err(ApiError::new(ErrorCode::InvalidField, text).at("reason"))
+}
+
+async fn freeze(Extension(v): On, ApiJson(body): ApiJson<FreezeRequest>) -> ApiResult<Json<()>> {
+    check_reason(&body.reason)?;
     v.freeze(body.reason).await;
     Ok(Json(()))
 }

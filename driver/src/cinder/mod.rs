@@ -171,14 +171,9 @@ impl Cinder {
 
     /// The zone of a backend.
     fn side(&self, backend: Option<&str>) -> Result<&Side, ApiError> {
-        Ok(match &self.inner.peer {
-            Some((_, peer)) if self.is_peer(backend)? => peer,
-            Some(_) => &self.inner.own,
-            None => {
-                self.is_peer(backend)?;
-                &self.inner.own
-            }
-        })
+        let away = self.is_peer(backend)?;
+        let peer = self.inner.peer.as_ref().filter(|_| away);
+        Ok(peer.map_or(&self.inner.own, |(_, side)| side))
     }
 
     /// From what is known, at once, also of a dead zone.

@@ -7,16 +7,13 @@ use super::{
         FreezeRequest, GuardRequest, ReplicateRequest, VolumesAnswer, VolumesRequest, Wanted,
     },
 };
+use crate::routes::check_reason;
 use axum::{
     Extension, Json, Router,
     routing::{get, post},
 };
-use rekindle_common::{ApiError, ErrorCode};
 use rekindle_net::{ApiJson, ApiQuery, ApiResult};
 use serde::Serialize;
-
-/// The most characters of an operator's reason.
-const MAX_REASON: usize = 500;
 
 /// `{}`.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -83,13 +80,7 @@ async fn freeze(
     Extension(c): On,
     ApiJson(request): ApiJson<FreezeRequest>,
 ) -> ApiResult<Json<impl Serialize>> {
-    let length = request.reason.chars().count();
-    if !(1..=MAX_REASON).contains(&length) {
-        let text = format!("a reason has 1 to {MAX_REASON} characters, this one {length}");
-        return Err(ApiError::new(ErrorCode::InvalidField, text)
-            .at("reason")
-            .into());
-    }
+    check_reason(&request.reason)?;
     c.freeze(request.backend.as_deref(), &request.reason)
         .await?;
     Ok(Json(Done {}))
