@@ -1,12 +1,13 @@
 use super::*;
 use crate::fixture::{World, copy, group, lease, now, plan_id, volume, zone};
 use crate::observation::Signal;
-use crate::plan::{Proof, Step};
+use crate::plan::{PlanKind, Proof, Step};
 use crate::skew::Skew;
 use crate::snapshot::{Approved, LossAccepted, Vouch};
 use proptest::prelude::*;
 use rekindle_common::{
     action::Promotion,
+    duration::Span,
     policy::{IsolationResponse, OnReturn},
     status::VolumeStatus,
     volume::{Known, LastSync, Role},

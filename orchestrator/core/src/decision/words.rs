@@ -1,0 +1,270 @@
+//! Why nothing is done, and what a person has to decide: each in an operator's words.
+
+use crate::detector::Diagnosis;
+use crate::plan::PlanKind;
+use rekindle_common::{ImageSpec, PlanId, ZoneName, duration::Span};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Why nothing is done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "why", rename_all = "snake_case")]
+pub enum Hold {
+    /// All is well.
+    AllWell,
+    /// The operator wants no automatic action.
+    Maintenance {
+        /// In the operator's words.
+        reason: String,
+    },
+    /// One plan at a time for a group (hard case 8).
+    PlanActive {
+        /// It.
+        plan: PlanId,
+    },
+    /// No primary has been recorded yet.
+    NoPrimary,
+    /// The record names a zone that is not of this group.
+    ForeignPrimary {
+        /// It.
+        zone: ZoneName,
+    },
+    /// The primary's zone is not well, and not lost.
+    NotLost {
+        /// What it is instead.
+        diagnosis: Diagnosis,
+    },
+    /// The lease is still there: somebody in that zone renews it.
+    LeaseStillHeld {
+        /// The holder.
+        holder: String,
+    },
+    /// The lease is gone, and the margin on top is not over.
+    MarginRunning {
+        /// What is left.
+        left: Span,
+    },
+    /// This orchestrator promised an isolated zone not to.
+    Promised {
+        /// What is left of the promise.
+        left: Span,
+    },
+    /// The zone that holds the copies does not answer: what could be promoted is not known.
+    CopiesUnknown {
+        /// It.
+        zone: ZoneName,
+    },
+    /// The other zone is not there to be protected on.
+    Unprotected {
+        /// It.
+        zone: ZoneName,
+        /// What is the matter with it.
+        diagnosis: Diagnosis,
+    },
+    /// Copies are catching up.
+    Syncing {
+        /// How many are not in step.
+        behind: usize,
+    },
+    /// The primary's sidecar has not said yet what it holds.
+    PrimaryUnclear {
+        /// It.
+        zone: ZoneName,
+    },
+}
+
+/// What a person has to decide.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Ask {
+    /// The zone is lost and nothing proves that it cannot write.
+    NoProof {
+        /// What is known.
+        evidence: String,
+    },
+    /// The zone that would take over is not well itself.
+    TargetNotReady {
+        /// It.
+        zone: ZoneName,
+        /// What is the matter with it.
+        diagnosis: Diagnosis,
+    },
+    /// More would be lost than policy allows without asking.
+    BeyondRpo {
+        /// The worst volume.
+        volume: ImageSpec,
+        /// Its loss; `None` is unknown.
+        loss: Option<Span>,
+        /// The limit.
+        limit: Span,
+    },
+    /// The loss is within the limit, and so near to it that a zone's clock decides (hard case 12).
+    ClockSkew {
+        /// The worst volume.
+        volume: ImageSpec,
+        /// Its loss, as the clocks have it.
+        loss: Span,
+        /// The limit.
+        limit: Span,
+        /// Whose clock.
+        zone: ZoneName,
+        /// How far that may be ahead; `None` is unknown.
+        ahead: Option<Span>,
+    },
+    /// A failover happened a short time ago (hard case 7).
+    Blocked {
+        /// What is left of the blocking period.
+        left: Span,
+        /// The failover.
+        plan: PlanId,
+    },
+    /// Policy wants a person's approval.
+    Approve {
+        /// For what.
+        kind: PlanKind,
+        /// Why it would be done.
+        why: String,
+    },
+    /// The zone's sidecar is frozen: it would refuse every order of the plan.
+    Frozen {
+        /// It.
+        zone: ZoneName,
+        /// In the words of who froze it.
+        reason: String,
+    },
+    /// No volume can be promoted.
+    NothingToPromote {
+        /// Why, volume by volume.
+        why: Vec<String>,
+    },
+    /// Both zones say primary, and not by a failover of ours: nobody but a person may name the loser (hard case 17).
+    SplitBrain {
+        /// The volumes.
+        volumes: Vec<ImageSpec>,
+    },
+    /// No zone is primary, and the recorded one holds its lease: somebody demoted by hand (hard case 14).
+    NoPrimaryImages {
+        /// The recorded zone.
+        zone: ZoneName,
+        /// The volumes.
+        volumes: Vec<ImageSpec>,
+    },
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AllWell => f.write_str("all is well"),
+            Self::Maintenance { reason } => write!(f, "maintenance: {reason}"),
+            Self::PlanActive { plan } => write!(f, "plan {plan} is at work"),
+            Self::NoPrimary => f.write_str("no primary zone has been recorded yet"),
+            Self::ForeignPrimary { zone } => {
+                write!(f, "the record names {zone}, which is not of this group")
+            }
+            Self::NotLost { diagnosis } => write!(f, "the primary's zone is not lost: {diagnosis}"),
+            Self::LeaseStillHeld { holder } => {
+                write!(f, "the primary lease is still renewed by {holder}")
+            }
+            Self::MarginRunning { left } => {
+                write!(f, "the lease is gone; {} of the margin left", left.tenths())
+            }
+            Self::Promised { left } => {
+                write!(
+                    f,
+                    "promised an isolated zone to hold still; {} left",
+                    left.tenths()
+                )
+            }
+            Self::CopiesUnknown { zone } => write!(f, "{zone} does not say what copies it holds"),
+            Self::Unprotected { zone, diagnosis } => {
+                write!(f, "UNPROTECTED: {zone} is {diagnosis}")
+            }
+            Self::Syncing { behind } => write!(f, "UNPROTECTED: {behind} copies are catching up"),
+            Self::PrimaryUnclear { zone } => write!(f, "{zone} has not said yet what it holds"),
+        }
+    }
+}
+
+impl fmt::Display for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoProof { evidence } => write!(
+                f,
+                "nothing proves that the old primary cannot write ({evidence}); power it off or cut it off, then \
+                 `rekindle approve GROUP failover --vouch-cannot-write`"
+            ),
+            Self::TargetNotReady { zone, diagnosis } => {
+                write!(
+                    f,
+                    "the primary's zone is lost, and {zone} cannot take over: {diagnosis}"
+                )
+            }
+            Self::BeyondRpo {
+                volume,
+                loss,
+                limit,
+            } => {
+                match loss {
+                    Some(l) => write!(
+                        f,
+                        "{volume} would lose {}, the limit is {limit}",
+                        l.tenths()
+                    )?,
+                    None => write!(
+                        f,
+                        "{volume} would lose an unknown amount, the limit is {limit}"
+                    )?,
+                }
+                f.write_str("; `rekindle approve GROUP failover --accept-loss` accepts it")
+            }
+            Self::ClockSkew {
+                volume,
+                loss,
+                limit,
+                zone,
+                ahead,
+            } => {
+                let ahead = match ahead {
+                    Some(a) => format!("may be {} ahead", a.tenths()),
+                    None => "is not known: it has not answered since this orchestrator started"
+                        .to_owned(),
+                };
+                write!(
+                    f,
+                    "{volume} would lose {} by the clocks, the limit is {limit}, and {zone}'s clock {ahead}, so it may be more; \
+                     `rekindle approve GROUP failover --accept-loss` accepts it",
+                    loss.tenths()
+                )
+            }
+            Self::Blocked { left, plan } => write!(
+                f,
+                "failover {plan} was a short time ago: blocked for another {}, or until `rekindle acknowledge GROUP`",
+                left.tenths()
+            ),
+            Self::Approve { kind, why } => {
+                write!(
+                    f,
+                    "a {kind} waits for `rekindle approve GROUP {kind}`: {why}"
+                )
+            }
+            Self::Frozen { zone, reason } => write!(
+                f,
+                "{zone} is frozen ({reason}) and takes no orders; `rekindle thaw {zone}` first"
+            ),
+            Self::NothingToPromote { why } => {
+                write!(f, "no volume can be promoted: {}", why.join("; "))
+            }
+            Self::SplitBrain { volumes } => write!(
+                f,
+                "{} volumes have diverged between the zones, not by a failover of ours; look at both, then \
+                 `rekindle approve GROUP reprotect` to discard the side that is not recorded",
+                volumes.len()
+            ),
+            Self::NoPrimaryImages { zone, volumes } => write!(
+                f,
+                "{} volumes are primary in no zone; `rekindle group resume GROUP` promotes them in {zone}",
+                volumes.len()
+            ),
+        }
+    }
+}
