@@ -46,6 +46,9 @@ impl Lab {
         let _lock = self.lock_site(site)?;
         self.start_services(site)?;
         let ctx = self.ctx(site);
+        if Site::ZONES.contains(&site) {
+            ceph::give_up_lost(&ctx)?;
+        }
         for (name, record) in supervise::records(&ctx)? {
             let spawned = self.service(site, &name).is_none();
             let wanted = match record.spawn.on_start {

@@ -2,10 +2,12 @@
 
 mod conf;
 mod keys;
+mod lost;
 mod mirror;
 
 pub(crate) use conf::write_conf;
 pub(crate) use keys::write_keyrings;
+pub(crate) use lost::give_up_lost;
 pub(crate) use mirror::{pair, probe};
 
 use std::time::Duration;
