@@ -167,16 +167,23 @@ fn put_back(world: &mut World, volumes: &[Volume]) -> anyhow::Result<Restore> {
         .into_iter()
         .map(|(name, (id, image))| ((name, id), image))
         .unzip();
-    wait_all("a copy is made anew", volumes, MADE_ANEW, |v| {
-        let id = pool
-            .open_read_only(&v.name)
-            .and_then(|image| image.id())
-            .map_err(|e| e.to_string())?;
-        match given_up.get(&v.name) {
-            Some(old) if *old == id => Err("it is still the old one".to_owned()),
-            Some(_) | None => Ok(()),
-        }
-    })?;
+    wait_all(
+        world,
+        Site::ZoneB,
+        "a copy is made anew",
+        volumes,
+        MADE_ANEW,
+        |v| {
+            let id = pool
+                .open_read_only(&v.name)
+                .and_then(|image| image.id())
+                .map_err(|e| e.to_string())?;
+            match given_up.get(&v.name) {
+                Some(old) if *old == id => Err("it is still the old one".to_owned()),
+                Some(_) | None => Ok(()),
+            }
+        },
+    )?;
     drop(images);
     let made_anew_s = begun.elapsed().as_secs_f64();
     wait_in_step(world, volumes, Site::ZoneA, Site::ZoneB).context("after zone-a came back")?;

@@ -121,6 +121,7 @@ fn run(args: &Args) -> anyhow::Result<Report> {
             peak_mib: peak,
         });
     }
+    report.daemon_restarts = world.restarts();
     report.total_s = begun.elapsed().as_secs_f64();
     Ok(report)
 }

@@ -143,6 +143,9 @@ pub(crate) struct Report {
     pub(crate) forced: Vec<Forced>,
     pub(crate) planned: Vec<Planned>,
     pub(crate) memory: Vec<Memory>,
+    /// Why a zone's rbd-mirror was stuck and started again, each time. Between the measurements, or in the waits that are
+    /// in no figure.
+    pub(crate) daemon_restarts: Vec<String>,
     /// Seconds.
     pub(crate) total_s: f64,
 }
@@ -156,6 +159,7 @@ impl Report {
             forced: Vec::new(),
             planned: Vec::new(),
             memory: Vec::new(),
+            daemon_restarts: Vec::new(),
             total_s: 0.0,
         }
     }

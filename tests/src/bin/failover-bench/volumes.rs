@@ -25,6 +25,8 @@ const MARK: &str = "failover-bench.mark";
 const PARALLEL: usize = 12;
 /// For all copies to be in step.
 const IN_STEP: Duration = Duration::from_secs(240);
+/// Nothing moved for so long, twice the daemon's round of all images and more: it is stuck.
+const STALLED: Duration = Duration::from_secs(75);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -115,14 +117,20 @@ fn poisoned() -> anyhow::Error {
     anyhow::anyhow!("a thread of the benchmark panicked")
 }
 
-/// Waits until each volume meets a condition. `met` answers what it sees instead.
+/// Waits until each volume meets a condition that a zone's daemon has to bring about. `met` answers what it sees instead.
+///
+/// A daemon of Ceph 16 may leave one image of a hundred lying for ever after its zone was killed; an operator starts it
+/// again then, and so does this. The report counts that.
 pub(crate) fn wait_all(
+    world: &World,
+    zone: Site,
     what: &str,
     volumes: &[Volume],
     deadline: Duration,
     met: impl Fn(&Volume) -> Result<(), String> + Sync,
 ) -> anyhow::Result<Duration> {
     let begun = Instant::now();
+    let mut moved = begun;
     let mut left = volumes.to_vec();
     loop {
         let still = Mutex::new(Vec::new());
@@ -143,6 +151,12 @@ pub(crate) fn wait_all(
             volumes.len(),
             one.name
         );
+        if still.len() < left.len() {
+            moved = Instant::now();
+        } else if moved.elapsed() > STALLED {
+            world.restart_daemon(zone, &format!("{what}; {}: {why}", one.name))?;
+            moved = Instant::now();
+        }
         left = still.into_iter().map(|(v, _)| v).collect();
         std::thread::sleep(PAUSE);
     }
@@ -202,7 +216,7 @@ pub(crate) fn wait_in_step(
 ) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     let (source, copy) = (world.admin(from)?, world.admin(to)?);
-    wait_all("a copy appears", volumes, IN_STEP, |v| {
+    wait_all(world, to, "a copy appears", volumes, IN_STEP, |v| {
         let image = copy.open_read_only(&v.name).map_err(|e| e.to_string())?;
         let info = image.mirror_info().map_err(|e| e.to_string())?;
         match info.role {
@@ -212,7 +226,7 @@ pub(crate) fn wait_in_step(
     })?;
     let token = token();
     mark(&source, volumes, &token, Send::Now)?;
-    wait_all("a copy is in step", volumes, IN_STEP, |v| {
+    wait_all(world, to, "a copy is in step", volumes, IN_STEP, |v| {
         has_mark(&copy, v, &token)
     })?;
     Ok(begun.elapsed())
@@ -226,7 +240,7 @@ pub(crate) fn wait_reported(
     zone: Site,
 ) -> anyhow::Result<Duration> {
     let pool = world.admin(zone)?;
-    wait_all("the daemon reports", volumes, IN_STEP, |v| {
+    wait_all(world, zone, "the daemon reports", volumes, IN_STEP, |v| {
         let image = pool.open_read_only(&v.name).map_err(|e| e.to_string())?;
         let status = image.mirror_status().map_err(|e| e.to_string())?;
         let local = status.local().ok_or("it reports nothing")?;
@@ -245,33 +259,40 @@ pub(crate) fn wait_demoted(
     token: &str,
 ) -> anyhow::Result<Duration> {
     let copy = world.admin(to)?;
-    wait_all("the demotion is replayed", volumes, IN_STEP, |v| {
-        has_mark(&copy, v, token)?;
-        let image = copy.open_read_only(&v.name).map_err(|e| e.to_string())?;
-        if v.in_snapshot_mode() {
-            let newest = image
-                .mirror_snapshots()
-                .map_err(|e| e.to_string())?
-                .into_iter()
-                .next_back();
-            return match newest {
-                Some(s) if s.state == MirrorSnapshotState::NonPrimaryDemoted && s.complete => {
-                    Ok(())
-                }
-                other => Err(format!("its newest mirror snapshot is {other:?}")),
-            };
-        }
-        let status = image.mirror_status().map_err(|e| e.to_string())?;
-        // With the mark here it only has to let go of the image. It says "remote image demoted", and from the next try on
-        // "remote image is not primary".
-        match status.local() {
-            Some(local) if local.state != ReplayState::Replaying => Ok(()),
-            other => Err(format!(
-                "its daemon says {:?}",
-                other.map(|l| &l.description)
-            )),
-        }
-    })
+    wait_all(
+        world,
+        to,
+        "the demotion is replayed",
+        volumes,
+        IN_STEP,
+        |v| {
+            has_mark(&copy, v, token)?;
+            let image = copy.open_read_only(&v.name).map_err(|e| e.to_string())?;
+            if v.in_snapshot_mode() {
+                let newest = image
+                    .mirror_snapshots()
+                    .map_err(|e| e.to_string())?
+                    .into_iter()
+                    .next_back();
+                return match newest {
+                    Some(s) if s.state == MirrorSnapshotState::NonPrimaryDemoted && s.complete => {
+                        Ok(())
+                    }
+                    other => Err(format!("its newest mirror snapshot is {other:?}")),
+                };
+            }
+            let status = image.mirror_status().map_err(|e| e.to_string())?;
+            // With the mark here it only has to let go of the image. It says "remote image demoted", and from the next try on
+            // "remote image is not primary".
+            match status.local() {
+                Some(local) if local.state != ReplayState::Replaying => Ok(()),
+                other => Err(format!(
+                    "its daemon says {:?}",
+                    other.map(|l| &l.description)
+                )),
+            }
+        },
+    )
 }
 
 /// A mark that was never used before.

@@ -13,11 +13,14 @@ use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
 /// The name of the sidecar's process in a site.
 const SIDECAR: &str = "sidecar";
+/// The name of the mirror daemon's.
+const MIRROR: &str = "rbd-mirror";
 /// For a sidecar to be ready.
 const READY: Duration = Duration::from_secs(30);
 /// For a whole shell loop.
@@ -29,6 +32,7 @@ pub(crate) struct World {
     runtime: tokio::runtime::Runtime,
     lab: Lab,
     ceph: Ceph,
+    restarts: Mutex<Vec<String>>,
 }
 
 /// A batch that has ended.
@@ -53,6 +57,7 @@ impl World {
             runtime,
             lab,
             ceph: Ceph::load()?,
+            restarts: Mutex::new(Vec::new()),
         };
         for site in Site::ZONES {
             world.spawn_sidecar(site, &driver)?;
@@ -109,6 +114,23 @@ impl World {
         let cluster = Cluster::connect(&self.ceph, &ConnectOptions::from_conf_file(zone.ceph_conf))
             .with_context(|| format!("no connection to {site}"))?;
         Ok(cluster.pool(zone.pool)?)
+    }
+
+    /// Starts a zone's rbd-mirror again, and remembers why.
+    pub(crate) fn restart_daemon(&self, site: Site, why: &str) -> anyhow::Result<()> {
+        tracing::warn!(zone = %site, why, "rbd-mirror is stuck and started again");
+        self.lab.kill_service(site, MIRROR)?;
+        self.lab.start_service(site, MIRROR)?;
+        self.restarts
+            .lock()
+            .map_err(|_| anyhow::anyhow!("a thread panicked"))?
+            .push(format!("{site}: {why}"));
+        Ok(())
+    }
+
+    /// Why a zone's rbd-mirror had to be started again, each time.
+    pub(crate) fn restarts(&self) -> Vec<String> {
+        self.restarts.lock().map(|r| r.clone()).unwrap_or_default()
     }
 
     /// The mirrored pool's name.
