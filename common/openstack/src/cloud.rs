@@ -1,0 +1,378 @@
+//! One zone's OpenStack: a token for each scope, the way to each service, and when a call is made again.
+//!
+//! ```text
+//!   read  ── once ── passing error ── again, with growing pauses, within the call's deadline
+//!   write ── once
+//!   once  ── token of the scope ── endpoint ── microversion ── call ── 401: a new token, and the call once more
+//! ```
+//!
+//! A write is never repeated: whether it took effect is for the caller to look at. The one exception is 401, which changes nothing.
+
+mod answer;
+
+use crate::{
+    cinder::{Cinder, Microversion, version},
+    config::{CloudConfig, InvalidConfig},
+    error::{Call, CloudError},
+    http::{Ask, Http},
+    keystone::{Identity, Project, Token, projects},
+    roots::Roots,
+    url::Url,
+};
+pub(crate) use answer::{judge, not_understood};
+use backon::{ExponentialBuilder, Retryable};
+use bytes::Bytes;
+use hyper::{Method, header::HeaderName, header::HeaderValue};
+use rekindle_common::ZoneName;
+use serde_json::Value;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// A list that comes in pages may take that many times as long as a call.
+const LIST: u32 = 4;
+/// Before a read is made again; doubled each time.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How often a read is made again.
+const AGAIN: usize = 3;
+/// Tokens that are kept. There are as many as mapped projects; past this all are asked for anew.
+const TOKENS: usize = 4096;
+
+/// What a token is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// The configured project, or the application credential's own.
+    Home,
+    /// A project by its id. What is made under it belongs to that project.
+    Project(String),
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Home => f.write_str("the configured project"),
+            Self::Project(id) => write!(f, "project {id}"),
+        }
+    }
+}
+
+/// One zone's OpenStack. Cheap to clone; clones share tokens.
+#[derive(Clone)]
+pub struct Cloud {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    zone: ZoneName,
+    config: CloudConfig,
+    http: Http,
+    keystone: Url,
+    tokens: Mutex<HashMap<Scope, Arc<Token>>>,
+    versions: Mutex<HashMap<Url, Microversion>>,
+}
+
+/// By the zone and Keystone's URL alone: no token comes into a log.
+impl fmt::Debug for Cloud {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cloud({} at {})", self.inner.zone, self.inner.keystone)
+    }
+}
+
+/// Which service is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum To {
+    Keystone,
+    Cinder,
+}
+
+/// What it is asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Op {
+    pub(crate) to: To,
+    pub(crate) method: Method,
+    /// After the service's own URL.
+    pub(crate) path: String,
+    pub(crate) body: Option<Bytes>,
+}
+
+/// When a call began, and when it must have ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Window {
+    pub(crate) begun: Instant,
+    pub(crate) deadline: Instant,
+}
+
+impl Window {
+    fn of(span: Duration) -> Self {
+        let begun = Instant::now();
+        Self {
+            begun,
+            deadline: begun + span,
+        }
+    }
+}
+
+// What a panic could have left half done in these maps is an entry that is missing.
+fn locked<T>(map: &Mutex<T>) -> MutexGuard<'_, T> {
+    map.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Cloud {
+    /// A zone's cloud. Nobody is contacted and no secret is read yet.
+    ///
+    /// # Errors
+    /// [`CloudError::Config`] names the field.
+    pub fn new(zone: ZoneName, config: CloudConfig) -> Result<Self, CloudError> {
+        let bad = |e: InvalidConfig| CloudError::Config {
+            zone: zone.clone(),
+            field: e.field,
+            why: e.why,
+            source: None,
+        };
+        config.check().map_err(bad)?;
+        let keystone = config.keystone().map_err(bad)?;
+        let roots = match Roots::load(config.ca.as_deref()) {
+            Ok(roots) => Some(roots),
+            // A cloud without TLS needs no authorities.
+            Err(_) if config.ca.is_none() && !keystone.secure => None,
+            Err(why) => {
+                let field = "ca".to_owned();
+                return Err(bad(InvalidConfig { field, why }));
+            }
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                zone,
+                config,
+                http: Http { roots },
+                keystone,
+                tokens: Mutex::default(),
+                versions: Mutex::default(),
+            }),
+        })
+    }
+
+    /// Whose.
+    #[must_use]
+    pub fn zone(&self) -> &ZoneName {
+        &self.inner.zone
+    }
+
+    /// How it is reached.
+    #[must_use]
+    pub fn config(&self) -> &CloudConfig {
+        &self.inner.config
+    }
+
+    /// Its Cinder, under a token of that scope. Nobody is contacted yet.
+    #[must_use]
+    pub fn cinder(&self, scope: Scope) -> Cinder {
+        Cinder::new(self.clone(), scope)
+    }
+
+    /// Asks for a new token, and says what Keystone says of us: whether we may act in that project, and as what.
+    ///
+    /// # Errors
+    /// `Unauthorized` where the secret is wrong or there is no role in that project.
+    pub async fn whoami(&self, scope: &Scope) -> Result<Identity, CloudError> {
+        let window = self.window();
+        let token = self.retried(window, || self.authenticate(scope, window));
+        Ok(token.await?.identity.clone())
+    }
+
+    /// All projects, by whoever may see them: administrators.
+    ///
+    /// # Errors
+    /// See [`CloudError`]; `TooMany` where Keystone cuts its list short.
+    pub async fn projects(&self) -> Result<Vec<Project>, CloudError> {
+        projects::all(self).await
+    }
+
+    /// The projects that we have a role in.
+    ///
+    /// # Errors
+    /// See [`CloudError`].
+    pub async fn my_projects(&self) -> Result<Vec<Project>, CloudError> {
+        projects::mine(self).await
+    }
+
+    pub(crate) fn keystone_url(&self) -> &Url {
+        &self.inner.keystone
+    }
+
+    pub(crate) fn http(&self) -> &Http {
+        &self.inner.http
+    }
+
+    pub(crate) fn call(&self, method: &Method, url: &Url) -> Call {
+        Call {
+            zone: self.inner.zone.clone(),
+            what: format!("{method} {url}"),
+        }
+    }
+
+    /// For one call from now.
+    pub(crate) fn window(&self) -> Window {
+        Window::of(self.inner.config.timeout.get())
+    }
+
+    /// For a whole list from now.
+    pub(crate) fn long_window(&self) -> Window {
+        Window::of(self.inner.config.timeout.get() * LIST)
+    }
+
+    /// For one call from now, within another window.
+    pub(crate) fn window_within(&self, whole: Window) -> Window {
+        let one = self.window();
+        Window {
+            begun: one.begun,
+            deadline: one.deadline.min(whole.deadline),
+        }
+    }
+
+    /// Reads: again and again where the error may pass, as long as the window allows.
+    pub(crate) async fn read(
+        &self,
+        scope: &Scope,
+        op: &Op,
+        window: Window,
+    ) -> Result<Value, CloudError> {
+        self.retried(window, || self.once(scope, op, window)).await
+    }
+
+    /// Writes: once.
+    pub(crate) async fn write(&self, scope: &Scope, op: &Op) -> Result<Value, CloudError> {
+        self.once(scope, op, self.window()).await
+    }
+
+    async fn retried<T, F>(&self, window: Window, attempt: impl Fn() -> F) -> Result<T, CloudError>
+    where
+        F: Future<Output = Result<T, CloudError>>,
+    {
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(PAUSE)
+            .with_max_times(AGAIN);
+        let fits = move |pause: Duration| Instant::now() + pause < window.deadline;
+        attempt
+            .retry(pauses)
+            .when(CloudError::is_passing)
+            .adjust(move |e, pause| {
+                let asked = e.retry_after().unwrap_or_default();
+                pause.map(|p| p.max(asked)).filter(|p| fits(*p))
+            })
+            .notify(|error, _| tracing::debug!(error = error.in_full(), "a read is made again"))
+            .await
+    }
+
+    async fn once(&self, scope: &Scope, op: &Op, window: Window) -> Result<Value, CloudError> {
+        let token = self.token(scope, window).await?;
+        match self.attempt(&token, op, window).await {
+            // A token may be revoked long before its end: when a role or a password changes, say.
+            Err(CloudError::Unauthorized { .. }) => {
+                self.forget(scope, &token);
+                let token = self.token(scope, window).await?;
+                self.attempt(&token, op, window).await
+            }
+            answer @ (Ok(_) | Err(_)) => answer,
+        }
+    }
+
+    async fn attempt(&self, token: &Token, op: &Op, window: Window) -> Result<Value, CloudError> {
+        let mut headers = vec![token.header()];
+        let url = match op.to {
+            To::Keystone => self.inner.keystone.join(&op.path),
+            To::Cinder => {
+                let place = token.cinder(self)?;
+                let version = self.version(&place.base, token, window).await?;
+                headers.push(version.header());
+                place.project.join(&op.path)
+            }
+        };
+        self.exchange(&op.method, &url, headers, op.body.clone(), window)
+            .await
+    }
+
+    pub(crate) async fn exchange(
+        &self,
+        method: &Method,
+        url: &Url,
+        headers: Vec<(HeaderName, HeaderValue)>,
+        body: Option<Bytes>,
+        window: Window,
+    ) -> Result<Value, CloudError> {
+        let call = self.call(method, url);
+        let ask = Ask {
+            method: method.clone(),
+            url,
+            headers,
+            body,
+        };
+        let http = &self.inner.http;
+        let answer = http.send(&call, ask, window.begun, window.deadline).await?;
+        judge(&call, &answer)
+    }
+
+    async fn version(
+        &self,
+        base: &Url,
+        token: &Token,
+        window: Window,
+    ) -> Result<Microversion, CloudError> {
+        if let Some(known) = locked(&self.inner.versions).get(base) {
+            return Ok(*known);
+        }
+        let agreed = version::negotiate(self, base, token, window).await?;
+        locked(&self.inner.versions).insert(base.clone(), agreed);
+        Ok(agreed)
+    }
+
+    /// The microversion that is spoken with this scope's Cinder.
+    pub(crate) async fn version_for(&self, scope: &Scope) -> Result<Microversion, CloudError> {
+        let window = self.window();
+        let attempt = || async move {
+            let token = self.token(scope, window).await?;
+            let place = token.cinder(self)?;
+            self.version(&place.base, &token, window).await
+        };
+        self.retried(window, attempt).await
+    }
+
+    async fn token(&self, scope: &Scope, window: Window) -> Result<Arc<Token>, CloudError> {
+        let kept = locked(&self.inner.tokens).get(scope).cloned();
+        match kept.filter(|t| t.is_good()) {
+            Some(token) => Ok(token),
+            None => self.authenticate(scope, window).await,
+        }
+    }
+
+    async fn authenticate(&self, scope: &Scope, window: Window) -> Result<Arc<Token>, CloudError> {
+        let token = Arc::new(Token::ask(self, scope, window).await?);
+        let mut tokens = locked(&self.inner.tokens);
+        if tokens.len() >= TOKENS {
+            tokens.clear();
+        }
+        tokens.insert(scope.clone(), Arc::clone(&token));
+        Ok(token)
+    }
+
+    /// Forgets that token, but not a newer one that somebody else has got meanwhile.
+    fn forget(&self, scope: &Scope, token: &Arc<Token>) {
+        let mut tokens = locked(&self.inner.tokens);
+        if tokens.get(scope).is_some_and(|t| Arc::ptr_eq(t, token)) {
+            tokens.remove(scope);
+        }
+    }
+
+    pub(crate) fn misfit(&self, field: &str, why: impl Into<String>) -> CloudError {
+        CloudError::Config {
+            zone: self.inner.zone.clone(),
+            field: field.to_owned(),
+            why: why.into(),
+            source: None,
+        }
+    }
+}
