@@ -1,0 +1,274 @@
+//! The mapping file: which project, type and key of one zone is which of the other.
+//!
+//! ```toml
+//! same_name = ["projects", "types"]   # what stands in no entry has the same name in both zones
+//! [[projects]]                        # by id, by name, or as DOMAIN:NAME where a name stands in several domains
+//! zone-a = "shop"
+//! zone-b = "dr:shop"
+//! [[types]]                           # by name
+//! zone-a = "fast"
+//! zone-b = "fast-from-a"
+//! [[keys]]                            # by id in each zone's key manager
+//! zone-a = "6f1c…"
+//! zone-b = "a07d…"
+//! ```
+//!
+//! It is read both ways: after a failover the roles swap. So nothing may stand in two entries, and nothing that has an entry is found
+//! by its name too. What has no counterpart is said, with its field; nothing is guessed.
+
+mod projects;
+
+pub use projects::{Project, Side};
+
+use rekindle_common::ZoneName;
+use serde::Deserialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+/// Which list of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Keystone's projects.
+    Projects,
+    /// Cinder's volume types.
+    Types,
+    /// Encryption keys. Those have the same "name" only where one key manager serves both zones.
+    Keys,
+}
+
+impl Kind {
+    /// All.
+    pub const ALL: [Self; 3] = [Self::Projects, Self::Types, Self::Keys];
+    fn one(self) -> &'static str {
+        match self {
+            Self::Projects => "project",
+            Self::Types => "volume type",
+            Self::Keys => "key",
+        }
+    }
+}
+
+/// As the file's lists are named.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Projects => "projects",
+            Self::Types => "types",
+            Self::Keys => "keys",
+        })
+    }
+}
+
+/// What one thing is called in each zone.
+pub type Entry = BTreeMap<ZoneName, String>;
+
+/// The file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mapping {
+    /// What has the same name in both zones, where it stands in no entry.
+    pub same_name: BTreeSet<Kind>,
+    /// Projects.
+    pub projects: Vec<Entry>,
+    /// Volume types.
+    pub types: Vec<Entry>,
+    /// Keys.
+    pub keys: Vec<Entry>,
+}
+
+/// A field of the file that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {why}")]
+pub struct MappingError {
+    /// The field: `projects[2].zone-a`, counted from 0.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub why: String,
+}
+
+/// Why something has no counterpart.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unmapped {
+    /// The file does not name it.
+    #[error("{kind} of the mapping has no entry for {name:?} of {from}: add one that says what it is in {to}", kind = .kind)]
+    NoEntry {
+        /// Which list.
+        kind: Kind,
+        /// What was looked for.
+        name: String,
+        /// Of which zone.
+        from: ZoneName,
+        /// For which.
+        to: ZoneName,
+    },
+    /// What the file names, or what has the same name, is not there.
+    #[error("{field}: {zone} has no {kind} {name:?}: make it there, or mend the entry", kind = .kind.one())]
+    NoSuch {
+        /// The field.
+        field: String,
+        /// Which list.
+        kind: Kind,
+        /// What is not there.
+        name: String,
+        /// Where.
+        zone: ZoneName,
+    },
+    /// More than one fits.
+    #[error("{field}: {why}")]
+    Ambiguous {
+        /// The field.
+        field: String,
+        /// Which, and what would be clear.
+        why: String,
+    },
+    /// It cannot be told now: a zone's Keystone was not asked, or did not answer.
+    #[error("{field}: {zone}'s projects are not known now")]
+    Unknown {
+        /// The field.
+        field: String,
+        /// Whose.
+        zone: ZoneName,
+    },
+}
+
+impl Mapping {
+    fn entries(&self, kind: Kind) -> &[Entry] {
+        match kind {
+            Kind::Projects => &self.projects,
+            Kind::Types => &self.types,
+            Kind::Keys => &self.keys,
+        }
+    }
+
+    /// All that is wrong with the file by itself: unknown zones, one-sided and empty entries, what stands in two of them.
+    #[must_use]
+    pub fn check(&self, zones: &BTreeSet<ZoneName>) -> Vec<MappingError> {
+        let mut found = Vec::new();
+        for kind in Kind::ALL {
+            // Of each zone, what is named, and by which entry first.
+            let mut named: BTreeMap<(&ZoneName, &str), usize> = BTreeMap::new();
+            for (n, entry) in self.entries(kind).iter().enumerate() {
+                let mut say = |zone: Option<&ZoneName>, why: String| {
+                    let field = match zone {
+                        Some(zone) => format!("{kind}[{n}].{zone}"),
+                        None => format!("{kind}[{n}]"),
+                    };
+                    found.push(MappingError { field, why });
+                };
+                if entry.len() < 2 {
+                    say(None, "name it in both zones".to_owned());
+                }
+                for (zone, name) in entry {
+                    if !zones.contains(zone) {
+                        let all = zones.iter().map(ZoneName::as_str).collect::<Vec<_>>();
+                        say(
+                            Some(zone),
+                            format!("there is no such zone, but {}", all.join(", ")),
+                        );
+                    }
+                    if name.is_empty() || name.trim() != name {
+                        say(
+                            Some(zone),
+                            format!("{name:?} is empty, or has blanks around it"),
+                        );
+                    }
+                    if let Some(before) = named.insert((zone, name), n) {
+                        say(
+                            Some(zone),
+                            format!("{name:?} stands in {kind}[{before}] too: what would it be?"),
+                        );
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    /// What a volume type of one zone is in another.
+    ///
+    /// # Errors
+    /// [`Unmapped`]. Whether the type is there is for Cinder to say.
+    pub fn volume_type<'a>(
+        &'a self,
+        from: &ZoneName,
+        name: &'a str,
+        to: &ZoneName,
+    ) -> Result<&'a str, Unmapped> {
+        self.by_text(Kind::Types, from, name, to)
+    }
+
+    /// What a key of one zone's key manager is in another's.
+    ///
+    /// # Errors
+    /// [`Unmapped`].
+    pub fn key<'a>(
+        &'a self,
+        from: &ZoneName,
+        id: &'a str,
+        to: &ZoneName,
+    ) -> Result<&'a str, Unmapped> {
+        self.by_text(Kind::Keys, from, id, to)
+    }
+
+    fn by_text<'a>(
+        &'a self,
+        kind: Kind,
+        from: &ZoneName,
+        name: &'a str,
+        to: &ZoneName,
+    ) -> Result<&'a str, Unmapped> {
+        let entries = self.entries(kind).iter().enumerate();
+        let mut of_it = entries.filter(|(_, e)| e.get(from).is_some_and(|t| t == name));
+        if let Some((n, entry)) = of_it.next() {
+            if let Some((other, _)) = of_it.next() {
+                return Err(twice(kind, n, other, from, name));
+            }
+            let found = entry.get(to).map(String::as_str);
+            return found.ok_or_else(|| no_entry(kind, name, from, to));
+        }
+        if !self.same_name.contains(&kind) {
+            return Err(no_entry(kind, name, from, to));
+        }
+        // The other zone's thing of that name may be the counterpart of another of this one's.
+        match self
+            .entries(kind)
+            .iter()
+            .position(|e| e.get(to).is_some_and(|t| t == name))
+        {
+            Some(n) => Err(taken(kind, n, name, from, to)),
+            None => Ok(name),
+        }
+    }
+}
+
+fn no_entry(kind: Kind, name: &str, from: &ZoneName, to: &ZoneName) -> Unmapped {
+    Unmapped::NoEntry {
+        kind,
+        name: name.to_owned(),
+        from: from.clone(),
+        to: to.clone(),
+    }
+}
+
+fn twice(kind: Kind, n: usize, other: usize, zone: &ZoneName, name: &str) -> Unmapped {
+    Unmapped::Ambiguous {
+        field: format!("{kind}[{n}].{zone}"),
+        why: format!("{name:?} stands in {kind}[{other}] too: keep one of them"),
+    }
+}
+
+fn taken(kind: Kind, n: usize, name: &str, from: &ZoneName, to: &ZoneName) -> Unmapped {
+    Unmapped::Ambiguous {
+        field: format!("{kind}[{n}].{to}"),
+        why: format!(
+            "{name:?} of {to} has an entry of its own, so it cannot be the {} of the same name in {from}: give that one an entry too",
+            kind.one()
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;
