@@ -20,7 +20,7 @@ use crate::{
 };
 use hyper::Method;
 pub use limits::{BackendPool, Quota, QuotaSet, Service};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 pub use snapshots::{ManageSnapshot, Snapshot};
 use std::collections::HashSet;
@@ -38,6 +38,13 @@ pub struct Texts {
     pub name: Option<String>,
     /// Its description; the same.
     pub description: Option<String>,
+}
+
+/// A record that was begun. Cinder's answer shows less of it than a look does: look.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Made {
+    /// Its id.
+    pub id: String,
 }
 
 /// Cinder, under one token's scope. Cheap to clone.

@@ -46,6 +46,16 @@ pub enum CloudError {
         /// The cause.
         source: Option<Cause>,
     },
+    /// Connected, and the server's certificate is not to be trusted: nothing was sent.
+    #[error(
+        "{call}: the server is not trusted; check `ca`, and that its certificate names this host"
+    )]
+    Untrusted {
+        /// Which call.
+        call: Call,
+        /// What is wrong with the certificate.
+        source: Cause,
+    },
     /// The connection broke before the whole answer was here.
     #[error(
         "{call}: the connection broke before the answer was complete; it may still take effect"
@@ -163,6 +173,7 @@ impl CloudError {
             | Self::Unavailable { .. }
             | Self::Throttled { .. } => true,
             Self::Config { .. }
+            | Self::Untrusted { .. }
             | Self::Unauthorized { .. }
             | Self::Forbidden { .. }
             | Self::NotFound { .. }
@@ -184,6 +195,7 @@ impl CloudError {
             | Self::Unexpected { .. } => true,
             Self::Config { .. }
             | Self::Unreachable { .. }
+            | Self::Untrusted { .. }
             | Self::Throttled { .. }
             | Self::Unauthorized { .. }
             | Self::Forbidden { .. }
@@ -201,11 +213,12 @@ impl CloudError {
         match self {
             Self::Config { .. }
             | Self::Unreachable { .. }
+            | Self::Untrusted { .. }
             | Self::Broken { .. }
             | Self::TimedOut { .. }
             | Self::Throttled { .. }
             | Self::Unauthorized { .. } => true,
-            // Of a service of Cinder's own, perhaps: `manage` says it of a host that is not there.
+            // Of one of the services behind it, perhaps.
             Self::Unavailable { .. }
             | Self::Forbidden { .. }
             | Self::NotFound { .. }
@@ -233,6 +246,7 @@ impl CloudError {
         match self {
             Self::Config { .. } => "config",
             Self::Unreachable { .. } => "unreachable",
+            Self::Untrusted { .. } => "untrusted",
             Self::Broken { .. } => "broken",
             Self::TimedOut { .. } => "timed_out",
             Self::Unavailable { .. } => "unavailable",

@@ -83,7 +83,13 @@ impl Http {
         let mut sender = timeout_at(connecting, self.connect(ask.url))
             .await
             .map_err(|_| unreachable("no connection in time", None))?
-            .map_err(|e| unreachable("no connection", Some(Box::new(e))))?;
+            .map_err(|e| match bad_certificate(&e) {
+                true => CloudError::Untrusted {
+                    call: call.clone(),
+                    source: Box::new(e),
+                },
+                false => unreachable("no connection", Some(Box::new(e))),
+            })?;
         let answer = timeout_at(deadline, sender.send_request(request))
             .await
             .map_err(|_| late())?
@@ -124,6 +130,11 @@ impl Http {
         let tls = TlsConnector::from(roots.current());
         http(tls.connect(name, stream).await?).await
     }
+}
+
+fn bad_certificate(e: &io::Error) -> bool {
+    let tls = e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 fn request(ask: &Ask<'_>) -> Result<Request<Full<Bytes>>, hyper::http::Error> {

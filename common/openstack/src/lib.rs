@@ -26,8 +26,8 @@ mod roots;
 mod url;
 
 pub use cinder::{
-    Attachment, BackendPool, Cinder, ManageSnapshot, ManageVolume, Microversion, Quota, QuotaSet,
-    Service, Snapshot, Texts, TypeEncryption, Volume, VolumeType,
+    Attachment, BackendPool, Cinder, Made, ManageSnapshot, ManageVolume, Microversion, Quota,
+    QuotaSet, Service, Snapshot, Texts, TypeEncryption, Volume, VolumeType,
 };
 pub use cloud::{Cloud, Scope};
 pub use config::{CloudConfig, InvalidConfig};

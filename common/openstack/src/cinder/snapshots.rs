@@ -1,6 +1,6 @@
 //! Snapshots.
 
-use super::{Cinder, More, Texts, volumes::reference, wire};
+use super::{Cinder, Made, More, Texts, volumes::reference, wire};
 use crate::{error::CloudError, url::escaped};
 use hyper::Method;
 use jiff::Timestamp;
@@ -79,7 +79,7 @@ impl Cinder {
     ///
     /// # Errors
     /// See [`CloudError`].
-    pub async fn manage_snapshot(&self, new: &ManageSnapshot) -> Result<Snapshot, CloudError> {
+    pub async fn manage_snapshot(&self, new: &ManageSnapshot) -> Result<Made, CloudError> {
         let body = json!({ "snapshot": {
             "volume_id": new.volume_id,
             "ref": reference(&new.source_name),

@@ -1,6 +1,6 @@
 //! Volumes: what the catalogue needs to see of them, and what it does to their records.
 
-use super::{Cinder, More, Texts, wire};
+use super::{Cinder, Made, More, Texts, wire};
 use crate::{error::CloudError, url::escaped};
 use hyper::Method;
 use jiff::Timestamp;
@@ -145,8 +145,8 @@ impl Cinder {
     /// `available` or `error`: a quota that is used up and a type that does not fit show only there.
     ///
     /// # Errors
-    /// See [`CloudError`]; `Unavailable` also where Cinder knows no such host.
-    pub async fn manage_volume(&self, new: &ManageVolume) -> Result<Volume, CloudError> {
+    /// See [`CloudError`]; `Invalid` where Cinder knows no such host or type.
+    pub async fn manage_volume(&self, new: &ManageVolume) -> Result<Made, CloudError> {
         let mut volume = Map::new();
         volume.insert("host".to_owned(), json!(new.host));
         volume.insert("ref".to_owned(), reference(&new.source_name));
