@@ -25,13 +25,29 @@
 //! [fence_agents.power]
 //! command = ["/usr/local/bin/fence-zone"]
 //! timeout = "1m"
+//! [clouds.zone-a]                          # each zone's OpenStack, where its catalogue is kept
+//! auth_url = "https://192.0.2.10:5000/v3"
+//! region = "RegionOne"                     # where Keystone's catalogue has several
+//! interface = "internal"                   # public by default
+//! ca = "/etc/rekindle/openstack-ca.pem"    # the system's authorities by default
+//! username = "rekindle"
+//! user_domain = "Default"
+//! password_file = "/etc/rekindle/cloud-a.secret"
+//! project = "service"                      # for what belongs to no other
+//! project_domain = "Default"
+//! backends = { volumes = "host@ceph#ceph" } # what Cinder calls the backend of an RBD pool
+//! [catalogue]
+//! mapping = "/etc/rekindle/mapping.toml"
 //! ```
 
+mod clouds;
 mod cross;
 
+pub use clouds::{CatalogueConfig, read_mapping};
 pub use cross::{Disagreement, cross_check};
 
 use rekindle_common::{SiteName, ZoneName, duration::Span, telemetry::LogFormat, tls::TlsFiles};
+use rekindle_openstack::CloudConfig;
 use rekindle_store::EtcdConfig;
 use serde::Deserialize;
 use std::{
@@ -66,6 +82,12 @@ pub struct Config {
     /// What a group's policy may name as `fence_agent`.
     #[serde(default)]
     pub fence_agents: BTreeMap<String, CommandConfig>,
+    /// The zones' OpenStacks.
+    #[serde(default)]
+    pub clouds: BTreeMap<ZoneName, CloudConfig>,
+    /// The other zone's catalogue; none is kept without it.
+    #[serde(default)]
+    pub catalogue: Option<CatalogueConfig>,
     /// Logging.
     #[serde(default)]
     pub log: Log,
@@ -140,6 +162,8 @@ pub struct Times {
     pub poll: Span,
     /// How far a zone's clock may be from this site's before the status names it.
     pub max_skew: Span,
+    /// Between two looks at the zones' catalogues.
+    pub catalogue: Span,
 }
 
 impl Default for Times {
@@ -154,6 +178,7 @@ impl Default for Times {
             leader_safety: Span::secs(2),
             poll: Span::millis(500),
             max_skew: Span::secs(5),
+            catalogue: Span::secs(10),
         }
     }
 }
@@ -210,6 +235,22 @@ pub enum ConfigError {
         field: String,
         /// What is wrong and what would be right.
         why: String,
+    },
+    /// The mapping cannot be read, or is no mapping.
+    #[error("catalogue.mapping: {} cannot be read", path.display())]
+    ReadMapping {
+        /// The file.
+        path: PathBuf,
+        /// Why; names the field.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The mapping says what cannot be.
+    #[error("catalogue.mapping: {}: {all}", path.display())]
+    Mapping {
+        /// The file.
+        path: PathBuf,
+        /// Every field that is wrong.
+        all: String,
     },
 }
 
@@ -273,6 +314,7 @@ impl Config {
         self.check_zones()?;
         self.check_listen()?;
         self.check_times()?;
+        self.check_clouds()?;
         for (kind, commands) in [
             ("applications", &self.applications),
             ("fence_agents", &self.fence_agents),

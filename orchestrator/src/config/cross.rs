@@ -79,6 +79,7 @@ pub fn cross_check(a: &Config, b: &Config) -> Vec<Disagreement> {
             ),
         );
     }
+    clouds(a, b, &mut say);
     // A plan may be carried out by any site's leader: each needs every command.
     for (kind, x, y) in [
         ("applications", &a.applications, &b.applications),
@@ -104,4 +105,38 @@ pub fn cross_check(a: &Config, b: &Config) -> Vec<Disagreement> {
         }
     }
     found
+}
+
+/// Whichever site leads keeps the same catalogues. Clouds may be reached by different addresses and with different secrets.
+fn clouds(a: &Config, b: &Config, say: &mut impl FnMut(String, String)) {
+    let (here, there) = (&a.site, &b.site);
+    let lacks = |who| format!("{who} does not have it, and could keep no catalogue when it leads");
+    match (&a.catalogue, &b.catalogue) {
+        (Some(_), None) => say("catalogue".to_owned(), lacks(there)),
+        (None, Some(_)) => say("catalogue".to_owned(), lacks(here)),
+        (Some(_), Some(_)) | (None, None) => {}
+    }
+    let names: BTreeSet<_> = a.clouds.keys().chain(b.clouds.keys()).collect();
+    for zone in names {
+        let field = format!("clouds.{zone}");
+        match (a.clouds.get(zone), b.clouds.get(zone)) {
+            (Some(_), None) => say(field, lacks(there)),
+            (None, Some(_)) => say(field, lacks(here)),
+            (Some(x), Some(y)) => {
+                if x.backends != y.backends {
+                    let why = format!("{here} and {there} name different hosts");
+                    say(format!("{field}.backends"), why);
+                }
+                if x.region != y.region {
+                    let word = |r: &Option<String>| r.clone().unwrap_or("none".to_owned());
+                    let (x, y) = (word(&x.region), word(&y.region));
+                    say(
+                        format!("{field}.region"),
+                        format!("{here} has {x}, {there} has {y}"),
+                    );
+                }
+            }
+            (None, None) => {}
+        }
+    }
 }

@@ -22,6 +22,18 @@ tls = { ca = "/etc/r/ca.pem", cert = "/etc/r/o.pem", key = "/etc/r/o.key" }
 [applications.Shop]
 command = ["/usr/local/bin/shop"]
 timeout = "2m"
+[clouds.zone-a]
+auth_url = "https://192.0.2.10:5000/v3"
+username = "rekindle"
+password_file = "/etc/rekindle/cloud-a.secret"
+project = "service"
+backends = { Volumes = "host@ceph#ceph" }
+[clouds.zone-b]
+auth_url = "https://192.0.2.20:5000/v3"
+application_credential_id = "6c0f"
+application_credential_secret_file = "/etc/rekindle/cloud-b.secret"
+[catalogue]
+mapping = "/etc/rekindle/mapping.toml"
 "#;
 
 fn load(text: &str) -> Result<Config, ConfigError> {
@@ -36,6 +48,8 @@ fn the_example_is_good_and_names_keep_their_case() {
     let config = load(GOOD).unwrap();
     assert_eq!(config.applications["Shop"].timeout, Span::secs(120));
     assert_eq!(config.times, Times::default());
+    let cloud = &config.clouds[&ZoneName::new("zone-a").unwrap()];
+    assert_eq!(cloud.host_of_pool("Volumes"), Some("host@ceph#ceph"));
 }
 
 #[test]
@@ -109,6 +123,18 @@ fn what_is_wrong_is_named() {
             "unix_mode = \"rw\"",
             "listen.unix_mode",
         ),
+        ("[clouds.zone-b]", "[clouds.zone-c]", "clouds.zone-c"),
+        ("project = \"service\"\n", "", "clouds.zone-a.project"),
+        (
+            "host@ceph#ceph",
+            "host@ceph",
+            "clouds.zone-a.backends.Volumes",
+        ),
+        (
+            "[etcd]",
+            "[times]\ncatalogue = \"100ms\"\n[etcd]",
+            "times.catalogue",
+        ),
     ] {
         assert!(GOOD.contains(from), "{from}");
         match load(&GOOD.replacen(from, to, 1)) {
@@ -159,9 +185,68 @@ fn hard_case_13_files_that_disagree_are_told_apart() {
             "[applications.store]",
             "applications.Shop",
         ),
+        (
+            "host@ceph#ceph",
+            "other@ceph#ceph",
+            "clouds.zone-a.backends",
+        ),
+        (
+            "project = \"service\"",
+            "project = \"service\"\nregion = \"R\"",
+            "clouds.zone-a.region",
+        ),
+        (
+            "[catalogue]\nmapping = \"/etc/rekindle/mapping.toml\"",
+            "",
+            "catalogue",
+        ),
     ] {
         let b = load(&other.replacen(from, to, 1)).unwrap();
         let found = cross_check(&a, &b);
         assert!(found.iter().any(|d| d.field == field), "{field}: {found:?}");
     }
+}
+
+#[test]
+fn a_catalogue_needs_every_zones_cloud() {
+    let from = GOOD.find("[clouds.zone-b]").unwrap();
+    let to = GOOD.find("[catalogue]").unwrap();
+    let text = format!("{}{}", &GOOD[..from], &GOOD[to..]);
+    match load(&text) {
+        Err(ConfigError::Field { field, .. }) => assert_eq!(field, "clouds.zone-b"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_mapping_is_read_and_all_that_is_wrong_with_it_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mapping.toml");
+    let mut config = load(GOOD).unwrap();
+    config.catalogue = Some(CatalogueConfig {
+        mapping: path.clone(),
+    });
+    let write = |text: &str| std::fs::write(&path, text).unwrap();
+    write("same_name = [\"projects\"]\n[[types]]\nzone-a = \"fast\"\nzone-b = \"slow\"\n");
+    let mapping = config.mapping().unwrap().unwrap();
+    assert_eq!(mapping.types.len(), 1);
+
+    write("[[types]]\nzone-a = \"fast\"\n[[projects]]\nzone-a = \"p\"\nzone-c = \"p\"\n");
+    let e = config.mapping().unwrap_err().to_string();
+    for word in [
+        "types[0]: name it in both",
+        "projects[0].zone-c: there is no such zone",
+    ] {
+        assert!(e.contains(word), "{e}");
+    }
+    for wrong in ["same_name = [\"servers\"]", "[[typos]]\n", "types = 1"] {
+        write(wrong);
+        let e = config.mapping().unwrap_err();
+        assert!(matches!(e, ConfigError::ReadMapping { .. }), "{e:?}");
+    }
+    std::fs::remove_file(&path).unwrap();
+    let e = config.mapping().unwrap_err();
+    assert!(e.to_string().starts_with("catalogue.mapping: "), "{e}");
+    config.catalogue = None;
+    assert_eq!(config.mapping().unwrap(), None);
 }

@@ -1,0 +1,96 @@
+//! The zones' OpenStacks, and the mapping between them.
+
+use super::{Checked, Config, ConfigError, bad};
+use rekindle_common::{ZoneName, duration::Span};
+use rekindle_core::catalogue::mapping::{Mapping, MappingError};
+use serde::Deserialize;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+/// A mapping of more bytes is another file.
+const MAPPING: u64 = 4 * 1024 * 1024;
+
+/// How the other zone's catalogue is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogueConfig {
+    /// The file that says what is what in the other zone; see [`rekindle_core::catalogue::mapping`].
+    pub mapping: PathBuf,
+}
+
+impl Config {
+    pub(super) fn check_clouds(&self) -> Checked {
+        for (zone, cloud) in &self.clouds {
+            if !self.zones.contains_key(zone) {
+                return bad(
+                    format!("clouds.{zone}"),
+                    "there is no such zone among zones",
+                );
+            }
+            if let Err(e) = cloud.check() {
+                return bad(format!("clouds.{zone}.{}", e.field), e.why);
+            }
+        }
+        if self.catalogue.is_some()
+            && let Some(zone) = self.zones.keys().find(|z| !self.clouds.contains_key(*z))
+        {
+            return bad(
+                format!("clouds.{zone}"),
+                "is needed for the catalogue, as for every zone",
+            );
+        }
+        let every = self.times.catalogue;
+        if every < Span::secs(1) || every > Span::secs(600) {
+            return bad("times.catalogue", format!("{every} is outside 1s to 10m"));
+        }
+        Ok(())
+    }
+
+    /// Reads the mapping and checks it by itself. `None` where no catalogue is kept.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with every field that is wrong.
+    pub fn mapping(&self) -> Result<Option<Mapping>, ConfigError> {
+        let Some(CatalogueConfig { mapping: path }) = &self.catalogue else {
+            return Ok(None);
+        };
+        let mapping = read_mapping(path)?;
+        let zones: BTreeSet<ZoneName> = self.zones.keys().cloned().collect();
+        let found = mapping.check(&zones);
+        if found.is_empty() {
+            Ok(Some(mapping))
+        } else {
+            Err(ConfigError::Mapping {
+                path: path.clone(),
+                all: in_words(&found),
+            })
+        }
+    }
+}
+
+fn in_words(found: &[MappingError]) -> String {
+    let all: Vec<String> = found.iter().map(ToString::to_string).collect();
+    all.join("; ")
+}
+
+/// Reads a mapping without a check of what it says.
+///
+/// # Errors
+/// [`ConfigError::ReadMapping`].
+pub fn read_mapping(path: &Path) -> Result<Mapping, ConfigError> {
+    let unread = |source: Box<dyn std::error::Error + Send + Sync>| ConfigError::ReadMapping {
+        path: path.to_owned(),
+        source,
+    };
+    let size = std::fs::metadata(path)
+        .map_err(|e| unread(Box::new(e)))?
+        .len();
+    if size > MAPPING {
+        let why = format!("it has {size} bytes, which no mapping needs");
+        return Err(unread(why.into()));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| unread(Box::new(e)))?;
+    toml::from_str(&text).map_err(|e| unread(Box::new(e)))
+}
