@@ -1,7 +1,9 @@
 //! What can be asked of a volume. [`VolumeAction`] is the sidecar's whole surface.
 
 use crate::{
+    deletion::{After, OnDelete},
     error::ApiError,
+    facts::CinderFacts,
     ids::{DemotionToken, Generation, GroupName, ImageSpec, ResyncToken},
     mode::ReplicationMode,
     volume::VolumeReport,
@@ -41,6 +43,19 @@ pub enum SafetyCopy {
     Discard,
 }
 
+/// What Cinder adds to a volume that it has replicated.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FromCinder {
+    /// What it says of the volume; `None` leaves what stands there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<CinderFacts>,
+    /// What becomes of it when it is deleted in Cinder; `None` leaves what stands there. That of a volume in a group is its group's
+    /// policy, and noted by the sidecar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_delete: Option<OnDelete>,
+}
+
 /// One volume action.
 ///
 /// On the wire: `{"type": "promote", "promotion": "plain"}`, `{"type": "replicate", "mode": "instant", "group": "db"}`.
@@ -55,7 +70,25 @@ pub enum VolumeAction {
         /// The group; a volume without one is acted on by hand only.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         group: Option<GroupName>,
+        /// What Cinder adds, so that it is there with the first of the data.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cinder: Option<Box<FromCinder>>,
     },
+    /// Write down what Cinder says of the volume, for the other zone. Belongs to the primary.
+    ///
+    /// It travels at once in journal mode and with the next mirror snapshot in snapshot mode; none is taken for it.
+    Describe {
+        /// What it says.
+        facts: Box<CinderFacts>,
+    },
+    /// Note that the volume was deleted in Cinder, and what is to follow. Belongs to the primary.
+    MarkDeleted {
+        /// What follows.
+        #[serde(flatten)]
+        then: After,
+    },
+    /// Take that note away again.
+    Undelete,
     /// Take replication off: the copy in the other zone is deleted by its mirror daemon.
     Unreplicate,
     /// Make this zone's image the one that is written to.
@@ -85,6 +118,9 @@ impl VolumeAction {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Replicate { .. } => "replicate",
+            Self::Describe { .. } => "describe",
+            Self::MarkDeleted { .. } => "mark_deleted",
+            Self::Undelete => "undelete",
             Self::Unreplicate => "unreplicate",
             Self::Promote { .. } => "promote",
             Self::Demote { .. } => "demote",
@@ -183,6 +219,11 @@ mod tests {
             r#"{"action":{"type":"promote","promotion":"plain"},"generation":3}"#,
             r#"{"action":{"type":"promote","promotion":"forced","reason":"zone lost"},"generation":4}"#,
             r#"{"action":{"type":"promote","promotion":"after","token":"plan-1"},"generation":4}"#,
+            r#"{"action":{"type":"replicate","mode":"once","cinder":{"on_delete":"delete:2h"}}}"#,
+            r#"{"action":{"type":"describe","facts":{"zone":"zone-a","id":"1","project_id":"p","size_gib":3,"bootable":false}}}"#,
+            r#"{"action":{"type":"mark_deleted","then":"keep"}}"#,
+            r#"{"action":{"type":"mark_deleted","then":"delete","after":"2h"}}"#,
+            r#"{"action":{"type":"undelete"}}"#,
             r#"{"action":{"type":"demote"}}"#,
             r#"{"action":{"type":"demote","token":"plan-1"},"generation":3}"#,
             r#"{"action":{"type":"resync","token":"plan-1","safety":"keep"}}"#,
@@ -198,6 +239,10 @@ mod tests {
             r#"{"action":{"type":"demote","token":"a b"}}"#,
             r#"{"action":{"type":"demote"},"generation":-1}"#,
             r#"{"action":{"type":"demote"},"force":true}"#,
+            r#"{"action":{"type":"describe"}}"#,
+            r#"{"action":{"type":"mark_deleted"}}"#,
+            r#"{"action":{"type":"mark_deleted","then":"delete"}}"#,
+            r#"{"action":{"type":"replicate","mode":"once","cinder":{"on_delete":"maybe"}}}"#,
             r#"{"action":{"type":"replicate","mode":"daily"}}"#,
         ] {
             assert!(

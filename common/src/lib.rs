@@ -16,11 +16,14 @@
 //! | [`zone`] | what a sidecar says of its zone |
 //! | [`keys`] | where everything stands in etcd |
 //! | [`tls`] | where certificates are |
+//! | [`facts`], [`deletion`] | what Cinder says of a volume, and what becomes of one that was deleted there |
 //! | [`metadata`] | where a volume's policy stands in its image's metadata |
 
 pub mod action;
+pub mod deletion;
 pub mod duration;
 pub mod error;
+pub mod facts;
 pub mod ids;
 pub mod keys;
 pub mod lease;

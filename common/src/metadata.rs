@@ -26,6 +26,12 @@ pub const INTERVAL: &str = "rekindle.interval";
 pub const GROUP: &str = "rekindle.group";
 /// The group's isolation response, for a sidecar that starts without etcd.
 pub const ISOLATION: &str = "rekindle.isolation_response";
+/// What Cinder says of the volume: [`crate::facts::CinderFacts`] as JSON.
+pub const CINDER: &str = "rekindle.cinder";
+/// What becomes of the volume when it is deleted in Cinder: [`crate::deletion::OnDelete`]'s text.
+pub const ON_DELETE: &str = "rekindle.on_delete";
+/// That it was deleted in Cinder, and what is to follow: [`crate::deletion::Deletion`] as JSON.
+pub const DELETED: &str = "rekindle.deleted_at";
 /// When and why a promotion was forced; see [`forced_note`]. Gone with the next plain promotion: then all is made good.
 pub const FORCED: &str = "rekindle.forced";
 /// The name of the last demotion, written just before it.

@@ -2,6 +2,7 @@
 
 use crate::{
     action::SafetyCopy,
+    deletion::OnDelete,
     duration::Span,
     ids::{GroupName, ZoneName},
     lease::LeaseTiming,
@@ -62,6 +63,8 @@ pub struct GroupPolicy {
     pub blocking_period: Span,
     /// What becomes of what the loser wrote after the split.
     pub safety_copy: SafetyCopy,
+    /// What becomes of a volume of the group that is deleted in Cinder.
+    pub on_delete: OnDelete,
     /// A fence agent's name in the orchestrators' configuration; exit code 0 is proof that the old primary cannot write.
     pub fence_agent: Option<String>,
     /// An application's name in the orchestrators' configuration: its command stops and starts what writes to the group.
@@ -79,6 +82,7 @@ impl Default for GroupPolicy {
             on_return: OnReturn::Ask,
             blocking_period: Span::secs(3600),
             safety_copy: SafetyCopy::Keep,
+            on_delete: OnDelete::Refuse,
             fence_agent: None,
             application: None,
         }
@@ -114,6 +118,10 @@ impl GroupPolicy {
                 why: format!("{} is longer than 31d", self.blocking_period),
             });
         }
+        self.on_delete.check().map_err(|why| InvalidPolicy {
+            field: "on_delete",
+            why,
+        })?;
         if self.rpo_limit.is_some_and(|r| r.get().is_zero()) {
             return Err(InvalidPolicy {
                 field: "rpo_limit",

@@ -1,7 +1,9 @@
 //! What a zone's sidecar says of one volume.
 
 use crate::{
+    deletion::{Deletion, OnDelete},
     duration::Span,
+    facts::CinderFacts,
     ids::{DemotionToken, GroupName, ImageSpec, ZoneName},
     mode::{MirrorImageMode, ReplicationMode},
     status::VolumeStatus,
@@ -125,6 +127,15 @@ pub struct VolumeReport {
     /// made good since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forced: Option<Forced>,
+    /// What Cinder says of it. `None`: nobody said anything yet, or it cannot be read, and then a concern says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cinder: Option<CinderFacts>,
+    /// What becomes of it when it is deleted in Cinder; `None` where that is not known, or it is not replicated by us.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_delete: Option<OnDelete>,
+    /// It was deleted in Cinder, and what follows is still to come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<Deletion>,
     /// What is not as it should be, in words; empty is healthy.
     pub concerns: Vec<String>,
     /// The action in flight on it, if any.

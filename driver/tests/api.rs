@@ -434,6 +434,7 @@ async fn the_typed_client_and_the_sidecar_speak_the_same() {
         action: VolumeAction::Replicate {
             mode: ReplicationMode::Instant,
             group: Some(group.clone()),
+            cinder: None,
         },
         generation: None,
     };
@@ -512,6 +513,7 @@ async fn a_drain_finishes_what_was_begun_and_leaves_the_socket_gone() {
         action: VolumeAction::Replicate {
             mode: ReplicationMode::Instant,
             group: None,
+            cinder: None,
         },
         generation: None,
     };

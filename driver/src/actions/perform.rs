@@ -61,6 +61,9 @@ impl Inner {
                     metadata::START,
                     metadata::INTERVAL,
                     metadata::GROUP,
+                    metadata::CINDER,
+                    metadata::ON_DELETE,
+                    metadata::DELETED,
                 ];
                 Ok(session.set_metadata(&BTreeMap::new(), &keys, d).await?)
             }

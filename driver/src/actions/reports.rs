@@ -8,7 +8,8 @@ use crate::{
 };
 use rekindle_common::{
     ApiError, ErrorCode, Generation, GroupName, ImageSpec,
-    metadata::VolumePolicy,
+    facts::CinderFacts,
+    metadata::{self, VolumePolicy},
     status::VolumeStatus,
     volume::{Known, Lag, Role, VolumeReport},
     zone::{CephReport, Freeze, GroupReport, MirrorReport, ZoneReport},
@@ -329,12 +330,14 @@ impl Inner {
         Ok(views)
     }
 
-    /// A volume of a silent cluster: its policy as it was last known, and nothing else.
+    /// A volume of a silent cluster: its policy and whose it is, as they were last known, and nothing else.
     pub(super) fn unknown(&self, spec: &ImageSpec) -> VolumeReport {
-        let policy = self.known().and_then(|k| {
-            let v = k.iter().find(|v| v.spec == *spec)?;
-            VolumePolicy::from_metadata(&v.metadata).ok().flatten()
-        });
+        let known = self.known();
+        let view = known
+            .as_ref()
+            .and_then(|k| k.iter().find(|v| v.spec == *spec));
+        let policy = view.and_then(|v| VolumePolicy::from_metadata(&v.metadata).ok().flatten());
+        let facts = view.and_then(|v| v.metadata.get(metadata::CINDER));
         VolumeReport {
             volume: spec.clone(),
             zone: self.zone.clone(),
@@ -352,6 +355,9 @@ impl Inner {
             peer_primary: Known::Unknown,
             demotion: None,
             forced: None,
+            cinder: facts.and_then(|t| CinderFacts::from_metadata(t).ok()),
+            on_delete: None,
+            deletion: None,
             concerns: vec!["the zone's cluster does not answer".to_owned()],
             in_flight: self.registry.in_flight(spec),
         }

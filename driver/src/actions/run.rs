@@ -68,6 +68,9 @@ impl Volumes {
             // Demotion stays possible: it takes a right away, and a frozen zone may still have to be left.
             VolumeAction::Demote { .. } => {}
             VolumeAction::Replicate { .. }
+            | VolumeAction::Describe { .. }
+            | VolumeAction::MarkDeleted { .. }
+            | VolumeAction::Undelete
             | VolumeAction::Unreplicate
             | VolumeAction::Promote { .. }
             | VolumeAction::Resync { .. } => inner.refuse_while_frozen()?,
@@ -187,7 +190,11 @@ impl Inner {
         let (required, seen) = match order.action {
             VolumeAction::Promote { .. } => (true, Seen::Promotion),
             VolumeAction::Demote { .. } | VolumeAction::Resync { .. } => (true, Seen::Order),
-            VolumeAction::Replicate { .. } | VolumeAction::Unreplicate => (false, Seen::Order),
+            VolumeAction::Replicate { .. }
+            | VolumeAction::Describe { .. }
+            | VolumeAction::MarkDeleted { .. }
+            | VolumeAction::Undelete
+            | VolumeAction::Unreplicate => (false, Seen::Order),
         };
         let Some(generation) = order.generation else {
             return if required {
@@ -303,12 +310,21 @@ fn group_of(look: &Look, action: &VolumeAction) -> Result<Option<GroupName>, Ref
         (VolumeAction::Replicate { group, .. }, _) => Ok(group.clone().or(own)),
         // Whose volume it is cannot be read: only taking a right away is safe.
         (
-            VolumeAction::Promote { .. } | VolumeAction::Resync { .. } | VolumeAction::Unreplicate,
+            VolumeAction::Promote { .. }
+            | VolumeAction::Resync { .. }
+            | VolumeAction::MarkDeleted { .. }
+            | VolumeAction::Unreplicate,
             Some(why),
         ) => Err(Refusal::CorruptPolicy { why: why.clone() }),
-        (VolumeAction::Demote { .. }, Some(_)) => Ok(None),
+        (
+            VolumeAction::Demote { .. } | VolumeAction::Describe { .. } | VolumeAction::Undelete,
+            Some(_),
+        ) => Ok(None),
         (
             VolumeAction::Unreplicate
+            | VolumeAction::Describe { .. }
+            | VolumeAction::MarkDeleted { .. }
+            | VolumeAction::Undelete
             | VolumeAction::Promote { .. }
             | VolumeAction::Demote { .. }
             | VolumeAction::Resync { .. },

@@ -44,6 +44,7 @@ fn replicate(mode: ReplicationMode) -> Order {
         action: VolumeAction::Replicate {
             mode,
             group: Some(group()),
+            cinder: None,
         },
         generation: None,
     }

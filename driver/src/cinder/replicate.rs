@@ -66,6 +66,7 @@ impl Cinder {
                         VolumeAction::Replicate {
                             mode,
                             group: group.clone(),
+                            cinder: None,
                         },
                     )
                 })

@@ -60,6 +60,12 @@ pub enum Refusal {
         /// Which bounds.
         why: String,
     },
+    /// What Cinder says cannot be kept.
+    #[error("{why}")]
+    BadFacts {
+        /// Which field, and why.
+        why: String,
+    },
     /// Journal and snapshot mirroring do not change into each other in place.
     #[error(
         "changing {from} to {to} would delete the copy and make it anew, with none in between: unreplicate, then replicate"
@@ -211,7 +217,9 @@ fn refusal_code(r: &Refusal) -> ErrorCode {
         Refusal::IsPrimary => ErrorCode::IsPrimary,
         Refusal::NotPrimary => ErrorCode::NotPrimary,
         Refusal::HasClones { .. } => ErrorCode::HasClones,
-        Refusal::BadSchedule { .. } | Refusal::ModeChange { .. } => ErrorCode::InvalidField,
+        Refusal::BadSchedule { .. } | Refusal::BadFacts { .. } | Refusal::ModeChange { .. } => {
+            ErrorCode::InvalidField
+        }
         Refusal::NotOlder { .. } | Refusal::StaleGeneration { .. } => ErrorCode::StaleGeneration,
         Refusal::GenerationRequired { .. } => ErrorCode::GenerationRequired,
         Refusal::LeaseNotHeld { .. } => ErrorCode::LeaseNotHeld,
@@ -247,6 +255,7 @@ fn backend_code(kind: BackendErrorKind) -> ErrorCode {
 fn field(r: &Refusal) -> Option<&'static str> {
     match r {
         Refusal::BadSchedule { .. } => Some("action.interval"),
+        Refusal::BadFacts { .. } => Some("action.facts"),
         Refusal::ModeChange { .. } => Some("action.mode"),
         Refusal::GenerationRequired { .. } => Some("generation"),
         Refusal::NotReplicated

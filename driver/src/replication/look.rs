@@ -7,7 +7,9 @@ use crate::backend::words::Says;
 use jiff::{SignedDuration, Timestamp};
 use rekindle_common::{
     DemotionToken, ZoneName,
+    deletion::{Deletion, OnDelete},
     duration::Span,
+    facts::CinderFacts,
     metadata::{self, VolumePolicy},
     mode::MirrorImageMode,
     status::VolumeStatus,
@@ -68,6 +70,10 @@ pub struct Look {
     pub peer_primary: Known,
     /// The last demotion that has a name and shows here.
     pub demotion: Option<DemotionToken>,
+    /// What Cinder says of it.
+    pub cinder: Option<CinderFacts>,
+    /// That it was deleted in Cinder.
+    pub deletion: Option<Deletion>,
     /// What is not as it should be.
     pub concerns: Vec<String>,
 }
@@ -94,12 +100,15 @@ impl Look {
                 .metadata
                 .get(metadata::DEMOTION_TOKEN)
                 .and_then(|t| t.parse().ok()),
+            cinder: None,
+            deletion: None,
             concerns: Vec::new(),
             view,
         };
         if let Some(fault) = &look.policy_fault {
             look.concerns.push(fault.clone());
         }
+        look.read_cinders();
         match look.view.mirror.clone() {
             MirrorView::Off => {
                 look.concerns.push(match &look.policy {
@@ -117,6 +126,53 @@ impl Look {
             }
         }
         look
+    }
+
+    /// What Cinder has to do with it. Nothing here that cannot be read makes the volume itself unknown.
+    fn read_cinders(&mut self) {
+        let metadata = &self.view.metadata;
+        match metadata
+            .get(metadata::CINDER)
+            .map(|t| CinderFacts::from_metadata(t))
+        {
+            None => {}
+            Some(Ok(facts)) => {
+                self.concerns.extend(facts.concern());
+                self.cinder = Some(facts);
+            }
+            Some(Err(e)) => self
+                .concerns
+                .push(format!("what Cinder says of it cannot be read: {e}")),
+        }
+        if let Some(text) = metadata.get(metadata::DELETED) {
+            self.deletion = Deletion::from_metadata(text, &self.view.spec);
+            self.concerns.push(match &self.deletion {
+                Some(mark) => mark.in_words(),
+                None => "a deletion mark that is not this volume's stands in its metadata, and is not acted on".to_owned(),
+            });
+        }
+        if let Some(Err(e)) = metadata
+            .get(metadata::ON_DELETE)
+            .map(|t| t.parse::<OnDelete>())
+        {
+            self.concerns.push(format!("{e}: its deletion is refused"));
+        }
+    }
+
+    /// What becomes of it when it is deleted in Cinder; `None`: it is none of ours.
+    fn on_delete(&self) -> Option<OnDelete> {
+        let text = self
+            .view
+            .metadata
+            .get(metadata::ON_DELETE)
+            .map(String::as_str);
+        match (&self.policy, &self.policy_fault, self.role) {
+            // Which group's it is cannot be told.
+            (_, Some(_), _) => Some(OnDelete::Refuse),
+            (Some(p), None, _) => Some(OnDelete::in_force(text, p.group.is_some())),
+            (None, None, Role::Primary | Role::Secondary) => Some(OnDelete::in_force(text, false)),
+            (None, None, Role::NotMirrored | Role::Unknown) => None,
+        }
     }
 
     fn mirrored(&mut self, m: &Mirrored, hints: &Hints, now: Timestamp) {
@@ -319,6 +375,9 @@ impl Look {
             peer_primary: self.peer_primary,
             demotion: self.demotion.clone(),
             forced: metadata::forced(&self.view.metadata),
+            cinder: self.cinder.clone(),
+            on_delete: self.on_delete(),
+            deletion: self.deletion.clone(),
             concerns: self.concerns.clone(),
             in_flight,
         }

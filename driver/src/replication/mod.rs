@@ -8,6 +8,7 @@
 
 pub mod error;
 mod look;
+mod policy;
 mod rules;
 
 pub use error::{Refusal, ReplicationError};

@@ -3,13 +3,14 @@
 use super::{
     error::{Refusal, ReplicationError},
     look::Look,
+    policy::{describe, mark_deleted, replicate, undelete},
 };
-use crate::backend::view::{DaemonState, ImageView, MirrorView};
+use crate::backend::view::{DaemonState, ImageView};
 use rekindle_common::{
     DemotionToken, Generation, ImageSpec, ResyncToken, Timestamp,
     action::{Effect, Promotion, SafetyCopy, VolumeAction},
     metadata::{self, VolumePolicy},
-    mode::{MirrorImageMode, ReplicationMode},
+    mode::MirrorImageMode,
     status::VolumeStatus,
     volume::{Known, Role},
 };
@@ -51,11 +52,11 @@ pub enum Step {
         /// Keys of an older policy.
         remove: Vec<&'static str>,
     },
-    /// Write the policy of a volume that is mirrored already.
+    /// Write the policy of a volume that is mirrored already, or what else stands in its metadata.
     SetPolicy {
-        /// The policy.
+        /// What is written.
         set: BTreeMap<String, String>,
-        /// Keys that it does not use.
+        /// What goes.
         remove: Vec<&'static str>,
         /// Whether a mirror snapshot follows: it carries the data (`once`) and the metadata.
         snapshot: bool,
@@ -104,7 +105,7 @@ pub enum Promote {
 }
 
 /// The keys that a policy may use.
-const POLICY_KEYS: [&str; 4] = [
+pub(super) const POLICY_KEYS: [&str; 4] = [
     metadata::MODE,
     metadata::START,
     metadata::INTERVAL,
@@ -117,99 +118,24 @@ const POLICY_KEYS: [&str; 4] = [
 /// [`Refusal`]: it may not be, and why. Nothing was done.
 pub fn next(look: &Look, action: &VolumeAction, context: &Context) -> Result<Step, Refusal> {
     match action {
-        VolumeAction::Replicate { mode, group } => replicate(
-            look,
-            &VolumePolicy {
+        VolumeAction::Replicate {
+            mode,
+            group,
+            cinder,
+        } => {
+            let policy = VolumePolicy {
                 mode: *mode,
                 group: group.clone(),
-            },
-        ),
+            };
+            replicate(look, &policy, cinder.as_deref())
+        }
+        VolumeAction::Describe { facts } => describe(look, facts),
+        VolumeAction::MarkDeleted { then } => mark_deleted(look, *then, context.now),
+        VolumeAction::Undelete => undelete(look),
         VolumeAction::Unreplicate => unreplicate(look),
         VolumeAction::Promote { promotion } => promote(look, promotion),
         VolumeAction::Demote { token } => demote(look, token.as_ref()),
         VolumeAction::Resync { token, safety } => resync(look, token, *safety, context),
-    }
-}
-
-fn replicate(look: &Look, wanted: &VolumePolicy) -> Result<Step, Refusal> {
-    if let ReplicationMode::Periodic(s) = &wanted.mode {
-        s.check()
-            .map_err(|e| Refusal::BadSchedule { why: e.to_string() })?;
-    }
-    let set: BTreeMap<String, String> = wanted
-        .to_metadata()
-        .into_iter()
-        .map(|(k, v)| (k.to_owned(), v))
-        .collect();
-    let remove: Vec<&'static str> = POLICY_KEYS
-        .into_iter()
-        .filter(|k| !set.contains_key(*k) && look.view.metadata.contains_key(*k))
-        .collect();
-    match &look.view.mirror {
-        MirrorView::Disabling => Err(Refusal::Busy {
-            action: "unreplicate",
-            since: rekindle_common::duration::Span::secs(0),
-        }),
-        MirrorView::Off => {
-            if let Some(l) = &look.view.lineage {
-                if let Some(parent) = &l.parent {
-                    return Err(Refusal::HasClones {
-                        how: format!("is a clone of {parent}"),
-                    });
-                }
-                if l.children > 0 {
-                    return Err(Refusal::HasClones {
-                        how: format!("has {} clones", l.children),
-                    });
-                }
-            }
-            Ok(Step::Enable {
-                mode: wanted.mode.mirror_image_mode(),
-                set,
-                remove,
-            })
-        }
-        MirrorView::On(m) => {
-            if !m.primary {
-                return Err(Refusal::NotPrimary);
-            }
-            if look.status == VolumeStatus::ErrorSplitBrain {
-                return Err(Refusal::SplitBrain);
-            }
-            if m.mode != wanted.mode.mirror_image_mode() {
-                let name = |m| match m {
-                    MirrorImageMode::Journal => "journal mirroring (instant)",
-                    MirrorImageMode::Snapshot => "snapshot mirroring (once, periodic)",
-                };
-                return Err(Refusal::ModeChange {
-                    from: name(m.mode),
-                    to: name(wanted.mode.mirror_image_mode()),
-                });
-            }
-            let same = look.policy.as_ref() == Some(wanted);
-            match (&wanted.mode, same) {
-                // Each request of `once` asks for the volume as it is now: one mirror snapshot for each.
-                (ReplicationMode::Once, _) => Ok(Step::SetPolicy {
-                    set: if same { BTreeMap::new() } else { set },
-                    remove,
-                    snapshot: true,
-                }),
-                (ReplicationMode::Instant | ReplicationMode::Periodic(_), true) => {
-                    Ok(Step::AlreadySo)
-                }
-                // Snapshot mode carries metadata with snapshots only: without one the other zone would keep the old policy.
-                (ReplicationMode::Instant, false) => Ok(Step::SetPolicy {
-                    set,
-                    remove,
-                    snapshot: false,
-                }),
-                (ReplicationMode::Periodic(_), false) => Ok(Step::SetPolicy {
-                    set,
-                    remove,
-                    snapshot: true,
-                }),
-            }
-        }
     }
 }
 

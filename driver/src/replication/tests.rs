@@ -1,3 +1,5 @@
+mod cinders;
+
 use super::*;
 use crate::backend::view::{
     DaemonState, ImageView, Lineage, MirrorSnapshot, MirrorView, Mirrored, Replay, SiteStatus,
@@ -7,9 +9,11 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use rekindle_common::{
     DemotionToken, Generation, ResyncToken,
-    action::{Effect, Promotion, SafetyCopy, VolumeAction},
+    action::{Effect, FromCinder, Promotion, SafetyCopy, VolumeAction},
+    deletion::{After, Deletion, OnDelete},
     duration::Span,
     error::ErrorCode,
+    facts::CinderFacts,
     metadata::{self, VolumePolicy},
     mode::{MirrorImageMode, ReplicationMode},
     schedule::Schedule,
@@ -184,6 +188,18 @@ fn replicate(mode: ReplicationMode) -> VolumeAction {
     VolumeAction::Replicate {
         mode,
         group: Some("db".parse().unwrap()),
+        cinder: None,
+    }
+}
+fn facts(size_gib: u64) -> CinderFacts {
+    CinderFacts::from_metadata(&format!(
+        r#"{{"zone":"zone-a","id":"1","project_id":"p","size_gib":{size_gib}}}"#
+    ))
+    .unwrap()
+}
+fn described(size_gib: u64) -> VolumeAction {
+    VolumeAction::Describe {
+        facts: Box::new(facts(size_gib)),
     }
 }
 fn generation(n: u64) -> Context {
@@ -234,19 +250,19 @@ fn verdict(result: &Result<Step, Refusal>) -> String {
 #[test]
 fn the_table_of_every_state_and_action() {
     let table = "
-status                     replicate        unreplicate     promote          promote-forced         demote          resync
-active - primary           already          disable         already          already                demote          is_primary
-active - secondary         not_primary      not_primary     plain            force                  already         resync
-active - updating          not_primary      not_primary     plain            force                  already         resync
-pending - first sync       not_primary      not_primary     no_complete_copy no_complete_copy       already         resync
-pending - promotion        not_primary      not_primary     plain            plain-else-force       already         peer_not_primary
-pending - demotion         not_primary      not_primary     plain            demotion_not_replayed  already         peer_not_primary
-pending - resync           not_primary      not_primary     no_complete_copy no_complete_copy       already         already
-error - split brain        not_primary      not_primary     split_brain      split_brain            already         resync
-error - not mirrored       enable           disable         not_replicated   not_replicated         not_replicated  not_replicated
-error - mirror daemon down not_primary      not_primary     plain            force                  already         peer_not_primary
-error - mirroring          not_primary      not_primary     plain            force                  already         resync
-error - orphan             not_primary      not_primary     plain            force                  already         peer_not_primary
+status                     replicate        unreplicate     promote          promote-forced         demote          resync           describe       mark-deleted   undelete
+active - primary           already          disable         already          already                demote          is_primary       policy         policy         already
+active - secondary         not_primary      not_primary     plain            force                  already         resync           not_primary    not_primary    not_primary
+active - updating          not_primary      not_primary     plain            force                  already         resync           not_primary    not_primary    not_primary
+pending - first sync       not_primary      not_primary     no_complete_copy no_complete_copy       already         resync           not_primary    not_primary    not_primary
+pending - promotion        not_primary      not_primary     plain            plain-else-force       already         peer_not_primary not_primary    not_primary    not_primary
+pending - demotion         not_primary      not_primary     plain            demotion_not_replayed  already         peer_not_primary not_primary    not_primary    not_primary
+pending - resync           not_primary      not_primary     no_complete_copy no_complete_copy       already         already          not_primary    not_primary    not_primary
+error - split brain        not_primary      not_primary     split_brain      split_brain            already         resync           not_primary    not_primary    not_primary
+error - not mirrored       enable           disable         not_replicated   not_replicated         not_replicated  not_replicated   not_replicated not_replicated not_replicated
+error - mirror daemon down not_primary      not_primary     plain            force                  already         peer_not_primary not_primary    not_primary    not_primary
+error - mirroring          not_primary      not_primary     plain            force                  already         resync           not_primary    not_primary    not_primary
+error - orphan             not_primary      not_primary     plain            force                  already         peer_not_primary not_primary    not_primary    not_primary
 ";
     let mut rows = table.trim().lines();
     rows.next();
@@ -262,6 +278,9 @@ error - orphan             not_primary      not_primary     plain            for
             forced(),
             VolumeAction::Demote { token: None },
             resync("t1"),
+            described(3),
+            VolumeAction::MarkDeleted { then: After::Keep },
+            VolumeAction::Undelete,
         ];
         for (action, expected) in actions.iter().zip(rest.split_whitespace()) {
             let got = verdict(&next(&look, action, &generation(2)));
@@ -269,7 +288,7 @@ error - orphan             not_primary      not_primary     plain            for
             seen += 1;
         }
     }
-    assert_eq!(seen, 12 * 6);
+    assert_eq!(seen, 12 * 9);
 }
 
 #[test]

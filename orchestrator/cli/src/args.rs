@@ -178,6 +178,12 @@ pub enum VolumeCommand {
         #[arg(long)]
         group: Option<GroupName>,
     },
+    /// Take back that volumes were deleted in Cinder, while they are kept: their images stay, and can be managed again.
+    Undelete {
+        /// Which volumes, and where.
+        #[command(flatten)]
+        target: Target,
+    },
     /// Take replication off. The copy in the other zone is deleted.
     Unreplicate {
         /// Which volumes, and where.
@@ -328,6 +334,9 @@ pub struct PolicyFlags {
     /// What becomes of what the loser wrote after the split.
     #[arg(long, value_name = "keep|discard")]
     pub safety_copy: Option<String>,
+    /// What becomes of a volume of it that is deleted in Cinder.
+    #[arg(long, value_name = "refuse|keep|delete:DURATION")]
+    pub on_delete: Option<String>,
     /// A fence agent's name in the orchestrators' configuration.
     #[arg(long, value_name = "NAME")]
     pub fence_agent: Option<String>,

@@ -306,6 +306,9 @@ pub(crate) fn copy(z: &str, n: usize) -> VolumeReport {
         peer_primary: Known::Yes,
         demotion: None,
         forced: None,
+        cinder: None,
+        on_delete: None,
+        deletion: None,
         concerns: Vec::new(),
         in_flight: None,
     }

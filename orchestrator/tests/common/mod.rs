@@ -212,6 +212,7 @@ impl Rig {
                 action: VolumeAction::Replicate {
                     mode: ReplicationMode::Instant,
                     group: Some(group()),
+                    cinder: None,
                 },
                 generation: Some(generation),
             };

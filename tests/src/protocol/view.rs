@@ -257,6 +257,9 @@ impl World {
             peer_primary: Known::Unknown,
             demotion: None,
             forced: None,
+            cinder: None,
+            on_delete: None,
+            deletion: None,
             concerns: Vec::new(),
             in_flight: None,
         }

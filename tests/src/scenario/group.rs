@@ -119,7 +119,11 @@ impl Cloud {
         let spec = ImageSpec::new(pool, image)?;
         self.create_images(Site::ZoneA, vec![spec.clone()]).await?;
         let order = Order {
-            action: VolumeAction::Replicate { mode, group: None },
+            action: VolumeAction::Replicate {
+                mode,
+                group: None,
+                cinder: None,
+            },
             generation: None,
         };
         self.sidecar_of(Site::ZoneA)
@@ -235,6 +239,7 @@ impl<'c> Group<'c> {
                 action: VolumeAction::Replicate {
                     mode,
                     group: Some(self.name.clone()),
+                    cinder: None,
                 },
                 generation: Some(generation),
             };

@@ -28,6 +28,9 @@ fn report(at: &str, role: Role, status: VolumeStatus) -> VolumeReport {
         peer_primary: Known::Unknown,
         demotion: None,
         forced: None,
+        cinder: None,
+        on_delete: None,
+        deletion: None,
         concerns: Vec::new(),
         in_flight: None,
     }

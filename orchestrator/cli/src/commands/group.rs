@@ -141,6 +141,10 @@ fn apply(flags: &PolicyFlags, policy: &mut GroupPolicy) -> Result<(), CliError> 
         &mut policy.safety_copy,
         word("safety-copy", f.safety_copy.as_deref())?,
     );
+    set(
+        &mut policy.on_delete,
+        word("on-delete", f.on_delete.as_deref())?,
+    );
     set(&mut policy.hold_off, f.hold_off);
     set(&mut policy.blocking_period, f.blocking_period);
     set(&mut policy.rpo_limit, f.rpo_limit.map(Some));
@@ -255,6 +259,7 @@ impl Document for GroupPage {
         );
         row("blocking_period", p.blocking_period.to_string());
         row("safety_copy", text(&p.safety_copy));
+        row("on_delete", text(&p.on_delete));
         row(
             "fence_agent",
             p.fence_agent.clone().unwrap_or_else(|| "none".to_owned()),

@@ -49,12 +49,23 @@ pub(super) async fn run(
             let action = VolumeAction::Replicate {
                 mode,
                 group: group.clone(),
+                cinder: None,
             };
             let fits = |v: &VolumeReport| matches!(v.role, Role::Primary | Role::NotMirrored);
             Act {
                 action,
                 fits: &fits,
                 joins: group,
+            }
+            .run(&target, peers, output)
+            .await
+        }
+        VolumeCommand::Undelete { target } => {
+            let fits = |v: &VolumeReport| v.role == Role::Primary;
+            Act {
+                action: VolumeAction::Undelete,
+                fits: &fits,
+                joins: None,
             }
             .run(&target, peers, output)
             .await

@@ -163,6 +163,7 @@ impl<'a, W: World> Story<'a, W> {
                     action: VolumeAction::Replicate {
                         mode: v.mode(start, every),
                         group: Some(self.group.clone()),
+                        cinder: None,
                     },
                     generation: Some(generation),
                 },

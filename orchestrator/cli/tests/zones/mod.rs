@@ -228,6 +228,7 @@ impl Zones {
                 action: VolumeAction::Replicate {
                     mode: ReplicationMode::Instant,
                     group: Some(group()),
+                    cinder: None,
                 },
                 generation: Some(primary.generation),
             };

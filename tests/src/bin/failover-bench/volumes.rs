@@ -83,6 +83,7 @@ pub(crate) fn create(
     let batch = world.batch(Site::ZoneA, &volumes, |v| VolumeAction::Replicate {
         mode: v.mode,
         group: None,
+        cinder: None,
     })?;
     if let Some((volume, error)) = batch.refused.first() {
         bail!("{volume} cannot be replicated: {error}");

@@ -10,6 +10,7 @@ use crate::{
 use futures::future::join_all;
 use rekindle_common::{
     ApiError, ErrorCode, GroupName, ImageSpec, ZoneName,
+    deletion::OnDelete,
     volume::{Known, Lag, Role, VolumeReport},
 };
 use serde::Serialize;
@@ -184,6 +185,21 @@ fn facts(page: &mut Page, v: &VolumeReport) {
         v.peer
             .as_ref()
             .map(|s| format!("{} ({})", s.state, s.description)),
+    );
+    fact(
+        "in Cinder",
+        v.cinder.as_ref().map(|c| {
+            let name = c
+                .name
+                .as_deref()
+                .map_or(String::new(), |n| format!(" {n:?}"));
+            format!("{} of {}{name}, {} GiB", c.id, c.zone, c.size_gib)
+        }),
+    );
+    let as_usual = |o: &OnDelete| *o != OnDelete::AS_CINDER;
+    fact(
+        "when deleted there",
+        v.on_delete.filter(as_usual).map(|o| o.to_string()),
     );
     fact("at work on it", v.in_flight.clone());
     page.table(2, &rows);

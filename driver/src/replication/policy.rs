@@ -1,0 +1,239 @@
+//! What stands in a volume's metadata: its policy, what Cinder says of it, and that it was deleted there. Pure.
+
+use super::{
+    error::Refusal,
+    look::Look,
+    rules::{POLICY_KEYS, Step},
+};
+use crate::backend::view::{MirrorView, Mirrored};
+use rekindle_common::{
+    Timestamp,
+    action::FromCinder,
+    deletion::{After, Deletion},
+    facts::CinderFacts,
+    metadata::{self, VolumePolicy},
+    mode::{MirrorImageMode, ReplicationMode},
+    status::VolumeStatus,
+    volume::Role,
+};
+use std::collections::BTreeMap;
+
+/// What an image brings along that was copied from another one, or was left by a former replication: librbd copies metadata
+/// to clones.
+const OF_ANOTHER_LIFE: [&str; 5] = [
+    metadata::CINDER,
+    metadata::ON_DELETE,
+    metadata::DELETED,
+    metadata::FORCED,
+    metadata::DEMOTION_TOKEN,
+];
+
+/// What is to be written beside the policy.
+#[derive(Debug, Default)]
+struct Extras {
+    set: BTreeMap<String, String>,
+    remove: Vec<&'static str>,
+    /// Whether the other zone should have it soon.
+    urgent: bool,
+}
+
+pub(super) fn replicate(
+    look: &Look,
+    wanted: &VolumePolicy,
+    cinder: Option<&FromCinder>,
+) -> Result<Step, Refusal> {
+    if let ReplicationMode::Periodic(s) = &wanted.mode {
+        s.check()
+            .map_err(|e| Refusal::BadSchedule { why: e.to_string() })?;
+    }
+    let extras = extras(look, wanted, cinder)?;
+    let policy: BTreeMap<String, String> = wanted
+        .to_metadata()
+        .into_iter()
+        .map(|(k, v)| (k.to_owned(), v))
+        .collect();
+    let unused = POLICY_KEYS
+        .into_iter()
+        .filter(|k| !policy.contains_key(*k) && look.view.metadata.contains_key(*k));
+    match &look.view.mirror {
+        MirrorView::Disabling => Err(Refusal::Busy {
+            action: "unreplicate",
+            since: rekindle_common::duration::Span::secs(0),
+        }),
+        MirrorView::Off => {
+            if let Some(l) = &look.view.lineage {
+                if let Some(parent) = &l.parent {
+                    return Err(Refusal::HasClones {
+                        how: format!("is a clone of {parent}"),
+                    });
+                }
+                if l.children > 0 {
+                    return Err(Refusal::HasClones {
+                        how: format!("has {} clones", l.children),
+                    });
+                }
+            }
+            let set: BTreeMap<String, String> =
+                policy.clone().into_iter().chain(extras.set).collect();
+            let strange = OF_ANOTHER_LIFE
+                .into_iter()
+                .filter(|k| !set.contains_key(*k) && look.view.metadata.contains_key(*k));
+            Ok(Step::Enable {
+                mode: wanted.mode.mirror_image_mode(),
+                remove: unused.chain(strange).collect(),
+                set,
+            })
+        }
+        MirrorView::On(m) => {
+            if !m.primary {
+                return Err(Refusal::NotPrimary);
+            }
+            if look.status == VolumeStatus::ErrorSplitBrain {
+                return Err(Refusal::SplitBrain);
+            }
+            if m.mode != wanted.mode.mirror_image_mode() {
+                let name = |m| match m {
+                    MirrorImageMode::Journal => "journal mirroring (instant)",
+                    MirrorImageMode::Snapshot => "snapshot mirroring (once, periodic)",
+                };
+                return Err(Refusal::ModeChange {
+                    from: name(m.mode),
+                    to: name(wanted.mode.mirror_image_mode()),
+                });
+            }
+            let same = look.policy.as_ref() == Some(wanted);
+            let mut set = if same {
+                BTreeMap::new()
+            } else {
+                policy.clone()
+            };
+            set.extend(extras.set);
+            let remove: Vec<&'static str> = unused.chain(extras.remove).collect();
+            match &wanted.mode {
+                // Each request of `once` asks for the volume as it is now: one mirror snapshot for each.
+                ReplicationMode::Once => Ok(Step::SetPolicy {
+                    set,
+                    remove,
+                    snapshot: true,
+                }),
+                ReplicationMode::Instant | ReplicationMode::Periodic(_)
+                    if set.is_empty() && remove.is_empty() =>
+                {
+                    Ok(Step::AlreadySo)
+                }
+                ReplicationMode::Instant => Ok(Step::SetPolicy {
+                    set,
+                    remove,
+                    snapshot: false,
+                }),
+                // Snapshot mode carries metadata with snapshots only: without one the other zone would keep the old policy.
+                ReplicationMode::Periodic(_) => Ok(Step::SetPolicy {
+                    set,
+                    remove,
+                    snapshot: !same || extras.urgent,
+                }),
+            }
+        }
+    }
+}
+
+fn extras(
+    look: &Look,
+    wanted: &VolumePolicy,
+    cinder: Option<&FromCinder>,
+) -> Result<Extras, Refusal> {
+    let mut extras = Extras::default();
+    if let Some(facts) = cinder.and_then(|c| c.facts.as_ref()) {
+        extras.set.extend(news(look, facts)?);
+    }
+    let now = look.view.metadata.get(metadata::ON_DELETE);
+    let joins = wanted.group.is_some()
+        && look.policy.as_ref().and_then(|p| p.group.as_ref()) != wanted.group.as_ref();
+    match cinder.and_then(|c| c.on_delete) {
+        Some(on_delete) => {
+            on_delete.check().map_err(|why| Refusal::BadFacts {
+                why: format!("on_delete: {why}"),
+            })?;
+            let text = on_delete.to_string();
+            if now != Some(&text) {
+                extras.set.insert(metadata::ON_DELETE.to_owned(), text);
+                extras.urgent = true;
+            }
+        }
+        // What held for the volume alone does not hold for the group's; until its policy is noted, a deletion is refused.
+        None if joins && now.is_some() => {
+            extras.remove.push(metadata::ON_DELETE);
+            extras.urgent = true;
+        }
+        None => {}
+    }
+    Ok(extras)
+}
+
+/// The entry that says what Cinder says; `None` where it stands there already.
+fn news(look: &Look, facts: &CinderFacts) -> Result<Option<(String, String)>, Refusal> {
+    let bad = |e: rekindle_common::facts::InvalidFacts| Refusal::BadFacts { why: e.to_string() };
+    let fitted = facts.fitted().map_err(bad)?;
+    if look.cinder.as_ref() == Some(&fitted) {
+        return Ok(None);
+    }
+    let text = fitted.to_metadata().map_err(bad)?;
+    Ok(Some((metadata::CINDER.to_owned(), text)))
+}
+
+pub(super) fn describe(look: &Look, facts: &CinderFacts) -> Result<Step, Refusal> {
+    primary(look)?;
+    let set: BTreeMap<String, String> = news(look, facts)?.into_iter().collect();
+    if set.is_empty() {
+        return Ok(Step::AlreadySo);
+    }
+    Ok(Step::SetPolicy {
+        set,
+        remove: Vec::new(),
+        snapshot: false,
+    })
+}
+
+pub(super) fn mark_deleted(look: &Look, then: After, now: Timestamp) -> Result<Step, Refusal> {
+    let m = primary(look)?;
+    if look.status == VolumeStatus::ErrorSplitBrain {
+        return Err(Refusal::SplitBrain);
+    }
+    if look.deletion.as_ref().is_some_and(|d| d.then == then) {
+        return Ok(Step::AlreadySo);
+    }
+    let mark = Deletion {
+        image: look.view.spec.clone(),
+        at: now,
+        then,
+    };
+    Ok(Step::SetPolicy {
+        set: BTreeMap::from([(metadata::DELETED.to_owned(), mark.to_metadata())]),
+        remove: Vec::new(),
+        snapshot: m.mode == MirrorImageMode::Snapshot,
+    })
+}
+
+pub(super) fn undelete(look: &Look) -> Result<Step, Refusal> {
+    let m = primary(look)?;
+    if !look.view.metadata.contains_key(metadata::DELETED) {
+        return Ok(Step::AlreadySo);
+    }
+    Ok(Step::SetPolicy {
+        set: BTreeMap::new(),
+        remove: vec![metadata::DELETED],
+        snapshot: m.mode == MirrorImageMode::Snapshot,
+    })
+}
+
+/// Metadata is written where writes are taken, and nowhere else.
+fn primary(look: &Look) -> Result<&Mirrored, Refusal> {
+    match (look.role, look.mirrored_as()) {
+        (Role::Primary, Some(m)) => Ok(m),
+        (Role::Secondary, _) => Err(Refusal::NotPrimary),
+        (Role::NotMirrored, _) => Err(Refusal::NotReplicated),
+        (Role::Primary, None) | (Role::Unknown, _) => Err(Refusal::Internal {
+            what: "the volume was not looked at".to_owned(),
+        }),
+    }
+}

@@ -1,0 +1,261 @@
+//! What stands in metadata beside the policy: what Cinder says, and that a volume was deleted there.
+
+use super::*;
+
+fn with(mut v: ImageView, pairs: &[(&str, &str)]) -> Look {
+    for (k, val) in pairs {
+        v.metadata.insert((*k).to_owned(), (*val).to_owned());
+    }
+    Look::derive(v, &Hints::default(), at(1010))
+}
+
+fn primary(mode: MirrorImageMode) -> ImageView {
+    ImageView {
+        local: Some(primary_says()),
+        peer: Some(journal(0)),
+        ..view(mode, true)
+    }
+}
+
+fn from_cinder(facts: Option<CinderFacts>, on_delete: Option<OnDelete>) -> VolumeAction {
+    VolumeAction::Replicate {
+        mode: ReplicationMode::Instant,
+        group: Some("db".parse().unwrap()),
+        cinder: Some(Box::new(FromCinder { facts, on_delete })),
+    }
+}
+
+/// What is written, what goes, and whether a snapshot follows; nothing where nothing is done.
+fn written(look: &Look, action: &VolumeAction) -> (Vec<String>, Vec<&'static str>, bool) {
+    match next(look, action, &generation(2)).unwrap() {
+        Step::SetPolicy {
+            set,
+            remove,
+            snapshot,
+        } => (set.into_keys().collect(), remove, snapshot),
+        Step::Enable { set, remove, .. } => (set.into_keys().collect(), remove, false),
+        Step::AlreadySo => (Vec::new(), Vec::new(), false),
+        other @ (Step::Disable { .. }
+        | Step::Promote(_)
+        | Step::Demote { .. }
+        | Step::Resync { .. }) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn facts_are_written_once_and_shown() {
+    let plain = with(primary(MirrorImageMode::Journal), &[]);
+    assert_eq!(
+        written(&plain, &described(3)),
+        (vec![metadata::CINDER.to_owned()], vec![], false)
+    );
+    let text = facts(3).to_metadata().unwrap();
+    let told = with(
+        primary(MirrorImageMode::Journal),
+        &[(metadata::CINDER, &text)],
+    );
+    assert_eq!(told.cinder, Some(facts(3)));
+    assert_eq!(
+        next(&told, &described(3), &generation(2)),
+        Ok(Step::AlreadySo)
+    );
+    assert_eq!(written(&told, &described(4)).0, [metadata::CINDER]);
+    let report = told.report(&"zone-a".parse().unwrap(), None);
+    assert_eq!(
+        (report.cinder, report.on_delete),
+        (Some(facts(3)), Some(OnDelete::Refuse))
+    );
+    // In snapshot mode they go with the next snapshot, and none is taken for them: `once` means the volume as it was then.
+    let once = with(primary(MirrorImageMode::Snapshot), &[]);
+    assert!(!written(&once, &described(3)).2);
+}
+
+#[test]
+fn facts_that_cannot_be_read_are_a_concern_and_no_error() {
+    let look = with(
+        primary(MirrorImageMode::Journal),
+        &[(metadata::CINDER, "{}")],
+    );
+    assert_eq!(
+        (look.status, look.cinder.as_ref()),
+        (VolumeStatus::ActivePrimary, None)
+    );
+    assert!(
+        look.concerns.iter().any(|c| c.contains("cannot be read")),
+        "{:?}",
+        look.concerns
+    );
+    assert_eq!(written(&look, &described(3)).0, [metadata::CINDER]);
+}
+
+#[test]
+fn facts_that_no_cinder_says_are_refused_by_their_field() {
+    let bad = CinderFacts {
+        id: String::new(),
+        ..facts(1)
+    };
+    let look = with(primary(MirrorImageMode::Journal), &[]);
+    let refused = next(
+        &look,
+        &VolumeAction::Describe {
+            facts: Box::new(bad),
+        },
+        &generation(2),
+    )
+    .unwrap_err();
+    let api: rekindle_common::ApiError = refused.into();
+    assert_eq!(
+        (api.code, api.field.as_deref()),
+        (ErrorCode::InvalidField, Some("action.facts"))
+    );
+    let late = from_cinder(
+        None,
+        Some(OnDelete::Delete {
+            after: Span::secs(400 * 86_400),
+        }),
+    );
+    assert_eq!(
+        verdict(&next(&look, &late, &generation(2))),
+        "invalid_field"
+    );
+}
+
+#[test]
+fn a_new_volumes_facts_are_there_with_its_policy_and_what_it_brought_along_goes() {
+    let clone = with(
+        view_of(VolumeStatus::ErrorNotMirrored),
+        &[
+            (metadata::DELETED, "{}"),
+            (metadata::CINDER, "{}"),
+            (metadata::FORCED, "x"),
+            ("conf_y", "1"),
+        ],
+    );
+    let (set, remove, _) = written(&clone, &from_cinder(Some(facts(1)), Some(OnDelete::Keep)));
+    for key in [
+        metadata::MODE,
+        metadata::GROUP,
+        metadata::CINDER,
+        metadata::ON_DELETE,
+    ] {
+        assert!(set.contains(&key.to_owned()), "{key}: {set:?}");
+    }
+    assert_eq!(remove, [metadata::DELETED, metadata::FORCED]);
+    let (_, remove, _) = written(&clone, &replicate(ReplicationMode::Instant));
+    assert_eq!(
+        remove,
+        [metadata::CINDER, metadata::DELETED, metadata::FORCED]
+    );
+}
+
+#[test]
+fn the_deletion_policy_changes_in_place_and_a_volumes_own_ends_with_its_group() {
+    let kept = with(
+        primary(MirrorImageMode::Journal),
+        &[(metadata::ON_DELETE, "keep")],
+    );
+    assert_eq!(
+        next(
+            &kept,
+            &from_cinder(None, Some(OnDelete::Keep)),
+            &generation(2)
+        ),
+        Ok(Step::AlreadySo)
+    );
+    assert_eq!(
+        written(&kept, &from_cinder(None, Some(OnDelete::Refuse))).0,
+        [metadata::ON_DELETE]
+    );
+    // Nothing is said of it: it stands.
+    assert_eq!(
+        next(&kept, &replicate(ReplicationMode::Instant), &generation(2)),
+        Ok(Step::AlreadySo)
+    );
+    let mut alone = primary(MirrorImageMode::Journal);
+    alone.metadata.remove(metadata::GROUP);
+    let alone = with(alone, &[(metadata::ON_DELETE, "delete:0s")]);
+    assert_eq!(
+        alone.report(&"zone-a".parse().unwrap(), None).on_delete,
+        Some(OnDelete::AS_CINDER)
+    );
+    assert_eq!(
+        written(&alone, &replicate(ReplicationMode::Instant)).1,
+        [metadata::ON_DELETE]
+    );
+}
+
+#[test]
+fn hard_case_32_a_mark_is_written_with_its_image_and_taken_away() {
+    let then = After::Delete {
+        after: Span::secs(60),
+    };
+    let mark = VolumeAction::MarkDeleted { then };
+    let plain = with(primary(MirrorImageMode::Snapshot), &[]);
+    let Ok(Step::SetPolicy { set, snapshot, .. }) = next(&plain, &mark, &generation(2)) else {
+        panic!("no mark")
+    };
+    assert!(snapshot, "without a snapshot the other zone would not know");
+    let text = &set[metadata::DELETED];
+    let marked = with(
+        primary(MirrorImageMode::Snapshot),
+        &[(metadata::DELETED, text)],
+    );
+    let deletion = marked.deletion.clone().unwrap();
+    assert_eq!((deletion.at, deletion.then), (at(1010), then));
+    assert!(
+        marked.concerns.iter().any(|c| c.contains("undelete")),
+        "{:?}",
+        marked.concerns
+    );
+    assert_eq!(next(&marked, &mark, &generation(2)), Ok(Step::AlreadySo));
+    assert_eq!(
+        written(&marked, &VolumeAction::Undelete).1,
+        [metadata::DELETED]
+    );
+    // A clone brought it along, or it cannot be read: it marks nothing, is said, and can be taken away.
+    let other = Deletion {
+        image: "volumes/volume-2".parse().unwrap(),
+        ..deletion
+    };
+    for text in [other.to_metadata(), "soon".to_owned()] {
+        let look = with(
+            primary(MirrorImageMode::Journal),
+            &[(metadata::DELETED, &text)],
+        );
+        assert_eq!(look.deletion, None);
+        assert!(
+            look.concerns.iter().any(|c| c.contains("not acted on")),
+            "{:?}",
+            look.concerns
+        );
+        assert_eq!(
+            written(&look, &VolumeAction::Undelete).1,
+            [metadata::DELETED]
+        );
+    }
+}
+
+#[test]
+fn a_deletion_policy_that_cannot_be_read_refuses_and_says_so() {
+    let look = with(
+        primary(MirrorImageMode::Journal),
+        &[(metadata::ON_DELETE, "sometimes")],
+    );
+    assert_eq!(
+        look.report(&"zone-a".parse().unwrap(), None).on_delete,
+        Some(OnDelete::Refuse)
+    );
+    assert!(
+        look.concerns.iter().any(|c| c.contains("sometimes")),
+        "{:?}",
+        look.concerns
+    );
+    let corrupt = with(
+        primary(MirrorImageMode::Journal),
+        &[(metadata::MODE, "hourly")],
+    );
+    assert_eq!(
+        corrupt.report(&"zone-a".parse().unwrap(), None).on_delete,
+        Some(OnDelete::Refuse)
+    );
+}
