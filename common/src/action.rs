@@ -221,7 +221,7 @@ mod tests {
             r#"{"action":{"type":"promote","promotion":"after","token":"plan-1"},"generation":4}"#,
             r#"{"action":{"type":"replicate","mode":"once","cinder":{"on_delete":"delete:2h"}}}"#,
             r#"{"action":{"type":"describe","facts":{"zone":"zone-a","id":"1","project_id":"p","size_gib":3,"bootable":false}}}"#,
-            r#"{"action":{"type":"mark_deleted","then":"keep"}}"#,
+            r#"{"action":{"type":"mark_deleted","then":"keep","from":"zone-a"}}"#,
             r#"{"action":{"type":"mark_deleted","then":"delete","after":"2h"}}"#,
             r#"{"action":{"type":"undelete"}}"#,
             r#"{"action":{"type":"demote"}}"#,

@@ -8,7 +8,10 @@
 //!
 //! The policy and the mark stand in the image's metadata, so that they outlive a failover.
 
-use crate::{duration::Span, ids::ImageSpec};
+use crate::{
+    duration::Span,
+    ids::{ImageSpec, ZoneName},
+};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
@@ -109,11 +112,14 @@ impl From<OnDelete> for String {
 }
 
 /// What follows a deletion that does not end at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "then", rename_all = "snake_case")]
 pub enum After {
     /// The other zone's image is made a plain volume.
-    Keep,
+    Keep {
+        /// The zone that deleted it, whose image goes: the mark travels to the other one too.
+        from: ZoneName,
+    },
     /// Both images go.
     Delete {
         /// After so long.
@@ -154,8 +160,8 @@ impl Deletion {
     /// When both images go; `None`: never by themselves.
     #[must_use]
     pub fn due(&self) -> Option<Timestamp> {
-        match self.then {
-            After::Keep => None,
+        match &self.then {
+            After::Keep { .. } => None,
             After::Delete { after } => {
                 let span = SignedDuration::try_from(after.get()).unwrap_or(SignedDuration::MAX);
                 // A time beyond all calendars never comes.
@@ -167,12 +173,12 @@ impl Deletion {
     /// For a person.
     #[must_use]
     pub fn in_words(&self) -> String {
-        match (self.then, self.due()) {
+        match (&self.then, self.due()) {
             (After::Delete { .. }, Some(due)) => format!(
                 "deleted in Cinder at {}; both zones' images go at {due}: `rekindle volume undelete {}` takes that back",
                 self.at, self.image
             ),
-            (After::Delete { .. }, None) | (After::Keep, _) => format!(
+            (After::Delete { .. }, None) | (After::Keep { .. }, _) => format!(
                 "deleted in Cinder at {}; the other zone's image is being made a plain volume: delete it in Cinder again to go on with that",
                 self.at
             ),
@@ -247,7 +253,9 @@ mod tests {
             assert_eq!(Deletion::from_metadata(foreign, &image("volume-1")), None);
         }
         let kept = Deletion {
-            then: After::Keep,
+            then: After::Keep {
+                from: ZoneName::new("zone-a").unwrap(),
+            },
             ..mark
         };
         assert_eq!(kept.due(), None);

@@ -199,6 +199,7 @@ fn volume_of(image: ImageSpec) -> CinderVolume {
     CinderVolume {
         id: image.image().trim_start_matches("volume-").to_owned(),
         image,
+        facts: None,
     }
 }
 

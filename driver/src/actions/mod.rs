@@ -15,6 +15,7 @@ mod group;
 mod perform;
 mod records;
 mod registry;
+mod remove;
 mod reports;
 mod run;
 mod watch;

@@ -126,7 +126,10 @@ impl Inner {
         d: Deadlines,
     ) -> Result<(Effect, Look), ReplicationError> {
         let session = self.backend.open(volume, Access::Write, d.answer).await?;
-        let look = self.understand(session.look(d.answer).await?);
+        let mut look = self.understand(session.look(d.answer).await?);
+        if let VolumeAction::MarkDeleted { .. } = order.action {
+            look.view.lineage = Some(session.lineage(d.answer).await?);
+        }
         let group = group_of(&look, &order.action)?;
         let record = self
             .authorise(group.as_ref(), order, memo, d.answer)

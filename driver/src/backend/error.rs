@@ -32,6 +32,8 @@ pub enum Op {
     RemoveMetadata,
     /// A deep copy.
     Copy,
+    /// Removing an image.
+    Remove,
     /// The clients that have an image open.
     Watchers,
     /// Shutting a client out.
@@ -68,6 +70,7 @@ impl Op {
             Self::SetMetadata => "set_metadata",
             Self::RemoveMetadata => "remove_metadata",
             Self::Copy => "copy",
+            Self::Remove => "remove",
             Self::Watchers => "watchers",
             Self::Blocklist => "blocklist",
             Self::ReadObject => "read_object",
@@ -246,6 +249,7 @@ fn kind_of(op: Op, errno: i32) -> BackendErrorKind {
             | Op::SetMetadata
             | Op::RemoveMetadata
             | Op::Copy
+            | Op::Remove
             | Op::Watchers
             | Op::Blocklist
             | Op::ReadObject

@@ -15,7 +15,7 @@ pub use view::ImageView;
 use rekindle_common::{DemotionToken, ImageSpec, mode::MirrorImageMode};
 use std::{collections::BTreeMap, future::Future};
 use tokio::time::Instant;
-use view::{ClusterHealth, MirrorInfo, Watcher};
+use view::{ClusterHealth, Lineage, MirrorInfo, Watcher};
 
 type Result<T> = std::result::Result<T, BackendError>;
 
@@ -150,6 +150,22 @@ impl Backend {
         })
     }
 
+    /// Removes an image. Where it is primary, the other zone's copy goes too (hard case 32): call it only behind the guards of
+    /// [`crate::actions`].
+    ///
+    /// # Errors
+    /// [`BackendError`] of kind `InUse` where it has snapshots or somebody has it open.
+    pub async fn remove(&self, spec: &ImageSpec, d: impl Into<Deadlines>) -> Result<()> {
+        let d = d.into();
+        let call = async {
+            match self {
+                Self::Rbd(b) => b.remove(spec, d).await,
+                Self::Memory(c) => c.remove(spec).await,
+            }
+        };
+        within(d.abandon, Op::Remove, Some(spec), call).await
+    }
+
     /// Shuts a client out of the cluster: its writes in flight and to come fail with ESHUTDOWN.
     ///
     /// # Errors
@@ -277,6 +293,22 @@ impl Session {
             match &self.image {
                 OpenImage::Rbd(i) => i.look_again(before, deadline).await,
                 OpenImage::Memory(c) => c.look_at(&self.spec).await,
+            }
+        };
+        within(deadline, Op::Look, Some(&self.spec), call).await
+    }
+
+    /// What hangs on the image: a look leaves it out where the image is mirrored, for it takes as long as the look itself.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn lineage(&self, deadline: Instant) -> Result<Lineage> {
+        let call = async {
+            match &self.image {
+                OpenImage::Rbd(i) => i.lineage(deadline).await,
+                OpenImage::Memory(c) => {
+                    Ok(c.look_at(&self.spec).await?.lineage.unwrap_or_default())
+                }
             }
         };
         within(deadline, Op::Look, Some(&self.spec), call).await

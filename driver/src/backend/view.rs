@@ -18,7 +18,7 @@ pub struct ImageView {
     pub metadata: BTreeMap<String, String>,
     /// Mirroring of this image.
     pub mirror: MirrorView,
-    /// Parent and children; `None` where they were not asked for (lists).
+    /// Parent, children and snapshots; `None` where they were not asked for (lists, images that are mirrored).
     pub lineage: Option<Lineage>,
     /// What this zone's mirror daemon says of it; `None`: nothing.
     pub local: Option<SiteStatus>,
@@ -26,13 +26,15 @@ pub struct ImageView {
     pub peer: Option<SiteStatus>,
 }
 
-/// Clones around an image (hard case 37).
+/// Clones and snapshots around an image (hard cases 34, 37).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Lineage {
     /// What it was cloned from.
     pub parent: Option<String>,
     /// How many images were cloned from it.
     pub children: u32,
+    /// How many snapshots it has, mirroring's own apart.
+    pub snapshots: u32,
 }
 
 /// Mirroring of one image (`rbd_mirror_image_info_t`, `rbd_mirror_image_mode_t`).

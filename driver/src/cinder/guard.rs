@@ -8,6 +8,7 @@ use super::{
 };
 use rekindle_common::{
     ApiError, ErrorCode,
+    deletion::After,
     volume::{Role, VolumeReport},
 };
 use tokio::time::Instant;
@@ -68,6 +69,23 @@ fn changes(operation: Operation) -> bool {
     }
 }
 
+/// What makes no sense on a volume that is about to go, and would be lost with it. Forgetting it stays possible.
+fn needs_a_volume(operation: Operation) -> bool {
+    match operation {
+        Operation::Delete | Operation::Unmanage | Operation::SnapshotDelete => false,
+        Operation::Create
+        | Operation::Extend
+        | Operation::SnapshotCreate
+        | Operation::Revert
+        | Operation::Retype
+        | Operation::Migrate
+        | Operation::Manage
+        | Operation::Attach
+        | Operation::Clone
+        | Operation::Backup => true,
+    }
+}
+
 fn judge(
     report: &VolumeReport,
     operation: Operation,
@@ -80,6 +98,15 @@ fn judge(
         return Err(ApiError::new(
             ErrorCode::Busy,
             format!("{action} is in flight on this volume: try again when it has ended"),
+        ));
+    }
+    if let Some(mark) = &report.deletion
+        && matches!(mark.then, After::Delete { .. })
+        && needs_a_volume(operation)
+    {
+        return Err(ApiError::new(
+            ErrorCode::Held,
+            format!("it was {}", mark.in_words()),
         ));
     }
     let elsewhere = || match other {

@@ -3,13 +3,14 @@
 //! ```text
 //!   shim -- unix socket --> routes -> Cinder -> specs (what a type asks for)      -> sides: this zone in process,
 //!                                            -> failover -> rules (each volume)      the other through its sidecar
-//!                                            -> back (the way home), guard, replicate
+//!                                            -> back (the way home), guard, replicate, delete
 //! ```
 //!
 //! Cinder's service has one active backend: its own zone, or after a failover the other one. Each call says which, and the
 //! sidecar beside cinder-volume passes on what is the other zone's.
 
 mod back;
+mod delete;
 mod failover;
 mod guard;
 pub mod health;
@@ -132,7 +133,8 @@ impl Cinder {
         }
     }
 
-    /// Keeps an eye on both clusters and on what comes back stale, until `stop`; then waits for what it began.
+    /// Keeps an eye on both clusters, on what comes back stale and on what was deleted, until `stop`; then waits for what it
+    /// began.
     pub async fn watch(&self, stop: CancellationToken) {
         let looks = async |side: &Side| {
             loop {
@@ -148,7 +150,12 @@ impl Cinder {
                 looks(peer).await;
             }
         };
-        tokio::join!(looks(&self.inner.own), peer, self.demote_stale(&stop));
+        tokio::join!(
+            looks(&self.inner.own),
+            peer,
+            self.demote_stale(&stop),
+            self.end_deletions(&stop),
+        );
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use rekindle_common::{
     ApiError, ErrorCode, ImageSpec,
-    action::{Effect, VolumeAction},
+    action::{Effect, FromCinder, VolumeAction},
     status::VolumeStatus,
     volume::{Role, VolumeReport},
 };
@@ -32,6 +32,7 @@ impl Cinder {
             replicated: true,
             mode: Some(mode),
             group,
+            on_delete,
         } = wanted
         else {
             return Err(ApiError::new(
@@ -57,16 +58,24 @@ impl Cinder {
                 .collect();
             let mut failed: Ends = side.batch(anew, by).await;
             failed.retain(|_, end| end.is_err());
-            let orders = specs
+            // Cinder's ids are those of the zone that it stands in, wherever its volumes are served from.
+            let home = this.inner.own.zone();
+            let orders = request
+                .volumes
                 .iter()
-                .filter(|s| !failed.contains_key(*s))
-                .map(|s| {
+                .filter(|v| !failed.contains_key(&v.image))
+                .map(|v| {
+                    let known = now.get(&v.image).and_then(|r| r.cinder.as_ref());
+                    let cinder = FromCinder {
+                        facts: v.facts_in(home, known),
+                        on_delete,
+                    };
                     order(
-                        s,
+                        &v.image,
                         VolumeAction::Replicate {
                             mode,
                             group: group.clone(),
-                            cinder: None,
+                            cinder: Some(Box::new(cinder)),
                         },
                     )
                 })

@@ -3,8 +3,9 @@
 use super::{
     Cinder,
     wire::{
-        BackendReport, BackendRequest, CheckRequest, FailoverAnswer, FailoverRequest,
-        FreezeRequest, GuardRequest, ReplicateRequest, VolumesAnswer, VolumesRequest, Wanted,
+        BackendReport, BackendRequest, CheckRequest, DeleteAnswer, DeleteRequest, FailoverAnswer,
+        FailoverRequest, FreezeRequest, GuardRequest, ReplicateRequest, VolumesAnswer,
+        VolumesRequest, Wanted,
     },
 };
 use crate::routes::check_reason;
@@ -28,6 +29,7 @@ pub fn api(cinder: Cinder) -> Router {
         .route("/v1/cinder/failover", post(failover))
         .route("/v1/cinder/status", post(status))
         .route("/v1/cinder/guard", post(guard))
+        .route("/v1/cinder/delete", post(delete))
         .route("/v1/cinder/freeze", post(freeze))
         .route("/v1/cinder/thaw", post(thaw))
         .route("/v1/cinder/backend", get(backend))
@@ -74,6 +76,13 @@ async fn guard(
 ) -> ApiResult<Json<impl Serialize>> {
     c.guard(&request).await?;
     Ok(Json(Done {}))
+}
+
+async fn delete(
+    Extension(c): On,
+    ApiJson(request): ApiJson<DeleteRequest>,
+) -> ApiResult<Json<DeleteAnswer>> {
+    Ok(Json(c.delete(request).await?))
 }
 
 async fn freeze(

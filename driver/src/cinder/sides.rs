@@ -186,6 +186,20 @@ impl Side {
         timeout_at(by, look).await.map_err(|_| self.no_answer())?
     }
 
+    /// Removes one volume that was deleted in Cinder, where that is due. The other zone's sidecar looks after its own.
+    ///
+    /// # Errors
+    /// [`ApiError`]: it is due and cannot go now.
+    pub(super) async fn remove_due(&self, spec: &ImageSpec, by: Instant) -> Result<(), ApiError> {
+        match &self.reach {
+            Reach::Own(_, ready) if !ready.get() => Ok(()),
+            Reach::Own(volumes, _) => timeout_at(by, volumes.remove_due(spec))
+                .await
+                .map_err(|_| self.no_answer())?,
+            Reach::Other(_) => Ok(()),
+        }
+    }
+
     /// Why it is frozen; `None` also where that is not known.
     pub async fn frozen(&self, by: Instant) -> Option<String> {
         match &self.reach {

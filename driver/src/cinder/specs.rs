@@ -4,7 +4,11 @@
 use super::wire::{Specs, Wanted};
 use jiff::Timestamp;
 use rekindle_common::{
-    ApiError, ErrorCode, GroupName, duration::Span, mode::ReplicationMode, schedule::Schedule,
+    ApiError, ErrorCode, GroupName,
+    deletion::{InvalidOnDelete, OnDelete},
+    duration::Span,
+    mode::ReplicationMode,
+    schedule::Schedule,
 };
 
 /// Cinder's own word for a replicated type.
@@ -16,6 +20,8 @@ const MODE: &str = "rekindle:mode";
 const START: &str = "rekindle:start";
 const INTERVAL: &str = "rekindle:interval";
 const GROUP: &str = "rekindle:group";
+const ON_DELETE: &str = "rekindle:on_delete";
+const OURS: [&str; 5] = [MODE, START, INTERVAL, GROUP, ON_DELETE];
 
 fn bad(spec: &str, why: impl Into<String>) -> ApiError {
     ApiError::new(ErrorCode::InvalidField, format!("{spec}: {}", why.into())).at(spec)
@@ -29,11 +35,11 @@ fn bad(spec: &str, why: impl Into<String>) -> ApiError {
 pub fn wanted(specs: &Specs) -> Result<Wanted, ApiError> {
     if let Some(unknown) = specs
         .keys()
-        .find(|k| k.starts_with(PREFIX) && ![MODE, START, INTERVAL, GROUP].contains(&k.as_str()))
+        .find(|k| k.starts_with(PREFIX) && !OURS.contains(&k.as_str()))
     {
         return Err(bad(
             unknown,
-            format!("no such spec; there are {MODE}, {START}, {INTERVAL} and {GROUP}"),
+            format!("no such spec; there are {}", OURS.join(", ")),
         ));
     }
     if specs.get(REPLICATION_ENABLED).map(String::as_str) != Some(IS_TRUE) {
@@ -48,6 +54,7 @@ pub fn wanted(specs: &Specs) -> Result<Wanted, ApiError> {
             replicated: false,
             mode: None,
             group: None,
+            on_delete: None,
         });
     }
     if specs.get(MULTIATTACH).map(String::as_str) == Some(IS_TRUE) {
@@ -83,8 +90,30 @@ pub fn wanted(specs: &Specs) -> Result<Wanted, ApiError> {
     Ok(Wanted {
         replicated: true,
         mode: Some(mode),
+        on_delete: on_delete(specs, group.as_ref())?,
         group,
     })
+}
+
+/// A volume that belongs to no group has what its type says, or Cinder's own semantics.
+fn on_delete(specs: &Specs, group: Option<&GroupName>) -> Result<Option<OnDelete>, ApiError> {
+    match (specs.get(ON_DELETE), group) {
+        (None, None) => Ok(Some(OnDelete::AS_CINDER)),
+        (None, Some(_)) => Ok(None),
+        (Some(_), Some(group)) => Err(bad(
+            ON_DELETE,
+            format!(
+                "is the policy of group {group} itself: `rekindle group set {group} --on-delete ...`"
+            ),
+        )),
+        (Some(text), None) => {
+            let policy: OnDelete = text
+                .parse()
+                .map_err(|e: InvalidOnDelete| bad(ON_DELETE, e.to_string()))?;
+            policy.check().map_err(|why| bad(ON_DELETE, why))?;
+            Ok(Some(policy))
+        }
+    }
 }
 
 fn no_schedule(specs: &Specs, mode: &str) -> Result<(), ApiError> {
@@ -146,6 +175,9 @@ mod tests {
         assert!(!none.replicated);
         let plain = wanted(&specs(&[ON])).unwrap();
         assert_eq!(plain.mode, Some(ReplicationMode::Instant));
+        assert_eq!(plain.on_delete, Some(OnDelete::AS_CINDER));
+        let kept = wanted(&specs(&[ON, (ON_DELETE, "keep")])).unwrap();
+        assert_eq!(kept.on_delete, Some(OnDelete::Keep));
         let db = wanted(&specs(&[
             ON,
             (MODE, "periodic"),
@@ -155,6 +187,7 @@ mod tests {
         ]))
         .unwrap();
         assert_eq!(db.group, Some(GroupName::new("db").unwrap()));
+        assert_eq!(db.on_delete, None, "it is the group's to say");
         let Some(ReplicationMode::Periodic(s)) = db.mode else {
             panic!("{db:?}")
         };
@@ -186,6 +219,10 @@ mod tests {
                 START,
             ),
             (vec![ON, (GROUP, "Not A Name")], GROUP),
+            (vec![ON, (ON_DELETE, "perhaps")], ON_DELETE),
+            (vec![ON, (ON_DELETE, "delete:400d")], ON_DELETE),
+            (vec![ON, (ON_DELETE, "keep"), (GROUP, "db")], ON_DELETE),
+            (vec![(ON_DELETE, "keep")], ON_DELETE),
             (vec![ON, ("rekindle:intervall", "1h")], "rekindle:intervall"),
             (vec![ON, (MULTIATTACH, IS_TRUE)], MULTIATTACH),
         ] {

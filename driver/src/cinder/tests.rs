@@ -1,5 +1,7 @@
 //! Cinder's calls on two sidecars with simulated clusters; the other zone is reached through a real socket.
 
+mod deleting;
+
 use super::{
     health::{DEAD_AFTER, Health},
     wire::*,
@@ -140,7 +142,11 @@ impl Bench {
                 let id = uuid::Uuid::new_v4().to_string();
                 let image = ImageSpec::new("volumes", format!("volume-{id}")).unwrap();
                 self.fabric.a().create_image(&image, 1 << 20);
-                CinderVolume { id, image }
+                CinderVolume {
+                    id,
+                    image,
+                    facts: None,
+                }
             })
             .collect();
         let answer = self.replicate(&volumes, pairs).await;

@@ -1,8 +1,13 @@
 //! What crosses the socket between the shim and the sidecar. `openapi.yaml` describes it too.
 
 use rekindle_common::{
-    ApiError, GroupName, ImageSpec, ZoneName, action::Effect, mode::ReplicationMode,
-    status::VolumeStatus, volume::Known,
+    ApiError, GroupName, ImageSpec, Timestamp, ZoneName,
+    action::Effect,
+    deletion::OnDelete,
+    facts::{CinderFacts, SnapshotFacts},
+    mode::ReplicationMode,
+    status::VolumeStatus,
+    volume::Known,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -18,6 +23,66 @@ pub struct CinderVolume {
     pub id: String,
     /// Pool and image.
     pub image: ImageSpec,
+    /// What Cinder says of it; kept with the image when it is replicated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<VolumeFacts>,
+}
+
+/// What cinder-volume knows of a volume. Whose Cinder that is the sidecar knows; the volume's id stands beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeFacts {
+    /// Its project's id.
+    pub project_id: String,
+    /// Its name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Its description.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Its type's name.
+    #[serde(default)]
+    pub volume_type: Option<String>,
+    /// Its size as Cinder counts it.
+    pub size_gib: u64,
+    /// Whether a server may boot from it.
+    #[serde(default)]
+    pub bootable: bool,
+    /// What Glance said of its image.
+    #[serde(default)]
+    pub image_metadata: BTreeMap<String, String>,
+    /// Its key's id.
+    #[serde(default)]
+    pub encryption_key_id: Option<String>,
+    /// Its snapshots; `None` leaves those that are known.
+    #[serde(default)]
+    pub snapshots: Option<Vec<SnapshotFacts>>,
+}
+
+impl CinderVolume {
+    /// As they are kept with the image. `known`: what stands there now.
+    #[must_use]
+    pub fn facts_in(&self, zone: &ZoneName, known: Option<&CinderFacts>) -> Option<CinderFacts> {
+        let f = self.facts.clone()?;
+        let known = known.filter(|k| k.zone == *zone && k.id == self.id);
+        Some(CinderFacts {
+            zone: zone.clone(),
+            id: self.id.clone(),
+            project_id: f.project_id,
+            name: f.name,
+            description: f.description,
+            volume_type: f.volume_type,
+            size_gib: f.size_gib,
+            bootable: f.bootable,
+            image_metadata: f.image_metadata,
+            encryption_key_id: f.encryption_key_id,
+            snapshots: f
+                .snapshots
+                .or_else(|| known.map(|k| k.snapshots.clone()))
+                .unwrap_or_default(),
+            left_out: Vec::new(),
+        })
+    }
 }
 
 /// `POST /v1/cinder/check`.
@@ -37,6 +102,8 @@ pub struct Wanted {
     pub mode: Option<ReplicationMode>,
     /// In which group.
     pub group: Option<GroupName>,
+    /// What becomes of a volume of it that is deleted; `None` where that is its group's policy, or it is not replicated.
+    pub on_delete: Option<OnDelete>,
 }
 
 /// `POST /v1/cinder/replicate`.
@@ -75,6 +142,42 @@ pub struct FailoverRequest {
     pub target: Option<String>,
     /// Which.
     pub volumes: Vec<CinderVolume>,
+}
+
+/// `POST /v1/cinder/delete`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteRequest {
+    /// As in [`ReplicateRequest`].
+    #[serde(default)]
+    pub backend: Option<String>,
+    /// Which.
+    pub volume: CinderVolume,
+}
+
+/// What became of a deletion, and so what Cinder is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deleted {
+    /// Nothing yet: Cinder's own driver removes the image.
+    Proceed,
+    /// It is marked; the sidecar removes it later. Cinder forgets it.
+    Scheduled,
+    /// The other zone has it as a plain volume, and this zone's image goes by itself. Cinder forgets it.
+    RemovedByUs,
+    /// It is a copy: Cinder forgets it, and its image stays.
+    RecordAlone,
+}
+
+/// The answer to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteAnswer {
+    /// What Cinder is to do.
+    pub outcome: Deleted,
+    /// For the log.
+    pub message: String,
+    /// When a scheduled one goes.
+    pub due: Option<Timestamp>,
 }
 
 /// What Cinder is about to do to a volume.

@@ -3,6 +3,7 @@
 //! Nothing that can hang is awaited here. Reads and writes of etcd, looks at the images, demotions and questions to other
 //! sites are tasks; their ends are events. So a dead cluster never delays a renewal, and a dead etcd never a demotion.
 
+mod notes;
 mod orders;
 mod seen;
 mod vouching;
@@ -86,6 +87,10 @@ enum Done {
     Noted {
         group: GroupName,
         response: IsolationResponse,
+        result: Result<(), ApiError>,
+    },
+    NotedOnDelete {
+        group: GroupName,
         result: Result<(), ApiError>,
     },
 }
@@ -415,6 +420,15 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
                 self.look_now = true;
                 if let Err(error) = result {
                     tracing::warn!(%group, ?response, %error, "the isolation response was not noted on all images");
+                }
+            }
+            Done::NotedOnDelete { group, result } => {
+                if let Some(slot) = slots.get_mut(&group) {
+                    slot.noting_on_delete.end();
+                }
+                self.look_now = true;
+                if let Err(error) = result {
+                    tracing::warn!(%group, %error, "the deletion policy was not noted on all images; trying again");
                 }
             }
         }

@@ -6,7 +6,9 @@ use crate::{
     backend::{Access, ImageView, view::MirrorView},
     replication::SAFETY_INFIX,
 };
-use rekindle_common::{ApiError, GroupName, metadata, policy::IsolationResponse};
+use rekindle_common::{
+    ApiError, GroupName, deletion::OnDelete, metadata, policy::IsolationResponse,
+};
 use std::{collections::BTreeMap, future::Future};
 use tokio::time::Instant;
 
@@ -19,6 +21,8 @@ pub struct SeenImage {
     pub primary: bool,
     /// The isolation response in its metadata; `None` where there is none: that is `demote`.
     pub isolation: Option<IsolationResponse>,
+    /// The deletion policy in its metadata; `None` where there is none that can be read: that is `refuse`.
+    pub on_delete: Option<OnDelete>,
 }
 
 /// The zone's images, as the leases need them.
@@ -53,6 +57,17 @@ pub trait LeaseSink: Send + Sync + 'static {
         deadline: Instant,
     ) -> impl Future<Output = Result<(), ApiError>> + Send;
 
+    /// Writes the deletion policy there too: what Cinder asks the sidecar for must not hang on etcd, and outlives a failover.
+    ///
+    /// # Errors
+    /// [`ApiError`]: some may have another one.
+    fn note_on_delete(
+        &self,
+        group: &GroupName,
+        on_delete: OnDelete,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send;
+
     /// Changes what the zone's sidecars tell each other, and gives what stands there then.
     ///
     /// # Errors
@@ -71,6 +86,30 @@ impl Volumes {
         // A safety copy is no member of its group.
         views.retain(|v| !v.spec.image().contains(SAFETY_INFIX));
         Ok(views)
+    }
+
+    /// Writes one key into the metadata of the group's primaries.
+    async fn note_key(
+        &self,
+        group: &GroupName,
+        key: &str,
+        text: &str,
+        deadline: Instant,
+    ) -> Result<(), ApiError> {
+        let set = BTreeMap::from([(key.to_owned(), text.to_owned())]);
+        for view in self.lease_views(deadline).await? {
+            let noted = view.metadata.get(key).map(String::as_str);
+            if group_of(&view).as_ref() != Some(group) || !is_primary(&view) || noted == Some(text)
+            {
+                continue;
+            }
+            let session = self
+                .backend()
+                .open(&view.spec, Access::Write, deadline)
+                .await?;
+            session.set_metadata(&set, &[], deadline).await?;
+        }
+        Ok(())
     }
 }
 
@@ -100,6 +139,10 @@ impl LeaseSink for Volumes {
                         .metadata
                         .get(metadata::ISOLATION)
                         .and_then(|s| metadata::isolation_from_text(s)),
+                    on_delete: v
+                        .metadata
+                        .get(metadata::ON_DELETE)
+                        .and_then(|s| s.parse().ok()),
                 })
             })
             .collect())
@@ -130,20 +173,19 @@ impl LeaseSink for Volumes {
         deadline: Instant,
     ) -> Result<(), ApiError> {
         let text = metadata::isolation_text(response);
-        let set = BTreeMap::from([(metadata::ISOLATION.to_owned(), text.to_owned())]);
-        for view in self.lease_views(deadline).await? {
-            let noted = view.metadata.get(metadata::ISOLATION).map(String::as_str);
-            if group_of(&view).as_ref() != Some(group) || !is_primary(&view) || noted == Some(text)
-            {
-                continue;
-            }
-            let session = self
-                .backend()
-                .open(&view.spec, Access::Write, deadline)
-                .await?;
-            session.set_metadata(&set, &[], deadline).await?;
-        }
-        Ok(())
+        self.note_key(group, metadata::ISOLATION, text, deadline)
+            .await
+    }
+
+    async fn note_on_delete(
+        &self,
+        group: &GroupName,
+        on_delete: OnDelete,
+        deadline: Instant,
+    ) -> Result<(), ApiError> {
+        let text = on_delete.to_string();
+        self.note_key(group, metadata::ON_DELETE, &text, deadline)
+            .await
     }
 
     async fn board(&self, change: BoardChange) -> Result<Board, ApiError> {

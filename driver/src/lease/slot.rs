@@ -8,6 +8,7 @@ use super::{
 };
 use rekindle_common::{
     ApiError, Generation, GroupName,
+    deletion::OnDelete,
     lease::{LeaseTiming, LeaseView},
     policy::IsolationResponse,
 };
@@ -75,6 +76,9 @@ pub(super) struct Slot {
     pub(super) isolating: Errand,
     pub(super) releasing: Errand,
     pub(super) noting: Errand,
+    pub(super) noting_on_delete: Errand,
+    /// What the group's primaries here carry as their deletion policy.
+    pub(super) on_delete: Carried,
     /// An order that waits until what is under way has ended.
     pub(super) ordered: Option<(Generation, Reply)>,
     /// Orders to give up, answered when the key is gone.
@@ -100,6 +104,8 @@ impl Slot {
             isolating: Errand::default(),
             releasing: Errand::default(),
             noting: Errand::default(),
+            noting_on_delete: Errand::default(),
+            on_delete: Carried::NoPrimary,
             ordered: None,
             giving_up: Vec::new(),
             maybe_ours: false,
@@ -217,6 +223,7 @@ impl Slot {
             &mut self.isolating,
             &mut self.releasing,
             &mut self.noting,
+            &mut self.noting_on_delete,
         ] {
             errand.end();
         }
@@ -235,12 +242,35 @@ pub(super) enum Begin {
     Release,
 }
 
-/// What a look shows of one group: its images, and the isolation response that they carry.
+/// The deletion policy that a group's primaries in this zone carry in their metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carried {
+    /// None is primary here, or that is not known: nothing can be written.
+    NoPrimary,
+    /// Not all of them carry one and the same.
+    Mixed,
+    /// This one.
+    All(OnDelete),
+}
+
+impl Carried {
+    fn and(self, primary: bool, on_delete: Option<OnDelete>) -> Self {
+        match (self, primary, on_delete) {
+            (before, false, _) => before,
+            (Self::NoPrimary, true, Some(o)) => Self::All(o),
+            (Self::All(before), true, Some(o)) if before == o => self,
+            (Self::NoPrimary | Self::Mixed | Self::All(_), true, _) => Self::Mixed,
+        }
+    }
+}
+
+/// What a look shows of one group: its images, and the policies that they carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct GroupLook {
     pub(super) images: Images,
     /// `Demote` where one of them carries none: a start without etcd would demote.
     pub(super) noted: IsolationResponse,
+    pub(super) on_delete: Carried,
 }
 
 pub(super) fn by_group(seen: &[SeenImage]) -> BTreeMap<GroupName, GroupLook> {
@@ -255,6 +285,7 @@ pub(super) fn by_group(seen: &[SeenImage]) -> BTreeMap<GroupName, GroupLook> {
         groups
             .entry(image.group.clone())
             .and_modify(|g| {
+                g.on_delete = g.on_delete.and(image.primary, image.on_delete);
                 if image.primary {
                     g.images = Images::Primary;
                 }
@@ -263,7 +294,11 @@ pub(super) fn by_group(seen: &[SeenImage]) -> BTreeMap<GroupName, GroupLook> {
                     g.noted = IsolationResponse::Demote;
                 }
             })
-            .or_insert(GroupLook { images, noted });
+            .or_insert(GroupLook {
+                images,
+                noted,
+                on_delete: Carried::NoPrimary.and(image.primary, image.on_delete),
+            });
     }
     groups
 }

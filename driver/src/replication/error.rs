@@ -54,6 +54,12 @@ pub enum Refusal {
         /// Parent or children.
         how: String,
     },
+    /// Snapshots.
+    #[error("the image has {count} snapshots: delete them first")]
+    HasSnapshots {
+        /// How many.
+        count: u32,
+    },
     /// An interval outside its bounds.
     #[error("{why}")]
     BadSchedule {
@@ -216,7 +222,7 @@ fn refusal_code(r: &Refusal) -> ErrorCode {
         Refusal::PeerNotPrimary { .. } => ErrorCode::PeerNotPrimary,
         Refusal::IsPrimary => ErrorCode::IsPrimary,
         Refusal::NotPrimary => ErrorCode::NotPrimary,
-        Refusal::HasClones { .. } => ErrorCode::HasClones,
+        Refusal::HasClones { .. } | Refusal::HasSnapshots { .. } => ErrorCode::HasClones,
         Refusal::BadSchedule { .. } | Refusal::BadFacts { .. } | Refusal::ModeChange { .. } => {
             ErrorCode::InvalidField
         }
@@ -268,6 +274,7 @@ fn field(r: &Refusal) -> Option<&'static str> {
         | Refusal::IsPrimary
         | Refusal::NotPrimary
         | Refusal::HasClones { .. }
+        | Refusal::HasSnapshots { .. }
         | Refusal::NotOlder { .. }
         | Refusal::StaleGeneration { .. }
         | Refusal::LeaseNotHeld { .. }

@@ -9,7 +9,7 @@ use crate::backend::view::{MirrorView, Mirrored};
 use rekindle_common::{
     Timestamp,
     action::FromCinder,
-    deletion::{After, Deletion},
+    deletion::{After, Deletion, OnDelete},
     facts::CinderFacts,
     metadata::{self, VolumePolicy},
     mode::{MirrorImageMode, ReplicationMode},
@@ -194,18 +194,43 @@ pub(super) fn describe(look: &Look, facts: &CinderFacts) -> Result<Step, Refusal
     })
 }
 
-pub(super) fn mark_deleted(look: &Look, then: After, now: Timestamp) -> Result<Step, Refusal> {
+pub(super) fn mark_deleted(look: &Look, then: &After, now: Timestamp) -> Result<Step, Refusal> {
     let m = primary(look)?;
     if look.status == VolumeStatus::ErrorSplitBrain {
         return Err(Refusal::SplitBrain);
     }
-    if look.deletion.as_ref().is_some_and(|d| d.then == then) {
+    if look.deletion.as_ref().is_some_and(|d| d.then == *then) {
         return Ok(Step::AlreadySo);
+    }
+    let Some(l) = &look.view.lineage else {
+        return Err(Refusal::Internal {
+            what: "what hangs on the volume was not looked at".to_owned(),
+        });
+    };
+    // Its removal would fail for ever, here or at the mirror daemon's hands (hard case 34).
+    if l.children > 0 {
+        return Err(Refusal::HasClones {
+            how: format!("has {} clones", l.children),
+        });
+    }
+    match then {
+        After::Delete { after } => {
+            OnDelete::Delete { after: *after }
+                .check()
+                .map_err(|why| Refusal::BadFacts {
+                    why: format!("after: {why}"),
+                })?;
+            if l.snapshots > 0 {
+                return Err(Refusal::HasSnapshots { count: l.snapshots });
+            }
+        }
+        // They stay with what is kept.
+        After::Keep { .. } => {}
     }
     let mark = Deletion {
         image: look.view.spec.clone(),
         at: now,
-        then,
+        then: then.clone(),
     };
     Ok(Step::SetPolicy {
         set: BTreeMap::from([(metadata::DELETED.to_owned(), mark.to_metadata())]),

@@ -130,7 +130,7 @@ pub fn next(look: &Look, action: &VolumeAction, context: &Context) -> Result<Ste
             replicate(look, &policy, cinder.as_deref())
         }
         VolumeAction::Describe { facts } => describe(look, facts),
-        VolumeAction::MarkDeleted { then } => mark_deleted(look, *then, context.now),
+        VolumeAction::MarkDeleted { then } => mark_deleted(look, then, context.now),
         VolumeAction::Undelete => undelete(look),
         VolumeAction::Unreplicate => unreplicate(look),
         VolumeAction::Promote { promotion } => promote(look, promotion),

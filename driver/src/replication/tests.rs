@@ -279,7 +279,11 @@ error - orphan             not_primary      not_primary     plain            for
             VolumeAction::Demote { token: None },
             resync("t1"),
             described(3),
-            VolumeAction::MarkDeleted { then: After::Keep },
+            VolumeAction::MarkDeleted {
+                then: After::Delete {
+                    after: Span::secs(60),
+                },
+            },
             VolumeAction::Undelete,
         ];
         for (action, expected) in actions.iter().zip(rest.split_whitespace()) {
@@ -592,6 +596,7 @@ fn hard_case_37_clones_and_their_parents_are_refused() {
             lineage: Some(Lineage {
                 parent: parent.map(str::to_owned),
                 children,
+                snapshots: 0,
             }),
             ..view_of(VolumeStatus::ErrorNotMirrored)
         };

@@ -15,7 +15,9 @@ pub(crate) async fn all(api: &Api) {
     let (status, refused) = api.json("POST", "/v1/cinder/check", bad).await;
     assert_eq!((status, &refused["field"]), (400, &json!("rekindle:mode")));
 
-    let body = json!({"backend": null, "specs": specs, "volumes": [volume(7), volume(8)]});
+    let mut seventh = volume(7);
+    seventh["facts"] = json!({"project_id": "p", "size_gib": 1, "name": "db", "image_metadata": {"os_type": "linux"}});
+    let body = json!({"backend": null, "specs": specs, "volumes": [seventh, volume(8)]});
     let (status, ends) = api.json("POST", "/v1/cinder/replicate", body).await;
     let words = |ends: &Value| -> Vec<Value> {
         let all = ends["volumes"].as_array().unwrap().iter();
@@ -25,6 +27,7 @@ pub(crate) async fn all(api: &Api) {
     assert_eq!(words(&ends), [json!("enabled"), json!("error")]);
     assert_eq!(ends["volumes"][1]["error"]["code"], "unknown_volume");
 
+    deletion(api, volume(7)).await;
     let asked = json!({"backend": "default", "volumes": [volume(7)]});
     let (_, now) = api.json("POST", "/v1/cinder/status", asked.clone()).await;
     assert_eq!(now["volumes"][0]["status"], "active - primary");
@@ -66,4 +69,47 @@ pub(crate) async fn all(api: &Api) {
 
     let (_, off) = api.json("POST", "/v1/cinder/unreplicate", asked).await;
     assert_eq!(words(&off), [json!("disabled")]);
+}
+
+/// What Cinder said is in the report; a deletion is answered, marked, and taken back.
+async fn deletion(api: &Api, volume: Value) {
+    let at = "/v1/volumes/volumes/volume-7";
+    let (_, report) = api.json("GET", at, Value::Null).await;
+    assert_eq!(report["cinder"]["name"], "db", "{report}");
+    assert_eq!(report["on_delete"], "delete:0s");
+    let body = json!({"backend": null, "volume": volume});
+    let (status, answer) = api.json("POST", "/v1/cinder/delete", body.clone()).await;
+    assert_eq!((status, &answer["outcome"]), (200, &json!("proceed")));
+    let week = json!({"replication_enabled": "<is> True", "rekindle:on_delete": "delete:7d"});
+    let again = json!({"specs": week, "volumes": [volume]});
+    let (status, _) = api.json("POST", "/v1/cinder/replicate", again).await;
+    assert_eq!(status, 200);
+    let (_, answer) = api.json("POST", "/v1/cinder/delete", body).await;
+    assert_eq!(answer["outcome"], "scheduled");
+    let act = |action: Value| json!({"action": action});
+    let actions = format!("{at}/actions");
+    for (action, effect) in [
+        (json!({"type": "undelete"}), "done"),
+        (json!({"type": "undelete"}), "already_so"),
+        (
+            json!({"type": "mark_deleted", "then": "keep", "from": "zone-a"}),
+            "done",
+        ),
+        (json!({"type": "undelete"}), "done"),
+        (
+            json!({"type": "describe", "facts": {"zone": "zone-a", "id": "7", "project_id": "p", "size_gib": 2,
+                "snapshots": [{"id": "s", "created_at": "2026-11-25T10:00:00Z"}]}}),
+            "done",
+        ),
+    ] {
+        let (status, outcome) = api.json("POST", &actions, act(action)).await;
+        assert_eq!(
+            (status, &outcome["effect"]),
+            (200, &json!(effect)),
+            "{outcome}"
+        );
+    }
+    let bad = json!({"type": "describe", "facts": {"zone": "zone-a", "id": "", "project_id": "p", "size_gib": 2}});
+    let (status, refused) = api.json("POST", &actions, act(bad)).await;
+    assert_eq!((status, &refused["field"]), (400, &json!("action.facts")));
 }

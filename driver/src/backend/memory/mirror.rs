@@ -117,6 +117,7 @@ impl World {
             metadata: BTreeMap::new(),
             parent: None,
             children: 0,
+            snapshots: 0,
             mirror: Some(Mirror {
                 global_id: m.global_id,
                 mode: m.mode,

@@ -267,6 +267,7 @@ impl Cluster {
                     metadata: BTreeMap::new(),
                     parent: None,
                     children: 0,
+                    snapshots: 0,
                     mirror: None,
                     writers: Default::default(),
                 },
@@ -288,6 +289,14 @@ impl Cluster {
             if let Some(i) = c.images.get_mut(spec) {
                 i.parent = parent.map(str::to_owned);
                 i.children = children;
+            }
+        });
+    }
+    /// Gives the image that many snapshots of a user's.
+    pub fn set_snapshots(&self, spec: &ImageSpec, snapshots: u32) {
+        self.change(|c| {
+            if let Some(i) = c.images.get_mut(spec) {
+                i.snapshots = snapshots;
             }
         });
     }

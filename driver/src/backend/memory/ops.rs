@@ -305,6 +305,19 @@ impl Cluster {
         .await
     }
 
+    pub(in crate::backend) async fn remove(&self, spec: &ImageSpec) -> Result<()> {
+        self.on_image(Op::Remove, spec, |w, side, _| {
+            let image = image(w, side, spec)?;
+            if image.children > 0 || image.snapshots > 0 || !image.writers.is_empty() {
+                return Err(errno::EBUSY);
+            }
+            Ok(())
+        })
+        .await?;
+        self.remove_image(spec);
+        Ok(())
+    }
+
     pub(in crate::backend) async fn watchers_of(&self, spec: &ImageSpec) -> Result<Vec<Watcher>> {
         self.on_image(Op::Watchers, spec, |w, side, _| {
             Ok(image(w, side, spec)?
@@ -501,6 +514,7 @@ fn view(w: &World, side: usize, spec: &ImageSpec, image: &Image) -> ImageView {
         lineage: Some(Lineage {
             parent: image.parent.clone(),
             children: image.children,
+            snapshots: image.snapshots,
         }),
         local: status(side),
         peer: status(1 - side),

@@ -92,6 +92,7 @@ pub(super) struct Image {
     pub(super) metadata: BTreeMap<String, String>,
     pub(super) parent: Option<String>,
     pub(super) children: u32,
+    pub(super) snapshots: u32,
     pub(super) mirror: Option<Mirror>,
     /// Clients that have it open for writing, by address.
     pub(super) writers: BTreeSet<String>,

@@ -1,10 +1,13 @@
 //! One open image: look, act, look again.
 
-use super::{BLOCKLISTED_FOR, RbdBackend, Result, convert, forced, seen::Seen};
+use super::{
+    BLOCKLISTED_FOR, RbdBackend, Result, convert, forced,
+    seen::{Seen, lineage},
+};
 use crate::backend::{
     Deadlines, Force,
     error::{BackendError, BackendErrorKind, Op},
-    view::{ImageView, Watcher},
+    view::{ImageView, Lineage, Watcher},
 };
 use rbd_rs as rbd;
 use rbd_rs::{Cluster, Image, Pool};
@@ -120,6 +123,10 @@ impl RbdImage {
             peer: before.peer.clone(),
             ..seen.view(&self.spec)?
         })
+    }
+
+    pub(in crate::backend) async fn lineage(&self, deadline: Instant) -> Result<Lineage> {
+        self.read(Op::Look, deadline, lineage).await
     }
 
     pub(in crate::backend) async fn enable(

@@ -19,6 +19,7 @@ mod seen;
 pub(super) use image::RbdImage;
 
 use super::{
+    Deadlines,
     error::{BackendError, BackendErrorKind, Op},
     view::{ClusterHealth, MirrorInfo, Watcher},
 };
@@ -210,6 +211,17 @@ impl RbdBackend {
             .await;
         let image = self.drop_if_dead(opened).await?;
         Ok(RbdImage::new(self.clone(), spec.clone(), image))
+    }
+
+    pub(super) async fn remove(&self, spec: &ImageSpec, d: Deadlines) -> Result<()> {
+        let pool = self.pool(Op::Remove, spec.pool(), d.answer).await?;
+        let name = spec.image().to_owned();
+        let calls = &self.shared.calls;
+        let done = calls
+            .act(Op::Remove, Some(spec), d, move || pool.remove_image(&name))
+            .await;
+        self.forget_details(spec);
+        self.drop_if_dead(done).await
     }
 
     pub(super) async fn blocklist(&self, client: &Watcher, deadline: Instant) -> Result<()> {

@@ -49,16 +49,7 @@ impl Seen {
             Some(rbd::MirrorMode::Journal | rbd::MirrorMode::Unrecognised(_)) | None => Vec::new(),
         };
         // Only asked where it matters: before replication is turned on.
-        let lineage = if on {
-            None
-        } else {
-            Some(Lineage {
-                parent: i
-                    .parent()?
-                    .map(|p| format!("{}/{}@{}", p.image.pool, p.image.name, p.snapshot)),
-                children: u32::try_from(i.children()?.len()).unwrap_or(u32::MAX),
-            })
-        };
+        let lineage = if on { None } else { Some(lineage(i)?) };
         Ok(Self {
             id: i.id()?,
             size: i.size()?,
@@ -103,4 +94,23 @@ impl Seen {
             peer,
         })
     }
+}
+
+/// What hangs on an image, and what it hangs on.
+pub(super) fn lineage(i: &Image) -> std::result::Result<Lineage, rbd::Error> {
+    let own = |s: &rbd::Snapshot| match s.kind {
+        rbd::SnapshotKind::User | rbd::SnapshotKind::Group | rbd::SnapshotKind::Unrecognised(_) => {
+            true
+        }
+        // A removed one is there for its clones, and they are counted.
+        rbd::SnapshotKind::Mirror | rbd::SnapshotKind::Trash => false,
+    };
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Ok(Lineage {
+        parent: i
+            .parent()?
+            .map(|p| format!("{}/{}@{}", p.image.pool, p.image.name, p.snapshot)),
+        children: count(i.children()?.len()),
+        snapshots: count(i.snapshots()?.iter().filter(|s| own(s)).count()),
+    })
 }

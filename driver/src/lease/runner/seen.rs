@@ -7,7 +7,7 @@ use crate::lease::{
     policy::Next,
     sink::{LeaseSink, SeenImage},
     sites::OtherSites,
-    slot::{Slot, Slots, by_group},
+    slot::{Carried, Slot, Slots, by_group},
 };
 use rekindle_common::{ApiError, GroupName, policy::IsolationResponse};
 use rekindle_store::LeaseId;
@@ -98,6 +98,7 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
             let terms = slot.policy.terms();
             slot.keeper.set_policy(terms.timing, terms.response);
             self.change_policy(group, slot, now, next);
+            self.note_on_delete(group, slot, now, spec.policy.on_delete);
         }
         if let Some(record) = found.record(&self.config.zone) {
             slot.apply(group, now, Event::RecordRead(record));
@@ -182,6 +183,7 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
         self.looked_once = true;
         for (group, slot) in slots.iter_mut() {
             let images = seen.get(group).map_or(Images::None, |l| l.images);
+            slot.on_delete = seen.get(group).map_or(Carried::NoPrimary, |l| l.on_delete);
             slot.apply(group, now, Event::Looked { sent, images });
         }
     }

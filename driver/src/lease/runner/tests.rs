@@ -6,7 +6,9 @@ use crate::{
     leases::Leases,
 };
 use rekindle_common::{
-    ErrorCode, SiteName, ZoneName, keys,
+    ErrorCode, SiteName, ZoneName,
+    deletion::OnDelete,
+    keys,
     lease::{LeaseRecord, LeaseView, PrimaryRecord},
     policy::{GroupPolicy, GroupSpec},
     zone::FailsafeAnswer,
@@ -33,6 +35,7 @@ struct ImagesState {
     none: bool,
     primary: bool,
     isolation: Option<IsolationResponse>,
+    on_delete: Option<OnDelete>,
     /// The cluster does not answer.
     dead: bool,
     /// Demotions fail so often.
@@ -48,6 +51,7 @@ impl Images {
             none: false,
             primary,
             isolation: None,
+            on_delete: None,
             dead: false,
             stubborn: 0,
             demoted_at: None,
@@ -79,6 +83,7 @@ impl LeaseSink for Images {
                 group: db(),
                 primary: s.primary,
                 isolation: s.isolation,
+                on_delete: s.on_delete,
             };
             if s.none { Vec::new() } else { vec![image] }
         }))
@@ -106,6 +111,16 @@ impl LeaseSink for Images {
     ) -> Result<(), ApiError> {
         self.answers().await?;
         self.with(|s| s.isolation = Some(response));
+        Ok(())
+    }
+    async fn note_on_delete(
+        &self,
+        _: &GroupName,
+        on_delete: OnDelete,
+        _: Instant,
+    ) -> Result<(), ApiError> {
+        self.answers().await?;
+        self.with(|s| s.on_delete = Some(on_delete));
         Ok(())
     }
     async fn board(&self, change: BoardChange) -> Result<Board, ApiError> {
@@ -569,6 +584,31 @@ async fn a_policy_changes_in_record_deed_and_metadata_in_the_safe_order() {
     b.memory.partition();
     b.until("it demotes", secs(25), || !b.images.primary())
         .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deletion_policy_is_noted_on_primaries_and_follows_the_spec() {
+    let b = Bench::new(true, demote_policy()).await;
+    let s = b.start("host-a", "1");
+    b.held(&s).await;
+    let noted = |o: OnDelete| {
+        let images = b.images.clone();
+        move || images.with(|i| i.on_delete) == Some(o)
+    };
+    b.until("the default is noted", secs(40), noted(OnDelete::Refuse))
+        .await;
+    let mut kept = demote_policy();
+    kept.on_delete = OnDelete::Keep;
+    b.policy(kept).await;
+    b.until("a change is noted", secs(40), noted(OnDelete::Keep))
+        .await;
+    // A copy takes no metadata: nothing is written there.
+    b.images.with(|i| {
+        i.primary = false;
+        i.on_delete = None;
+    });
+    sleep(secs(70)).await;
+    assert_eq!(b.images.with(|i| i.on_delete), None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -189,7 +189,7 @@ fn hard_case_32_a_mark_is_written_with_its_image_and_taken_away() {
     let then = After::Delete {
         after: Span::secs(60),
     };
-    let mark = VolumeAction::MarkDeleted { then };
+    let mark = VolumeAction::MarkDeleted { then: then.clone() };
     let plain = with(primary(MirrorImageMode::Snapshot), &[]);
     let Ok(Step::SetPolicy { set, snapshot, .. }) = next(&plain, &mark, &generation(2)) else {
         panic!("no mark")
@@ -201,7 +201,7 @@ fn hard_case_32_a_mark_is_written_with_its_image_and_taken_away() {
         &[(metadata::DELETED, text)],
     );
     let deletion = marked.deletion.clone().unwrap();
-    assert_eq!((deletion.at, deletion.then), (at(1010), then));
+    assert_eq!((deletion.at, &deletion.then), (at(1010), &then));
     assert!(
         marked.concerns.iter().any(|c| c.contains("undelete")),
         "{:?}",

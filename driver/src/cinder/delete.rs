@@ -1,0 +1,346 @@
+//! A volume is deleted in Cinder: what becomes of its two images is its policy's to say (hard case 32).
+//!
+//! ```text
+//!   refuse       -> no, and why
+//!   delete:0s    -> proceed: Cinder's own driver removes the image, and the mirror daemon its copy
+//!   delete:SPAN  -> marked; the loop below removes it when its time has come
+//!   keep         -> mark -> leave its group -> demote -> promote in the other zone -> Cinder is answered
+//!                     -> (loop) once this zone's daemon follows the other: mirroring off there -> the daemon removes this image
+//!   a copy       -> its record alone goes
+//! ```
+//!
+//! Everything looks before it acts, so a call that died in its middle goes on where it stopped: when it is made again, and past
+//! the promotion by the loop alone. Mirroring is not taken off before this zone follows: a daemon that has never seen the
+//! other zone as primary takes its image for an orphan and leaves it for ever (seen in both modes).
+
+mod rules;
+
+use super::{
+    Cinder,
+    failover::order,
+    health::Health,
+    sides::Side,
+    wire::{DeleteAnswer, DeleteRequest, Deleted},
+};
+use rekindle_common::{
+    ApiError, DemotionToken, ErrorCode, ImageSpec,
+    action::{ActionOutcome, Promotion, VolumeAction},
+    deletion::After,
+    volume::{Role, VolumeReport},
+};
+use rules::{Keep, Verdict};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+/// Between two looks at what changes by itself.
+const POLL: Duration = Duration::from_millis(200);
+/// Between two rounds of the loop.
+const ROUND: Duration = Duration::from_secs(5);
+
+impl Cinder {
+    /// Carries it out, or says what Cinder is to do.
+    ///
+    /// # Errors
+    /// [`ApiError`]: refused, and the volume stays: `held` (the policy, or the other zone is not ready to take over), `frozen`,
+    /// `busy`, `has_clones`. Or it has no end yet, and is to be asked for again.
+    pub async fn delete(&self, request: DeleteRequest) -> Result<DeleteAnswer, ApiError> {
+        let this = self.clone();
+        self.in_background(async move {
+            let side = this.side(request.backend.as_deref())?;
+            let by = Instant::now() + this.inner.limits.call_time.get();
+            let image = &request.volume.image;
+            this.may_change(side, by).await?;
+            let here = match side.volume(image, by).await {
+                Ok(report) => report,
+                // Gone already, or handed over by a former call.
+                Err(e) if e.code == ErrorCode::UnknownVolume => {
+                    return Ok(answer(Deleted::Proceed, "there is no such image"));
+                }
+                Err(e) => return Err(e),
+            };
+            match rules::verdict(&here, side.zone())? {
+                Verdict::Proceed => Ok(answer(Deleted::Proceed, "both zones' images go now")),
+                Verdict::RecordAlone => Ok(answer(
+                    Deleted::RecordAlone,
+                    &format!(
+                        "it is a copy in {}: its image goes when its primary goes",
+                        side.zone()
+                    ),
+                )),
+                Verdict::Schedule { after } => {
+                    let then = After::Delete { after };
+                    let marked = one(side, image, VolumeAction::MarkDeleted { then }, by).await?;
+                    let due = marked.report.deletion.as_ref().and_then(|d| d.due());
+                    let words = marked.report.deletion.map(|d| d.in_words());
+                    Ok(DeleteAnswer {
+                        due,
+                        ..answer(Deleted::Scheduled, &words.unwrap_or_default())
+                    })
+                }
+                Verdict::Keep => this.keep(side, image, by).await,
+            }
+        })
+        .await
+    }
+
+    /// Hands the volume over to the other zone, up to where nothing can be lost any more.
+    async fn keep(
+        &self,
+        from: &Side,
+        image: &ImageSpec,
+        by: Instant,
+    ) -> Result<DeleteAnswer, ApiError> {
+        let to = self.ready_to_keep(from, by).await?;
+        let done = || {
+            let text = format!(
+                "{} has all of it as a plain volume; {}'s image goes",
+                to.zone(),
+                from.zone()
+            );
+            answer(Deleted::RemovedByUs, &text)
+        };
+        loop {
+            let Some(step) = self.keep_step(from, to, image, by).await? else {
+                return Ok(done());
+            };
+            match step {
+                Keep::Gone | Keep::Wait | Keep::Unmirror => return Ok(done()),
+                Keep::LeaveGroup { mode } => {
+                    let action = VolumeAction::Replicate {
+                        mode,
+                        group: None,
+                        cinder: None,
+                    };
+                    one(from, image, action, by).await?;
+                }
+                Keep::Mark => {
+                    let then = After::Keep {
+                        from: from.zone().clone(),
+                    };
+                    one(from, image, VolumeAction::MarkDeleted { then }, by).await?;
+                }
+                Keep::Demote => {
+                    let token = Some(super::token()?);
+                    one(from, image, VolumeAction::Demote { token }, by).await?;
+                }
+                Keep::Promote { token } => promote(to, image, token, by).await?,
+            }
+        }
+    }
+
+    /// The other zone, where it can take a volume over now. Asked before anything is changed.
+    async fn ready_to_keep(&self, from: &Side, by: Instant) -> Result<&Side, ApiError> {
+        let held = |text: String| Err(ApiError::new(ErrorCode::Held, text));
+        let Some(to) = self.inner.other_than(from) else {
+            return held(
+                "it is to be kept in the other zone, and this sidecar knows none: give it a [peer]"
+                    .into(),
+            );
+        };
+        match to.health() {
+            Health::Writes => {}
+            Health::Dead { .. } | Health::Unknown => {
+                return held(format!(
+                    "it is to be kept in {}, whose cluster takes no writes now: delete it when that is back",
+                    to.zone()
+                ));
+            }
+        }
+        if let Some(reason) = to.frozen(by).await {
+            return Err(ApiError::new(
+                ErrorCode::Frozen,
+                format!(
+                    "it is to be kept in {}, which is frozen: {reason}",
+                    to.zone()
+                ),
+            ));
+        }
+        Ok(to)
+    }
+
+    /// What is to be done next; `None`: all is done, and both images were looked at.
+    async fn keep_step(
+        &self,
+        from: &Side,
+        to: &Side,
+        image: &ImageSpec,
+        by: Instant,
+    ) -> Result<Option<Keep>, ApiError> {
+        let (left, kept) = tokio::join!(look(from, image, by), look(to, image, by));
+        match rules::keep(left?.as_ref(), kept?.as_ref(), from.zone(), to.zone())? {
+            Keep::Gone => Ok(None),
+            step @ (Keep::LeaveGroup { .. }
+            | Keep::Mark
+            | Keep::Demote
+            | Keep::Promote { .. }
+            | Keep::Wait
+            | Keep::Unmirror) => Ok(Some(step)),
+        }
+    }
+
+    /// Whether anything in a zone may change now.
+    pub(super) async fn may_change(&self, side: &Side, by: Instant) -> Result<(), ApiError> {
+        if let Some(reason) = side.frozen(by).await {
+            return Err(ApiError::new(
+                ErrorCode::Frozen,
+                format!("{} is frozen: {reason}", side.zone()),
+            ));
+        }
+        if self.inner.is_moving() {
+            return Err(ApiError::new(
+                ErrorCode::Busy,
+                "a failover is at work: try again when it has ended",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Until `stop`: ends what deletions in this zone have begun.
+    pub(super) async fn end_deletions(&self, stop: &CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(ROUND) => {}
+            }
+            if self.inner.own.health() == Health::Writes
+                && let Err(e) = self.end_deletions_once().await
+            {
+                tracing::debug!(zone = %self.inner.own.zone(), error = %e, "deletions could not be looked for");
+            }
+        }
+    }
+
+    pub(super) async fn end_deletions_once(&self) -> Result<(), ApiError> {
+        let own = &self.inner.own;
+        let by = Instant::now() + self.inner.limits.call_time.get();
+        if self.may_change(own, by).await.is_err() {
+            return Ok(());
+        }
+        let listed = own.list(by).await?;
+        for report in listed.values().filter(|r| r.deletion.is_some()) {
+            if let Err(e) = self.end_deletion(report, by).await {
+                tracing::warn!(volume.id = %report.volume, zone = %own.zone(), code = %e.code, error = %e.message, "the volume's deletion has not ended; going on");
+            }
+        }
+        Ok(())
+    }
+
+    /// One volume's, as far as it gets.
+    async fn end_deletion(&self, report: &VolumeReport, by: Instant) -> Result<(), ApiError> {
+        let own = &self.inner.own;
+        let image = &report.volume;
+        let Some(mark) = &report.deletion else {
+            return Ok(());
+        };
+        match (&mark.then, report.role) {
+            (After::Delete { .. }, Role::Primary) => own.remove_due(image, by).await,
+            (After::Keep { from }, Role::Secondary) if from == own.zone() => {
+                let to = self.ready_to_keep(own, by).await?;
+                match self.keep_step(own, to, image, by).await? {
+                    Some(Keep::Promote { token }) => promote(to, image, token, by).await,
+                    Some(Keep::Unmirror) => {
+                        one(to, image, VolumeAction::Unreplicate, by).await?;
+                        tracing::info!(volume.id = %image, zone = %to.zone(), "kept as a plain volume; its image in the zone that deleted it goes");
+                        Ok(())
+                    }
+                    // Before the demotion it is Cinder's call, made again, that goes on.
+                    Some(
+                        Keep::LeaveGroup { .. }
+                        | Keep::Mark
+                        | Keep::Demote
+                        | Keep::Wait
+                        | Keep::Gone,
+                    )
+                    | None => Ok(()),
+                }
+            }
+            (
+                After::Delete { .. } | After::Keep { .. },
+                Role::Primary | Role::Secondary | Role::NotMirrored | Role::Unknown,
+            ) => Ok(()),
+        }
+    }
+}
+
+fn answer(outcome: Deleted, message: &str) -> DeleteAnswer {
+    DeleteAnswer {
+        outcome,
+        message: message.to_owned(),
+        due: None,
+    }
+}
+
+/// What a zone says of it; `None`: it has no such image.
+async fn look(
+    side: &Side,
+    image: &ImageSpec,
+    by: Instant,
+) -> Result<Option<VolumeReport>, ApiError> {
+    match side.volume(image, by).await {
+        Ok(report) => Ok(Some(report)),
+        Err(e) if e.code == ErrorCode::UnknownVolume => Ok(None),
+        Err(e) => Err(ApiError {
+            message: format!(
+                "{} does not say how the volume is: {}",
+                side.zone(),
+                e.message
+            ),
+            ..e
+        }),
+    }
+}
+
+/// One order, and its end.
+async fn one(
+    side: &Side,
+    image: &ImageSpec,
+    action: VolumeAction,
+    by: Instant,
+) -> Result<ActionOutcome, ApiError> {
+    let mut ends = side.batch(vec![order(image, action)], by).await;
+    ends.remove(image).unwrap_or_else(|| {
+        Err(ApiError::new(
+            ErrorCode::Internal,
+            format!("{image} was ordered and has no end"),
+        ))
+    })
+}
+
+/// Promotes once the demotion of that name has arrived with all that was written before it. Never otherwise.
+async fn promote(
+    to: &Side,
+    image: &ImageSpec,
+    token: DemotionToken,
+    by: Instant,
+) -> Result<(), ApiError> {
+    loop {
+        let action = VolumeAction::Promote {
+            promotion: Promotion::After {
+                token: token.clone(),
+            },
+        };
+        match one(to, image, action, by).await {
+            Ok(_) => return Ok(()),
+            // That it left its group arrives with the demotion too.
+            Err(e)
+                if matches!(
+                    e.code,
+                    ErrorCode::DemotionNotReplayed | ErrorCode::GenerationRequired
+                ) && Instant::now() + POLL < by =>
+            {
+                sleep(POLL).await;
+            }
+            Err(e) => {
+                return Err(ApiError {
+                    message: format!(
+                        "it was demoted and {} does not have all of it yet: delete it again to go on ({})",
+                        to.zone(),
+                        e.message
+                    ),
+                    ..e
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! What a deletion does to a volume, from what was seen of it. Pure.
+
+use crate::cinder::rules::not_in_step;
+use rekindle_common::{
+    ApiError, DemotionToken, ErrorCode, ZoneName,
+    deletion::{After, OnDelete},
+    duration::Span,
+    mode::ReplicationMode,
+    status::VolumeStatus,
+    volume::{Role, VolumeReport},
+};
+
+/// What a deletion in a zone comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Cinder's own driver removes it.
+    Proceed,
+    /// Cinder forgets it, and its image is not touched.
+    RecordAlone,
+    /// It is marked, and removed later.
+    Schedule {
+        /// After so long.
+        after: Span,
+    },
+    /// It is handed over to the other zone.
+    Keep,
+}
+
+fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, ApiError> {
+    Err(ApiError::new(code, message))
+}
+
+/// What the volume's state and policy say to its deletion in `zone`.
+pub(super) fn verdict(here: &VolumeReport, zone: &ZoneName) -> Result<Verdict, ApiError> {
+    if let Some(action) = &here.in_flight {
+        return refuse(
+            ErrorCode::Busy,
+            format!("{action} is in flight on this volume: try again when it has ended"),
+        );
+    }
+    match here.role {
+        Role::Unknown => refuse(
+            ErrorCode::ClusterUnreachable,
+            format!("{zone}'s cluster does not answer"),
+        ),
+        Role::NotMirrored => Ok(Verdict::Proceed),
+        // A keeping that was begun here looks like a copy from its demotion on.
+        Role::Secondary if is_kept_from(here, zone) => Ok(Verdict::Keep),
+        Role::Secondary => Ok(Verdict::RecordAlone),
+        Role::Primary if here.status == VolumeStatus::ErrorSplitBrain => refuse(
+            ErrorCode::SplitBrain,
+            "it is primary in both zones: name the side to keep first, see docs/operations.md",
+        ),
+        // A primary always has a policy; one that is not told refuses.
+        Role::Primary => match here.on_delete.unwrap_or(OnDelete::Refuse) {
+            OnDelete::Refuse => refuse(
+                ErrorCode::Held,
+                match &here.group {
+                    Some(group) => format!(
+                        "the policy of its group {group} is to refuse deletions: take the volume out of the group first, or change its on_delete"
+                    ),
+                    None => format!(
+                        "its type's rekindle:on_delete is to refuse deletions: retype it first{}",
+                        if here.concerns.is_empty() {
+                            ""
+                        } else {
+                            ", or see its concerns"
+                        }
+                    ),
+                },
+            ),
+            OnDelete::Keep => Ok(Verdict::Keep),
+            OnDelete::Delete { after } if after.get().is_zero() => Ok(Verdict::Proceed),
+            OnDelete::Delete { after } => Ok(Verdict::Schedule { after }),
+        },
+    }
+}
+
+fn is_kept_from(report: &VolumeReport, zone: &ZoneName) -> bool {
+    match report.deletion.as_ref().map(|d| &d.then) {
+        Some(After::Keep { from }) => from == zone,
+        Some(After::Delete { .. }) | None => false,
+    }
+}
+
+/// The next step of a keeping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// Note what is going on, so that it can be gone on with.
+    Mark,
+    /// Take it out of its group: the group's primary stays where it is, this volume's changes.
+    LeaveGroup {
+        /// How it is replicated.
+        mode: ReplicationMode,
+    },
+    /// Demote it here.
+    Demote,
+    /// Promote it there, once that has arrived.
+    Promote {
+        /// The demotion's name.
+        token: DemotionToken,
+    },
+    /// It is handed over; this zone's daemon does not follow the other zone yet.
+    Wait,
+    /// It follows: mirroring off there.
+    Unmirror,
+    /// This zone's image is gone.
+    Gone,
+}
+
+/// Where a keeping stands. `left` is the image of the zone that deletes, `kept` the other's.
+pub(super) fn keep(
+    left: Option<&VolumeReport>,
+    kept: Option<&VolumeReport>,
+    from: &ZoneName,
+    to: &ZoneName,
+) -> Result<Keep, ApiError> {
+    let Some(left) = left else {
+        return Ok(Keep::Gone);
+    };
+    let no_copy = || {
+        refuse(
+            ErrorCode::NoCompleteCopy,
+            format!(
+                "it is to be kept in {to}, which has no image of it: see `rekindle volume show`"
+            ),
+        )
+    };
+    match (left.role, kept.map(|k| k.role)) {
+        (Role::Unknown, _) | (_, Some(Role::Unknown)) => refuse(
+            ErrorCode::ClusterUnreachable,
+            "a zone's cluster does not answer: delete it again when it does",
+        ),
+        (Role::NotMirrored, _) => refuse(
+            ErrorCode::NotReplicated,
+            format!("its image in {from} is not replicated any more"),
+        ),
+        (Role::Primary, None | Some(Role::NotMirrored)) => no_copy(),
+        (Role::Primary, Some(Role::Primary)) => refuse(
+            ErrorCode::SplitBrain,
+            format!(
+                "it is primary in {from} and in {to}: name the side to keep first, see docs/operations.md"
+            ),
+        ),
+        (Role::Primary, Some(Role::Secondary)) => {
+            let marked = is_kept_from(left, from);
+            // In snapshot mode the mark's own snapshot is on its way then; the demotion carries what is missing in any case.
+            let arriving = marked && kept.is_some_and(|k| k.status == VolumeStatus::ActiveUpdating);
+            if let Some(why) = kept.and_then(not_in_step).filter(|_| !arriving) {
+                return refuse(
+                    ErrorCode::Held,
+                    format!(
+                        "it is to be kept in {to}, and its copy there {why}: delete it again when it is in step"
+                    ),
+                );
+            }
+            match (marked, &left.group, left.mode) {
+                (false, _, _) => Ok(Keep::Mark),
+                (true, Some(_), Some(mode)) => Ok(Keep::LeaveGroup { mode }),
+                (true, Some(_), None) => {
+                    refuse(ErrorCode::CorruptRecord, "its policy cannot be read")
+                }
+                (true, None, _) => Ok(Keep::Demote),
+            }
+        }
+        (Role::Secondary, _) if !is_kept_from(left, from) => refuse(
+            ErrorCode::NotPrimary,
+            format!("its image in {from} is a copy, and no keeping of it was begun"),
+        ),
+        // The other zone's is gone and this one may be the last: nothing happens to it by itself.
+        (Role::Secondary, None) => no_copy(),
+        (Role::Secondary, Some(Role::Secondary)) => match &left.demotion {
+            Some(token) => Ok(Keep::Promote {
+                token: token.clone(),
+            }),
+            None => refuse(
+                ErrorCode::DemotedOtherwise,
+                format!(
+                    "it was demoted in {from} by another hand: promote it there again, then delete it anew"
+                ),
+            ),
+        },
+        (Role::Secondary, Some(Role::Primary)) if follows(left) => Ok(Keep::Unmirror),
+        (Role::Secondary, Some(Role::Primary | Role::NotMirrored)) => Ok(Keep::Wait),
+    }
+}
+
+/// Whether this zone's daemon has taken the other's image for its primary: only then does it remove its own with it.
+fn follows(left: &VolumeReport) -> bool {
+    left.local
+        .as_ref()
+        .is_some_and(|l| l.state == "up+replaying")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rekindle_common::{
+        GroupName, ImageSpec,
+        deletion::Deletion,
+        volume::{Known, Lag, SiteView},
+    };
+
+    fn zone(name: &str) -> ZoneName {
+        ZoneName::new(name).unwrap()
+    }
+    fn image() -> ImageSpec {
+        ImageSpec::new("volumes", "volume-1").unwrap()
+    }
+    fn report(at: &str, role: Role, status: VolumeStatus) -> VolumeReport {
+        VolumeReport {
+            volume: image(),
+            zone: zone(at),
+            group: None,
+            status,
+            role,
+            mode: Some(ReplicationMode::Instant),
+            mirror_mode: None,
+            size: None,
+            last_sync: None,
+            lag: Lag::None,
+            complete_copy: Known::Yes,
+            local: None,
+            peer: None,
+            peer_primary: Known::Unknown,
+            demotion: None,
+            forced: None,
+            cinder: None,
+            on_delete: None,
+            deletion: None,
+            concerns: Vec::new(),
+            in_flight: None,
+        }
+    }
+    fn primary(at: &str) -> VolumeReport {
+        report(at, Role::Primary, VolumeStatus::ActivePrimary)
+    }
+    fn copy(at: &str) -> VolumeReport {
+        report(at, Role::Secondary, VolumeStatus::ActiveSecondary)
+    }
+    fn kept(mut r: VolumeReport, from: &str) -> VolumeReport {
+        r.deletion = Some(Deletion {
+            image: image(),
+            at: "2026-11-25T10:00:00Z".parse().unwrap(),
+            then: After::Keep { from: zone(from) },
+        });
+        r
+    }
+    fn by_policy(policy: &str) -> Result<Verdict, ErrorCode> {
+        let here = VolumeReport {
+            on_delete: Some(policy.parse().unwrap()),
+            ..primary("zone-a")
+        };
+        verdict(&here, &zone("zone-a")).map_err(|e| e.code)
+    }
+    fn step(left: Option<&VolumeReport>, there: Option<&VolumeReport>) -> Result<Keep, ErrorCode> {
+        keep(left, there, &zone("zone-a"), &zone("zone-b")).map_err(|e| e.code)
+    }
+
+    #[test]
+    fn hard_case_32_a_primarys_policy_decides() {
+        assert_eq!(by_policy("refuse"), Err(ErrorCode::Held));
+        assert_eq!(by_policy("keep"), Ok(Verdict::Keep));
+        assert_eq!(by_policy("delete:0s"), Ok(Verdict::Proceed));
+        let week = Span::secs(7 * 86_400);
+        assert_eq!(
+            by_policy("delete:7d"),
+            Ok(Verdict::Schedule { after: week })
+        );
+        // What says nothing refuses; what is in flight, or split, is not deleted.
+        assert!(verdict(&primary("zone-a"), &zone("zone-a")).is_err());
+        let busy = VolumeReport {
+            in_flight: Some("demote".into()),
+            ..primary("zone-a")
+        };
+        assert_eq!(
+            verdict(&busy, &zone("zone-a")).unwrap_err().code,
+            ErrorCode::Busy
+        );
+        let split = report("zone-a", Role::Primary, VolumeStatus::ErrorSplitBrain);
+        assert_eq!(
+            verdict(&split, &zone("zone-a")).unwrap_err().code,
+            ErrorCode::SplitBrain
+        );
+        let grouped = VolumeReport {
+            group: Some(GroupName::new("db").unwrap()),
+            ..primary("zone-a")
+        };
+        assert!(
+            verdict(&grouped, &zone("zone-a"))
+                .unwrap_err()
+                .message
+                .contains("group db")
+        );
+    }
+
+    #[test]
+    fn hard_case_32_a_copys_record_goes_alone_and_a_keeping_is_gone_on_with_where_it_was_begun() {
+        let here = |r: &VolumeReport| verdict(r, &zone("zone-a")).unwrap();
+        assert_eq!(here(&copy("zone-a")), Verdict::RecordAlone);
+        assert_eq!(here(&kept(copy("zone-a"), "zone-a")), Verdict::Keep);
+        // The mark travels with the data: in the zone that takes over it means nothing.
+        assert_eq!(here(&kept(copy("zone-a"), "zone-b")), Verdict::RecordAlone);
+        assert_eq!(
+            here(&report(
+                "zone-a",
+                Role::NotMirrored,
+                VolumeStatus::ErrorNotMirrored
+            )),
+            Verdict::Proceed
+        );
+    }
+
+    #[test]
+    fn a_keeping_goes_step_by_step_and_never_promotes_what_was_not_demoted() {
+        let there = copy("zone-b");
+        let mut left = primary("zone-a");
+        left.group = Some(GroupName::new("db").unwrap());
+        assert_eq!(step(Some(&left), Some(&there)), Ok(Keep::Mark));
+        let mut left = kept(left, "zone-a");
+        let mode = ReplicationMode::Instant;
+        assert_eq!(
+            step(Some(&left), Some(&there)),
+            Ok(Keep::LeaveGroup { mode })
+        );
+        left.group = None;
+        let arriving = VolumeReport {
+            lag: Lag::Time {
+                behind: Span::secs(3600),
+            },
+            ..report("zone-b", Role::Secondary, VolumeStatus::ActiveUpdating)
+        };
+        for there in [&there, &arriving] {
+            assert_eq!(step(Some(&left), Some(there)), Ok(Keep::Demote));
+        }
+        let down = report("zone-b", Role::Secondary, VolumeStatus::ErrorMirrorDown);
+        assert_eq!(step(Some(&left), Some(&down)), Err(ErrorCode::Held));
+        let mut demoted = kept(copy("zone-a"), "zone-a");
+        demoted.status = VolumeStatus::PendingPromotion;
+        assert_eq!(
+            step(Some(&demoted), Some(&there)),
+            Err(ErrorCode::DemotedOtherwise)
+        );
+        let token = DemotionToken::new("cinder-1").unwrap();
+        demoted.demotion = Some(token.clone());
+        assert_eq!(
+            step(Some(&demoted), Some(&there)),
+            Ok(Keep::Promote { token })
+        );
+        let there = primary("zone-b");
+        assert_eq!(step(Some(&demoted), Some(&there)), Ok(Keep::Wait));
+        let says = |state: &str| SiteView {
+            state: state.into(),
+            description: String::new(),
+            last_update: None,
+        };
+        for (state, expected) in [
+            ("up+unknown", Keep::Wait),
+            ("up+error", Keep::Wait),
+            ("down+replaying", Keep::Wait),
+            ("up+replaying", Keep::Unmirror),
+        ] {
+            demoted.local = Some(says(state));
+            assert_eq!(step(Some(&demoted), Some(&there)), Ok(expected), "{state}");
+        }
+        let plain = report("zone-b", Role::NotMirrored, VolumeStatus::ErrorNotMirrored);
+        assert_eq!(step(Some(&demoted), Some(&plain)), Ok(Keep::Wait));
+        assert_eq!(step(None, Some(&plain)), Ok(Keep::Gone));
+    }
+
+    #[test]
+    fn hard_case_57_nothing_is_handed_over_to_a_zone_that_is_behind_or_has_nothing() {
+        let left = primary("zone-a");
+        let behind = VolumeReport {
+            lag: Lag::Entries { behind: 100_000 },
+            ..report("zone-b", Role::Secondary, VolumeStatus::ActiveUpdating)
+        };
+        assert_eq!(step(Some(&left), Some(&behind)), Err(ErrorCode::Held));
+        let first = report("zone-b", Role::Secondary, VolumeStatus::PendingFirstSync);
+        assert_eq!(step(Some(&left), Some(&first)), Err(ErrorCode::Held));
+        assert_eq!(step(Some(&left), None), Err(ErrorCode::NoCompleteCopy));
+        assert_eq!(
+            step(Some(&left), Some(&primary("zone-b"))),
+            Err(ErrorCode::SplitBrain)
+        );
+        let unknown = report("zone-b", Role::Unknown, VolumeStatus::ErrorUnknown);
+        assert_eq!(
+            step(Some(&left), Some(&unknown)),
+            Err(ErrorCode::ClusterUnreachable)
+        );
+        // The other zone's is gone: what is left here may be the only one.
+        assert_eq!(
+            step(Some(&kept(copy("zone-a"), "zone-a")), None),
+            Err(ErrorCode::NoCompleteCopy)
+        );
+    }
+}
