@@ -11,6 +11,7 @@
 //! | [`status`], [`volume`] | what a user sees of a volume |
 //! | [`action`] | what can be asked of a volume: the sidecar's whole surface |
 //! | [`error`] | the codes that a refusal carries, and what the caller should do |
+//! | [`plan`] | what is asked of an orchestrator about plans, and how one ends |
 //! | [`policy`] | what an operator decides for a protection group |
 //! | [`lease`] | the primary record, the primary lease, and their timing |
 //! | [`zone`] | what a sidecar says of its zone |
@@ -29,6 +30,7 @@ pub mod keys;
 pub mod lease;
 pub mod metadata;
 pub mod mode;
+pub mod plan;
 pub mod policy;
 pub mod schedule;
 pub mod status;

@@ -15,7 +15,9 @@ use crate::{
     sidecar::{Sidecar, Task},
 };
 use rekindle_common::{ApiError, SiteName};
-use rekindle_net::{Client, ClientLimits, ListenConfig, SocketOptions};
+use rekindle_net::{
+    Client, ClientLimits, ListenConfig, OrchestratorClient, Orchestrators, SocketOptions,
+};
 use rekindle_store::{EtcdStore, Store};
 use std::{sync::Arc, time::Duration};
 
@@ -85,7 +87,8 @@ pub async fn sidecar(config: &Config) -> Result<Sidecar, BuildError> {
         sidecar = sidecar.with_task(keeper);
     }
     let peer = peer(config)?;
-    sidecar = sidecar.with_cinder(peer, config.cinder);
+    let orchestrators = orchestrators(config)?;
+    sidecar = sidecar.with_cinder(peer, orchestrators, config.cinder);
     listen(config, &mut sidecar).await?;
     Ok(sidecar)
 }
@@ -99,24 +102,40 @@ async fn leases(
         return Ok((None, Arc::new(NoLeases)));
     };
     let store = Store::from(EtcdStore::connect(etcd).await?);
+    let sites = sites(config, SITE_LIMITS)?
+        .into_iter()
+        .map(|(site, client)| OtherSite { site, client })
+        .collect::<Vec<_>>();
+    let lease_config = LeaseConfig::new(config.zone.clone(), instance);
+    let (runner, handle) = LeaseRunner::new(lease_config, store, sites);
+    let task: Task = Box::new(|volumes, stop| Box::pin(runner.run(volumes, stop)));
+    Ok((Some(task), Arc::new(handle)))
+}
+
+/// The other sites' orchestrators.
+fn sites(
+    config: &Config,
+    limits: ClientLimits,
+) -> Result<Vec<(SiteName, OrchestratorClient)>, BuildError> {
     let mut sites = Vec::new();
     for (site, url) in &config.failsafe.sites {
         let files = config
             .failsafe_tls()
             .ok_or(BuildError::Unchecked("failsafe.tls"))?;
-        let client = Client::mtls(url, files, SITE_LIMITS).map_err(|why| BuildError::Site {
+        let client = Client::mtls(url, files, limits).map_err(|why| BuildError::Site {
             site: site.clone(),
             why,
         })?;
-        sites.push(OtherSite {
-            site: site.clone(),
-            client: client.into(),
-        });
+        sites.push((site.clone(), client.into()));
     }
-    let lease_config = LeaseConfig::new(config.zone.clone(), instance);
-    let (runner, handle) = LeaseRunner::new(lease_config, store, sites);
-    let task: Task = Box::new(|volumes, stop| Box::pin(runner.run(volumes, stop)));
-    Ok((Some(task), Arc::new(handle)))
+    Ok(sites)
+}
+
+/// Whom to ask for a group's plan. The leader may be this zone's own orchestrator: the others give its address.
+fn orchestrators(config: &Config) -> Result<Orchestrators, BuildError> {
+    let known = sites(config, PLAN_LIMITS)?;
+    let beyond = config.failsafe_tls().map(|f| (f.clone(), PLAN_LIMITS));
+    Ok(Orchestrators::new(known, beyond))
 }
 
 /// The other zone, as Cinder names it.
@@ -137,6 +156,14 @@ const SITE_LIMITS: ClientLimits = ClientLimits {
     call_time: Duration::from_secs(4),
     line_time: Duration::from_secs(4),
     answer: 64 * 1024,
+};
+
+/// A plan's lines come when something happens; who waits for them has a deadline of their own.
+const PLAN_LIMITS: ClientLimits = ClientLimits {
+    connect_time: Duration::from_secs(1),
+    call_time: Duration::from_secs(5),
+    line_time: Duration::from_secs(120),
+    answer: 16 * 1024 * 1024,
 };
 
 async fn listen(config: &Config, sidecar: &mut Sidecar) -> Result<(), BuildError> {

@@ -12,7 +12,7 @@ use crate::{
     routes::{self, Ready},
 };
 use futures::future::BoxFuture;
-use rekindle_net::{Bound, Drained, ListenConfig, ServeError, Server};
+use rekindle_net::{Bound, Drained, ListenConfig, Orchestrators, ServeError, Server};
 use std::{fmt, time::Duration};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -69,11 +69,16 @@ impl Sidecar {
         self
     }
 
-    /// Answers Cinder's hooks too, on unix sockets.
+    /// Answers Cinder's hooks too, on unix sockets. What belongs to a group is these orchestrators' to move.
     #[must_use]
-    pub fn with_cinder(mut self, peer: Option<(String, Side)>, limits: CinderLimits) -> Self {
+    pub fn with_cinder(
+        mut self,
+        peer: Option<(String, Side)>,
+        orchestrators: Orchestrators,
+        limits: CinderLimits,
+    ) -> Self {
         let own = Side::own(self.volumes.clone(), self.ready.clone());
-        let cinder = Cinder::new(own, peer, limits);
+        let cinder = Cinder::new(own, peer, orchestrators, limits);
         self.cinder = Some(cinder.clone());
         self.with_task(Box::new(move |_, stop| {
             Box::pin(async move { cinder.watch(stop).await })

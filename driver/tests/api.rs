@@ -27,7 +27,9 @@ use rekindle_driver::{
     routes::{self, Ready},
     sidecar::Sidecar,
 };
-use rekindle_net::{Client, ClientLimits, Drained, ListenConfig, SidecarClient, SocketOptions};
+use rekindle_net::{
+    Client, ClientLimits, Drained, ListenConfig, Orchestrators, SidecarClient, SocketOptions,
+};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -97,6 +99,7 @@ impl Api {
         let cinder = Cinder::new(
             own,
             Some(("zone-b".to_owned(), peer)),
+            Orchestrators::default(),
             CinderLimits::default(),
         );
         api.router = api.router.merge(cinder::routes::api(cinder));

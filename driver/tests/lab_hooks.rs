@@ -21,7 +21,9 @@ use rekindle_driver::{
     sidecar::Sidecar,
 };
 use rekindle_lab::Site;
-use rekindle_net::{Client, ClientLimits, Limits as NetLimits, ListenConfig, SocketOptions};
+use rekindle_net::{
+    Client, ClientLimits, Limits as NetLimits, ListenConfig, Orchestrators, SocketOptions,
+};
 use std::time::{Duration, Instant};
 use support::*;
 use tokio_util::sync::CancellationToken;
@@ -64,6 +66,7 @@ async fn hooks() -> Hooks {
     let cinder = Cinder::new(
         CinderSide::own(zones.a.volumes.clone(), ready),
         Some((PEER.to_owned(), CinderSide::other(zone_b, client.into()))),
+        Orchestrators::default(),
         CinderLimits {
             back_wait: Span::secs(5),
             ..CinderLimits::default()

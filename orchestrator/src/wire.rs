@@ -22,14 +22,18 @@
 //! A site that does not lead answers the leader's requests with `not_leader` (421). Every refusal is an
 //! [`rekindle_common::ApiError`].
 
+// What sidecars read too.
+pub use rekindle_common::plan::{
+    FailedVolumeView, Leader, LeaderAnswer, PlanRequest, Problem, Run,
+};
+
 use jiff::Timestamp;
 use rekindle_common::{
-    ErrorCode, GroupName, ImageSpec, PlanId, SiteName, ZoneName, duration::Span,
-    lease::PrimaryRecord, policy::GroupSpec, status::VolumeStatus, volume::VolumeReport,
-    zone::ZoneReport,
+    GroupName, PlanId, SiteName, ZoneName, duration::Span, lease::PrimaryRecord, policy::GroupSpec,
+    status::VolumeStatus, volume::VolumeReport, zone::ZoneReport,
 };
 use rekindle_core::{
-    decision::{Decision, Request},
+    decision::Decision,
     detector::Diagnosis,
     observation::SiteObservations,
     plan::{LeftOut, Plan, PlanKind},
@@ -37,43 +41,7 @@ use rekindle_core::{
     snapshot::{Approval, Approved, FailoverMemory, LeaseSight, Unprotected},
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt};
-
-/// Who leads, and where its API is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Leader {
-    /// Its site.
-    pub site: SiteName,
-    /// New with each start of it.
-    pub instance: String,
-    /// Where its API is reached; `None` where the answering site's configuration has no address for it.
-    pub url: Option<String>,
-}
-
-/// The answer to `GET /v1/leader`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeaderAnswer {
-    /// Who answers.
-    pub site: SiteName,
-    /// Who leads, as far as it knows; `None` while nobody does, or etcd does not say.
-    pub leader: Option<Leader>,
-}
-
-/// A thing that a person must look at: a record in etcd that cannot be read, a site that is silent, a skewed clock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
-    /// Which kind.
-    pub code: ErrorCode,
-    /// What it is about: an etcd key, a zone, a plan.
-    pub about: String,
-    /// In words.
-    pub message: String,
-}
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} [{}]", self.about, self.message, self.code)
-    }
-}
+use std::collections::BTreeMap;
 
 /// How much of the world a [`Status`] shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -243,28 +211,6 @@ pub enum GroupEffect {
     Changed,
 }
 
-/// Whether a plan is only to be shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum Run {
-    /// It is begun.
-    #[default]
-    Begin,
-    /// It is shown, and nothing is done (`--dry-run`).
-    DryRun,
-}
-
-/// The body of `POST /v1/groups/{group}/plans`: `{"request": {"request": "move", "to": "zone-b"}, "run": "dry_run"}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PlanRequest {
-    /// What is asked for.
-    pub request: Request,
-    /// For show or in earnest.
-    #[serde(default)]
-    pub run: Run,
-}
-
 /// The answer: the plan, and whether it was begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanAnswer {
@@ -371,15 +317,6 @@ pub enum WatchLine {
     },
 }
 
-/// A volume that a plan did not help.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FailedVolumeView {
-    /// Which.
-    pub volume: ImageSpec,
-    /// Why.
-    pub why: String,
-}
-
 /// The answer to `GET /healthz` and `GET /readyz`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
@@ -387,4 +324,89 @@ pub struct Health {
     pub site: SiteName,
     /// What is not well; empty is well.
     pub concerns: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rekindle_common::plan::{GroupGlance, PlanLine};
+    use serde_json::{Value, json};
+
+    fn as_sidecars_read(line: &WatchLine) -> PlanLine {
+        let text = serde_json::to_string(line).unwrap();
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
+    }
+
+    fn record(event: saga::Event) -> WatchLine {
+        WatchLine::Record {
+            seq: 3,
+            record: saga::Record {
+                at: Timestamp::UNIX_EPOCH,
+                by: "witness".to_owned(),
+                event,
+            },
+        }
+    }
+
+    #[test]
+    fn sidecars_read_a_plans_course_out_of_the_same_lines() {
+        let failed = saga::Event::StepFailed {
+            step: 1,
+            error: "no room".to_owned(),
+            left: saga::Left::Nothing,
+        };
+        let told = |line| {
+            let PlanLine::Record { record } = as_sidecars_read(&line) else {
+                panic!("{line:?}")
+            };
+            record.event.error
+        };
+        assert_eq!(told(record(failed)).as_deref(), Some("no room"));
+        assert_eq!(told(record(saga::Event::Begun)), None);
+        let progress = Progress::default();
+        let read = as_sidecars_read(&WatchLine::Progress { progress });
+        assert_eq!(read, PlanLine::Progress {});
+        let not_helped = vec![FailedVolumeView {
+            volume: "volumes/x".parse().unwrap(),
+            why: "full".to_owned(),
+        }];
+        let end = saga::End::Partial;
+        let read = as_sidecars_read(&WatchLine::Ended {
+            end,
+            not_helped: not_helped.clone(),
+        });
+        assert_eq!(read, PlanLine::Ended { end, not_helped });
+        let stuck = saga::State::Stuck {
+            step: 2,
+            undo: None,
+            error: "frozen".to_owned(),
+        };
+        let line = WatchLine::Waiting { state: stuck };
+        let PlanLine::Waiting { state } = as_sidecars_read(&line) else {
+            panic!("{line:?}")
+        };
+        assert_eq!(state.error, "frozen");
+    }
+
+    /// What a sidecar reads of a group is there under the same names.
+    #[test]
+    fn sidecars_read_a_group_out_of_its_status() {
+        let spec = json!({"name": "db", "home": "zone-a", "away": "zone-b", "policy": {}});
+        let status = |active: Value| -> Value {
+            json!({
+                "spec": spec, "primary": {"zone": "zone-b", "generation": 2, "since": "2026-01-01T00:00:00Z", "plan": "p1"},
+                "lease": {"lease": "gone", "seen_gone_for": "1s"}, "active_plan": active, "volumes": [], "problems": [],
+            })
+        };
+        let active =
+            json!({"id": "p2", "kind": "move", "state": null, "text": "", "progress": null});
+        for (active, id) in [(active, Some("p2")), (Value::Null, None)] {
+            let whole: GroupStatus = serde_json::from_value(status(active)).unwrap();
+            let text = serde_json::to_string(&whole).unwrap();
+            let glance: GroupGlance = serde_json::from_str(&text).unwrap();
+            assert_eq!(glance.primary, whole.primary);
+            let read = glance.active_plan.map(|p| p.id.to_string());
+            assert_eq!(read.as_deref(), id);
+        }
+    }
 }

@@ -12,6 +12,7 @@
 
 mod client;
 mod extract;
+mod orchestrators;
 mod peers;
 mod server;
 pub mod supervisor;
@@ -21,6 +22,7 @@ mod tls;
 
 pub use client::{Client, ClientLimits, NdjsonStream};
 pub use extract::{ApiJson, ApiPath, ApiQuery, ApiResult, Failure, ndjson, with_fallbacks};
+pub use orchestrators::Orchestrators;
 pub use peers::{
     FencedClients, FreezeRequest, GenerationBody, OrchestratorClient, SidecarClient, VolumePage,
 };

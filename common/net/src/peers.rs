@@ -12,12 +12,17 @@
 //! POST   /v1/groups/{group}/fence                    GenerationBody -> FencedClients
 //! POST   /v1/freeze, /v1/thaw                        FreezeRequest -> null; null -> null
 //! POST   /v1/failsafe  (orchestrators)               FailsafeQuestion -> FailsafeAnswer
+//! GET    /v1/leader  (orchestrators)                 LeaderAnswer
+//! GET    /v1/groups/{group}  (the leader)            GroupGlance
+//! POST   /v1/groups/{group}/plans  (the leader)      PlanRequest -> PlanBegun
+//! GET    /v1/plans/{plan}/watch  (orchestrators)     PlanLine, one a line
 //! ```
 
 use crate::{Client, NdjsonStream};
 use rekindle_common::{
-    ApiError, Generation, GroupName, ImageSpec,
+    ApiError, Generation, GroupName, ImageSpec, PlanId,
     action::{ActionOutcome, BatchLine, BatchRequest, Order},
+    plan::{GroupGlance, LeaderAnswer, PlanBegun, PlanLine, PlanRequest},
     volume::VolumeReport,
     zone::{FailsafeAnswer, FailsafeQuestion, GroupReport, ZoneReport},
 };
@@ -262,5 +267,44 @@ impl OrchestratorClient {
     /// See [`Client`]: no answer is no confirmation.
     pub async fn failsafe(&self, question: &FailsafeQuestion) -> Result<FailsafeAnswer, ApiError> {
         self.http.post("/v1/failsafe", question).await
+    }
+
+    /// Who leads, as far as it knows.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn leader(&self) -> Result<LeaderAnswer, ApiError> {
+        self.http.get("/v1/leader").await
+    }
+
+    /// Who is primary of a group, and which plan is at work on it.
+    ///
+    /// # Errors
+    /// `unknown_group`, `not_leader`; see [`Client`].
+    pub async fn group(&self, group: &GroupName) -> Result<GroupGlance, ApiError> {
+        self.http.get(&format!("/v1/groups/{group}")).await
+    }
+
+    /// Asks for a plan, which is begun.
+    ///
+    /// # Errors
+    /// `held` with the reason, `plan_active`, `not_leader`; see [`Client`].
+    pub async fn plan_for(
+        &self,
+        group: &GroupName,
+        request: &PlanRequest,
+    ) -> Result<PlanBegun, ApiError> {
+        let path = format!("/v1/groups/{group}/plans");
+        self.http.post(&path, request).await
+    }
+
+    /// Follows a plan from its first record to its end.
+    ///
+    /// # Errors
+    /// `unknown_plan`; see [`Client`].
+    pub async fn watch(&self, plan: &PlanId) -> Result<NdjsonStream<PlanLine>, ApiError> {
+        self.http
+            .get_ndjson(&format!("/v1/plans/{plan}/watch"))
+            .await
     }
 }

@@ -267,6 +267,8 @@ fn kind_of(op: Op, errno: i32) -> BackendErrorKind {
             }
         }
         errno::EEXIST => K::Exists,
+        // A client holds the image's lock for itself alone and does not give it up; a copy cannot be demoted at all.
+        errno::EROFS if op == Op::Demote => K::InUse,
         errno::EROFS => K::ReadOnly,
         errno::EPERM | errno::EACCES => {
             if op == Op::Write {

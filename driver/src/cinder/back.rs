@@ -17,7 +17,7 @@ use super::{
     wire::CinderVolume,
 };
 use rekindle_common::{
-    ApiError, ErrorCode, ImageSpec, ResyncToken,
+    ApiError, ErrorCode, GroupName, ImageSpec, ResyncToken,
     action::{SafetyCopy, VolumeAction},
     volume::{Role, VolumeReport},
 };
@@ -186,12 +186,16 @@ fn gap(left: Option<&VolumeReport>, taken: Option<&VolumeReport>, to: &Side) -> 
     };
     let Some(left) = left else {
         return match taken.role {
-            Role::Primary => Gap::None,
-            Role::Secondary | Role::NotMirrored | Role::Unknown => {
+            // It never left: mirroring was taken off it, say. That keeps no other volume from going home.
+            Role::Primary | Role::NotMirrored => Gap::None,
+            Role::Secondary | Role::Unknown => {
                 Gap::Wait("is not in the zone that is left".to_owned())
             }
         };
     };
+    if let Some(group) = left.group.as_ref().or(taken.group.as_ref()) {
+        return groups_gap(group, left, taken);
+    }
     match (taken.role, left.role) {
         (Role::Primary, Role::Primary) if lost_to(taken, left) => Gap::Stale,
         (Role::Primary, Role::Primary) => {
@@ -209,6 +213,20 @@ fn gap(left: Option<&VolumeReport>, taken: Option<&VolumeReport>, to: &Side) -> 
             }
         }
         (Role::NotMirrored | Role::Unknown, _) => Gap::Wait(format!("is \"{}\"", taken.status)),
+    }
+}
+
+/// Of a group's volume: its plans demote and resync, and here it is only waited for.
+fn groups_gap(group: &GroupName, left: &VolumeReport, taken: &VolumeReport) -> Gap {
+    let why = match (taken.role, left.role) {
+        (Role::Primary, Role::Primary) => Some("is primary in both zones".to_owned()),
+        (Role::Primary, _) | (Role::Secondary, Role::Secondary) => None,
+        (Role::Secondary, Role::Primary | Role::NotMirrored | Role::Unknown) => not_in_step(taken),
+        (Role::NotMirrored | Role::Unknown, _) => Some(format!("is \"{}\"", taken.status)),
+    };
+    match why {
+        None => Gap::None,
+        Some(why) => Gap::Wait(format!("{why} (`rekindle group show {group}`)")),
     }
 }
 

@@ -3,31 +3,44 @@
 //! ```text
 //!   is the zone that is left alive or dead? (waited for) -> [the way back: is it in step?] -> look at all volumes in both zones
 //!     -> rules::way, each -> demote there, one batch -> promote here, one batch, again while a demotion is on its way -> ends
+//!                         -> of a group: the orchestrator's plan, all groups at once (groups.rs) ---------------------> ends
 //! ```
 //!
 //! It may be called again: it looks before it acts, and takes up where it stopped. What it has begun goes on when its caller
-//! goes away. Volumes of a protection group are not moved here: their primary is the orchestrator's to change.
+//! goes away. The primary of a protection group's volumes is the orchestrator's to change: it is asked to.
 
 use super::{
     Cinder,
+    groups::GroupMove,
     health::Health,
     rules::{Seen, Way, way},
-    sides::Side,
+    sides::{EndOfOrder, Side},
     wire::{CinderVolume, End, FailoverAnswer, FailoverRequest, ReplicationStatus, VolumeEnd},
 };
+use futures::StreamExt;
 use rekindle_common::{
-    ApiError, DemotionToken, ErrorCode, ImageSpec,
+    ApiError, DemotionToken, ErrorCode, GroupName, ImageSpec,
     action::{BatchItem, Effect, Order, Promotion, VolumeAction},
+    plan::Request,
     status::VolumeStatus,
-    volume::VolumeReport,
+    volume::{Role, VolumeReport},
 };
 use std::{collections::BTreeMap, time::Duration};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout_at},
+};
 
 /// Whether the zone that is left is dead shows within this.
 const SETTLE: Duration = Duration::from_secs(20);
 /// Between two looks at what changes by itself.
 const POLL: Duration = Duration::from_millis(200);
+/// What is demoted within this is promoted in one batch.
+const TOGETHER: Duration = Duration::from_secs(3);
+/// Groups that are moved at once.
+const GROUPS_AT_ONCE: usize = 32;
+/// Kept of the time for a group, to look at its volumes after its plan.
+const LAST_LOOK: Duration = Duration::from_secs(5);
 /// The start of the reason of every forced promotion of ours. It stands in the volume's metadata, and shows later that the
 /// other zone's copy is the loser of a failover that was ordered, and of no accident (hard case 17).
 pub(super) const REASON: &str = "cinder failover-host";
@@ -74,7 +87,13 @@ impl Cinder {
             self.way_back(&request.volumes, from, to, health, by)
                 .await?;
         }
-        let volumes = move_all(&request.volumes, from, to, health, by).await?;
+        let trip = Trip {
+            from,
+            to,
+            health,
+            by,
+        };
+        let volumes = self.move_all(&request.volumes, trip).await?;
         let good = if home {
             ReplicationStatus::Enabled
         } else {
@@ -140,79 +159,217 @@ async fn settled(side: &Side, by: Instant) -> Health {
 
 type Ends = BTreeMap<ImageSpec, (Option<VolumeStatus>, Result<Effect, ApiError>)>;
 
-/// Every volume, each for itself.
-async fn move_all(
-    volumes: &[CinderVolume],
-    from: &Side,
-    to: &Side,
+/// A move: out of which zone, into which, and until when.
+#[derive(Debug, Clone, Copy)]
+struct Trip<'a> {
+    from: &'a Side,
+    to: &'a Side,
     health: Health,
     by: Instant,
-) -> Result<Ends, ApiError> {
-    let specs: Vec<ImageSpec> = volumes.iter().map(|v| v.image.clone()).collect();
-    let (left, taken) = both(&specs, from, to, health, by).await?;
-    let mut ends = Ends::new();
-    let (mut demote, mut promote) = (Vec::new(), Vec::new());
-    let token = super::token()?;
-    for spec in &specs {
-        let seen = Seen {
-            from: (from.zone(), health),
-            left: left.get(spec),
-            to: to.zone(),
-            taken: taken.get(spec),
-        };
-        match way(&seen) {
-            Way::There => {
-                let status = taken.get(spec).map(|r| r.status);
-                ends.insert(spec.clone(), (status, Ok(Effect::AlreadySo)));
-            }
-            Way::Refuse(error) => {
-                let status = taken.get(spec).map(|r| r.status);
-                ends.insert(spec.clone(), (status, Err(error)));
-            }
-            Way::Move => demote.push(order(
-                spec,
-                VolumeAction::Demote {
-                    token: Some(token.clone()),
-                },
-            )),
-            Way::GoOn(token) => promote.push(order(spec, after(token))),
-            Way::Force => promote.push(order(
-                spec,
-                VolumeAction::Promote {
-                    promotion: Promotion::Forced {
-                        reason: format!("{REASON}: {} is dead", from.zone()),
+}
+
+/// Which volume goes which way.
+#[derive(Debug, Default)]
+struct Ways {
+    demote: Vec<BatchItem>,
+    promote: BTreeMap<ImageSpec, Order>,
+    groups: BTreeMap<GroupName, Vec<ImageSpec>>,
+}
+
+impl Cinder {
+    /// Every volume, each for itself; and every group of them.
+    async fn move_all(&self, volumes: &[CinderVolume], trip: Trip<'_>) -> Result<Ends, ApiError> {
+        let specs: Vec<ImageSpec> = volumes.iter().map(|v| v.image.clone()).collect();
+        let (left, taken) = both(&specs, trip.from, trip.to, trip.health, trip.by).await?;
+        let mut ends = Ends::new();
+        let mut ways = Ways::default();
+        let token = super::token()?;
+        for spec in &specs {
+            let seen = Seen {
+                from: (trip.from.zone(), trip.health),
+                left: left.get(spec),
+                to: trip.to.zone(),
+                taken: taken.get(spec),
+            };
+            let status = taken.get(spec).map(|r| r.status);
+            match way(&seen) {
+                Way::There => {
+                    ends.insert(spec.clone(), (status, Ok(Effect::AlreadySo)));
+                }
+                Way::Refuse(error) => {
+                    ends.insert(spec.clone(), (status, Err(error)));
+                }
+                Way::Plan(group) => ways.groups.entry(group).or_default().push(spec.clone()),
+                Way::Move => ways.demote.push(order(
+                    spec,
+                    VolumeAction::Demote {
+                        token: Some(token.clone()),
                     },
-                },
-            )),
-        }
-    }
-    if !demote.is_empty() {
-        for (spec, end) in from.batch(demote, by).await {
-            match end {
-                Ok(_) => promote.push(order(&spec, after(token.clone()))),
-                Err(e) => {
-                    let error = ApiError {
-                        message: format!(
-                            "it could not be demoted in {}: {}",
-                            from.zone(),
-                            e.message
-                        ),
-                        ..e
-                    };
-                    ends.insert(spec, (None, Err(error)));
+                )),
+                Way::GoOn(token) => {
+                    ways.promote.insert(spec.clone(), unbound(after(token)));
+                }
+                Way::Force => {
+                    let reason = format!("{REASON}: {} is dead", trip.from.zone());
+                    let promotion = Promotion::Forced { reason };
+                    let force = VolumeAction::Promote { promotion };
+                    ways.promote.insert(spec.clone(), unbound(force));
                 }
             }
         }
+        let (groups, ()) = tokio::join!(
+            self.move_groups(&ways.groups, trip),
+            move_alone(ways.demote, ways.promote, &token, trip, &mut ends),
+        );
+        ends.extend(groups);
+        Ok(ends)
     }
-    promote_all(promote, to, by, &mut ends).await;
-    Ok(ends)
+
+    /// All groups at once.
+    async fn move_groups(
+        &self,
+        groups: &BTreeMap<GroupName, Vec<ImageSpec>>,
+        trip: Trip<'_>,
+    ) -> Ends {
+        // No borrow of the stream's items in an async closure: the compiler cannot see that such a future may be sent.
+        let moves: Vec<_> = groups
+            .iter()
+            .map(|(group, specs)| self.move_group(group, specs, trip))
+            .collect();
+        let mut moving = futures::stream::iter(moves).buffer_unordered(GROUPS_AT_ONCE);
+        let mut ends = Ends::new();
+        while let Some(some) = moving.next().await {
+            ends.extend(some);
+        }
+        ends
+    }
+
+    /// By the orchestrator's plan: a move out of a zone that is well, a failover out of a dead one.
+    async fn move_group(&self, group: &GroupName, specs: &[ImageSpec], trip: Trip<'_>) -> Ends {
+        let to = trip.to.zone();
+        let request = match trip.health {
+            Health::Writes => Request::Move { to: to.clone() },
+            Health::Dead { .. } | Health::Unknown => Request::Failover,
+        };
+        let orchestrators = &self.inner.orchestrators;
+        let end = if orchestrators.is_empty() {
+            Err(by_hand(group, trip))
+        } else {
+            let ask = GroupMove {
+                orchestrators,
+                group,
+                request,
+                to,
+            };
+            ask.carry_out(trip.by - LAST_LOOK).await
+        };
+        // Also after a failure: what a plan has promoted stays so.
+        let seen = settled_roles(specs, trip, end.is_ok()).await;
+        let each = |spec: &ImageSpec| {
+            let report = seen.get(spec);
+            let status = report.map(|r| r.status);
+            let end = match (&end, report.map(|r| r.role)) {
+                (_, Some(Role::Primary)) => Ok(Effect::Done),
+                (Err(e), _) => Err(e.clone()),
+                (Ok(not_helped), _) => {
+                    let why = not_helped.get(spec).map_or_else(
+                        || format!("`rekindle group show {group}` tells more"),
+                        Clone::clone,
+                    );
+                    let text = format!(
+                        "group {group} is in {to}, and this volume is not primary there: {why}"
+                    );
+                    Err(ApiError::new(ErrorCode::Held, text))
+                }
+            };
+            (spec.clone(), (status, end))
+        };
+        specs.iter().map(each).collect()
+    }
+}
+
+/// How the volumes are in the zone that takes over. A list may be a moment older than the plan's end.
+async fn settled_roles(specs: &[ImageSpec], trip: Trip<'_>, expected: bool) -> Reports {
+    for again in [expected, false] {
+        let seen = super::look_at(trip.to, specs, trip.by).await;
+        let seen = seen.unwrap_or_default();
+        let all = specs
+            .iter()
+            .all(|s| seen.get(s).is_some_and(|r| r.role == Role::Primary));
+        if all || !again {
+            return seen;
+        }
+        sleep(POLL * 5).await;
+    }
+    Reports::new()
+}
+
+/// Where no orchestrator is known.
+fn by_hand(group: &GroupName, trip: Trip<'_>) -> ApiError {
+    let (from, to) = (trip.from.zone(), trip.to.zone());
+    ApiError::new(
+        ErrorCode::Held,
+        format!(
+            "it belongs to group {group}, and this sidecar knows no orchestrator ([failsafe] sites): `rekindle move {group} --to {to}`, or `rekindle failover {group}` where {from} is lost, then call failover-host again"
+        ),
+    )
+}
+
+/// Those without a group: demoted, and promoted once that has arrived. One that is slow to demote keeps no other waiting.
+async fn move_alone(
+    demote: Vec<BatchItem>,
+    promote: BTreeMap<ImageSpec, Order>,
+    token: &DemotionToken,
+    trip: Trip<'_>,
+    ends: &mut Ends,
+) {
+    // As large as there are ends: none is ever left out.
+    let (told, demoted) = mpsc::channel(demote.len().max(1));
+    let demoting = async move {
+        trip.from
+            .each(demote, trip.by, |spec, end| {
+                let _ = told.try_send((spec, end));
+            })
+            .await;
+        drop(told);
+    };
+    tokio::join!(demoting, promote_all(promote, demoted, token, trip, ends));
 }
 
 /// Promotes, and asks again for those whose demotion is on its way.
-async fn promote_all(orders: Vec<BatchItem>, to: &Side, by: Instant, ends: &mut Ends) {
-    let mut waiting: BTreeMap<ImageSpec, Order> =
-        orders.into_iter().map(|i| (i.volume, i.order)).collect();
-    while !waiting.is_empty() {
+async fn promote_all(
+    mut waiting: BTreeMap<ImageSpec, Order>,
+    mut demoted: mpsc::Receiver<(ImageSpec, EndOfOrder)>,
+    token: &DemotionToken,
+    trip: Trip<'_>,
+    ends: &mut Ends,
+) {
+    let together = Instant::now() + TOGETHER;
+    loop {
+        loop {
+            let next = if waiting.is_empty() {
+                demoted.recv().await
+            } else {
+                match timeout_at(together, demoted.recv()).await {
+                    Ok(next) => next,
+                    Err(_) => break,
+                }
+            };
+            match next {
+                Some((spec, Ok(_))) => {
+                    waiting.insert(spec, unbound(after(token.clone())));
+                }
+                Some((spec, Err(e))) => {
+                    let zone = trip.from.zone();
+                    let message = format!("it could not be demoted in {zone}: {}", e.message);
+                    ends.insert(spec, (None, Err(ApiError { message, ..e })));
+                }
+                None => break,
+            }
+        }
+        if waiting.is_empty() {
+            return;
+        }
         let items = waiting
             .iter()
             .map(|(volume, order)| BatchItem {
@@ -220,15 +377,15 @@ async fn promote_all(orders: Vec<BatchItem>, to: &Side, by: Instant, ends: &mut 
                 order: order.clone(),
             })
             .collect();
-        for (spec, end) in to.batch(items, by).await {
+        for (spec, end) in trip.to.batch(items, trip.by).await {
             match end {
                 Ok(outcome) => {
                     waiting.remove(&spec);
                     ends.insert(spec, (Some(outcome.report.status), Ok(outcome.effect)));
                 }
                 Err(e) => {
-                    let again = e.code == ErrorCode::DemotionNotReplayed && Instant::now() < by;
-                    if !again {
+                    let on_its_way = e.code == ErrorCode::DemotionNotReplayed;
+                    if !on_its_way || Instant::now() >= trip.by {
                         waiting.remove(&spec);
                     }
                     ends.insert(spec, (None, Err(e)));
@@ -275,10 +432,14 @@ pub(super) async fn both(
 pub(super) fn order(volume: &ImageSpec, action: VolumeAction) -> BatchItem {
     BatchItem {
         volume: volume.clone(),
-        order: Order {
-            action,
-            generation: None,
-        },
+        order: unbound(action),
+    }
+}
+
+fn unbound(action: VolumeAction) -> Order {
+    Order {
+        action,
+        generation: None,
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //!   shim -- unix socket --> routes -> Cinder -> specs (what a type asks for)      -> sides: this zone in process,
 //!                                            -> failover -> rules (each volume)      the other through its sidecar
+//!                                            -> groups (by the orchestrator's plan)
 //!                                            -> back (the way home), guard, replicate, delete
 //! ```
 //!
@@ -12,6 +13,7 @@
 mod back;
 mod delete;
 mod failover;
+mod groups;
 mod guard;
 pub mod health;
 mod replicate;
@@ -28,6 +30,7 @@ use failover::Reports;
 use rekindle_common::{
     ApiError, DemotionToken, ErrorCode, ImageSpec, action::MAX_BATCH, duration::Span,
 };
+use rekindle_net::Orchestrators;
 use serde::{Deserialize, Serialize};
 use std::{
     future::Future,
@@ -82,6 +85,8 @@ struct Inner {
     own: Side,
     /// Cinder's backend id for the other zone, and the zone.
     peer: Option<(String, Side)>,
+    /// Whom to ask for a group's plan.
+    orchestrators: Orchestrators,
     limits: CinderLimits,
     /// Set while a failover is at work.
     moving: AtomicBool,
@@ -121,11 +126,17 @@ impl Inner {
 impl Cinder {
     /// Of this zone's volumes, and the other zone under Cinder's backend id for it.
     #[must_use]
-    pub fn new(own: Side, peer: Option<(String, Side)>, limits: CinderLimits) -> Self {
+    pub fn new(
+        own: Side,
+        peer: Option<(String, Side)>,
+        orchestrators: Orchestrators,
+        limits: CinderLimits,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 own,
                 peer,
+                orchestrators,
                 limits,
                 moving: AtomicBool::new(false),
                 tasks: TaskTracker::new(),

@@ -3,7 +3,7 @@
 
 use super::health::Health;
 use rekindle_common::{
-    ApiError, DemotionToken, ErrorCode, ZoneName,
+    ApiError, DemotionToken, ErrorCode, GroupName, ZoneName,
     status::VolumeStatus,
     volume::{Known, Lag, Role, VolumeReport},
 };
@@ -35,6 +35,8 @@ pub(super) enum Way {
     GoOn(DemotionToken),
     /// The zone that is left is dead: promote it by force.
     Force,
+    /// It belongs to that group: the orchestrator's plan moves it.
+    Plan(GroupName),
     /// Nothing can be done for it now.
     Refuse(ApiError),
 }
@@ -76,17 +78,11 @@ pub(super) fn way(seen: &Seen<'_>) -> Way {
         }
         (Role::Secondary, _, _) => {}
     }
-    if let Some(group) = taken
-        .group
-        .as_ref()
-        .or(seen.left.and_then(|r| r.group.as_ref()))
-    {
-        return refuse(
-            ErrorCode::Held,
-            format!(
-                "it belongs to group {group}, whose primary is changed for all of it at once: `rekindle move {group} --to {to}`, or `rekindle failover {group}` where {from} is lost, then call failover-host again"
-            ),
-        );
+    let group = taken.group.as_ref();
+    let group = group.or(seen.left.and_then(|r| r.group.as_ref()));
+    match (group, health) {
+        (Some(group), Health::Writes | Health::Dead { .. }) => return Way::Plan(group.clone()),
+        (Some(_), Health::Unknown) | (None, _) => {}
     }
     match health {
         Health::Writes => planned(seen, taken),

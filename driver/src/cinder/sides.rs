@@ -11,7 +11,7 @@ use rekindle_common::{
     volume::VolumeReport,
 };
 use rekindle_net::SidecarClient;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::{Instant, timeout_at};
 
 /// The most volumes that are looked at in one zone.
@@ -33,8 +33,10 @@ enum Reach {
     Other(SidecarClient),
 }
 
-/// How each order of a batch ended. Every order has an end: what is not known by the deadline is `deadline_exceeded`.
-pub(super) type Ends = BTreeMap<ImageSpec, Result<ActionOutcome, ApiError>>;
+/// How an order ended. Every order has an end: what is not known by the deadline is `deadline_exceeded`.
+pub(super) type EndOfOrder = Result<ActionOutcome, ApiError>;
+/// How each order of a batch ended.
+pub(super) type Ends = BTreeMap<ImageSpec, EndOfOrder>;
 
 impl Side {
     /// This zone.
@@ -80,42 +82,62 @@ impl Side {
     /// Gives the orders, and waits for their ends until `by`.
     pub(super) async fn batch(&self, items: Vec<BatchItem>, by: Instant) -> Ends {
         let mut ends = Ends::new();
+        self.each(items, by, |volume, end| {
+            ends.insert(volume, end);
+        })
+        .await;
+        ends
+    }
+
+    /// Gives the orders, and tells each one's end as it comes, until `by`.
+    pub(super) async fn each(
+        &self,
+        items: Vec<BatchItem>,
+        by: Instant,
+        mut tell: impl FnMut(ImageSpec, EndOfOrder) + Send,
+    ) {
         let mut rest = items;
         while !rest.is_empty() {
             let more = rest.split_off(rest.len().min(MAX_BATCH));
-            let names: Vec<ImageSpec> = rest.iter().map(|i| i.volume.clone()).collect();
+            let mut open: BTreeSet<ImageSpec> = rest.iter().map(|i| i.volume.clone()).collect();
             let request = BatchRequest {
                 items: std::mem::replace(&mut rest, more),
             };
-            let broke = match timeout_at(by, self.lines(request, &mut ends)).await {
+            let mut take = |volume: ImageSpec, end| {
+                open.remove(&volume);
+                tell(volume, end);
+            };
+            let broke = match timeout_at(by, self.lines(request, &mut take)).await {
                 Ok(Ok(())) => None,
                 Ok(Err(e)) => Some(e),
                 Err(_) => None,
             };
-            for name in names {
-                ends.entry(name).or_insert_with(|| {
-                    Err(broke.clone().unwrap_or_else(|| {
-                        ApiError::new(
-                            ErrorCode::DeadlineExceeded,
-                            format!(
-                                "{} gave no end of it in time: it may still take effect, look before asking again",
-                                self.zone()
-                            ),
-                        )
-                    }))
+            for name in open {
+                let error = broke.clone().unwrap_or_else(|| {
+                    ApiError::new(
+                        ErrorCode::DeadlineExceeded,
+                        format!(
+                            "{} gave no end of it in time: it may still take effect, look before asking again",
+                            self.zone()
+                        ),
+                    )
                 });
+                tell(name, Err(error));
             }
         }
-        ends
     }
 
-    async fn lines(&self, request: BatchRequest, ends: &mut Ends) -> Result<(), ApiError> {
+    async fn lines(
+        &self,
+        request: BatchRequest,
+        tell: &mut (dyn FnMut(ImageSpec, EndOfOrder) + Send),
+    ) -> Result<(), ApiError> {
         let mut take = |volume, result| {
-            let result = match result {
+            let end = match result {
                 BatchResult::Ok { outcome } => Ok(*outcome),
                 BatchResult::Failed { error } => Err(error),
             };
-            ends.insert(volume, result);
+            tell(volume, end);
         };
         match &self.reach {
             // A freeze that a former run left must be known before anything is done.

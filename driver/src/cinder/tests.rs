@@ -18,13 +18,15 @@ use crate::{
     sidecar::Sidecar,
 };
 use rekindle_common::{
-    GroupName, ZoneName,
+    ZoneName,
     action::{Effect, Order, Promotion, VolumeAction},
     mode::ReplicationMode,
     status::VolumeStatus,
     volume::Role,
 };
 use rekindle_net::{Client, ClientLimits, ListenConfig, SocketOptions};
+
+mod groups;
 
 /// Zone A's Cinder calls, and both zones under them.
 struct Bench {
@@ -61,6 +63,10 @@ fn volumes(cluster: &Cluster) -> Volumes {
 const PEER: &str = "site-b";
 
 async fn bench() -> Bench {
+    bench_with(Orchestrators::default()).await
+}
+
+async fn bench_with(orchestrators: Orchestrators) -> Bench {
     let zone = |n: &str| ZoneName::new(n).unwrap();
     let config = FabricConfig {
         poll: Duration::from_millis(10),
@@ -93,6 +99,7 @@ async fn bench() -> Bench {
     let cinder = Cinder::new(
         Side::own(a.clone(), ready),
         Some((PEER.to_owned(), Side::other(zone("zone-b"), client.into()))),
+        orchestrators,
         CinderLimits {
             failover_time: Span::secs(40),
             back_wait: Span::secs(5),
@@ -455,24 +462,6 @@ async fn hard_case_57_a_demotions_name_goes_with_the_next_promotion() {
         .await
         .unwrap();
     assert_eq!(error_of(&home.volumes[0]).code, ErrorCode::DemotedOtherwise);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_groups_volumes_are_left_to_its_plan() {
-    let bench = bench().await;
-    let volumes = bench.replicated(1, &[("rekindle:group", "db")]).await;
-    let group = GroupName::new("db").unwrap();
-    assert_eq!(
-        bench.a.volume(&volumes[0].image).await.unwrap().group,
-        Some(group)
-    );
-    let away = bench.failover(None, None, &volumes).await.unwrap();
-    let error = error_of(&away.volumes[0]);
-    assert!(
-        error.message.contains("rekindle move db --to zone-b"),
-        "{error}"
-    );
-    assert_eq!(bench.role(&bench.a, &volumes[0]).await, Role::Primary);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,6 +9,8 @@ mod words;
 
 pub use words::{Ask, Hold};
 
+pub use rekindle_common::plan::Request;
+
 use crate::detector::{Diagnosis, diagnose};
 use crate::plan::{self, Plan};
 use crate::snapshot::{Approved, GroupView, LeaseSight, Snapshot};
@@ -122,25 +124,6 @@ pub fn decide(snapshot: &Snapshot, group: &GroupName, id: PlanId) -> Option<Deci
         | Diagnosis::Unknown { .. }) => takeover::zone_not_lost(case, other),
     };
     Some(decision)
-}
-
-/// What an operator asks for by hand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Request {
-    /// Move the primary to that zone, losing nothing.
-    Move {
-        /// Where to.
-        to: ZoneName,
-    },
-    /// Move it home.
-    Failback,
-    /// Promote the recorded primary's images again after they were demoted by hand or by isolation.
-    Resume,
-    /// Make the other zone a copy again.
-    Reprotect,
-    /// Fail over now, as far as proof and policy allow: does not wait for the hold-off's end, never for less than proof.
-    Failover,
 }
 
 /// The plan for an operator's request, or why there can be none. The same guards as for a decision; only the waiting

@@ -13,6 +13,8 @@
 //! The executor journals the intent, acts, and journals the result. After a crash the journal is replayed through
 //! [`State::apply`]; an event that is illegal for its state means that the journal is corrupted: stop and say so.
 
+pub use rekindle_common::plan::End;
+
 use crate::plan::{Plan, Step};
 use jiff::Timestamp;
 use rekindle_common::ImageSpec;
@@ -112,24 +114,6 @@ pub struct FailedVolume {
     pub volume: ImageSpec,
     /// Why.
     pub why: String,
-}
-
-/// How a plan ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum End {
-    /// All steps, all volumes.
-    Succeeded,
-    /// All steps; some volumes need a person (hard case 41).
-    Partial,
-    /// A step failed before anything was changed.
-    Abandoned,
-    /// A step failed, and what had been done was put back.
-    Unwound,
-    /// It was stuck, and a person gave it up: what it had done stands, and the next decision looks at things as they are.
-    GivenUp,
-    /// It was stuck, and the loss of a zone made it pointless ([`crate::overtaken`]): it ended by itself, as if given up.
-    Overtaken,
 }
 
 /// Where a plan stands.

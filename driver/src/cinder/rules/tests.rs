@@ -60,7 +60,9 @@ fn decide(health: Health, left: Option<&VolumeReport>, taken: Option<&VolumeRepo
 fn refused(way: Way) -> ErrorCode {
     match way {
         Way::Refuse(e) => e.code,
-        other @ (Way::There | Way::Move | Way::GoOn(_) | Way::Force) => panic!("{other:?}"),
+        other @ (Way::There | Way::Move | Way::GoOn(_) | Way::Force | Way::Plan(_)) => {
+            panic!("{other:?}")
+        }
     }
 }
 
@@ -198,13 +200,14 @@ fn both_primary_and_a_groups_volume_are_left_to_others() {
         Some(&primary("zone-b")),
     );
     assert_eq!(refused(both), ErrorCode::SplitBrain);
-    for health in [Health::Writes, DEAD, Health::Unknown] {
-        let mut r = copy(VolumeStatus::ActiveSecondary);
-        r.group = Some(GroupName::new("db").unwrap());
-        let Way::Refuse(e) = decide(health, Some(&primary("zone-a")), Some(&r)) else {
-            panic!()
-        };
-        assert_eq!(e.code, ErrorCode::Held);
-        assert!(e.message.contains("rekindle move db --to zone-b"), "{e}");
+    let db = GroupName::new("db").unwrap();
+    let mut r = copy(VolumeStatus::ActiveSecondary);
+    r.group = Some(db.clone());
+    for health in [Health::Writes, DEAD] {
+        let way = decide(health, Some(&primary("zone-a")), Some(&r));
+        assert_eq!(way, Way::Plan(db.clone()));
     }
+    // What it is to be asked for is not known either.
+    let way = decide(Health::Unknown, Some(&primary("zone-a")), Some(&r));
+    assert_eq!(refused(way), ErrorCode::Held);
 }

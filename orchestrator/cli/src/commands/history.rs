@@ -1,6 +1,6 @@
 //! `rekindle history`, `rekindle plan …`: what was done, step by step, with times.
 
-use super::words::{between, end_word, plural, precise, rounded, state};
+use super::words::{between, plural, precise, rounded, state};
 use crate::output::{Document, Page};
 use jiff::Timestamp;
 use rekindle_common::duration::Span;
@@ -233,7 +233,7 @@ pub(super) fn event(plan: &Plan, r: &Record) -> String {
         Event::UnwindDone { undo: n } => format!("{} done", undo(*n)),
         Event::UnwindFailed { undo: n, error } => format!("{} FAILED: {error}", undo(*n)),
         Event::Retried => "tried again by an operator".to_owned(),
-        Event::Ended { end } => format!("ended: {}", end_word(*end)),
+        Event::Ended { end } => format!("ended: {}", end.word()),
     }
 }
 

@@ -73,21 +73,7 @@ pub(super) fn state(s: Option<&State>) -> String {
             format!("putting back after step {}", failed + 1)
         }
         Some(State::Stuck { step, .. }) => format!("STUCK in step {}", step + 1),
-        Some(State::Ended { end }) => end_word(*end).to_owned(),
-    }
-}
-
-/// How a plan ended, in a word.
-#[must_use]
-pub(super) fn end_word(end: rekindle_core::saga::End) -> &'static str {
-    use rekindle_core::saga::End;
-    match end {
-        End::Succeeded => "succeeded",
-        End::Partial => "partial",
-        End::Abandoned => "abandoned",
-        End::Unwound => "put back",
-        End::GivenUp => "given up",
-        End::Overtaken => "overtaken by a zone's loss",
+        Some(State::Ended { end }) => end.word().to_owned(),
     }
 }
 
