@@ -17,6 +17,7 @@
 //! | [`zone`], [`agent`] | what orders go to: sidecars, and the operator's commands |
 //! | [`run`], [`config`], [`start`] | an orchestrator put together from its parts, or from a file |
 //! | [`admin`], [`wire`], [`client`] | its API, its words, and its client |
+//! | [`preflight`] | whether the other zone would take what is replicated |
 //!
 //! What is decided and in what order a plan goes is not here: it is in `rekindle-core`, which cannot do I/O.
 
@@ -34,6 +35,7 @@ pub mod journal;
 pub mod metrics;
 pub mod observe;
 mod plan_id;
+pub mod preflight;
 pub mod run;
 pub mod start;
 pub mod steps;

@@ -121,6 +121,8 @@ pub enum Command {
     /// What Cinder has on its books.
     #[command(subcommand)]
     Cinder(CinderCommand),
+    /// Whether both zones' OpenStacks would take what is replicated: projects, types, quotas, keys, backends, roles, clocks.
+    Preflight(PreflightArgs),
     /// Configuration files.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -425,6 +427,14 @@ pub enum PlanCommand {
         #[arg(long)]
         no_wait: bool,
     },
+}
+
+/// `rekindle preflight`
+#[derive(Debug, Clone, Args)]
+pub struct PreflightArgs {
+    /// The orchestrator's configuration file.
+    #[arg(value_name = "FILE", default_value = "/etc/rekindle/orchestrator.toml")]
+    pub file: PathBuf,
 }
 
 /// `rekindle config …`

@@ -4,6 +4,7 @@ mod cinder;
 mod config_check;
 mod group;
 mod history;
+mod preflight;
 mod status;
 mod volume;
 mod words;
@@ -21,6 +22,7 @@ pub use config_check::check as config_check;
 use futures::future::join_all;
 use group::{GroupList, GroupPage, PutPage};
 use history::{DetailPage, History, HistoryPage, PlanList, PlanPage};
+pub use preflight::run as preflight;
 use rekindle_common::{GroupName, PlanId};
 use rekindle_core::{
     decision::Request,
@@ -125,6 +127,7 @@ pub async fn run(command: Command, peers: &Peers, output: &Output) -> Result<Exi
         Command::Plan(command) => plans(command, peers, output).await,
         Command::History { group, limit } => history(group.as_ref(), limit, peers, output).await,
         Command::Cinder(_)
+        | Command::Preflight(_)
         | Command::Config(_)
         | Command::Demo(_)
         | Command::Completions { .. }

@@ -9,7 +9,8 @@ use crate::{
     exit::Exit,
     output::{Document, Output, Page},
 };
-use rekindle_common::SiteName;
+use rekindle_common::{SiteName, ZoneName};
+use rekindle_core::catalogue::mapping::Mapping;
 use rekindle_driver::config::Config as Driver;
 use rekindle_orchestrator::config::{Config as Orchestrator, cross_check};
 use serde::{Serialize, de::DeserializeOwned};
@@ -25,6 +26,7 @@ enum Kind {
     Orchestrator(Box<Orchestrator>),
     Group(GroupFile),
     CommandLine(CliConfig),
+    Mapping(Mapping),
 }
 
 /// One file.
@@ -131,6 +133,11 @@ fn read(file: &Path) -> Result<Kind, (Option<&'static str>, String)> {
         as_kind("group", &text, Kind::Group)
     } else if has("orchestrators") || has("zones") {
         as_kind("command line", &text, Kind::CommandLine)
+    } else if ["same_name", "projects", "types", "keys"]
+        .into_iter()
+        .any(has)
+    {
+        as_kind("mapping", &text, Kind::Mapping)
     } else {
         let keys: Vec<&str> = table.keys().map(String::as_str).collect();
         Err((
@@ -157,6 +164,7 @@ impl Kind {
             Self::Orchestrator(_) => "orchestrator",
             Self::Group(_) => "group",
             Self::CommandLine(_) => "command line",
+            Self::Mapping(_) => "mapping",
         }
     }
 
@@ -167,6 +175,8 @@ impl Kind {
             Self::Orchestrator(c) => c.check().err().map(|e| e.to_string()),
             Self::Group(g) => g.check().err(),
             Self::CommandLine(c) => c.check().err(),
+            // Its zones are the orchestrators': only with one of their files is it told whether it is well.
+            Self::Mapping(_) => None,
         };
         match found {
             Some(why) => vec![why],
@@ -198,9 +208,14 @@ fn compare(a: &Kind, b: &Kind) -> Found {
         (Kind::Orchestrator(o), Kind::Sidecar(s)) => orchestrator_and_sidecar(o, s),
         (Kind::Orchestrator(o), Kind::Group(g)) => orchestrator_and_group(o, g),
         (Kind::Orchestrator(o), Kind::CommandLine(c)) => orchestrator_and_command(o, c),
+        (Kind::Orchestrator(o), Kind::Mapping(m)) => orchestrator_and_mapping(o, m),
         (
-            Kind::Sidecar(_) | Kind::Group(_) | Kind::CommandLine(_),
-            Kind::Sidecar(_) | Kind::Orchestrator(_) | Kind::Group(_) | Kind::CommandLine(_),
+            Kind::Sidecar(_) | Kind::Group(_) | Kind::CommandLine(_) | Kind::Mapping(_),
+            Kind::Sidecar(_)
+            | Kind::Orchestrator(_)
+            | Kind::Group(_)
+            | Kind::CommandLine(_)
+            | Kind::Mapping(_),
         ) => Vec::new(),
     }
 }
@@ -375,6 +390,14 @@ fn orchestrator_and_command(o: &Orchestrator, c: &CliConfig) -> Found {
         );
     }
     found
+}
+
+fn orchestrator_and_mapping(o: &Orchestrator, m: &Mapping) -> Found {
+    let zones: BTreeSet<ZoneName> = o.zones.keys().cloned().collect();
+    m.check(&zones)
+        .into_iter()
+        .map(|e| (e.field, e.why))
+        .collect()
 }
 
 #[cfg(test)]

@@ -201,3 +201,23 @@ fn hard_case_13_files_that_disagree() {
         );
     }
 }
+
+#[test]
+fn a_mapping_is_checked_against_an_orchestrators_zones() {
+    let mapping = "same_name = [\"projects\"]\n[[types]]\nzone-a = \"fast\"\nzone-b = \"slow\"\n";
+    let (exit, page) = checked(&[ORCHESTRATOR, mapping]);
+    assert_eq!(
+        (exit, &page["files"][1]["kind"]),
+        (Exit::Ok, &"mapping".into()),
+        "{page}"
+    );
+    let (exit, page) = checked(&[ORCHESTRATOR, &mapping.replace("zone-b", "zone-c")]);
+    assert_eq!(exit, Exit::Usage);
+    assert_eq!(
+        page["disagreements"][0]["field"], "types[0].zone-c",
+        "{page}"
+    );
+    let (exit, page) = checked(&["[[typos]]\n", "types = 1\n"]);
+    assert_eq!(exit, Exit::Usage);
+    assert_eq!(page["files"][1]["kind"], "mapping", "{page}");
+}

@@ -18,7 +18,8 @@ pub struct Project {
 
 impl Project {
     /// Whether a text of the file means it, among others perhaps.
-    fn is_meant_by(&self, text: &str) -> bool {
+    #[must_use]
+    pub fn is_meant_by(&self, text: &str) -> bool {
         // A name may hold a colon itself, so the text is not taken apart.
         text == self.id
             || text == self.name

@@ -1,0 +1,186 @@
+//! `rekindle preflight`: will the other zone take what is replicated? Asked before it matters (hard cases 40 and 52).
+//!
+//! ```text
+//!   look     both sidecars, both Keystones, both Cinders; each answer may be missing
+//!   further  what the mapping leads to: roles and quotas of mapped projects, encryption of types
+//!   judge    pure: what was seen -> gaps, each with what to do, and what could not be checked
+//! ```
+//!
+//! Nothing is changed. What could not be checked is listed and is never taken for well.
+
+mod judge;
+mod look;
+
+pub use look::{Seen, ZoneSeen};
+
+use crate::config::Config;
+use rekindle_common::{ApiError, ZoneName};
+use rekindle_core::catalogue::mapping::Mapping;
+use rekindle_openstack::{Cloud, CloudError};
+use serde::Serialize;
+use std::fmt;
+
+/// What kind of thing is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapKind {
+    /// A zone has no `[clouds.ZONE]`.
+    CloudNotConfigured,
+    /// Its sidecar does not answer.
+    SidecarUnreachable,
+    /// Its Keystone or Cinder does not answer.
+    CloudUnreachable,
+    /// The configuration does not fit the cloud.
+    CloudConfiguration,
+    /// Keystone refuses the secret.
+    WrongSecret,
+    /// We are no administrator, in the configured project or in a mapped one.
+    NotAdministrator,
+    /// A clock is off.
+    ClockSkew,
+    /// An entry of the mapping means no project, or several.
+    MappedProject,
+    /// A project with replicated volumes has no counterpart.
+    UnmappedProject,
+    /// A replicated type has no counterpart.
+    UnmappedType,
+    /// A type that the mapping names is not there.
+    MissingType,
+    /// Two types that stand for each other differ.
+    TypeMismatch,
+    /// A pool has no backend, or Cinder does not know it, or it is down.
+    Backend,
+    /// The counterpart's quota is too small.
+    Quota,
+    /// An encrypted volume's key has no counterpart.
+    UnmappedKey,
+}
+
+/// Something that is missing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Gap {
+    /// What kind.
+    pub kind: GapKind,
+    /// In which zone it is to be mended; `None`: in the mapping or the configuration.
+    pub zone: Option<ZoneName>,
+    /// What is wrong.
+    pub what: String,
+    /// What to do.
+    pub advice: String,
+}
+
+impl GapKind {
+    /// Whether somebody only did not answer.
+    #[must_use]
+    pub fn is_silence(self) -> bool {
+        match self {
+            Self::SidecarUnreachable | Self::CloudUnreachable => true,
+            Self::CloudNotConfigured
+            | Self::CloudConfiguration
+            | Self::WrongSecret
+            | Self::NotAdministrator
+            | Self::ClockSkew
+            | Self::MappedProject
+            | Self::UnmappedProject
+            | Self::UnmappedType
+            | Self::MissingType
+            | Self::TypeMismatch
+            | Self::Backend
+            | Self::Quota
+            | Self::UnmappedKey => false,
+        }
+    }
+}
+
+impl fmt::Display for GapKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CloudNotConfigured | Self::CloudConfiguration => "configuration",
+            Self::SidecarUnreachable | Self::CloudUnreachable => "unreachable",
+            Self::WrongSecret => "secret",
+            Self::NotAdministrator => "role",
+            Self::ClockSkew => "clock",
+            Self::MappedProject | Self::UnmappedProject => "project",
+            Self::UnmappedType | Self::MissingType | Self::TypeMismatch => "volume type",
+            Self::Backend => "backend",
+            Self::Quota => "quota",
+            Self::UnmappedKey => "key",
+        })
+    }
+}
+
+/// What could not be checked, because something did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Unchecked {
+    /// Whose.
+    pub zone: ZoneName,
+    /// What.
+    pub what: String,
+    /// Why not.
+    pub why: String,
+}
+
+/// How many were looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Zones.
+    pub zones: usize,
+    /// Replicated volumes that some zone's Cinder has.
+    pub volumes: usize,
+    /// Projects that they are mapped to.
+    pub projects: usize,
+    /// Replicated volume types.
+    pub types: usize,
+}
+
+/// All that came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Preflight {
+    /// What is missing.
+    pub gaps: Vec<Gap>,
+    /// What is not known.
+    pub unchecked: Vec<Unchecked>,
+    /// How many were looked at.
+    pub counts: Counts,
+}
+
+impl Preflight {
+    /// Everything was checked, and nothing is missing.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.gaps.is_empty() && self.unchecked.is_empty()
+    }
+}
+
+/// What of our own side cannot be used at all.
+#[derive(Debug, thiserror::Error)]
+pub enum PreflightError {
+    /// A cloud's configuration, or its file of authorities.
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+    /// A sidecar's address or certificates.
+    #[error("zone {zone}: its sidecar cannot be asked")]
+    Sidecar {
+        /// Whose.
+        zone: ZoneName,
+        /// Why.
+        source: ApiError,
+    },
+}
+
+/// Looks at both zones, and judges.
+///
+/// # Errors
+/// [`PreflightError`] where the configuration cannot be used. What does not answer is in the result.
+pub async fn run(config: &Config, mapping: &Mapping) -> Result<Preflight, PreflightError> {
+    let mut clouds: Vec<Cloud> = Vec::new();
+    for (zone, cloud) in &config.clouds {
+        clouds.push(Cloud::new(zone.clone(), cloud.clone())?);
+    }
+    let mut seen = look::look(config, &clouds).await?;
+    look::further(&mut seen, mapping, &clouds).await;
+    Ok(judge::judge(config, mapping, &seen))
+}
+
+#[cfg(test)]
+mod tests;

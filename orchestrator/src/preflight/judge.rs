@@ -1,0 +1,135 @@
+//! From what was seen to what is missing. Pure: it asks nobody.
+
+mod backends;
+mod projects;
+mod reach;
+mod types;
+
+use super::{Counts, Gap, GapKind, Preflight, Seen, Unchecked, ZoneSeen};
+use crate::config::Config;
+use rekindle_common::ZoneName;
+use rekindle_core::catalogue::mapping::{Mapping, Unmapped};
+use rekindle_openstack::CloudError;
+use std::collections::BTreeSet;
+
+/// What is judged, and what was found so far. Each is said once.
+struct Judge<'a> {
+    config: &'a Config,
+    mapping: &'a Mapping,
+    seen: &'a Seen,
+    gaps: BTreeSet<Gap>,
+    unchecked: BTreeSet<Unchecked>,
+    counts: Counts,
+}
+
+/// One way across: what is made here, and gets its record there.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    from: &'a ZoneName,
+    here: &'a ZoneSeen,
+    to: &'a ZoneName,
+    there: &'a ZoneSeen,
+}
+
+pub(super) fn judge(config: &Config, mapping: &Mapping, seen: &Seen) -> Preflight {
+    let mut judge = Judge {
+        config,
+        mapping,
+        seen,
+        gaps: BTreeSet::new(),
+        unchecked: BTreeSet::new(),
+        counts: Counts {
+            zones: seen.len(),
+            ..Counts::default()
+        },
+    };
+    judge.reach();
+    judge.projects();
+    judge.types();
+    judge.backends();
+    Preflight {
+        gaps: judge.gaps.into_iter().collect(),
+        unchecked: judge.unchecked.into_iter().collect(),
+        counts: judge.counts,
+    }
+}
+
+impl<'a> Judge<'a> {
+    fn gap(
+        &mut self,
+        kind: GapKind,
+        zone: Option<&ZoneName>,
+        what: impl Into<String>,
+        advice: impl Into<String>,
+    ) {
+        self.gaps.insert(Gap {
+            kind,
+            zone: zone.cloned(),
+            what: what.into(),
+            advice: advice.into(),
+        });
+    }
+
+    fn unchecked(&mut self, zone: &ZoneName, what: impl Into<String>, why: impl Into<String>) {
+        self.unchecked.insert(Unchecked {
+            zone: zone.clone(),
+            what: what.into(),
+            why: why.into(),
+        });
+    }
+
+    /// A value, or that it is not known.
+    fn known<'v, T>(
+        &mut self,
+        zone: &ZoneName,
+        what: &str,
+        value: &'v Result<T, CloudError>,
+    ) -> Option<&'v T> {
+        value
+            .as_ref()
+            .inspect_err(|e| self.unchecked(zone, what, e.in_full()))
+            .ok()
+    }
+
+    fn ways(&self) -> Vec<Way<'a>> {
+        let mut all = Vec::new();
+        for (from, here) in self.seen {
+            for (to, there) in self.seen.iter().filter(|(to, _)| *to != from) {
+                all.push(Way {
+                    from,
+                    here,
+                    to,
+                    there,
+                });
+            }
+        }
+        all
+    }
+
+    /// A mapping that does not lead anywhere. What hangs on a silent Keystone is named as unchecked by who looks at that zone.
+    fn unmapped(&mut self, kind: GapKind, e: &Unmapped, about: &str) {
+        let what = if about.is_empty() {
+            e.to_string()
+        } else {
+            format!("{about}: {e}")
+        };
+        let advice = match e {
+            Unmapped::NoEntry { .. } => {
+                "add an entry to the mapping, or make it there under the same name and say so in same_name"
+            }
+            Unmapped::NoSuch { .. } => "make it there, or mend the mapping",
+            Unmapped::Ambiguous { .. } => "mend the mapping",
+            Unmapped::Unknown { .. } => return,
+        };
+        self.gap(kind, None, what, advice);
+    }
+}
+
+/// `3 volumes`, `1 volume`.
+fn count(n: usize, word: &str) -> String {
+    if n == 1 {
+        format!("1 {word}")
+    } else {
+        format!("{n} {word}s")
+    }
+}
