@@ -11,7 +11,7 @@
 mod judge;
 mod look;
 
-pub use look::{Seen, ZoneSeen};
+pub use look::{Seen, ZoneSeen, known};
 
 use crate::config::Config;
 use rekindle_common::{ApiError, ZoneName};

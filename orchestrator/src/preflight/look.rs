@@ -184,8 +184,9 @@ async fn ask_the_rest(cloud: &Cloud) -> Rest {
     }
 }
 
-/// As the mapping's rules take a project.
-fn known(p: rekindle_openstack::Project) -> Project {
+/// A project as the mapping's rules take it.
+#[must_use]
+pub fn known(p: rekindle_openstack::Project) -> Project {
     Project {
         id: p.id,
         name: p.name,

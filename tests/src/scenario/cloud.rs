@@ -135,8 +135,7 @@ impl Cloud {
             self.start_program(site, DRIVER, self.programs.driver(), &file)?;
         }
         for site in Site::ALL {
-            let gate = config::gate(&self.lab, &self.name);
-            let file = config::orchestrator(&self.lab, site, &self.ports, &gate)?;
+            let file = self.orchestrator_config(site)?;
             self.start_program(site, ORCHESTRATOR, self.programs.orchestrator(), &file)?;
         }
         Ok(())
@@ -160,6 +159,21 @@ impl Cloud {
             .log(self.log(site, name));
         self.lab.spawn(site, name, &spawn)?;
         Ok(())
+    }
+
+    /// What that site's orchestrator runs with.
+    ///
+    /// # Errors
+    /// None that a lab gives reason for.
+    pub fn orchestrator_config(&self, site: Site) -> anyhow::Result<toml::Value> {
+        let gate = config::gate(&self.lab, &self.name);
+        config::orchestrator(&self.lab, site, &self.ports, &gate)
+    }
+
+    /// The `rekindle` command, to be run on this host.
+    #[must_use]
+    pub fn rekindle(&self) -> PathBuf {
+        self.programs.rekindle()
     }
 
     /// Waits until a leader sees both zones healthy.

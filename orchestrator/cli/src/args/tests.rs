@@ -51,6 +51,8 @@ fn every_command_parses() {
         "plan give-up p-1",
         "history",
         "history db",
+        "preflight",
+        "preflight orchestrator.toml --output json",
         "cinder repair",
         "cinder repair --apply --config-file a.conf --config-file b.conf --backend ceph --program /p --older-than 1h --away-too",
         "config check a.toml b.toml",

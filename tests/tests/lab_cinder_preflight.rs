@@ -1,0 +1,183 @@
+//! `rekindle preflight` against both zones' real Keystone and Cinder: well when they fit, and each gap by its name.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use rekindle_lab::Site;
+use rekindle_tests::scenario::{CinderZone, Cloud, Look, until};
+use serde_json::Value;
+use std::{fs, path::PathBuf, process::Command, time::Duration};
+use tempfile::TempDir;
+use toml::Table;
+
+/// The program's exit codes.
+const WELL: i32 = 0;
+const GAPS: i32 = 3;
+const SILENT: i32 = 5;
+
+/// A file for the program, and what it says of it.
+struct Preflight<'a> {
+    cloud: &'a Cloud,
+    file: Table,
+    mapping: String,
+    scratch: TempDir,
+}
+
+impl<'a> Preflight<'a> {
+    fn new(cloud: &'a Cloud, zones: &[&CinderZone<'_>]) -> anyhow::Result<Self> {
+        let scratch = tempfile::tempdir()?;
+        let text = toml::to_string(&cloud.orchestrator_config(Site::Witness)?)?;
+        let mut file: Table = toml::from_str(&text)?;
+        let mut clouds = Table::new();
+        for zone in zones {
+            let os = &zone.clients;
+            let text = format!(
+                "auth_url = \"{}\"\nusername = \"{}\"\npassword_file = \"{}\"\nproject = \"{}\"\ntimeout = \"60s\"\n\
+                 backends = {{ volumes = \"{}@rekindle#rekindle\" }}",
+                os.auth_url,
+                os.admin.username,
+                os.admin.password_file.display(),
+                os.admin.project,
+                zone.site
+            );
+            let one: Table = toml::from_str(&text)?;
+            clouds.insert(zone.site.to_string(), one.into());
+        }
+        file.insert("clouds".into(), clouds.into());
+        let mapping = scratch.path().join("mapping.toml").display().to_string();
+        let catalogue: Table = [("mapping".to_owned(), mapping.into())]
+            .into_iter()
+            .collect();
+        file.insert("catalogue".into(), catalogue.into());
+        Ok(Self {
+            cloud,
+            file,
+            mapping: "same_name = [\"projects\", \"types\"]\n".to_owned(),
+            scratch,
+        })
+    }
+
+    fn set(&mut self, zone: Site, field: &str, value: &str) {
+        let cloud = &mut self.file["clouds"][zone.name()];
+        cloud
+            .as_table_mut()
+            .unwrap()
+            .insert(field.into(), value.into());
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// The exit code, and the gaps that are about this scenario: a lab that is kept has other scenarios' volume types.
+    fn run(&self) -> anyhow::Result<(i32, Vec<Value>, Value)> {
+        fs::write(self.path("mapping.toml"), &self.mapping)?;
+        let file = self.path("orchestrator.toml");
+        fs::write(&file, toml::to_string(&self.file)?)?;
+        let ended = Command::new(self.cloud.rekindle())
+            .args(["--output", "json", "preflight"])
+            .arg(&file)
+            .output()?;
+        let text = String::from_utf8_lossy(&ended.stdout);
+        let said = String::from_utf8_lossy(&ended.stderr);
+        let page: Value =
+            serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}: {said}"));
+        let of_types = ["missing_type", "unmapped_type", "type_mismatch"];
+        let ours = |gap: &&Value| {
+            !of_types.contains(&gap["kind"].as_str().unwrap())
+                || gap["what"].as_str().unwrap().contains(self.cloud.name())
+        };
+        let gaps = page["gaps"].as_array().unwrap();
+        let gaps = gaps.iter().filter(ours).cloned().collect();
+        Ok((ended.status.code().unwrap_or(-1), gaps, page))
+    }
+}
+
+fn has(gaps: &[Value], kind: &str, zone: Option<Site>, word: &str) {
+    let zone = zone.map(Site::name);
+    let found = gaps.iter().any(|g| {
+        g["kind"] == kind
+            && g["zone"].as_str() == zone
+            && g["what"].as_str().unwrap().contains(word)
+            && !g["advice"].as_str().unwrap().is_empty()
+    });
+    assert!(found, "no {kind} of {zone:?} with {word:?}: {gaps:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hard_case_40_and_52_preflight_names_what_would_fail() -> anyhow::Result<()> {
+    Cloud::play_with_cinder("preflight", async |cloud| {
+        let (a, b) = (cloud.cinder(Site::ZoneA)?, cloud.cinder(Site::ZoneB)?);
+        let fast = a.replicated_type("fast", &[])?;
+        assert_eq!(b.replicated_type("fast", &[])?, fast);
+        let volume = a.volume(&fast).await?;
+        let mut preflight = Preflight::new(cloud, &[&a, &b])?;
+
+        // The schedulers hear of a new backend within a minute.
+        let what = "a preflight without a gap of ours";
+        let page = until(what, Duration::from_secs(120), async || -> Look<Value> {
+            let (exit, gaps, page) = preflight.run().map_err(|e| format!("{e:#}"))?;
+            let other = page["gaps"].as_array().unwrap().len() - gaps.len();
+            let well = exit == if other == 0 { WELL } else { GAPS };
+            match (gaps.is_empty(), well) {
+                (true, true) if page["unchecked"] == serde_json::json!([]) => Ok(page),
+                _ => Err(format!("exit {exit}: {page:#}")),
+            }
+        })
+        .await?;
+        assert!(page["counts"]["volumes"].as_u64() >= Some(1), "{page}");
+
+        // Much at once, in the files and in the zones.
+        preflight.mapping =
+            "same_name = [\"types\"]\n[[projects]]\nzone-a = \"admin\"\nzone-b = \"service\"\n\
+                             [[projects]]\nzone-a = \"demo\"\nzone-b = \"nobody\"\n"
+                .to_owned();
+        preflight.file["clouds"]["zone-b"]["backends"]["volumes"] = "zone-b@nobody#x".into();
+        b.admin(&[
+            "volume",
+            "type",
+            "set",
+            "--property",
+            "rekindle:mode=once",
+            &fast,
+        ])?;
+        let limit = |n: &str| b.admin(&["quota", "set", "--volumes", n, "service"]);
+        limit("0")?;
+        let seen = preflight.run();
+        limit("1000")?;
+        let (exit, gaps, page) = seen?;
+        assert_eq!(exit, GAPS, "{page:#}");
+        has(
+            &gaps,
+            "not_administrator",
+            Some(Site::ZoneB),
+            "Default:service",
+        );
+        has(&gaps, "mapped_project", None, "\"nobody\"");
+        has(&gaps, "quota", Some(Site::ZoneB), "more volumes are needed");
+        has(&gaps, "backend", Some(Site::ZoneB), "zone-b@nobody#x");
+        has(
+            &gaps,
+            "type_mismatch",
+            None,
+            "rekindle:mode: instant and once",
+        );
+
+        // A wrong secret, and nobody at all.
+        let secret = preflight.path("wrong.secret");
+        fs::write(&secret, "not the password\n")?;
+        preflight.mapping = "same_name = [\"projects\", \"types\"]\n".to_owned();
+        preflight.set(Site::ZoneB, "password_file", &secret.display().to_string());
+        let (exit, gaps, page) = preflight.run()?;
+        assert_eq!(exit, GAPS, "{page:#}");
+        has(&gaps, "wrong_secret", Some(Site::ZoneB), "refused");
+        let nobody = format!("http://{}:1/v3", cloud.lab.addr(Site::ZoneB));
+        preflight.set(Site::ZoneB, "auth_url", &nobody);
+        let (exit, gaps, page) = preflight.run()?;
+        assert_eq!(exit, SILENT, "{page:#}");
+        has(&gaps, "cloud_unreachable", Some(Site::ZoneB), "not reached");
+
+        a.admin(&["volume", "delete", &volume])?;
+        Ok(())
+    })
+    .await
+}
