@@ -39,6 +39,8 @@ const LIST: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(200);
 /// How often a read is made again.
 const AGAIN: usize = 3;
+/// Keystone locks accounts whose secret is refused too often: once refused, it is not sent again for so long.
+const REFUSED: Duration = Duration::from_secs(30);
 /// Tokens that are kept. There are as many as mapped projects; past this all are asked for anew.
 const TOKENS: usize = 4096;
 
@@ -73,6 +75,8 @@ struct Inner {
     keystone: Url,
     tokens: Mutex<HashMap<Scope, Arc<Token>>>,
     versions: Mutex<HashMap<Url, Microversion>>,
+    /// When Keystone last refused us a token, and in what words.
+    refused: Mutex<HashMap<Scope, (Instant, String)>>,
 }
 
 /// By the zone and Keystone's URL alone: no token comes into a log.
@@ -152,6 +156,7 @@ impl Cloud {
                 keystone,
                 tokens: Mutex::default(),
                 versions: Mutex::default(),
+                refused: Mutex::default(),
             }),
         })
     }
@@ -343,14 +348,32 @@ impl Cloud {
 
     async fn token(&self, scope: &Scope, window: Window) -> Result<Arc<Token>, CloudError> {
         let kept = locked(&self.inner.tokens).get(scope).cloned();
-        match kept.filter(|t| t.is_good()) {
-            Some(token) => Ok(token),
+        if let Some(token) = kept.filter(|t| t.is_good()) {
+            return Ok(token);
+        }
+        let refused = locked(&self.inner.refused).get(scope).cloned();
+        match refused.filter(|(at, _)| at.elapsed() < REFUSED) {
+            Some((_, message)) => Err(CloudError::Unauthorized {
+                call: Token::call(self),
+                message: format!("{message} (a moment ago; not asked again yet)"),
+            }),
             None => self.authenticate(scope, window).await,
         }
     }
 
     async fn authenticate(&self, scope: &Scope, window: Window) -> Result<Arc<Token>, CloudError> {
-        let token = Arc::new(Token::ask(self, scope, window).await?);
+        let asked = Token::ask(self, scope, window).await;
+        let mut refused = locked(&self.inner.refused);
+        if refused.len() >= TOKENS {
+            refused.clear();
+        }
+        if let Err(CloudError::Unauthorized { message, .. }) = &asked {
+            refused.insert(scope.clone(), (Instant::now(), message.clone()));
+        } else {
+            refused.remove(scope);
+        }
+        drop(refused);
+        let token = Arc::new(asked?);
         let mut tokens = locked(&self.inner.tokens);
         if tokens.len() >= TOKENS {
             tokens.clear();

@@ -6,8 +6,9 @@ pub(crate) mod projects;
 use crate::{
     cloud::{Cloud, Scope, Window, judge, not_understood},
     config::Credentials,
-    error::CloudError,
+    error::{Call, CloudError},
     http::Ask,
+    url::Url,
 };
 use catalog::CatalogService;
 pub(crate) use catalog::Place;
@@ -99,8 +100,8 @@ impl Token {
         scope: &Scope,
         window: Window,
     ) -> Result<Self, CloudError> {
-        let url = cloud.keystone_url().join("/auth/tokens");
-        let call = cloud.call(&Method::POST, &url);
+        let url = tokens(cloud);
+        let call = Self::call(cloud);
         let body = body(cloud, scope)?;
         let ask = Ask {
             method: Method::POST,
@@ -150,6 +151,11 @@ impl Token {
         }
     }
 
+    /// By which one is asked for.
+    pub(crate) fn call(cloud: &Cloud) -> Call {
+        cloud.call(&Method::POST, &tokens(cloud))
+    }
+
     /// Whether it may still be used.
     pub(crate) fn is_good(&self) -> bool {
         Instant::now() < self.good_until
@@ -164,6 +170,10 @@ impl Token {
         catalog::cinder(&self.catalog, &self.identity.project_id, cloud.config())
             .map_err(|e| cloud.misfit(e.field, e.why))
     }
+}
+
+fn tokens(cloud: &Cloud) -> Url {
+    cloud.keystone_url().join("/auth/tokens")
 }
 
 fn usable(from: Timestamp, to: Timestamp) -> Duration {

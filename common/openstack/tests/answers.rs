@@ -14,7 +14,10 @@ use fake::{Fake, Say};
 use rekindle_common::ZoneName;
 use rekindle_net::testing::TestAuthority;
 use rekindle_openstack::{Cloud, CloudConfig, CloudError, Scope};
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 fn volume(id: &str) -> String {
     format!(
@@ -51,6 +54,43 @@ async fn a_volume_is_read_under_a_token_and_a_microversion_that_are_asked_for_on
     }
     let login = &fake.asked("POST /v3/auth/tokens")[0].body;
     assert!(login.contains(r#""password":"pw-of-a-test""#), "{login}");
+}
+
+#[tokio::test]
+async fn a_token_that_ends_is_asked_for_anew() {
+    let fake = Fake::cinder(|_, _| page(&[], false)).await;
+    fake.keystone.stale.store(true, Ordering::SeqCst);
+    let cinder = fake.cloud("").cinder(Scope::Home);
+    for _ in 0..3 {
+        cinder.volumes(10).await.unwrap();
+    }
+    assert_eq!(fake.asked("POST /v3/auth/tokens").len(), 3);
+}
+
+#[tokio::test]
+async fn a_refused_secret_is_not_sent_again_and_again() {
+    let fake = Fake::cinder(|_, _| page(&[], false)).await;
+    fake.keystone.refuses.store(true, Ordering::SeqCst);
+    let cloud = fake.cloud("");
+    for _ in 0..3 {
+        match cloud.cinder(Scope::Home).volumes(10).await {
+            Err(CloudError::Unauthorized { message, .. }) => {
+                assert!(message.contains("no such user"), "{message}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(
+        fake.asked("POST /v3/auth/tokens").len(),
+        1,
+        "accounts are locked for less"
+    );
+    // Another scope is another question, and whoever asks who we are gets an answer of now.
+    fake.keystone.refuses.store(false, Ordering::SeqCst);
+    let p1 = Scope::Project("p1".to_owned());
+    cloud.cinder(p1).volumes(10).await.unwrap();
+    assert!(cloud.whoami(&Scope::Home).await.unwrap().is_admin());
+    cloud.cinder(Scope::Home).volumes(10).await.unwrap();
 }
 
 #[tokio::test]

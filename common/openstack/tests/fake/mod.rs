@@ -6,7 +6,10 @@ use rekindle_openstack::{Cloud, CloudConfig};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::{
     fmt::Write as _,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tempfile::TempDir;
@@ -48,9 +51,19 @@ pub(crate) struct Asked {
 
 type Script = dyn Fn(usize, &Asked) -> Say + Send + Sync;
 
+/// How its Keystone is.
+#[derive(Clone, Default)]
+pub(crate) struct Keystone {
+    /// Its tokens are past their end when they are given.
+    pub(crate) stale: Arc<AtomicBool>,
+    /// It gives none.
+    pub(crate) refuses: Arc<AtomicBool>,
+}
+
 /// Keystone and Cinder behind one port.
 pub(crate) struct Fake {
     pub(crate) url: String,
+    pub(crate) keystone: Keystone,
     asked: Arc<Mutex<Vec<Asked>>>,
     scratch: TempDir,
 }
@@ -74,18 +87,20 @@ impl Fake {
         let url = format!("{scheme}://127.0.0.1:{port}");
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
         let (all, here) = (Arc::clone(&asked), url.clone());
+        let keystone = Keystone::default();
+        let shared = keystone.clone();
         let acceptor = tls.map(acceptor);
         let script: Arc<Script> = Arc::new(script);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (all, here, script) = (Arc::clone(&all), here.clone(), Arc::clone(&script));
-                let acceptor = acceptor.clone();
+                let (acceptor, keystone) = (acceptor.clone(), shared.clone());
                 tokio::spawn(async move {
                     match acceptor {
-                        None => talk(stream, &all, &here, &script).await,
+                        None => talk(stream, &all, &here, &keystone, &script).await,
                         Some(acceptor) => {
                             if let Ok(stream) = acceptor.accept(stream).await {
-                                talk(stream, &all, &here, &script).await;
+                                talk(stream, &all, &here, &keystone, &script).await;
                             }
                         }
                     }
@@ -96,6 +111,7 @@ impl Fake {
         std::fs::write(scratch.path().join("secret"), "pw-of-a-test\n").unwrap();
         Self {
             url,
+            keystone,
             asked,
             scratch,
         }
@@ -143,13 +159,18 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     all: &Mutex<Vec<Asked>>,
     url: &str,
+    keystone: &Keystone,
     script: &Arc<Script>,
 ) {
     let Some(asked) = read(&mut stream).await else {
         return;
     };
     let say = if asked.line.starts_with("POST /v3/auth/tokens") {
-        token(url)
+        if keystone.refuses.load(Ordering::SeqCst) {
+            Say::status(401, r#"{"error":{"message":"no such user"}}"#)
+        } else {
+            token(url, keystone.stale.load(Ordering::SeqCst))
+        }
     } else if asked.line.starts_with("GET /volume/v3/ ") {
         Say::status(300, r#"{"versions":[{"id":"v3.0","version":"3.70"}]}"#)
     } else {
@@ -167,9 +188,10 @@ fn plumbing(asked: &Asked) -> bool {
 }
 
 /// A token that names this server as its Cinder.
-pub(crate) fn token(url: &str) -> Say {
+fn token(url: &str, stale: bool) -> Say {
+    let end = if stale { "10:00" } else { "11:00" };
     let body = format!(
-        r#"{{"token":{{"issued_at":"2026-11-25T10:00:00.000000Z","expires_at":"2026-11-25T11:00:00.000000Z",
+        r#"{{"token":{{"issued_at":"2026-11-25T10:00:00.000000Z","expires_at":"2026-11-25T{end}:00.000000Z",
         "user":{{"id":"u1","name":"u"}},"project":{{"id":"p1","name":"p"}},"roles":[{{"id":"r1","name":"admin"}}],
         "catalog":[{{"type":"block-storage","endpoints":[{{"interface":"public","region":"R","url":"{url}/volume/v3/p1"}}]}}]}}}}"#
     );
