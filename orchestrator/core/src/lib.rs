@@ -13,7 +13,7 @@
 //! * [`plan`]: a decision as an immutable list of steps, with what to do should one fail.
 //! * [`saga`]: where a plan stands, replayed from its journal, and what comes next.
 //! * [`alone`]: volumes that stand in one zone alone, which no failover helps.
-//! * [`catalogue`]: the other zone's Cinder, and what is called what there.
+//! * [`catalogue`]: each zone's volumes as volumes of the other zone's Cinder: what is to be written, and what a person must see to.
 //! * [`skew`]: how far a zone's clock is from ours, which only the figure of a loss needs to know.
 //! * [`overtaken`]: when a zone's loss makes a plan's waiting vain, and the plan make way.
 //!

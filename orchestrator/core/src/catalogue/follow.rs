@@ -1,0 +1,155 @@
+//! A record whose image is there: what is shown of it, and how it follows what the other zone says.
+
+use super::{
+    Verdict,
+    finding::Finding,
+    import,
+    mapping::{Mapping, Side},
+    mend::Change,
+    pair::{Pair, Speaker, facts_of},
+    sight::Record,
+    snapshots, words,
+};
+use rekindle_common::{
+    facts::{CinderFacts, LeftOut},
+    volume::Role,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What users see of it, in this zone.
+pub(super) fn show(pair: &Pair<'_>, record: &Record, v: &mut Verdict) {
+    let set: BTreeMap<_, _> = import::shown(pair)
+        .into_iter()
+        .filter(|(k, value)| record.metadata.get(k) != Some(value))
+        .collect();
+    // While the other zone does not answer, what it said last stands.
+    let clear: BTreeSet<_> = (pair.not_there() && record.metadata.contains_key(words::PEER))
+        .then(|| words::PEER.to_owned())
+        .into_iter()
+        .collect();
+    if !set.is_empty() || !clear.is_empty() {
+        let volume = record.id.clone();
+        v.mends.push(pair.mend(Change::Show { volume, set, clear }));
+    }
+}
+
+/// What the other zone's Cinder says becomes so here; and what this zone's says, once it has the say, is written down.
+pub(super) fn follow(pair: &Pair<'_>, record: &Record, mapping: &Mapping, v: &mut Verdict) {
+    let mut changes = Vec::new();
+    if let Some(said) = pair.said() {
+        if moved(pair, record, &said, mapping) {
+            v.findings.push(Finding::project_moved(pair, record));
+        }
+        differences(pair, record, &said, &mut changes);
+        snapshots::follow(pair, record, &said, &mut changes);
+    }
+    snapshots::gone(pair, record, &mut changes, v);
+    if changes.is_empty() {
+        describe(pair, record, v);
+    }
+    v.mends.extend(changes.into_iter().map(|c| pair.mend(c)));
+}
+
+fn differences(pair: &Pair<'_>, record: &Record, said: &CinderFacts, changes: &mut Vec<Change>) {
+    let volume = || record.id.clone();
+    let cut = |part| said.left_out.contains(&part);
+    if record.status == "error_extending" && pair.role() == Role::Secondary && !record.attached {
+        changes.push(Change::ResetExtending { volume: volume() });
+    }
+
+    let name = words::fit(said.name.as_deref());
+    let is = words::fit(record.description.as_deref());
+    let description = if cut(LeftOut::Description) {
+        is.clone()
+    } else {
+        words::fit(said.description.as_deref())
+    };
+    if name != words::fit(record.name.as_deref()) || description != is {
+        changes.push(Change::Name {
+            volume: volume(),
+            name,
+            description,
+        });
+    }
+    if said.bootable != record.bootable {
+        changes.push(Change::Bootable {
+            volume: volume(),
+            bootable: said.bootable,
+        });
+    }
+
+    let set: BTreeMap<_, _> = said
+        .image_metadata
+        .iter()
+        .filter(|(k, value)| record.image_metadata.get(*k) != Some(value))
+        .map(|(k, value)| (k.clone(), value.clone()))
+        .collect();
+    let clear: BTreeSet<_> = record
+        .image_metadata
+        .keys()
+        .filter(|k| !said.image_metadata.contains_key(*k) && !cut(LeftOut::ImageMetadata))
+        .cloned()
+        .collect();
+    if !set.is_empty() || !clear.is_empty() {
+        changes.push(Change::ImageMetadata {
+            volume: volume(),
+            set,
+            clear,
+        });
+    }
+
+    // Only to exactly what the image has: Cinder's driver sets an image to the size that it is told, and a smaller one cuts it.
+    let bytes = pair.report().and_then(|r| r.size);
+    let has_it = bytes.is_some() && bytes == said.size_gib.checked_mul(1 << 30);
+    if said.size_gib > record.size_gib && has_it && record.status == "available" {
+        changes.push(Change::Grow {
+            volume: volume(),
+            gib: said.size_gib,
+        });
+    }
+}
+
+/// Whether the volume is another project's than its record here.
+fn moved(pair: &Pair<'_>, record: &Record, said: &CinderFacts, mapping: &Mapping) -> bool {
+    if said.zone == pair.here.zone {
+        return false;
+    }
+    let from = Side {
+        zone: &pair.there.zone,
+        projects: pair.there.projects.as_deref(),
+    };
+    let to = Side {
+        zone: &pair.here.zone,
+        projects: pair.here.projects.as_deref(),
+    };
+    // A gap is no sign of a move.
+    mapping
+        .project(from, &said.project_id, to)
+        .is_ok_and(|p| p.id != record.project_id)
+}
+
+/// This zone has the say and its record is as it was said last: from now on it says it itself.
+fn describe(pair: &Pair<'_>, record: &Record, v: &mut Verdict) {
+    let (Speaker::Here, Some(records)) = (pair.speaker(), &pair.here.records) else {
+        return;
+    };
+    // Written where the image takes it: on the primary, if there is exactly one.
+    let at = match (pair.role(), pair.their_role()) {
+        (Role::Primary, Role::Primary) => return,
+        (Role::Primary, _) => pair.here,
+        (_, Role::Primary) => pair.there,
+        (_, _) => return,
+    };
+    // What is no Cinder's is not passed on; the sidecar would refuse it.
+    let Ok(facts) = facts_of(pair.here, records, record).fitted() else {
+        return;
+    };
+    if pair.told() == Some(&facts) {
+        return;
+    }
+    let mut mend = pair.mend(Change::Describe {
+        facts: Box::new(facts),
+    });
+    mend.zone = at.zone.clone();
+    v.mends.push(mend);
+}
