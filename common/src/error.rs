@@ -126,6 +126,8 @@ codes! {
     StorageError = "storage_error", 500, AskOperator;
     /// A zone's clock is too far from an orchestrator's (hard case 12). Stands among a status's problems and refuses nothing by itself.
     ClockSkew = "clock_skew", 409, AskOperator;
+    /// A volume is not in the other zone's Cinder, or not as it should be. Stands among a status's problems and refuses nothing by itself.
+    CatalogueGap = "catalogue_gap", 409, AskOperator;
     /// A fault of ours.
     Internal = "internal", 500, AskOperator;
 }

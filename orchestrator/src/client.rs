@@ -6,8 +6,8 @@
 mod transport;
 
 use crate::wire::{
-    AcknowledgeRequest, ApproveRequest, GroupPut, GroupStatus, LeaderAnswer, Maintenance,
-    PlanAnswer, PlanDetail, PlanRequest, PlanSummary, Run, Status, View, WatchLine,
+    AcknowledgeRequest, ApproveRequest, CatalogueStatus, GroupPut, GroupStatus, LeaderAnswer,
+    Maintenance, PlanAnswer, PlanDetail, PlanRequest, PlanSummary, Run, Status, View, WatchLine,
 };
 use rekindle_common::{
     ApiError, ErrorCode, GroupName, PlanId,
@@ -97,6 +97,14 @@ impl OrchestratorClient {
     pub async fn group(&self, group: &GroupName) -> Result<GroupStatus, ApiError> {
         self.leading(Verb::Get, &format!("/v1/groups/{group}"), NO_BODY)
             .await
+    }
+
+    /// The other zone's catalogue, as of the leader's last round.
+    ///
+    /// # Errors
+    /// [`ApiError`]; `unsupported` where none is kept.
+    pub async fn catalogue(&self) -> Result<CatalogueStatus, ApiError> {
+        self.leading(Verb::Get, "/v1/catalogue", NO_BODY).await
     }
 
     /// Defines a group, or changes its policy. A new one is primary at home, under generation 1.

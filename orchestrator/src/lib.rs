@@ -14,6 +14,7 @@
 //! | [`world`] | reads everything once, into core's `Snapshot` |
 //! | [`decide`] | the leader's loop, and how a plan is begun |
 //! | [`journal`], [`executor`], [`steps`] | a plan carried out, step by step, whoever leads |
+//! | [`catalogue`] | beside all that: the other zone's Cinder is kept |
 //! | [`zone`], [`agent`] | what orders go to: sidecars, and the operator's commands |
 //! | [`run`], [`config`], [`start`] | an orchestrator put together from its parts, or from a file |
 //! | [`admin`], [`wire`], [`client`] | its API, its words, and its client |
@@ -23,6 +24,7 @@
 
 pub mod admin;
 pub mod agent;
+pub mod catalogue;
 pub mod client;
 pub mod clock;
 pub mod config;

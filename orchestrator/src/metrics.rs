@@ -40,6 +40,10 @@ struct GroupLabels {
     group: String,
 }
 
+mod catalogue;
+
+pub use catalogue::CatalogueMetrics;
+
 /// All of an orchestrator's metrics.
 #[derive(Debug)]
 pub struct Metrics {
@@ -52,6 +56,8 @@ pub struct Metrics {
     unprotected: Family<GroupLabels, Gauge>,
     asking: Family<GroupLabels, Gauge>,
     problems: Gauge,
+    /// Of the other zone's catalogue.
+    pub catalogue: CatalogueMetrics,
 }
 
 impl Default for Metrics {
@@ -94,7 +100,9 @@ impl Default for Metrics {
             "Things that a person must look at",
             problems.clone(),
         );
+        let catalogue = CatalogueMetrics::registered(&mut registry);
         Self {
+            catalogue,
             registry,
             leading,
             plans,

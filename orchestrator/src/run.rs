@@ -11,6 +11,7 @@
 use crate::{
     admin::{Service, routes},
     agent::Agents,
+    catalogue::{CataloguePart, Keeper},
     client::Endpoint,
     clock::Clock,
     coordination::{Coordinator, Standing, failsafe::Failsafe},
@@ -103,6 +104,8 @@ pub struct Parts {
     pub clock: Clock,
     /// The operator's commands.
     pub agents: Agents,
+    /// Both zones' Cinders, where the other zone's catalogue is kept.
+    pub catalogue: Option<CataloguePart>,
     /// Times.
     pub timing: Timing,
 }
@@ -128,6 +131,7 @@ pub fn build(parts: Parts) -> Orchestrator {
         store,
         clock,
         agents,
+        catalogue,
         timing,
     } = parts;
     let zones: Vec<Arc<Zone>> = zones
@@ -173,6 +177,10 @@ pub fn build(parts: Parts) -> Orchestrator {
         timing: timing.decide,
         metrics: Arc::new(Metrics::default()),
     });
+    let metrics = Arc::clone(&means.metrics);
+    let keeper = catalogue
+        .and_then(|part| Keeper::new(site.clone(), part, &zones, clock, metrics))
+        .map(Arc::new);
     let observer = Observer::new(site, store.clone(), clock, timing.observer, probes);
     let coordinator = Coordinator::new(
         Election::new(store.clone(), me, timing.election),
@@ -191,6 +199,7 @@ pub fn build(parts: Parts) -> Orchestrator {
         seen: observer.seen(),
         records: records.subscribe(),
         failsafe,
+        keeper,
     });
     Orchestrator {
         service,
@@ -265,10 +274,28 @@ async fn lead(service: Arc<Service>, current: watch::Sender<Option<Arc<Term>>>) 
         let term = Term::new(lead, Arc::clone(&service.means));
         service.means.metrics.leads(true);
         current.send_replace(Some(Arc::clone(&term)));
-        term.run().await;
+        serve(&service, term).await;
         current.send_replace(None);
         service.means.metrics.leads(false);
     }
+}
+
+/// A term, and beside it the catalogue: neither waits for the other, and what the catalogue is at ends with the term.
+async fn serve(service: &Service, term: Arc<Term>) {
+    let Some(keeper) = &service.keeper else {
+        return term.run().await;
+    };
+    let lead = term.lead.clone();
+    let keeping = async {
+        keeper.run(&lead).await;
+        // It ends where the lead is lost, which the term finds out too.
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = term.run() => {}
+        () = keeping => {}
+    }
+    keeper.forget();
 }
 
 /// Keeps what this site knows of etcd's records fresh while it does not lead: its promises and its partial status need them.

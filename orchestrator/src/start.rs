@@ -99,6 +99,7 @@ pub async fn start(config: &Config) -> Result<(Orchestrator, Server), StartError
             applications: commands(&config.applications),
             fences: commands(&config.fence_agents),
         },
+        catalogue: None,
         timing: timing(config)?,
     });
     let server = listen(config, &orchestrator).await?;

@@ -33,6 +33,8 @@ pub struct Cli {
 pub enum Command {
     /// Zones, groups, volumes, leases, who leads, and what holds a decision back.
     Status,
+    /// Replicated volumes as both zones' Cinders have them, and what is missing there.
+    Catalogue,
     /// Look at volumes and act on them, one zone at a time.
     #[command(subcommand)]
     Volume(VolumeCommand),

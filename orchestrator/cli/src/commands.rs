@@ -1,5 +1,6 @@
 //! What each command asks of whom. One file for a subject.
 
+mod catalogue;
 mod cinder;
 mod config_check;
 mod group;
@@ -45,6 +46,7 @@ pub(crate) fn record_in_words(plan: &Plan, record: &Record) -> String {
 pub async fn run(command: Command, peers: &Peers, output: &Output) -> Result<Exit, CliError> {
     match command {
         Command::Status => status(peers, output).await,
+        Command::Catalogue => catalogue::show(peers, output).await,
         Command::Volume(command) => volume::run(command, peers, output).await,
         Command::Group(command) => groups(command, peers, output).await,
         Command::Failover { group, run } => {

@@ -219,6 +219,7 @@ fn advice_for(e: &ApiError) -> Option<String> {
         | C::PoolNotMirrored
         | C::Held
         | C::ClockSkew
+        | C::CatalogueGap
         | C::BodyTooLarge
         | C::Unsupported
         | C::StorageFull

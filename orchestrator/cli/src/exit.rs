@@ -107,7 +107,8 @@ impl From<ErrorCode> for Exit {
             ErrorCode::Held
             | ErrorCode::SplitBrain
             | ErrorCode::CorruptRecord
-            | ErrorCode::ClockSkew => Self::Held,
+            | ErrorCode::ClockSkew
+            | ErrorCode::CatalogueGap => Self::Held,
             ErrorCode::DeadlineExceeded
             | ErrorCode::NotLeader
             | ErrorCode::ClusterUnreachable

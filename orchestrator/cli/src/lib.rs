@@ -96,6 +96,7 @@ fn run(cli: Cli, output: &Output) -> Result<Exit, CliError> {
         Command::Preflight(args) => runtime()?.block_on(commands::preflight(&args, output)),
         Command::Demo(args) => runtime()?.block_on(demo::run(&args, output)),
         command @ (Command::Status
+        | Command::Catalogue
         | Command::Volume(_)
         | Command::Group(_)
         | Command::Failover { .. }

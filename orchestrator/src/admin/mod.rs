@@ -7,11 +7,12 @@ mod status;
 mod watch_plan;
 
 use crate::{
+    catalogue::Keeper,
     coordination::{Standing, failsafe::Failsafe},
     decide::{Means, Term},
     wire::{
-        AcknowledgeRequest, ApproveRequest, GroupPut, GroupStatus, Health, Leader, LeaderAnswer,
-        Maintenance, PlanAnswer, PlanRequest, PlanSummary, Run, Status,
+        AcknowledgeRequest, ApproveRequest, CatalogueStatus, GroupPut, GroupStatus, Health, Leader,
+        LeaderAnswer, Maintenance, PlanAnswer, PlanRequest, PlanSummary, Run, Status,
     },
     world::Records,
 };
@@ -54,6 +55,8 @@ pub struct Service {
     pub records: watch::Receiver<Option<Result<Arc<Records>, ApiError>>>,
     /// What it promised.
     pub failsafe: Arc<Failsafe>,
+    /// The other zone's catalogue, where it is kept.
+    pub keeper: Option<Arc<Keeper>>,
 }
 
 type Site = State<Arc<Service>>;
@@ -115,6 +118,7 @@ pub fn routes(service: Arc<Service>) -> Router {
         .route("/v1/groups/{group}/approve", post(approve))
         .route("/v1/groups/{group}/acknowledge", post(acknowledge))
         .route("/v1/maintenance", put(maintain).delete(end_maintenance))
+        .route("/v1/catalogue", get(catalogue))
         .route("/v1/plans", get(plans::list))
         .route("/v1/plans/{plan}", get(plans::show))
         .route("/v1/plans/{plan}/retry", post(retry))
@@ -191,6 +195,19 @@ async fn group(State(s): Site, ApiPath(group): ApiPath<GroupName>) -> ApiResult<
             format!("there is no group {group}"),
         ))),
     }
+}
+
+async fn catalogue(State(s): Site) -> ApiResult<Json<CatalogueStatus>> {
+    let Some(keeper) = &s.keeper else {
+        let message = "no catalogue is kept: this orchestrator's configuration has no [clouds.ZONE] for both zones";
+        return Err(Failure(ApiError::new(ErrorCode::Unsupported, message)));
+    };
+    s.term()?;
+    let shown = keeper.shown().ok_or_else(|| {
+        let message = "the leader has not looked at the zones' Cinders yet: ask again soon";
+        ApiError::new(ErrorCode::Unavailable, message)
+    })?;
+    Ok(Json(CatalogueStatus::clone(&shown)))
 }
 
 async fn put_group(

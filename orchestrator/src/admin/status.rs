@@ -93,6 +93,9 @@ async fn whole(s: &Service, term: &Term, picture: &Picture) -> Status {
 
 fn problems(s: &Service, picture: &Picture) -> Vec<Problem> {
     let mut problems = picture.world.problems.clone();
+    if let Some(shown) = s.keeper.as_ref().and_then(|k| k.shown()) {
+        problems.extend(shown.problems());
+    }
     if let Some(Err(e)) = &*s.records.borrow() {
         problems.push(Problem {
             code: e.code,

@@ -317,6 +317,7 @@ impl Embedded {
             store: self.store.handle(site.as_str()).into(),
             clock: clock(self.fabric.clock()),
             agents: self.options.agents.clone(),
+            catalogue: None,
             timing: self.options.timing,
         }
     }

@@ -8,7 +8,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 use rekindle_common::{
-    ApiError, Generation, GroupName, SiteName, ZoneName,
+    ApiError, Generation, GroupName, ImageSpec, SiteName, ZoneName,
     action::{BatchLine, BatchRequest},
     volume::VolumeReport,
     zone::{GroupReport, ZoneReport},
@@ -66,6 +66,28 @@ impl ReachedSidecar {
             )),
         }
     }
+
+    async fn list(
+        &self,
+        group: Option<GroupName>,
+        most: usize,
+    ) -> Result<Vec<VolumeReport>, ApiError> {
+        let volumes = self.reach()?;
+        let mut all = Vec::new();
+        let mut query = VolumeQuery {
+            group,
+            ..VolumeQuery::default()
+        };
+        loop {
+            let page = volumes.volumes(&query).await?;
+            all.extend(page.volumes);
+            query.after = page.next;
+            if query.after.is_none() || all.len() >= most {
+                all.truncate(most);
+                return Ok(all);
+            }
+        }
+    }
 }
 
 impl Sidecar for ReachedSidecar {
@@ -76,23 +98,13 @@ impl Sidecar for ReachedSidecar {
         &'a self,
         group: &'a GroupName,
     ) -> BoxFuture<'a, Result<Vec<VolumeReport>, ApiError>> {
-        async move {
-            let volumes = self.reach()?;
-            let mut all = Vec::new();
-            let mut query = VolumeQuery {
-                group: Some(group.clone()),
-                ..VolumeQuery::default()
-            };
-            loop {
-                let page = volumes.volumes(&query).await?;
-                all.extend(page.volumes);
-                query.after = page.next;
-                if query.after.is_none() {
-                    return Ok(all);
-                }
-            }
-        }
-        .boxed()
+        self.list(Some(group.clone()), usize::MAX).boxed()
+    }
+    fn all(&self, most: usize) -> BoxFuture<'_, Result<Vec<VolumeReport>, ApiError>> {
+        self.list(None, most).boxed()
+    }
+    fn volume<'a>(&'a self, image: &'a ImageSpec) -> BoxFuture<'a, Result<VolumeReport, ApiError>> {
+        async move { self.reach()?.volume(image).await }.boxed()
     }
     fn batch(
         &self,

@@ -7,7 +7,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 use rekindle_common::{
-    ApiError, Generation, GroupName,
+    ApiError, Generation, GroupName, ImageSpec,
     action::{BatchLine, BatchRequest, MAX_BATCH},
     volume::VolumeReport,
     zone::{GroupReport, ZoneReport},
@@ -23,6 +23,12 @@ impl Sidecar for SidecarClient {
         group: &'a GroupName,
     ) -> BoxFuture<'a, Result<Vec<VolumeReport>, ApiError>> {
         self.all_volumes(Some(group), MAX_BATCH).boxed()
+    }
+    fn all(&self, most: usize) -> BoxFuture<'_, Result<Vec<VolumeReport>, ApiError>> {
+        self.all_volumes(None, most).boxed()
+    }
+    fn volume<'a>(&'a self, image: &'a ImageSpec) -> BoxFuture<'a, Result<VolumeReport, ApiError>> {
+        Self::volume(self, image).boxed()
     }
     fn batch(
         &self,

@@ -11,7 +11,7 @@ mod http;
 
 use futures::{future::BoxFuture, stream::BoxStream};
 use rekindle_common::{
-    ApiError, ErrorCode, Generation, GroupName, ZoneName,
+    ApiError, ErrorCode, Generation, GroupName, ImageSpec, ZoneName,
     action::{BatchLine, BatchRequest},
     volume::VolumeReport,
     zone::{GroupReport, ZoneReport},
@@ -39,6 +39,10 @@ pub trait Sidecar: Send + Sync + fmt::Debug {
         &'a self,
         group: &'a GroupName,
     ) -> BoxFuture<'a, Result<Vec<VolumeReport>, ApiError>>;
+    /// `GET /v1/volumes`: all replicated volumes of the zone, in a group or in none, with what Cinder says of each; `most` at most.
+    fn all(&self, most: usize) -> BoxFuture<'_, Result<Vec<VolumeReport>, ApiError>>;
+    /// `GET /v1/volumes/{pool}/{image}`: one image, replicated or not; `unknown_volume` is the zone's word that there is none.
+    fn volume<'a>(&'a self, image: &'a ImageSpec) -> BoxFuture<'a, Result<VolumeReport, ApiError>>;
     /// `POST /v1/batch`: orders, and a line for each as it ends. The stream may break off: what has no line is not known.
     fn batch(
         &self,
@@ -178,6 +182,12 @@ mod tests {
             &'a self,
             _: &'a GroupName,
         ) -> BoxFuture<'a, Result<Vec<VolumeReport>, ApiError>> {
+            Box::pin(pending())
+        }
+        fn all(&self, _: usize) -> BoxFuture<'_, Result<Vec<VolumeReport>, ApiError>> {
+            Box::pin(pending())
+        }
+        fn volume<'a>(&'a self, _: &'a ImageSpec) -> BoxFuture<'a, Result<VolumeReport, ApiError>> {
             Box::pin(pending())
         }
         fn batch(

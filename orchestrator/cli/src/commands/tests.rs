@@ -2,6 +2,7 @@
 
 use super::{
     approved,
+    catalogue::CataloguePage,
     group::GroupPage,
     history::{DetailPage, History, HistoryPage, PlanList},
     status::StatusPage,
@@ -15,7 +16,7 @@ use rekindle_core::{
     saga::{Event, Record, State, StepOutcome},
     snapshot::{Approved, LossAccepted, Vouch},
 };
-use rekindle_orchestrator::wire::{GroupStatus, PlanDetail, PlanSummary, Status};
+use rekindle_orchestrator::wire::{CatalogueStatus, GroupStatus, PlanDetail, PlanSummary, Status};
 use serde_json::{Value, json};
 
 fn text(d: &impl Document) -> String {
@@ -209,4 +210,35 @@ fn a_vouch_belongs_to_a_failover_alone() {
             loss: LossAccepted::WithinLimit
         }
     );
+}
+
+#[test]
+fn the_catalogue_names_both_volumes_and_what_is_to_be_done() {
+    let side = |volume: Option<&str>, name: Option<&str>, status: &str| json!({ "volume": volume, "name": name, "status": status });
+    let gap = |image: &str| {
+        json!({
+            "since": "2026-01-02T03:00:00Z", "lasts": true, "zone": "zone-b", "kind": "project", "image": image, "record": null,
+            "text": "projects of the mapping has no entry for \"shop\" of zone-a: add one that says what it is in zone-b",
+        })
+    };
+    let value = json!({
+        "site": "witness", "at": "2026-01-02T03:10:00Z", "last_good": "2026-01-02T03:09:50Z",
+        "zones": [
+            { "zone": "zone-a", "images": { "seen": "seen", "count": 2 }, "records": { "seen": "missing", "count": 0, "why": "no answer" } },
+            { "zone": "zone-b", "images": { "seen": "seen", "count": 2 }, "records": { "seen": "seen", "count": 1 } },
+        ],
+        "volumes": [{
+            "image": "volumes/volume-1",
+            "sides": {
+                "zone-a": side(Some("1"), Some("žluť\u{1b}[2J"), "active - primary"),
+                "zone-b": side(None, None, "active - secondary"),
+            },
+        }],
+        "more_volumes": 1,
+        "findings": [gap("volumes/volume-1"), gap("volumes/volume-2")],
+        "more_findings": 0, "written": 0, "waiting": 1,
+    });
+    let status: CatalogueStatus = serde_json::from_value(value.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&status).unwrap(), value);
+    assert_snapshot!("the_catalogue", text(&CataloguePage(status)));
 }

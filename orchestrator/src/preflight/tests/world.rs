@@ -98,6 +98,9 @@ pub(super) fn image(zone_of: &str, id: &str, role: Role) -> VolumeReport {
         peer_primary: Known::No,
         demotion: None,
         forced: None,
+        cinder: None,
+        on_delete: None,
+        deletion: None,
         concerns: Vec::new(),
         in_flight: None,
     }

@@ -263,6 +263,7 @@ fn parts(name: &'static str, shared: &Shared) -> Result<orchestrator::Parts, Dem
             applications: BTreeMap::from([(APPLICATION.to_owned(), Agent::InProcess(application))]),
             fences: BTreeMap::new(),
         },
+        catalogue: None,
         timing: timing(),
     })
 }
