@@ -4,8 +4,9 @@ use crate::{
     Orchestrator, Parts, SitePart, Timing, ZonePart,
     agent::{Agent, Agents, CommandAgent},
     build,
+    catalogue::{CataloguePart, CatalogueTiming, cinder::Cinder},
     clock::Clock,
-    config::{CommandConfig, Config},
+    config::{CommandConfig, Config, ConfigError},
     decide::DecideTiming,
     executor::Pauses,
     observe::{ObserverTiming, Probe, ceph_mon::CephMonProbe, sidecar::SidecarProbe},
@@ -16,6 +17,7 @@ use rekindle_net::{
     AllowedNames, Client, ClientLimits, Limits, ListenConfig, ServeError, Server, SidecarClient,
     SocketOptions,
 };
+use rekindle_openstack::{Cloud, CloudError};
 use rekindle_store::{ElectionTiming, EtcdStore, StoreError};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -36,6 +38,17 @@ pub enum StartError {
     /// A listener cannot be bound.
     #[error("cannot listen")]
     Listen(#[from] ServeError),
+    /// A zone's OpenStack cannot be reached as it is configured.
+    #[error("clouds.{zone}")]
+    Cloud {
+        /// Whose.
+        zone: String,
+        /// Why.
+        source: CloudError,
+    },
+    /// The mapping cannot be used.
+    #[error("the mapping cannot be used")]
+    Mapping(#[from] ConfigError),
     /// A field that [`Config::check`] would have refused.
     #[error("{0} cannot be used")]
     Unchecked(&'static str),
@@ -99,7 +112,7 @@ pub async fn start(config: &Config) -> Result<(Orchestrator, Server), StartError
             applications: commands(&config.applications),
             fences: commands(&config.fence_agents),
         },
-        catalogue: None,
+        catalogue: catalogue(config)?,
         timing: timing(config)?,
     });
     let server = listen(config, &orchestrator).await?;
@@ -117,6 +130,35 @@ fn commands(configured: &BTreeMap<String, CommandConfig>) -> BTreeMap<String, Ag
         .iter()
         .map(|(name, c)| (name.clone(), agent(c)))
         .collect()
+}
+
+/// Both zones' Cinders and the mapping, where a catalogue is kept.
+fn catalogue(config: &Config) -> Result<Option<CataloguePart>, StartError> {
+    let Some(mapping) = config.mapping()? else {
+        return Ok(None);
+    };
+    let mut clouds = Vec::new();
+    for (zone, cloud) in &config.clouds {
+        let cloud =
+            Cloud::new(zone.clone(), cloud.clone()).map_err(|source| StartError::Cloud {
+                zone: zone.to_string(),
+                source,
+            })?;
+        clouds.push((zone.clone(), Arc::new(cloud) as Arc<dyn Cinder>));
+    }
+    let clouds = clouds.try_into().map_err(|_| {
+        StartError::Unchecked("catalogue: it is kept between two zones, and clouds")
+    })?;
+    let every = config.times.catalogue.get();
+    Ok(Some(CataloguePart {
+        clouds,
+        mapping,
+        timing: CatalogueTiming {
+            every,
+            again: every,
+            ..CatalogueTiming::default()
+        },
+    }))
 }
 
 fn timing(config: &Config) -> Result<Timing, StartError> {
