@@ -1,6 +1,7 @@
 # One word for each intent; CI calls the same.
 #
 #   make demo           the whole story on real Ceph and real etcd
+#                       (make demo CLOUD=cinder: through a real Cinder and its clients)
 #   make demo-embedded  the same in seconds, with no server
 #   make test           everything that has to pass before a change lands
 #   make test-shim      the Cinder driver's own tests, and Cinder's tests of its RBD driver on it
@@ -32,9 +33,9 @@ packages-build:
 nextest:
 	@command -v cargo-nextest >/dev/null || cargo install cargo-nextest --locked
 
-demo: packages
+demo: $(if $(filter cinder,$(CLOUD)),packages-cinder,packages)
 	cargo build --release -p rekindle-cli -p rekindle-driver -p rekindle-orchestrator
-	target/release/rekindle demo --report target/demo/report.json
+	target/release/rekindle demo $(if $(filter cinder,$(CLOUD)),--cinder) --report target/demo/report.json
 
 demo-embedded: packages-build
 	cargo run --release -p rekindle-cli -- demo --embedded

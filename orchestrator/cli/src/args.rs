@@ -456,6 +456,9 @@ pub struct DemoArgs {
     /// In this process, on simulated clusters: nothing needs to be installed.
     #[arg(long)]
     pub embedded: bool,
+    /// Through Cinder: a real Keystone and Cinder in each zone, `openstack volume create`, `cinder failover-host`.
+    #[arg(long, conflicts_with = "embedded")]
+    pub cinder: bool,
     /// How many volumes; a third of each mode.
     #[arg(long, default_value_t = 12, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=60))]
     pub volumes: u32,

@@ -3,12 +3,14 @@
 //! ```text
 //!   story ── World ──┬── embedded   simulated clusters, sidecars and orchestrators in this process
 //!     │              └── lab        real Ceph, real etcd, our programs, one machine
+//!   cinder::Story ────── cinder     the same through Cinder and its clients, on a lab with real ones
 //!     ├── show      what a person sees while it runs
 //!     ├── record, ledger, verdict   what the application wrote, was told, and finds again
 //!     └── report    the one line, and report.json
 //! ```
 
 pub mod app;
+mod cinder;
 mod embedded;
 mod lab;
 pub mod ledger;
@@ -36,6 +38,8 @@ pub async fn run(args: &DemoArgs, output: &Output) -> Result<Exit, CliError> {
     let stage = Stage::new(output);
     let (report, end) = if args.embedded {
         play(embedded::Embedded::new()?, args, &stage).await?
+    } else if args.cinder {
+        play_through_cinder(args, &stage).await?
     } else {
         play(lab::LabWorld::new(args)?, args, &stage).await?
     };
@@ -53,32 +57,64 @@ pub async fn run(args: &DemoArgs, output: &Output) -> Result<Exit, CliError> {
 }
 
 /// Tells the story in a world, and takes the world down whatever came of it.
-async fn play<W: World>(
-    mut world: W,
+async fn play<W: World>(mut world: W, args: &DemoArgs, stage: &Stage<'_>) -> Played {
+    let mut story = story::Story::new(&mut world, stage, args.volumes).map_err(cannot_begin)?;
+    let end = unless_interrupted(story.tell()).await;
+    let report = story.report;
+    let around = world.look_around();
+    wind_up(report, end, args, stage, around, async || {
+        world.lower().await
+    })
+    .await
+}
+
+/// The same through Cinder.
+async fn play_through_cinder(args: &DemoArgs, stage: &Stage<'_>) -> Played {
+    let mut world = cinder::World::new(args)?;
+    let mut story = cinder::Story::new(&mut world, stage, args.volumes).map_err(cannot_begin)?;
+    let end = unless_interrupted(story.tell()).await;
+    let report = story.report;
+    let around = world.look_around();
+    wind_up(report, end, args, stage, around, async || {
+        world.lower().await
+    })
+    .await
+}
+
+/// The report, and how the story ended.
+type Played = Result<(Report, Result<(), DemoError>), CliError>;
+
+fn cannot_begin(e: DemoError) -> CliError {
+    CliError::failed("the story cannot begin").caused_by(e)
+}
+
+async fn unless_interrupted(
+    story: impl Future<Output = Result<(), DemoError>>,
+) -> Result<(), DemoError> {
+    tokio::select! {
+        end = story => end,
+        () = interrupted() => Err(DemoError::Interrupted),
+    }
+}
+
+async fn wind_up(
+    mut report: Report,
+    mut end: Result<(), DemoError>,
     args: &DemoArgs,
     stage: &Stage<'_>,
-) -> Result<(Report, Result<(), DemoError>), CliError> {
-    let mut story = story::Story::new(&mut world, stage, args.volumes)
-        .map_err(|e| CliError::failed("the story cannot begin").caused_by(e))?;
-    let mut end = tokio::select! {
-        end = story.tell() => end,
-        () = interrupted() => Err(DemoError::Interrupted),
-    };
-    let mut report = story.report;
+    around: String,
+    lower: impl AsyncFnOnce() -> Result<(), DemoError>,
+) -> Played {
     if let Err(e) = &end {
         report.problems.push(world::chain(e));
         stage.say(format!("FAILED: {}", world::chain(e)));
     }
     let interrupted = matches!(end, Err(DemoError::Interrupted));
     if args.keep && !interrupted {
-        stage.say(format!(
-            "everything runs on, as --keep asked; {}",
-            world.look_around()
-        ));
+        stage.say(format!("everything runs on, as --keep asked; {around}"));
     } else {
         stage.phase("Take everything down");
-        let down = world.lower().await;
-        end = end.and(down);
+        end = end.and(lower().await);
     }
     Ok((report, end))
 }

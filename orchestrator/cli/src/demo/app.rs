@@ -60,6 +60,14 @@ impl App {
         }
     }
 
+    /// Kills it, as its host's death would.
+    pub(super) fn kill(&self, site: Site) -> Result<(), CliError> {
+        match self.lab.pid(site, WRITER).map_err(failed)? {
+            None => Ok(()),
+            Some(_) => self.lab.kill_service(site, WRITER).map_err(failed),
+        }
+    }
+
     fn start(&self, site: Site, order: &AgentOrder) -> Result<(), CliError> {
         let running = self.lab.pid(site, WRITER).map_err(failed)?;
         let generation = order.generation.to_string();

@@ -3,7 +3,7 @@
 //! Everything of a zone runs inside its site, the application too, so that killing the site is the loss of the zone. This
 //! process stands outside: it asks the orchestrators, reads the ledger, and reads volumes as a client of their clusters.
 
-mod setup;
+pub(in crate::demo) mod setup;
 
 use super::{
     app::App,
@@ -12,7 +12,7 @@ use super::{
     record::Contents,
     show::Stage,
     volumes::DemoVolume,
-    world::{DemoError, Tempo, World},
+    world::{DemoError, Tempo, World, look_around_text},
 };
 use crate::{args::DemoArgs, error::CliError};
 use rekindle_common::{
@@ -27,12 +27,7 @@ use rekindle_orchestrator::{
     agent::{AgentAction, AgentOrder},
     client::OrchestratorClient,
 };
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 /// The application's name in the orchestrators' configuration.
 const APPLICATION: &str = "demo-app";
@@ -56,24 +51,9 @@ struct Up {
 impl LabWorld {
     /// A lab in a folder of its own; nothing is started yet. What an earlier run left there goes.
     pub(super) fn new(args: &DemoArgs) -> Result<Self, CliError> {
-        let bad = |what: &str, path: &Path, e: &dyn std::fmt::Display| {
-            CliError::usage(format!("{what} {}: {e}", path.display()))
-                .advise("name another folder with --lab")
-        };
-        std::fs::create_dir_all(&args.lab).map_err(|e| bad("the lab's folder", &args.lab, &e))?;
-        let root = args
-            .lab
-            .canonicalize()
-            .map_err(|e| bad("the lab's folder", &args.lab, &e))?;
-        let ledger = root.with_file_name("ledger");
-        match std::fs::remove_dir_all(&ledger) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(bad("the ledger of an earlier run", &ledger, &e));
-            }
-            Ok(()) | Err(_) => {}
-        }
+        let (root, ledger) = setup::folders(args)?;
         Ok(Self {
-            ledger: Ledger::at(&ledger).map_err(|e| bad("the ledger's folder", &ledger, &e))?,
+            ledger,
             root,
             up: None,
             client: OrchestratorClient::new(Vec::new()),
@@ -92,18 +72,8 @@ impl LabWorld {
         f: impl FnOnce(&App) -> Result<T, DemoError> + Send + 'static,
     ) -> Result<T, DemoError> {
         let app = Arc::clone(&self.up()?.app);
-        blocking(what, move || f(&app)).await
+        setup::blocking(what, move || f(&app)).await
     }
-}
-
-/// Lab and librbd calls block.
-async fn blocking<T: Send + 'static>(
-    what: impl Into<String>,
-    f: impl FnOnce() -> Result<T, DemoError> + Send + 'static,
-) -> Result<T, DemoError> {
-    tokio::task::spawn_blocking(f)
-        .await
-        .map_err(DemoError::world(what))?
 }
 
 fn site(zone: &ZoneName) -> Result<Site, DemoError> {
@@ -148,24 +118,25 @@ impl World for LabWorld {
     }
 
     async fn raise(&mut self, stage: &Stage<'_>) -> Result<(), DemoError> {
-        let root = self.root.clone();
         let programs = setup::programs()?;
         stage.doing("clearing away an earlier run");
-        blocking("clearing away", move || match Lab::down_at(&root) {
-            Ok(()) | Err(rekindle_lab::LabError::NoLab { .. }) => Ok(()),
-            Err(e) => Err(DemoError::world("clearing away an earlier run")(e)),
-        })
-        .await?;
+        setup::clear(&self.root).await?;
         stage.doing("two Ceph clusters, rbd-mirror both ways, three etcd members");
         let root = self.root.clone();
-        let lab = blocking("bringing up the zones", move || {
+        let lab = setup::blocking("bringing up the zones", move || {
             Lab::up(root, LabOptions::default()).map_err(DemoError::world("bringing up the zones"))
         })
         .await?;
         stage.say("two Ceph clusters mirror both ways; three etcd members agree");
         let ledger = self.ledger.clone();
-        let (app, clients) = blocking("starting our programs", move || {
-            let clients = setup::start(&lab, &ledger, &programs, APPLICATION)?;
+        let (app, clients) = setup::blocking("starting our programs", move || {
+            let clients = setup::start(
+                &lab,
+                &ledger,
+                &programs,
+                APPLICATION,
+                setup::With::CephAlone,
+            )?;
             Ok((Arc::new(App { lab, ledger }), clients))
         })
         .await?;
@@ -279,20 +250,11 @@ impl World for LabWorld {
     }
 
     fn look_around(&self) -> String {
-        let config = self.root.join("rekindle").join("cli.toml");
-        format!(
-            "`rekindle --config {} status` looks around; the next run takes it down",
-            config.display()
-        )
+        look_around_text(&self.root)
     }
 
     async fn lower(&mut self) -> Result<(), DemoError> {
         self.up = None;
-        let root = self.root.clone();
-        blocking("taking the lab down", move || match Lab::down_at(&root) {
-            Ok(()) | Err(rekindle_lab::LabError::NoLab { .. }) => Ok(()),
-            Err(e) => Err(DemoError::world("taking the lab down")(e)),
-        })
-        .await
+        setup::clear(&self.root).await
     }
 }

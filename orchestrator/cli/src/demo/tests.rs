@@ -39,6 +39,7 @@ async fn the_embedded_demonstration_is_complete() {
     let dir = tempfile::tempdir().unwrap();
     let args = DemoArgs {
         embedded: true,
+        cinder: false,
         volumes: 6,
         keep: false,
         report: dir.path().join("report.json"),

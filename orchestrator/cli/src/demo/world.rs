@@ -8,7 +8,7 @@ use rekindle_common::{
     lease::LeaseTiming,
 };
 use rekindle_orchestrator::client::OrchestratorClient;
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 /// Why the story could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -137,6 +137,15 @@ pub trait World {
     fn look_around(&self) -> String;
     /// Ends everything.
     async fn lower(&mut self) -> Result<(), DemoError>;
+}
+
+/// How to look around in a lab that was left running.
+pub(super) fn look_around_text(root: &Path) -> String {
+    let config = root.join("rekindle").join("cli.toml");
+    format!(
+        "`rekindle --config {} status` looks around; the next run takes it down",
+        config.display()
+    )
 }
 
 /// An error with its causes, in one line.

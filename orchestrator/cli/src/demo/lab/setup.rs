@@ -1,8 +1,12 @@
 //! Our programs on the lab: their configuration files, their start, and clients of them.
 
-use crate::demo::{ledger::Ledger, world::DemoError};
+use crate::{
+    args::DemoArgs,
+    demo::{ledger::Ledger, world::DemoError},
+    error::CliError,
+};
 use rekindle_common::{ZoneName, tls::TlsFiles};
-use rekindle_lab::{Certs, Lab, Site, Spawn};
+use rekindle_lab::{Certs, Lab, LabError, Site, Spawn};
 use rekindle_net::{Client, ClientLimits, SidecarClient};
 use rekindle_orchestrator::client::{Endpoint, OrchestratorClient};
 use std::{
@@ -15,14 +19,14 @@ use toml::{Table, Value};
 
 /// Our programs beside this one: they were built together.
 #[derive(Debug)]
-pub(super) struct Programs {
+pub(in crate::demo) struct Programs {
     driver: PathBuf,
     orchestrator: PathBuf,
     itself: PathBuf,
 }
 
 /// Finds them, or says how to build them.
-pub(super) fn programs() -> Result<Programs, DemoError> {
+pub(in crate::demo) fn programs() -> Result<Programs, DemoError> {
     let itself = std::env::current_exe().map_err(DemoError::world("finding this program"))?;
     let beside = |name: &str| {
         let path = itself.with_file_name(name);
@@ -44,9 +48,9 @@ pub(super) fn programs() -> Result<Programs, DemoError> {
 }
 
 /// Clients of what was started.
-pub(super) struct Clients {
-    pub(super) orchestrator: OrchestratorClient,
-    pub(super) sidecars: BTreeMap<ZoneName, SidecarClient>,
+pub(in crate::demo) struct Clients {
+    pub(in crate::demo) orchestrator: OrchestratorClient,
+    pub(in crate::demo) sidecars: BTreeMap<ZoneName, SidecarClient>,
 }
 
 /// Where each program listens.
@@ -55,12 +59,70 @@ struct Ports {
     orchestrators: BTreeMap<Site, u16>,
 }
 
+/// What a lab's zones have besides Ceph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::demo) enum With {
+    /// Nothing.
+    CephAlone,
+    /// Keystone and Cinder: the sidecars serve its driver, the orchestrators keep its catalogues.
+    Cinder,
+}
+
+/// The lab's folder and the ledger's; what an earlier run left in the ledger goes.
+pub(in crate::demo) fn folders(args: &DemoArgs) -> Result<(PathBuf, Ledger), CliError> {
+    let bad = |what: &str, path: &Path, e: &dyn std::fmt::Display| {
+        CliError::usage(format!("{what} {}: {e}", path.display()))
+            .advise("name another folder with --lab")
+    };
+    fs::create_dir_all(&args.lab).map_err(|e| bad("the lab's folder", &args.lab, &e))?;
+    let root = args
+        .lab
+        .canonicalize()
+        .map_err(|e| bad("the lab's folder", &args.lab, &e))?;
+    let ledger = root.with_file_name("ledger");
+    match fs::remove_dir_all(&ledger) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            return Err(bad("the ledger of an earlier run", &ledger, &e));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let ledger = Ledger::at(&ledger).map_err(|e| bad("the ledger's folder", &ledger, &e))?;
+    Ok((root, ledger))
+}
+
+/// Lab and librbd calls block.
+pub(in crate::demo) async fn blocking<T: Send + 'static>(
+    what: impl Into<String>,
+    f: impl FnOnce() -> Result<T, DemoError> + Send + 'static,
+) -> Result<T, DemoError> {
+    tokio::task::spawn_blocking(f)
+        .await
+        .map_err(DemoError::world(what))?
+}
+
+/// Takes a lab in that folder down; none there is fine.
+pub(in crate::demo) async fn clear(root: &Path) -> Result<(), DemoError> {
+    const WHAT: &str = "taking the lab down";
+    let root = root.to_owned();
+    blocking(WHAT, move || match Lab::down_at(&root) {
+        Ok(()) | Err(LabError::NoLab { .. }) => Ok(()),
+        Err(e) => Err(DemoError::world(WHAT)(e)),
+    })
+    .await
+}
+
+/// The socket on which a zone's sidecar serves Cinder's driver.
+pub(in crate::demo) fn socket(lab: &Lab, site: Site) -> PathBuf {
+    lab.root().join("rekindle").join(format!("{site}.sock"))
+}
+
 /// Writes all configuration files and starts all programs.
-pub(super) fn start(
+pub(in crate::demo) fn start(
     lab: &Lab,
     ledger: &Ledger,
     programs: &Programs,
     application: &str,
+    with: With,
 ) -> Result<Clients, DemoError> {
     let port = |site| {
         lab.free_port(site)
@@ -80,7 +142,11 @@ pub(super) fn start(
     fs::create_dir_all(&dir).map_err(DemoError::world(format!("making {}", dir.display())))?;
     for site in Site::ZONES {
         let path = dir.join(format!("driver-{site}.toml"));
-        write(&path, &driver(lab, site, &ports)?)?;
+        let mut file = driver(lab, site, &ports)?;
+        if with == With::Cinder {
+            serve_cinder(&mut file, lab, site, &ports)?;
+        }
+        write(&path, &file)?;
         run(lab, site, "rekindle-driver", &programs.driver, &path)?;
     }
     for site in Site::ALL {
@@ -93,10 +159,11 @@ pub(super) fn start(
             "--ledger".to_owned(),
             ledger.dir().display().to_string(),
         ];
-        write(
-            &path,
-            &orchestrator(lab, site, &ports, application, &command)?,
-        )?;
+        let mut file = orchestrator(lab, site, &ports, application, &command)?;
+        if with == With::Cinder {
+            keep_catalogues(&mut file, lab)?;
+        }
+        write(&path, &file)?;
         run(
             lab,
             site,
@@ -229,6 +296,58 @@ fn driver(lab: &Lab, site: Site, ports: &Ports) -> Result<Table, DemoError> {
         Value::Table(table([("sites", sites)])),
     );
     Ok(file)
+}
+
+/// The socket for Cinder's driver, and the other zone's sidecar.
+fn serve_cinder(file: &mut Table, lab: &Lab, site: Site, ports: &Ports) -> Result<(), DemoError> {
+    let peer = site
+        .peer()
+        .ok_or_else(|| DemoError::Plan(format!("{site} has no other zone")))?;
+    let port = ports.sidecars.get(&peer).copied().unwrap_or_default();
+    let peer = table([
+        ("zone", peer.name().into()),
+        ("url", url(lab, peer, port).into()),
+    ]);
+    file.insert("peer".to_owned(), Value::Table(peer));
+    if let Some(Value::Table(listen)) = file.get_mut("listen") {
+        let socket = socket(lab, site).display().to_string();
+        listen.insert("unix".to_owned(), socket.into());
+    }
+    Ok(())
+}
+
+/// Both clouds, and a mapping that calls everything the same.
+fn keep_catalogues(file: &mut Table, lab: &Lab) -> Result<(), DemoError> {
+    const WHAT: &str = "finding the zones' clouds";
+    let mapping = lab.root().join("rekindle").join("mapping.toml");
+    fs::write(&mapping, "same_name = [\"projects\", \"types\"]\n")
+        .map_err(DemoError::world(WHAT))?;
+    let mut clouds = Table::new();
+    for site in Site::ZONES {
+        let cloud = lab.openstack(site).map_err(DemoError::world(WHAT))?;
+        let zone = lab.zone(site).map_err(DemoError::world(WHAT))?;
+        let host = format!("{site}@ceph#ceph");
+        let secret = cloud.admin.password_file.display().to_string();
+        let cloud = table([
+            ("auth_url", cloud.auth_url.into()),
+            ("region", cloud.region.into()),
+            ("username", cloud.admin.username.into()),
+            ("user_domain", "Default".into()),
+            ("password_file", secret.into()),
+            ("project", cloud.admin.project.into()),
+            ("project_domain", "Default".into()),
+            ("backends", Value::Table(table([(zone.pool, host.into())]))),
+        ]);
+        clouds.insert(site.name().to_owned(), Value::Table(cloud));
+    }
+    file.insert("clouds".to_owned(), Value::Table(clouds));
+    let mapping = mapping.display().to_string();
+    let catalogue = table([("mapping", mapping.into())]);
+    file.insert("catalogue".to_owned(), Value::Table(catalogue));
+    if let Some(Value::Table(times)) = file.get_mut("times") {
+        times.insert("catalogue".to_owned(), "2s".into());
+    }
+    Ok(())
 }
 
 fn command_line(lab: &Lab, ports: &Ports, operator: &TlsFiles) -> Table {
