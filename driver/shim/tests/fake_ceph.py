@@ -136,6 +136,9 @@ class _Rbd:
             raise ImageHasSnapshots(name)
         del ioctx.cluster.images[name]
 
+    def list(self, ioctx: Any) -> list[str]:
+        return list(ioctx.cluster.images)
+
     def rename(self, ioctx: Any, name: str, new_name: str) -> None:
         if name not in ioctx.cluster.images:
             raise ImageNotFound(name)
@@ -146,6 +149,8 @@ class _Image:
     def __init__(self, ioctx: Any, name: str, snapshot: str | None = None, read_only: bool = False) -> None:
         if name not in ioctx.cluster.images:
             raise ImageNotFound(name)
+        if snapshot is not None and snapshot not in ioctx.cluster.images[name].snaps:
+            raise ImageNotFound(f"{name}@{snapshot}")
         self._cluster = ioctx.cluster
         self._name = name
         self._image: FakeImage = ioctx.cluster.images[name]
@@ -194,6 +199,14 @@ class _Image:
             raise ImageBusy(snap)
         self._image.snaps[snap] = False
 
+    def is_protected_snap(self, snap: str) -> bool:
+        self._snap(snap)
+        return self._image.snaps[snap]
+
+    def rename_snap(self, snap: str, new_name: str) -> None:
+        self._snap(snap)
+        self._image.snaps[new_name] = self._image.snaps.pop(snap)
+
     def remove_snap(self, snap: str) -> None:
         self._snap(snap)
         if self._image.snaps[snap]:
@@ -203,8 +216,8 @@ class _Image:
     def rollback_to_snap(self, snap: str) -> None:
         self._snap(snap)
 
-    def list_snaps(self) -> list[dict[str, str]]:
-        return [{"name": snap} for snap in self._image.snaps]
+    def list_snaps(self) -> list[dict[str, Any]]:
+        return [{"name": snap, "size": self._image.size} for snap in self._image.snaps]
 
     def list_children(self) -> list[tuple[str, str]]:
         return []

@@ -17,6 +17,7 @@ FIELDS = {
     "unreplicate": {"backend", "volumes"},
     "failover": {"backend", "target", "volumes"},
     "status": {"backend", "volumes"},
+    "delete": {"backend", "volume"},
     "guard": {"backend", "operation", "image"},
     "freeze": {"backend", "reason"},
     "thaw": {"backend"},
@@ -120,6 +121,8 @@ class FakeSidecar:
         if call == "check":
             replicated = body["specs"].get("replication_enabled") == "<is> True"
             return 200, {"replicated": replicated, "mode": {"mode": "instant"} if replicated else None, "group": None}
+        if call == "delete":
+            return 200, {"outcome": "proceed", "message": "both zones' images go now", "due": None}
         if "volumes" not in body:
             return 200, {}
         target = body.get("target") or "zone-b"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rekindle_cinder.client import Backend, Failover, TypeAnswer, VolumeRef, VolumeResult
+from rekindle_cinder.client import Backend, Deletion, Failover, TypeAnswer, VolumeRef, VolumeResult
 from rekindle_cinder.errors import Refused, SidecarError
 
 
@@ -16,10 +16,15 @@ class FriendlySidecar:
         self.failing: set[str] = set()
         self.refusing: dict[str, SidecarError] = {}
         self.primary_in: dict[str, str] = {}
+        self.deletion = Deletion(False, "proceed: both zones' images go now")
 
     def check(self, specs: Mapping[str, str]) -> TypeAnswer:
         self._refuse("check")
         return TypeAnswer(specs.get("replication_enabled") == "<is> True", "instant", None)
+
+    def delete(self, backend: str | None, volume: VolumeRef) -> Deletion:
+        self._refuse("delete")
+        return self.deletion
 
     def guard(self, backend: str | None, operation: str, image: str) -> None:
         self._refuse("guard")

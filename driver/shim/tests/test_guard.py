@@ -71,12 +71,27 @@ def test_a_volume_without_replication_needs_no_sidecar(make, cluster, sidecar, d
 
 def test_a_deletion_asks_and_deletes(cluster, sidecar, driver, replicated):
     driver.delete_volume(replicated)
-    assert sidecar.asked("guard")[0]["operation"] == "delete"
+    volume = {"id": replicated.id, "image": f"volumes/{replicated.name}"}
+    assert sidecar.asked("delete") == [{"backend": None, "volume": volume}]
     assert cluster.images == {}
 
 
+@pytest.mark.parametrize("outcome", ["scheduled", "removed_by_us", "record_alone"])
+def test_hard_case_32_what_the_sidecar_sees_to_is_not_touched(cluster, sidecar, driver, replicated, outcome):
+    sidecar.answers("delete", lambda _body: (200, {"outcome": outcome, "message": "kept", "due": None}))
+    driver.delete_volume(replicated)
+    assert replicated.name in cluster.images
+
+
+def test_an_outcome_that_nobody_knows_deletes_nothing(cluster, sidecar, driver, replicated, told):
+    sidecar.answers("delete", lambda _body: (200, {"outcome": "perhaps", "message": "", "due": None}))
+    with pytest.raises(exception.VolumeIsBusy, match="perhaps"):
+        driver.delete_volume(replicated)
+    assert replicated.name in cluster.images
+
+
 def test_a_refused_deletion_leaves_the_volume_available(cluster, sidecar, driver, replicated, told):
-    sidecar.refuses("guard", 409, "is_primary", "the group's policy is to refuse it")
+    sidecar.refuses("delete", 409, "held", "the group's policy is to refuse it")
     with pytest.raises(exception.VolumeIsBusy, match="policy is to refuse"):
         driver.delete_volume(replicated)
     assert replicated.name in cluster.images
@@ -90,10 +105,16 @@ def test_a_deletion_without_a_sidecar_deletes_nothing(cluster, sidecar, driver, 
     assert replicated.name in cluster.images
 
 
-def test_hard_case_32_deleting_a_secondary_forgets_the_record_and_keeps_the_image(cluster, sidecar, driver, replicated):
+def test_a_copys_record_grows_when_its_image_has(cluster, sidecar, driver, replicated, told):
     sidecar.refuses("guard", 409, "not_primary", "it is a copy of zone-b's")
-    driver.delete_volume(replicated)
-    assert replicated.name in cluster.images
+    with pytest.raises(RekindleFault, match="has 1 GiB: grow its primary to 2 GiB first"):
+        driver.extend_volume(replicated, 2)
+    assert "grow its primary" in told[0]["event_id"]
+    cluster.images[replicated.name].size = 2 * GIB
+    driver.extend_volume(replicated, 2)
+    assert cluster.images[replicated.name].size == 2 * GIB
+    with pytest.raises(RekindleFault, match="has 2 GiB"):
+        driver.extend_volume(replicated, 3)
 
 
 def test_a_snapshots_deletion(make, cluster, sidecar, driver, replicated, told):

@@ -30,10 +30,11 @@ def test_a_secondary_becomes_a_volume_without_a_rename(make, cluster, driver, se
     assert list(cluster.images) == [f"volume-{secondary}"]
 
 
-def test_it_maps_to_its_image_and_its_deletion_does_not_touch_it(make, cluster, driver, secondary):
+def test_it_maps_to_its_image_and_its_deletion_does_not_touch_it(make, cluster, sidecar, driver, secondary):
     volume = make.volume(REPLICATED)
     volume.update(driver.manage_existing(volume, {"source-name": f"volume-{secondary}"}))
     assert volume.name == f"volume-{secondary}"
+    sidecar.answers("delete", lambda _body: (200, {"outcome": "record_alone", "message": "a copy", "due": None}))
     driver.delete_volume(volume)
     assert list(cluster.images) == [f"volume-{secondary}"]
 
@@ -69,3 +70,86 @@ def test_a_backend_without_replication_manages_as_ever(make, cluster, sidecar):
     volume = make.volume()
     driver.manage_existing(volume, {"source-name": "disk0"})
     assert list(cluster.images) == [volume.name]
+
+
+# As it is: the catalogue's way.
+
+
+@pytest.fixture
+def unmanaged(monkeypatch):
+    """No volume of this Cinder has the image."""
+    monkeypatch.setattr("rekindle_cinder.managing._is_managed", lambda _name_id: False)
+
+
+def as_it_is(name):
+    return {"source-name": name, "rename": "false"}
+
+
+@pytest.fixture
+def theirs(cluster):
+    name_id = str(uuid.uuid4())
+    cluster.images[f"volume-{name_id}"] = FakeImage(2 * GIB)
+    return name_id
+
+
+@pytest.mark.parametrize("rename", ["false", "False", False, "no", "0"])
+def test_a_primary_is_taken_in_as_it_is(make, cluster, sidecar, driver, unmanaged, theirs, rename):
+    reference = {"source-name": f"volume-{theirs}", "rename": rename}
+    assert driver.manage_existing_get_size(make.volume(), reference) == 2
+    assert driver.manage_existing(make.volume(REPLICATED), reference) == {
+        "_name_id": theirs,
+        "replication_status": "enabled",
+    }
+    assert list(cluster.images) == [f"volume-{theirs}"]
+    assert sidecar.order() == ["manage", "status"], "its policy is the other zone's: nothing is replicated anew"
+
+
+def test_a_copy_is_taken_in_as_it_is(make, cluster, sidecar, driver, unmanaged, secondary):
+    sidecar.answers("status", lambda body: (200, {"volumes": [shown(body, "error", "active - secondary")]}))
+    update = driver.manage_existing(make.volume(), as_it_is(f"volume-{secondary}"))
+    assert update == {"_name_id": secondary, "replication_status": "enabled"}
+    assert list(cluster.images) == [f"volume-{secondary}"]
+
+
+def shown(body, word, status):
+    return {**body["volumes"][0], "result": "ok", "replication_status": word, "status": status, "effect": "already_so"}
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "why"),
+    [
+        ("disabled", None, "there is no image"),
+        ("disabled", "error - not mirrored", "is not replicated"),
+        ("error", "error - not mirrored", "is not replicated"),
+    ],
+)
+def test_what_is_not_replicated_is_refused(make, cluster, sidecar, driver, unmanaged, theirs, word, status, why):
+    sidecar.answers("status", lambda body: (200, {"volumes": [shown(body, word, status)]}))
+    with pytest.raises(exception.ManageExistingInvalidReference, match=why):
+        driver.manage_existing(make.volume(), as_it_is(f"volume-{theirs}"))
+    assert list(cluster.images) == [f"volume-{theirs}"]
+
+
+@pytest.mark.parametrize("name", ["disk0", "volume-", "volume-nope", "»Volume« \U0001f525"])
+def test_a_name_that_says_no_id_is_refused(make, sidecar, driver, unmanaged, name):
+    with pytest.raises(exception.ManageExistingInvalidReference, match="not that of a Cinder volume"):
+        driver.manage_existing(make.volume(), as_it_is(name))
+    assert sidecar.order() == []
+
+
+def test_an_image_that_has_a_volume_already_is_refused(make, driver, theirs, monkeypatch):
+    monkeypatch.setattr("rekindle_cinder.managing._is_managed", lambda name_id: name_id == theirs)
+    with pytest.raises(exception.ManageExistingAlreadyManaged):
+        driver.manage_existing(make.volume(), as_it_is(f"volume-{theirs}"))
+
+
+def test_hard_case_32_an_image_that_is_about_to_go_is_refused(make, sidecar, driver, unmanaged, theirs, told):
+    sidecar.refuses("guard", 409, "held", "it was deleted in Cinder, and goes at noon: undelete it")
+    with pytest.raises(RekindleFault, match="undelete"):
+        driver.manage_existing(make.volume(), as_it_is(f"volume-{theirs}"))
+
+
+def test_without_replication_there_is_nothing_to_take_in(make, sidecar, theirs):
+    driver = make.driver(replication_device=None)
+    with pytest.raises(exception.ManageExistingInvalidReference, match="no replication_device"):
+        driver.manage_existing(make.volume(), as_it_is(f"volume-{theirs}"))

@@ -17,6 +17,7 @@ from cinder.tests.unit import volume as base
 from cinder.tests.unit.api import fakes
 
 from rekindle_cinder import messages
+from rekindle_cinder.client import Deletion
 from rekindle_cinder.errors import NoAnswer, Refused
 from tests.fake_ceph import FakeImage
 from tests.managed import POOL, Managed
@@ -107,10 +108,11 @@ class WithManager(Managed):
     def test_a_refused_deletion_leaves_the_volume_available(self) -> None:
         self.set_up_driver()
         volume = self.a_volume()
-        self.sidecar.refusing = {"guard": Refused(409, "is_primary", "the group's policy refuses it")}
+        self.sidecar.refusing = {"delete": Refused(409, "held", "the group's policy refuses it")}
         self.manager.delete_volume(self.context, volume)
         assert self.how_is(volume)[0] == "available"
-        self.sidecar.refusing = {"guard": Refused(409, "not_primary", "a copy")}
+        self.sidecar.refusing = {}
+        self.sidecar.deletion = Deletion(True, "scheduled: it goes at noon")
         self.manager.delete_volume(self.context, volume)
         self.assertRaises(exception.VolumeNotFound, objects.Volume.get_by_id, self.context, volume.id)
         assert volume.name in self.cluster.images
@@ -127,6 +129,40 @@ class WithManager(Managed):
         found = objects.Volume.get_by_id(self.context, volume.id)
         assert (found.name, found.size, found.status) == (f"volume-{name_id}", 3, "available")
         assert found.replication_status == "enabled"
+
+    def test_the_other_zones_image_and_its_snapshot_are_taken_in_as_they_are(self) -> None:
+        self.set_up_driver()
+        name_id = "4f9bd3f7-3c4a-4b5c-9d3d-5d3e7a6f2b10"
+        theirs = "snapshot-0c2cbe7a-9f3c-4dd0-8a3e-3a8f4f1a0b11"
+        self.cluster.images[f"volume-{name_id}"] = FakeImage(3 * 1024**3)
+        self.cluster.images[f"volume-{name_id}"].snaps[theirs] = True
+        reference = {"source-name": f"volume-{name_id}", "rename": "false"}
+
+        def take_in() -> Any:
+            volume = utils.create_volume(
+                self.context, host=POOL, status="creating", replication_status=None, volume_type_id=self.type["id"]
+            )
+            self.manager.manage_existing(self.context, volume, dict(reference))
+            return objects.Volume.get_by_id(self.context, volume.id)
+
+        found = take_in()
+        assert (found.name, found.size, found.status) == (f"volume-{name_id}", 3, "available")
+        self.assertRaises(exception.ManageExistingAlreadyManaged, take_in)
+        snapshot = utils.create_snapshot(self.context, found.id, volume_size=3, status="creating")
+        self.manager.manage_existing_snapshot(self.context, snapshot, {"source-name": theirs, "rename": "false"})
+        saved = objects.Snapshot.get_by_id(self.context, snapshot.id)
+        assert (saved.provider_id, saved.status) == (theirs, "available"), "the flow saves what the driver says"
+        assert self.cluster.images[found.name].snaps == {theirs: True}
+        made = utils.create_volume(
+            self.context, host=POOL, status="creating", size=3, snapshot_id=saved.id, volume_type_id=None
+        )
+        self.manager.create_volume(self.context, made)
+        assert self.cluster.images[made.name].parent == ("volumes", found.name, theirs)
+        del self.cluster.images[made.name]
+        self.sidecar.refusing = {"guard": Refused(409, "not_primary", "a copy")}
+        self.manager.delete_snapshot(self.context, saved)
+        assert objects.Snapshot.get_by_id(self.context, saved.id).deleted
+        assert self.cluster.images[found.name].snaps == {theirs: True}, "the record alone"
 
     def test_a_group_that_fails_over_alone(self) -> None:
         self.set_up_driver()

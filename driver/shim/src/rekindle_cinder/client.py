@@ -29,9 +29,12 @@ class VolumeRef:
 
     id: str
     image: str
+    facts: Mapping[str, Any] | None = None
+    """What Cinder knows of it; told when it is replicated."""
 
-    def as_json(self) -> dict[str, str]:
-        return {"id": self.id, "image": self.image}
+    def as_json(self) -> dict[str, Any]:
+        told = {} if self.facts is None else {"facts": dict(self.facts)}
+        return {"id": self.id, "image": self.image, **told}
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,18 @@ class VolumeResult:
     replication_status: str
     status: str | None
     failure: Refused | None
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """What became of a deletion. `is_ours`: the driver has nothing left to do."""
+
+    is_ours: bool
+    message: str
+
+
+_PROCEED = "proceed"
+_OURS = ("scheduled", "removed_by_us", "record_alone")
 
 
 @dataclass(frozen=True)
@@ -102,6 +117,14 @@ class Sidecar:
         body = {"backend": backend, "target": target, "volumes": [v.as_json() for v in volumes]}
         answer = self._post("failover", body, self._failover_timeout)
         return Failover(_get(answer, "target", str), _results(answer, volumes))
+
+    def delete(self, backend: str | None, volume: VolumeRef) -> Deletion:
+        """It may hand the volume over to the other zone, which takes as long as a failover of one."""
+        answer = self._post("delete", {"backend": backend, "volume": volume.as_json()}, self._failover_timeout)
+        outcome = _get(answer, "outcome", str)
+        if outcome != _PROCEED and outcome not in _OURS:
+            raise BadAnswer(f"a deletion's outcome is '{outcome}'")
+        return Deletion(outcome != _PROCEED, f"{outcome}: {_get(answer, 'message', str)}")
 
     def guard(self, backend: str | None, operation: str, image: str) -> None:
         self._post("guard", {"backend": backend, "operation": operation, "image": image})

@@ -3,6 +3,7 @@
     PatientRBDDriver      comes up with a dead cluster        startup.py
     GuardedRBDDriver      asks before it touches a volume     guarded.py
     ReplicatedRBDDriver   replicates what it makes            replicated.py
+    ManagingRBDDriver     takes in what is there already      managing.py
     RekindleRBDDriver     fails over, hosts and groups        here
 
 After a failover the data path is upstream's: the mons, user and secret of the replication_device that is active.
@@ -22,7 +23,7 @@ from rekindle_cinder import words
 from rekindle_cinder.client import VolumeResult, each_part, in_parts
 from rekindle_cinder.errors import Refused, SidecarError, cut
 from rekindle_cinder.faults import RekindleFault, as_fault
-from rekindle_cinder.replicated import ReplicatedRBDDriver
+from rekindle_cinder.managing import ManagingRBDDriver
 
 LOG = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ _HERE = (None, "", DEFAULT)
 
 
 @interface.volumedriver
-class RekindleRBDDriver(ReplicatedRBDDriver):
+class RekindleRBDDriver(ManagingRBDDriver):
     """Cinder's RBD driver, with replication by the Rekindle sidecar.
 
     Version history:
@@ -101,7 +102,7 @@ class RekindleRBDDriver(ReplicatedRBDDriver):
         results: list[VolumeResult] = []
         with as_fault():
             for specs, alike in by_specs.items():
-                refs = [self._ref(volume) for volume in alike]
+                refs = [self._described(volume, volume.volume_type) for volume in alike]
                 results += each_part(refs, partial(self._sidecar.replicate, backend, dict(specs)))
         return self._group_answer(results, words.ENABLED)
 

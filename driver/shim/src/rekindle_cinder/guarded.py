@@ -7,17 +7,21 @@ that a volume is frozen, or is a copy now, is the sidecar's knowledge (hard case
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from cinder import exception, objects
+from cinder.volume.drivers import rbd
 from oslo_log import log as logging
+from oslo_utils import units
 
 from rekindle_cinder import messages, words
 from rekindle_cinder.client import VolumeRef
-from rekindle_cinder.errors import SidecarError
+from rekindle_cinder.errors import Refused, SidecarError
 from rekindle_cinder.faults import RekindleFault
+from rekindle_cinder.snapshots import by_its_name
 from rekindle_cinder.startup import PatientRBDDriver
 
 LOG = logging.getLogger(__name__)
@@ -33,48 +37,57 @@ class GuardedRBDDriver(PatientRBDDriver):
         self._replacing: set[str] = set()
 
     def delete_volume(self, volume: Any) -> None:
-        """A refused deletion leaves the volume available. That of a copy is Cinder's record alone: its image goes when
-        its primary goes, and never from here."""
+        """What becomes of the images is the volume's policy, and the sidecar's to carry out. A refused deletion leaves the
+        volume available. That of a copy is Cinder's record alone: its image goes when its primary goes."""
         if not self._is_guarded(volume):
             super().delete_volume(volume)
             return
         try:
-            self._sidecar.guard(self._backend_of(volume), "delete", self._image(volume.name))
+            deletion = self._sidecar.delete(self._backend_of(volume), self._ref(volume))
         except SidecarError as error:
-            if error.code == NOT_PRIMARY:
-                LOG.warning(
-                    "Volume %s is a secondary: Cinder forgets it, its image %s is not touched (%s).",
-                    volume.id,
-                    self._image(volume.name),
-                    error,
-                )
-                return
             LOG.error("Volume %s is not deleted: %s", volume.id, error)
             self._tell(volume, "delete", error)
             raise exception.VolumeIsBusy(f"Rekindle: {error}", volume_name=volume.name) from error
+        if deletion.is_ours:
+            LOG.warning("Volume %s: Cinder forgets it, its image is the sidecar's (%s).", volume.id, deletion.message)
+            return
         super(GuardedRBDDriver, self._at(volume)).delete_volume(volume)
 
     def delete_snapshot(self, snapshot: Any) -> None:
-        """A refused deletion leaves the snapshot available."""
+        """A refused deletion leaves the snapshot available. That of a copy's is Cinder's record alone."""
         volume = snapshot.volume
         try:
-            self._guard("snapshot_delete", volume)
+            copy_of = self._guard("snapshot_delete", volume, unless=NOT_PRIMARY)
         except RekindleFault as error:
             LOG.error("Snapshot %s is not deleted: %s", snapshot.id, error)
             raise exception.SnapshotIsBusy(str(error), snapshot_name=snapshot.name) from error
-        super(GuardedRBDDriver, self._at(volume)).delete_snapshot(snapshot)
+        if copy_of:
+            LOG.warning("Snapshot %s is of a copy: Cinder forgets it, and nothing else (%s).", snapshot.id, copy_of)
+            return
+        super(GuardedRBDDriver, self._at(volume)).delete_snapshot(by_its_name(snapshot))
 
     def create_snapshot(self, snapshot: Any) -> Any:
         self._guard("snapshot_create", snapshot.volume)
         return super(GuardedRBDDriver, self._at(snapshot.volume)).create_snapshot(snapshot)
 
     def extend_volume(self, volume: Any, new_size: Any) -> None:
-        self._guard("extend", volume)
-        super(GuardedRBDDriver, self._at(volume)).extend_volume(volume, new_size)
+        """A copy grows with its primary. Its record may follow, and nothing else."""
+        if not self._guard("extend", volume, unless=NOT_PRIMARY):
+            super(GuardedRBDDriver, self._at(volume)).extend_volume(volume, new_size)
+            return
+        with rbd.RBDVolumeProxy(self._at(volume), volume.name, read_only=True) as image:
+            size = math.ceil(image.size() / units.Gi)
+        if size != int(new_size):
+            refused = Refused(
+                409, NOT_PRIMARY, f"the volume is a copy, and has {size} GiB: grow its primary to {new_size} GiB first"
+            )
+            self._tell(volume, "extend", refused)
+            raise RekindleFault(reason=str(refused))
+        LOG.info("Volume %s is a copy of %s GiB: its record follows.", volume.id, size)
 
     def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:
         self._guard("revert", volume)
-        super(GuardedRBDDriver, self._at(volume)).revert_to_snapshot(context, volume, snapshot)
+        super(GuardedRBDDriver, self._at(volume)).revert_to_snapshot(context, volume, by_its_name(snapshot))
 
     def migrate_volume(self, context: Any, volume: Any, host: Any) -> Any:
         self._guard("migrate", volume)
@@ -93,17 +106,19 @@ class GuardedRBDDriver(PatientRBDDriver):
         self._guard("backup", objects.Volume.get_by_id(context, backup.volume_id))
         return super().get_backup_device(context, backup)
 
-    def _guard(self, operation: str, volume: Any, unless: str | None = None) -> None:
-        """Ask whether the operation may go on. A volume without replication is none of the sidecar's business."""
+    def _guard(self, operation: str, volume: Any, unless: str | None = None) -> SidecarError | None:
+        """Ask whether the operation may go on. A volume without replication is none of the sidecar's business. A refusal
+        of the code `unless` is the caller's, who gets it."""
         if not self._is_guarded(volume):
-            return
+            return None
         try:
             self._sidecar.guard(self._backend_of(volume), operation, self._image(volume.name))
         except SidecarError as error:
             if error.code == unless:
-                return
+                return error
             self._tell(volume, operation, error)
             raise RekindleFault(reason=str(error)) from error
+        return None
 
     def _is_guarded(self, volume: Any) -> bool:
         return volume.replication_status not in words.NOT_REPLICATED and volume.id not in self._replacing

@@ -10,17 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cinder import exception
-from cinder.volume import volume_utils
 from cinder.volume.drivers import rbd
 from oslo_log import log as logging
-from oslo_utils import uuidutils
 
-from rekindle_cinder import words
-from rekindle_cinder.client import VolumeResult
+from rekindle_cinder import facts
+from rekindle_cinder.client import VolumeRef, VolumeResult
 from rekindle_cinder.errors import SidecarError
 from rekindle_cinder.faults import RekindleFault, UnusableType, as_fault, with_reason
-from rekindle_cinder.guarded import NOT_PRIMARY, GuardedRBDDriver
+from rekindle_cinder.guarded import GuardedRBDDriver
+from rekindle_cinder.snapshots import by_its_name
 
 LOG = logging.getLogger(__name__)
 
@@ -45,7 +43,8 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
         self._check_new(volume)
         self._guard("clone", snapshot.volume)
         with with_reason(volume):
-            return self._replicated(volume, super().create_volume_from_snapshot(volume, snapshot))
+            made = super().create_volume_from_snapshot(volume, by_its_name(snapshot))
+            return self._replicated(volume, made)
 
     def create_cloned_volume(self, volume: Any, src_vref: Any) -> Any:
         self._check_new(volume)
@@ -79,41 +78,6 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
         with with_reason(volume):
             return super(ReplicatedRBDDriver, self._at(volume)).retype(context, volume, new_type, diff, host)
 
-    # An image that is there already.
-
-    def manage_existing(self, volume: Any, existing_ref: dict[str, str]) -> Any:
-        """A secondary becomes a volume as it is: by the id in its name, for it cannot be renamed."""
-        name = existing_ref["source-name"]
-        if self._is_secondary(volume, name):
-            return self._manage_secondary(name, existing_ref)
-        self._check_type(volume, volume.volume_type, "manage")
-        with with_reason(volume):
-            return self._replicated(volume, super().manage_existing(volume, existing_ref))
-
-    def _is_secondary(self, volume: Any, name: str) -> bool:
-        if not self._is_replication_enabled:
-            return False
-        try:
-            self._sidecar.guard(self._active_backend_id or None, "manage", self._image(name))
-        except SidecarError as error:
-            if error.code == NOT_PRIMARY:
-                return True
-            self._tell(volume, "manage", error)
-            raise RekindleFault(reason=str(error)) from error
-        return False
-
-    @staticmethod
-    def _manage_secondary(name: str, existing_ref: dict[str, str]) -> dict[str, Any]:
-        name_id = volume_utils.extract_id_from_volume_name(name)
-        if not uuidutils.is_uuid_like(name_id):
-            raise exception.ManageExistingInvalidReference(
-                existing_ref=existing_ref,
-                reason=f"image '{name}' is a mirrored copy, and its name is not that of a Cinder volume of the other "
-                "zone. It cannot be renamed: promote it or take mirroring off in its zone first",
-            )
-        LOG.info("Image %s is a secondary and is managed without a rename.", name)
-        return {"_name_id": name_id, "replication_status": words.ENABLED}
-
     # What upstream's _setup_volume calls.
 
     def _setup_volume(self, volume: Any, volume_type: Any = None) -> dict[str, Any]:
@@ -140,10 +104,15 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
         return {**_good(result), "replication_driver_data": None}
 
     def _replicate(self, volume: Any) -> dict[str, Any]:
-        specs = self._specs(self._types.get(volume.id) or volume.volume_type)
+        volume_type = self._types.get(volume.id) or volume.volume_type
         with as_fault():
-            result = self._sidecar.replicate(self._backend_of(volume), specs, [self._ref(volume)])[0]
+            described = [self._described(volume, volume_type)]
+            result = self._sidecar.replicate(self._backend_of(volume), self._specs(volume_type), described)[0]
         return _good(result)
+
+    def _described(self, volume: Any, volume_type: Any) -> VolumeRef:
+        """With what Cinder knows of it: the other zone has it then from the volume's first moment on."""
+        return VolumeRef(volume.id, self._image(volume.name), facts.of(volume, volume_type))
 
     def _replicated(self, volume: Any, update: Any) -> Any:
         """Where upstream made the volume without _setup_volume, it is called now."""
