@@ -28,6 +28,15 @@ def test_one_call_moves_all_and_the_connection_is_the_other_clusters(make, sidec
     assert (data["auth_username"], data["secret_uuid"], data["hosts"]) == ("dr", "secret-b", ["10.0.0.1"])
 
 
+def test_the_reason_is_told_to_the_volumes_project(make, sidecar, driver, told):
+    good, bad = make.replicated(), make.replicated(project_id="somebody")
+    sidecar.fails_volume(bad.id, "busy", "a client holds its lock")
+    driver.failover_host(make.context, [good, bad], "zone-b")
+    [message] = told
+    assert (message["resource_uuid"], message["project_id"]) == (bad.id, "somebody")
+    assert "a client holds its lock" in message["event_id"]
+
+
 def test_hard_case_20_one_failed_volume_decides_nothing_for_the_others(make, sidecar, driver):
     good, bad = make.replicated(status="in-use"), make.replicated(status="in-use")
     sidecar.fails_volume(bad.id, "no_complete_copy", "x" * 300)

@@ -36,7 +36,7 @@ const SETTLE: Duration = Duration::from_secs(20);
 /// Between two looks at what changes by itself.
 const POLL: Duration = Duration::from_millis(200);
 /// What is demoted within this is promoted in one batch.
-const TOGETHER: Duration = Duration::from_secs(3);
+const TOGETHER: Duration = Duration::from_secs(2);
 /// Groups that are moved at once.
 const GROUPS_AT_ONCE: usize = 32;
 /// Kept of the time for a group, to look at its volumes after its plan.
@@ -157,15 +157,15 @@ async fn settled(side: &Side, by: Instant) -> Health {
     }
 }
 
-type Ends = BTreeMap<ImageSpec, (Option<VolumeStatus>, Result<Effect, ApiError>)>;
+pub(super) type Ends = BTreeMap<ImageSpec, (Option<VolumeStatus>, Result<Effect, ApiError>)>;
 
 /// A move: out of which zone, into which, and until when.
 #[derive(Debug, Clone, Copy)]
-struct Trip<'a> {
-    from: &'a Side,
-    to: &'a Side,
-    health: Health,
-    by: Instant,
+pub(super) struct Trip<'a> {
+    pub from: &'a Side,
+    pub to: &'a Side,
+    pub health: Health,
+    pub by: Instant,
 }
 
 /// Which volume goes which way.
@@ -337,7 +337,7 @@ async fn move_alone(
 }
 
 /// Promotes, and asks again for those whose demotion is on its way.
-async fn promote_all(
+pub(super) async fn promote_all(
     mut waiting: BTreeMap<ImageSpec, Order>,
     mut demoted: mpsc::Receiver<(ImageSpec, EndOfOrder)>,
     token: &DemotionToken,

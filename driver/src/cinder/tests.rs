@@ -19,13 +19,14 @@ use crate::{
 };
 use rekindle_common::{
     ZoneName,
-    action::{Effect, Order, Promotion, VolumeAction},
+    action::{ActionOutcome, Effect, Order, Promotion, VolumeAction},
     mode::ReplicationMode,
     status::VolumeStatus,
     volume::Role,
 };
 use rekindle_net::{Client, ClientLimits, ListenConfig, SocketOptions};
 
+mod alone;
 mod groups;
 
 /// Zone A's Cinder calls, and both zones under them.
@@ -210,12 +211,17 @@ impl Bench {
     }
 
     /// By somebody's hand, past all of this.
-    async fn by_hand(&self, zone: &Volumes, v: &CinderVolume, action: VolumeAction) {
+    async fn by_hand(
+        &self,
+        zone: &Volumes,
+        v: &CinderVolume,
+        action: VolumeAction,
+    ) -> ActionOutcome {
         let order = Order {
             action,
             generation: None,
         };
-        zone.act(&v.image, order).await.unwrap();
+        zone.act(&v.image, order).await.unwrap()
     }
 }
 

@@ -19,7 +19,7 @@ from cinder import exception, interface
 from cinder.volume import volume_utils
 from oslo_log import log as logging
 
-from rekindle_cinder import words
+from rekindle_cinder import messages, words
 from rekindle_cinder.client import VolumeResult, each_part, in_parts
 from rekindle_cinder.errors import Refused, SidecarError, cut
 from rekindle_cinder.faults import RekindleFault, as_fault
@@ -67,7 +67,7 @@ class RekindleRBDDriver(ManagingRBDDriver):
         self._refuse_unknown(secondary_id)
         ours = [volume for volume in volumes if self._is_ours(volume)]
         target, results = self._fail_over(ours, secondary_id)
-        updates = self._failover_updates(ours, results, alone_in=None)
+        updates = self._failover_updates(context, ours, results, alone_in=None)
         ours_ids = {volume.id for volume in ours}
         updates += [
             {"volume_id": volume.id, "updates": words.left_alone()} for volume in volumes if volume.id not in ours_ids
@@ -124,7 +124,7 @@ class RekindleRBDDriver(ManagingRBDDriver):
         alone_in = None if target == (self._active_backend_id or DEFAULT) else target
         updates = [
             {"id": update["volume_id"], **update["updates"]}
-            for update in self._failover_updates(volumes, results, alone_in)
+            for update in self._failover_updates(context, volumes, results, alone_in)
         ]
         well = words.ENABLED if target == DEFAULT else words.FAILED_OVER
         word = words.group_word(results, well, words.ERROR)
@@ -190,12 +190,15 @@ class RekindleRBDDriver(ManagingRBDDriver):
 
     @staticmethod
     def _failover_updates(
-        volumes: Sequence[Any], results: Sequence[VolumeResult], alone_in: str | None
+        context: Any, volumes: Sequence[Any], results: Sequence[VolumeResult], alone_in: str | None
     ) -> list[dict[str, Any]]:
         updates = []
         for volume, result in zip(volumes, results, strict=True):
             if result.failure:
                 LOG.error("Volume %s was not failed over: %s", volume.id, result.failure)
+                # The database keeps the reason too, where Cinder's API shows it to nobody.
+                project_id = volume.project_id if volume.obj_attr_is_set("project_id") else None
+                messages.tell(context, "failover", volume.id, result.failure, project_id)
                 update = words.failed(volume, result.failure)
             else:
                 update = words.moved(volume, result.replication_status, alone_in)

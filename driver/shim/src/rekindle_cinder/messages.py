@@ -39,6 +39,7 @@ ACTIONS: dict[str, tuple[str, Any]] = {
     "attach": (_Action.ATTACH_VOLUME[0], _Detail.ATTACH_ERROR),
     "unmanage": (_Action.UNMANAGE_VOLUME[0], _Detail.VOLUME_INVALID_STATE),
     "backup": (_Action.BACKUP_CREATE[0], _Detail.BACKUP_CREATE_DEVICE_ERROR),
+    "failover": ("", _Detail.VOLUME_INVALID_STATE),
 }
 """The sidecar's word for an operation: Cinder's number for the action, and what of Cinder's table comes nearest.
 An operation that Cinder has no action for is shown as 'unknown action'."""
@@ -51,16 +52,17 @@ def for_users(error: SidecarError) -> str:
     return f"{error.field}: {error}" if error.field else str(error)
 
 
-def tell(context: Any, operation: str, volume_id: str, error: SidecarError) -> None:
-    """Write the message. That it can't be written is no reason to fail differently."""
+def tell(context: Any, operation: str, volume_id: str, error: SidecarError, project_id: str | None = None) -> None:
+    """Write the message, to that project or to the caller's. That it can't be written is no reason to fail differently."""
     action, detail = ACTIONS.get(operation, ("", _Detail.VOLUME_INVALID_STATE))
-    words = for_users(error)
+    # What is said of one volume in a failover's answer is about that volume, whatever its kind.
+    words = str(error) if operation == "failover" else for_users(error)
     try:
         context = context or cinder_context.get_admin_context()
         db.message_create(
             context,
             {
-                "project_id": context.project_id,
+                "project_id": project_id or context.project_id,
                 "request_id": context.request_id,
                 "resource_type": message_field.Resource.VOLUME,
                 "resource_uuid": volume_id,

@@ -1,0 +1,59 @@
+//! One volume that is slow, or that never left, and what it does to the others: nothing.
+
+use super::*;
+use crate::cinder::failover::{Ends, Trip, promote_all};
+use std::collections::BTreeMap;
+use tokio::sync::mpsc;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hard_case_20_a_slow_demotion_keeps_no_other_volume_from_its_promotion() {
+    let bench = bench().await;
+    let volumes = bench.replicated(2, &[]).await;
+    let token = token().unwrap();
+    let demote = VolumeAction::Demote {
+        token: Some(token.clone()),
+    };
+    let inner = &bench.cinder.inner;
+    let trip = Trip {
+        from: &inner.own,
+        to: &inner.peer.as_ref().unwrap().1,
+        health: Health::Writes,
+        by: Instant::now() + Duration::from_secs(30),
+    };
+    let (told, demoted) = mpsc::channel(2);
+    let mut ends = Ends::new();
+    let demoting = async {
+        for v in &volumes {
+            let outcome = bench.by_hand(&bench.a, v, demote.clone()).await;
+            told.send((v.image.clone(), Ok(outcome))).await.unwrap();
+            // The next one is demoted when this one has been promoted, and no sooner.
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while bench.role(&bench.b, v).await != Role::Primary {
+                assert!(Instant::now() < deadline, "{v:?} waits for another");
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        drop(told);
+    };
+    let promoting = promote_all(BTreeMap::new(), demoted, &token, trip, &mut ends);
+    tokio::join!(demoting, promoting);
+    assert_eq!(ends.len(), 2);
+    assert!(ends.values().all(|(_, end)| end.is_ok()), "{ends:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hard_case_55_one_that_never_left_keeps_no_other_from_going_home() {
+    let bench = bench().await;
+    let volumes = bench.replicated(2, &[]).await;
+    let off = VolumeAction::Unreplicate;
+    bench.by_hand(&bench.a, &volumes[1], off).await;
+    bench.failover(None, None, &volumes).await.unwrap();
+    let home = bench
+        .failover(Some(PEER), Some(DEFAULT), &volumes)
+        .await
+        .unwrap();
+    let end = &home.volumes[0];
+    assert_eq!(end.replication_status, ReplicationStatus::Enabled);
+    assert_eq!(bench.role(&bench.a, &volumes[0]).await, Role::Primary);
+    assert_eq!(error_of(&home.volumes[1]).code, ErrorCode::NotReplicated);
+}
