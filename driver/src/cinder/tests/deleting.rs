@@ -2,6 +2,7 @@
 
 use super::*;
 use rekindle_common::{
+    GroupName,
     deletion::{After, Deletion, OnDelete},
     facts::CinderFacts,
 };
