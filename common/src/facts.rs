@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The most bytes of JSON. Every list of volumes carries this.
+/// The most bytes of JSON: every list of volumes carries it. librbd takes and mirrors more (tried on 16.2.15: 256 KiB in a value, in both
+/// modes).
 pub const MAX_FACTS: usize = 16 * 1024;
 /// The most characters of an id or a name: what Cinder's columns hold.
 pub const MAX_NAME: usize = 255;

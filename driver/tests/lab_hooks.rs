@@ -7,6 +7,8 @@
     reason = "tests"
 )]
 
+#[path = "lab_hooks/deleting.rs"]
+mod deleting;
 mod support;
 
 use rekindle_common::{

@@ -55,18 +55,18 @@ impl Inner {
         if look.status == VolumeStatus::ErrorSplitBrain {
             return Err(Refusal::SplitBrain.into());
         }
-        if let Some(client) = session.watchers(d.answer).await?.first() {
-            let text = format!(
-                "{} has it open: it is not removed while somebody uses it",
-                client.address
-            );
-            return Err(ApiError::new(ErrorCode::Busy, text));
-        }
         drop(session);
         match self.backend.remove(spec, d).await {
             Ok(()) => {}
             // Another sidecar of the zone was quicker.
             Err(e) if e.kind == BackendErrorKind::NotFound => return Ok(()),
+            // librbd looks first, and knows the mirror daemons' watches from a client's: the other zone's daemon has one on each
+            // primary in snapshot mode.
+            Err(e) if e.kind == BackendErrorKind::InUse => {
+                let text =
+                    "somebody has it open, or it has snapshots: it is not removed while that is so";
+                return Err(ApiError::new(ErrorCode::Busy, text));
+            }
             Err(e) => return Err(e.into()),
         }
         tracing::warn!(zone = %self.zone, volume.id = %spec, "removed: it was deleted in Cinder, and its time to be taken back has passed");
