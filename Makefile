@@ -4,6 +4,7 @@
 #                       (make demo CLOUD=cinder: through a real Cinder and its clients)
 #   make demo-embedded  the same in seconds, with no server
 #   make test           everything that has to pass before a change lands
+#   make test-debian    the Cinder of Debian's packages with our driver, in a lab: failover-host and back
 #   make test-shim      the Cinder driver's own tests, and Cinder's tests of its RBD driver on it
 #   make explore        the protocol's exploration with one fault more than in the tests
 #   make bench          failover speed beside a shell loop, to target/bench/failover.json
@@ -15,7 +16,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-embedded test test-shim lint bench bench-cinder explore lab-up lab-down packages packages-build packages-cinder nextest
+.PHONY: help demo demo-embedded test test-shim test-debian lint bench bench-cinder explore lab-up lab-down packages packages-build packages-cinder nextest
 
 LAB := target/lab
 
@@ -57,6 +58,16 @@ test: packages-cinder nextest test-shim
 test-shim:
 	@devstack/packages.sh shim
 	driver/shim/check.sh test
+
+# Not a part of `make test`: the same driver's tests run with that release in `make test-shim`, and this unpacks two hundred
+# packages and brings up a lab of its own.
+DEBIAN_LAB := $(LAB)-debian
+test-debian: packages-cinder nextest
+	devstack/debian.sh
+	cargo build -p rekindle-driver -p rekindle-orchestrator -p rekindle-cli -p rekindle-lab --bins
+	trap 'cargo run -q -p rekindle-lab -- --root $(DEBIAN_LAB) down' EXIT; \
+	  cargo run -q -p rekindle-lab -- --root $(DEBIAN_LAB) up --cinder --openstack target/openstack-debian; \
+	  REKINDLE_LAB=$(abspath $(DEBIAN_LAB)) cargo nextest run -p rekindle-tests --test lab_cinder_debian --run-ignored all
 
 explore: packages-build
 	REKINDLE_EXPLORE_BUDGET=4 cargo test --release -p rekindle-tests --test protocol -- --nocapture

@@ -30,22 +30,6 @@ make_venv() {
   echo "$wanted" > "$venv/made-of"
 }
 
-# Debian's python3-cinder pulls in two hundred packages, among them ones that a machine for builds does not want installed.
-unpack_debian() {
-  [ -e "$debian/made" ] && return
-  rm -rf "$debian"
-  mkdir -p "$debian/debs"
-  [ "$(id -u)" -ne 0 ] || apt-get update -qq
-  apt-get install -s --no-install-recommends python3-cinder python3-ddt python3-fixtures python3-oslotest \
-    python3-testtools python3-testscenarios python3-pytest |
-    awk '/^Inst (python3-|os-brick-common|pycadf-common|alembic|lib(xslt|mariadb|pq|ev4|rdkafka|norm|pgm|zmq))/ {print $2}' |
-    (cd "$debian/debs" && xargs -r apt-get download -qq)
-  # None, where all of it is installed already: then that is what is tested.
-  find "$debian/debs" -name '*.deb' -exec dpkg -x {} "$debian" \;
-  rm -rf "$debian/debs"
-  touch "$debian/made"
-}
-
 run_all() { # a Python
   cd "$here"
   "$@" -m pytest
@@ -58,7 +42,8 @@ with_29() {
 }
 
 with_debian() {
-  unpack_debian
+  "$here/../../devstack/unpack.sh" "$debian" python3-cinder python3-ddt python3-fixtures python3-oslotest \
+    python3-testtools python3-testscenarios python3-pytest
   export PYTHONPATH="$here/src:$debian/usr/lib/python3/dist-packages"
   export LD_LIBRARY_PATH="$debian/usr/lib/$(uname -m)-linux-gnu"
   run_all /usr/bin/python3

@@ -161,7 +161,7 @@ const SITE_LIMITS: ClientLimits = ClientLimits {
 /// A plan's lines come when something happens; who waits for them has a deadline of their own.
 const PLAN_LIMITS: ClientLimits = ClientLimits {
     connect_time: Duration::from_secs(1),
-    call_time: Duration::from_secs(5),
+    call_time: Duration::from_secs(10),
     line_time: Duration::from_secs(120),
     answer: 16 * 1024 * 1024,
 };

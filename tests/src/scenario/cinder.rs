@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use rekindle_common::ImageSpec;
 use rekindle_lab::{OpenStack, Site};
 use serde_json::Value;
-use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Mutex, time::Duration};
 
 /// The backend that a scenario configures, and its service.
 pub const BACKEND: &str = "rekindle";
@@ -110,14 +110,15 @@ impl CinderZone<'_> {
         args.extend(more);
         args.push("made-by-a-scenario");
         let made = self.clients.openstack_json(&self.clients.admin, &args)?;
-        let id = made["id"]
-            .as_str()
-            .context("a volume has an id")?
-            .to_owned();
+        self.made(made["id"].as_str().context("a volume has an id")?)
+    }
+
+    /// Remembers a volume, to delete it with the scenario.
+    pub(super) fn made(&self, id: &str) -> anyhow::Result<String> {
         if let Ok(mut all) = self.made.lock() {
-            all.push(id.clone());
+            all.push(id.to_owned());
         }
-        Ok(id)
+        Ok(id.to_owned())
     }
 
     /// Makes a volume of 1 GiB of that type.
@@ -193,7 +194,13 @@ impl CinderZone<'_> {
         .await
     }
 
-    fn host(&self) -> String {
+    pub(super) fn rekindle(&self) -> PathBuf {
+        self.cloud.programs().rekindle()
+    }
+
+    /// The backend's host, as Cinder names it.
+    #[must_use]
+    pub fn host(&self) -> String {
         format!("{}@{BACKEND}", self.site)
     }
 
