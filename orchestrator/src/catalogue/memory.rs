@@ -145,6 +145,10 @@ impl Memory {
                 (Ok(()), Change::DropFailedImport { .. }) => {
                     self.failed(key, what, "Cinder could not carry out the import", timing);
                 }
+                // A status changes as often as the volume's does.
+                (Ok(()), Change::Show { .. }) => {
+                    tracing::debug!(zone = %key.0, volume.id = %key.1, mend = what, "the catalogue was mended");
+                }
                 (Ok(()), _) => {
                     tracing::info!(zone = %key.0, volume.id = %key.1, mend = what, "the catalogue was mended");
                 }
