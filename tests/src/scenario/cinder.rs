@@ -47,15 +47,36 @@ impl Cloud {
 /// Whatever state they are in: with the scenario's sidecars gone nobody could delete them any more.
 impl Drop for CinderZone<'_> {
     fn drop(&mut self) {
+        // Nobody may make a record again of what is about to go.
+        self.cloud.end_catalogue();
         let made = self.made.lock().map(|m| m.clone()).unwrap_or_default();
-        for id in made {
+        for id in made.into_iter().chain(self.made_by_the_catalogue()) {
             // What a failed scenario left may not go away; the lab's next one has its own.
+            if self.cloud.keeps_catalogue() {
+                // With its snapshots.
+                let _ = self.admin(&["volume", "delete", "--purge", &id]);
+            }
             let _ = self.admin(&["volume", "delete", "--force", &id]);
         }
     }
 }
 
 impl CinderZone<'_> {
+    /// The records of the other zone's volumes.
+    fn made_by_the_catalogue(&self) -> Vec<String> {
+        if !self.cloud.keeps_catalogue() {
+            return Vec::new();
+        }
+        let args = ["volume", "list", "--all-projects", "--long"];
+        let Ok(Value::Array(all)) = self.clients.openstack_json(&self.clients.admin, &args) else {
+            return Vec::new();
+        };
+        all.iter()
+            .filter(|v| !v["Properties"]["rekindle:image"].is_null())
+            .filter_map(|v| v["ID"].as_str().map(str::to_owned))
+            .collect()
+    }
+
     /// Runs `openstack` as the administrator.
     ///
     /// # Errors
@@ -106,9 +127,17 @@ impl CinderZone<'_> {
     /// # Errors
     /// The client failed.
     pub fn ask_for(&self, more: &[&str]) -> anyhow::Result<String> {
+        self.ask_for_named("made-by-a-scenario", more)
+    }
+
+    /// The same under a name of the scenario's choice.
+    ///
+    /// # Errors
+    /// The client failed.
+    pub fn ask_for_named(&self, name: &str, more: &[&str]) -> anyhow::Result<String> {
         let mut args = vec!["volume", "create"];
         args.extend(more);
-        args.push("made-by-a-scenario");
+        args.push(name);
         let made = self.clients.openstack_json(&self.clients.admin, &args)?;
         self.made(made["id"].as_str().context("a volume has an id")?)
     }

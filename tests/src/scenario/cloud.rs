@@ -30,6 +30,13 @@ pub(super) const ORCHESTRATOR: &str = "rekindle-orchestrator";
 /// For our programs to start, elect a leader, and find both zones healthy.
 const READY: Duration = Duration::from_secs(60);
 
+/// Whether the orchestrators keep the other zone's catalogue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Catalogue {
+    Kept,
+    Not,
+}
+
 /// Both zones and the witness, with a sidecar in each zone and an orchestrator at each site.
 #[derive(Debug)]
 pub struct Cloud {
@@ -42,6 +49,7 @@ pub struct Cloud {
     orchestrators: OrchestratorClient,
     /// Counts what is given a name in this scenario.
     count: AtomicU32,
+    catalogue: Catalogue,
     /// Holds the ledger.
     _scratch: TempDir,
 }
@@ -59,7 +67,7 @@ impl Cloud {
         name: &str,
         scenario: impl AsyncFnOnce(&Self) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        Self::play_in(Lab::for_tests()?, name, scenario).await
+        Self::play_in(Lab::for_tests()?, Catalogue::Not, name, scenario).await
     }
 
     /// The same on a lab whose zones have a Keystone and a Cinder.
@@ -73,16 +81,43 @@ impl Cloud {
         name: &str,
         scenario: impl AsyncFnOnce(&Self) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        Self::play_in(Lab::for_tests_with_cinder()?, name, scenario).await
+        Self::play_in(
+            Lab::for_tests_with_cinder()?,
+            Catalogue::Not,
+            name,
+            scenario,
+        )
+        .await
+    }
+
+    /// The same, and the orchestrators keep each zone's volumes in the other zone's Cinder.
+    ///
+    /// # Errors
+    /// As [`Self::play`].
+    ///
+    /// # Panics
+    /// As [`Self::play`].
+    pub async fn play_with_catalogue(
+        name: &str,
+        scenario: impl AsyncFnOnce(&Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        Self::play_in(
+            Lab::for_tests_with_cinder()?,
+            Catalogue::Kept,
+            name,
+            scenario,
+        )
+        .await
     }
 
     async fn play_in(
         lab: Lab,
+        catalogue: Catalogue,
         name: &str,
         scenario: impl AsyncFnOnce(&Self) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         telemetry::init(telemetry::LogFormat::Text, "info");
-        let cloud = Self::up(lab, name).await?;
+        let cloud = Self::up(lab, catalogue, name).await?;
         let end = AssertUnwindSafe(scenario(&cloud)).catch_unwind().await;
         let panics = cloud.panics();
         match &end {
@@ -99,7 +134,7 @@ impl Cloud {
         }
     }
 
-    async fn up(lab: Lab, name: &str) -> anyhow::Result<Self> {
+    async fn up(lab: Lab, catalogue: Catalogue, name: &str) -> anyhow::Result<Self> {
         let programs = Programs::find()?;
         // Groups that an earlier scenario left would be acted upon by the leader of this one.
         lab.etcdctl(Site::Witness, &["del", "--prefix", "/rekindle/"])?;
@@ -122,6 +157,7 @@ impl Cloud {
             ledger,
             orchestrators: OrchestratorClient::new(endpoints),
             count: AtomicU32::new(0),
+            catalogue,
             _scratch: scratch,
         };
         cloud.start_programs()?;
@@ -167,7 +203,11 @@ impl Cloud {
     /// None that a lab gives reason for.
     pub fn orchestrator_config(&self, site: Site) -> anyhow::Result<toml::Value> {
         let gate = config::gate(&self.lab, &self.name);
-        config::orchestrator(&self.lab, site, &self.ports, &gate)
+        let mut file = config::orchestrator(&self.lab, site, &self.ports, &gate)?;
+        if self.catalogue == Catalogue::Kept {
+            config::add_catalogue(&self.lab, &mut file)?;
+        }
+        Ok(file)
     }
 
     /// The `rekindle` command, to be run on this host.
@@ -199,6 +239,19 @@ impl Cloud {
             }
         })
         .await
+    }
+
+    pub(super) fn keeps_catalogue(&self) -> bool {
+        self.catalogue == Catalogue::Kept
+    }
+    /// Ends the orchestrators, where they keep the catalogue.
+    pub(super) fn end_catalogue(&self) {
+        if self.keeps_catalogue() {
+            for site in Site::ALL {
+                // It may have ended already.
+                let _ = self.lab.kill_service(site, ORCHESTRATOR);
+            }
+        }
     }
 
     /// The scenario's name.

@@ -1,5 +1,6 @@
 //! The configuration files of the programs on a lab: short times that are sound all the same.
 
+use super::cinder::BACKEND;
 use anyhow::Context;
 use rekindle_common::{
     duration::Span,
@@ -207,6 +208,38 @@ fn waits_for(gate: &Path) -> Value {
     let command: Vec<Value> = vec!["/bin/sh".into(), "-c".into(), script.into(), text(gate)];
     let agent = table([("command", command.into()), ("timeout", "3m".into())]);
     table([(GATE, agent)])
+}
+
+/// Adds both zones' clouds and a mapping by name to an orchestrator's file.
+///
+/// # Errors
+/// The lab has no Cinder, or its folder cannot be written to.
+pub fn add_catalogue(lab: &Lab, file: &mut Value) -> anyhow::Result<()> {
+    let mapping = lab.root().join("rekindle").join("mapping.toml");
+    std::fs::write(&mapping, "same_name = [\"projects\", \"types\"]\n")
+        .with_context(|| format!("writing {}", mapping.display()))?;
+    let mut clouds = Table::new();
+    for site in Site::ZONES {
+        let os = lab.openstack(site)?;
+        let host = format!("{}@{BACKEND}#{BACKEND}", site.name());
+        let cloud = table([
+            ("auth_url", os.auth_url.clone().into()),
+            ("region", os.region.into()),
+            ("username", os.admin.username.into()),
+            ("password_file", text(&os.admin.password_file)),
+            ("project", os.admin.project.into()),
+            ("backends", table([(lab.zone(site)?.pool, host.into())])),
+        ]);
+        clouds.insert(site.name().to_owned(), cloud);
+    }
+    let all = file.as_table_mut().context("a file is a table")?;
+    all.insert("clouds".to_owned(), Value::Table(clouds));
+    all.insert("catalogue".to_owned(), table([("mapping", text(&mapping))]));
+    let times = all.get_mut("times").and_then(Value::as_table_mut);
+    times
+        .context("a file has times")?
+        .insert("catalogue".to_owned(), "2s".into());
+    Ok(())
 }
 
 /// An orchestrator's file.

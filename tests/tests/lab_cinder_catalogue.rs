@@ -1,0 +1,402 @@
+//! The other zone's catalogue, for real: both zones' Cinders by the clients that people use, and what is in Ceph under them.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use anyhow::Context;
+use rekindle_common::{status::VolumeStatus, volume::Role};
+use rekindle_lab::Site;
+use rekindle_orchestrator::wire::CatalogueStatus;
+use rekindle_tests::scenario::{CinderZone, Cloud, Look, by_force, resync, until};
+use serde_json::Value;
+use std::time::Duration;
+
+/// What a slow machine may take for Ceph to make a copy, and for both Cinders to follow.
+const SOON: Duration = Duration::from_secs(180);
+const UNICODE: &str = "žluťoučký kůň №1 — ポニー";
+
+fn name_of(site: Site) -> rekindle_common::ZoneName {
+    rekindle_common::ZoneName::new(site.name()).unwrap()
+}
+
+/// The id of the volume's record in a zone, by the id that its image is named after.
+fn id_in(catalogue: &CatalogueStatus, site: Site, uuid: &str) -> Option<String> {
+    let image = format!("volume-{uuid}");
+    let shown = catalogue
+        .volumes
+        .iter()
+        .find(|v| v.image.image() == image)?;
+    shown.sides.get(&name_of(site))?.volume.clone()
+}
+
+/// Waits until the record of that image in a zone shows what is asked, as `openstack volume show` prints it.
+async fn shows(
+    cloud: &Cloud,
+    zone: &CinderZone<'_>,
+    uuid: &str,
+    what: &str,
+    so: impl Fn(&Value) -> bool,
+) -> anyhow::Result<Value> {
+    until(
+        &format!("{uuid} in {}: {what}", zone.site),
+        SOON,
+        async || -> Look<Value> {
+            let catalogue = cloud
+                .orchestrators()
+                .catalogue()
+                .await
+                .map_err(|e| e.to_string())?;
+            let id = id_in(&catalogue, zone.site, uuid)
+                .ok_or_else(|| format!("no record; {:?}", catalogue.findings))?;
+            let shown = zone.show(&id).map_err(|e| format!("{e:#}"))?;
+            if so(&shown) {
+                Ok(shown)
+            } else {
+                Err(shown.to_string())
+            }
+        },
+    )
+    .await
+}
+
+fn status(shown: &Value) -> &str {
+    shown["properties"]["rekindle:status"]
+        .as_str()
+        .unwrap_or_default()
+}
+fn text<'a>(shown: &'a Value, key: &str) -> &'a str {
+    shown[key].as_str().unwrap_or_default()
+}
+
+/// What a person may not do to a copy; the record is as it was afterwards.
+async fn is_refused_to_users(
+    cloud: &Cloud,
+    b: &CinderZone<'_>,
+    uuid: &str,
+    id: &str,
+) -> anyhow::Result<()> {
+    b.admin(&["volume", "set", "--size", "5", id])?;
+    // Cinder says so behind the call, and leaves a mark, which the catalogue takes away.
+    until("the user is told", SOON, async || -> Look<()> {
+        let told = b.messages(id).map_err(|e| format!("{e:#}"))?;
+        if told.contains("copy") {
+            Ok(())
+        } else {
+            Err(told)
+        }
+    })
+    .await?;
+    shows(cloud, b, uuid, "available and as large as it was", |s| {
+        text(s, "status") == "available" && s["size"] == 2
+    })
+    .await?;
+    let attach = [
+        "--os-volume-api-version",
+        "3.27",
+        "attachment-create",
+        "--connect",
+        "True",
+        "--initiator",
+        "iqn.test",
+        "--ip",
+        "192.0.2.1",
+        "--host",
+        "test",
+    ];
+    let mut args = attach.to_vec();
+    args.extend([id, "00000000-0000-4000-8000-000000000001"]);
+    let refused = b.cinder(&args);
+    assert!(refused.is_err(), "a copy was attached: {refused:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_of_one_zone_is_a_volume_of_the_others_cinder_and_follows_it() -> anyhow::Result<()>
+{
+    Cloud::play_with_catalogue("follow", async |cloud| {
+        let (a, b) = (cloud.cinder(Site::ZoneA)?, cloud.cinder(Site::ZoneB)?);
+        let often = [("rekindle:mode", "periodic"), ("rekindle:interval", "1h")];
+        let instant = a.replicated_type("instant", &[])?;
+        let periodic = a.replicated_type("periodic", &often)?;
+        b.replicated_type("instant", &[])?;
+        b.replicated_type("periodic", &often)?;
+        let one = a.ask_for_named(UNICODE, &["--size", "1", "--type", &instant])?;
+        let two = a.ask_for(&["--size", "1", "--type", &instant])?;
+        for id in [&one, &two] {
+            a.wait(id, &[("status", "available")]).await?;
+        }
+        a.admin(&[
+            "volume",
+            "set",
+            "--bootable",
+            "--image-property",
+            "os_distro=debian",
+            &one,
+        ])?;
+        let theirs = shows(cloud, &b, &one, "a copy, described", |s| {
+            status(s) == "active - secondary"
+                && text(s, "name") == UNICODE
+                && s["bootable"] == true
+                && s["volume_image_metadata"]["os_distro"] == "debian"
+        })
+        .await?;
+        let id = text(&theirs, "id").to_owned();
+        assert_eq!(
+            (text(&theirs, "type"), text(&theirs, "status")),
+            (instant.as_str(), "available")
+        );
+        assert_eq!(
+            theirs["properties"]["rekindle:peer"],
+            format!("zone-a/{one}")
+        );
+        assert_eq!(theirs["properties"]["rekindle:mode"], "instant");
+        let projects = |z: &CinderZone<'_>| {
+            z.clients
+                .openstack_json(&z.clients.admin, &["project", "show", "admin"])
+        };
+        assert_eq!(theirs["os-vol-tenant-attr:tenant_id"], projects(&b)?["id"]);
+        let mine = shows(cloud, &a, &one, "the primary", |s| {
+            status(s) == "active - primary"
+        })
+        .await?;
+        assert_eq!(mine["properties"]["rekindle:peer"], format!("zone-b/{id}"));
+
+        a.admin(&["volume", "set", "--size", "2", "--name", "renamed", &one])?;
+        a.admin(&[
+            "volume",
+            "snapshot",
+            "create",
+            "--volume",
+            &one,
+            "a-snapshot",
+        ])?;
+        shows(cloud, &b, &one, "grown and renamed", |s| {
+            s["size"] == 2 && text(s, "name") == "renamed"
+        })
+        .await?;
+        until("the snapshot is there", SOON, async || -> Look<()> {
+            let args = ["volume", "snapshot", "list", "--volume", &id, "-f", "json"];
+            let list = b.admin(&args).map_err(|e| format!("{e:#}"))?;
+            if list.contains("a-snapshot") && list.contains("available") {
+                Ok(())
+            } else {
+                Err(list)
+            }
+        })
+        .await?;
+        a.admin(&["volume", "set", "--type", &periodic, &one])?;
+        shows(cloud, &b, &one, "another mode", |s| {
+            s["properties"]["rekindle:mode"] == "periodic"
+        })
+        .await?;
+        is_refused_to_users(cloud, &b, &one, &id).await?;
+
+        // A copy's record is deleted: the image stays, and so there is a record again.
+        let first = shows(cloud, &b, &two, "a copy", |s| {
+            status(s) == "active - secondary"
+        })
+        .await?;
+        let first = text(&first, "id").to_owned();
+        b.admin(&["volume", "delete", &first])?;
+        shows(cloud, &b, &two, "a new record", |s| {
+            text(s, "id") != first && text(s, "status") == "available"
+        })
+        .await?;
+        let image = b.image(&two)?;
+        assert_eq!(
+            cloud.sidecar_of(Site::ZoneB).volume(&image).await?.role,
+            Role::Secondary
+        );
+        // The primary is deleted: there is nothing to have a record of.
+        a.admin(&["volume", "delete", &two])?;
+        until("its record goes", SOON, async || -> Look<()> {
+            let list = b
+                .admin(&["volume", "list", "--all-projects", "--long"])
+                .map_err(|e| format!("{e:#}"))?;
+            if list.contains(&format!("volume-{two}")) {
+                Err(list)
+            } else {
+                Ok(())
+            }
+        })
+        .await?;
+        Ok(())
+    })
+    .await
+}
+
+/// The sum over all that an image holds.
+fn sum(cloud: &Cloud, site: Site, spec: &str) -> anyhow::Result<String> {
+    let file = cloud.lab.root().join("rekindle").join("exported");
+    cloud.lab.rbd(
+        site,
+        &["--no-progress", "export", spec, &file.display().to_string()],
+    )?;
+    let sum = std::process::Command::new("md5sum").arg(&file).output()?;
+    std::fs::remove_file(&file)?;
+    let text = String::from_utf8(sum.stdout)?;
+    Ok(text
+        .split(' ')
+        .next()
+        .context("md5sum prints a sum")?
+        .to_owned())
+}
+
+/// Writes into an image what nothing else holds.
+fn write(cloud: &Cloud, site: Site, spec: &str, kib: &str) -> anyhow::Result<()> {
+    let args = [
+        "bench",
+        "--io-type",
+        "write",
+        "--io-size",
+        "4K",
+        "--io-threads",
+        "1",
+        "--io-total",
+        kib,
+        "--io-pattern",
+        "rand",
+        spec,
+    ];
+    cloud.lab.rbd(site, &args)?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_zone_is_lost_its_volumes_and_snapshots_serve_in_the_other_and_the_catalogue_goes_the_other_way()
+-> anyhow::Result<()> {
+    Cloud::play_with_catalogue("heir", async |cloud| {
+        let (a, b) = (cloud.cinder(Site::ZoneA)?, cloud.cinder(Site::ZoneB)?);
+        let instant = a.replicated_type("instant", &[])?;
+        b.replicated_type("instant", &[])?;
+        let one = a.volume(&instant).await?;
+        let spec = a.image(&one)?.to_string();
+        write(cloud, Site::ZoneA, &spec, "64K")?;
+        let shot = a.clients.openstack_json(
+            &a.clients.admin,
+            &[
+                "volume",
+                "snapshot",
+                "create",
+                "--volume",
+                &one,
+                "a-snapshot",
+            ],
+        )?;
+        let shot = text(&shot, "id").to_owned();
+        let theirs = shows(cloud, &b, &one, "a copy", |s| {
+            status(s) == "active - secondary"
+        })
+        .await?;
+        let id = text(&theirs, "id").to_owned();
+        let theirs = until("the snapshot is there", SOON, async || -> Look<String> {
+            let args = ["volume", "snapshot", "list", "--volume", &id];
+            let list = b
+                .clients
+                .openstack_json(&b.clients.admin, &args)
+                .map_err(|e| format!("{e:#}"))?;
+            let row = &list[0];
+            if row["Status"] == "available" {
+                Ok(text(row, "ID").to_owned())
+            } else {
+                Err(list.to_string())
+            }
+        })
+        .await?;
+        let held = sum(cloud, Site::ZoneA, &format!("{spec}@snapshot-{shot}"))?;
+        write(cloud, Site::ZoneA, &spec, "128K")?;
+        assert_ne!(held, sum(cloud, Site::ZoneA, &spec)?, "the volume went on");
+
+        let lost = [
+            "osd",
+            "mon",
+            "mgr",
+            "rbd-mirror",
+            "cinder-api",
+            "cinder-volume",
+        ];
+        for part in lost {
+            cloud.member(Site::ZoneA, part).kill()?;
+        }
+        cloud.sidecar(Site::ZoneA).kill()?;
+        cloud
+            .order(Site::ZoneB, &b.image(&one)?, by_force(), None)
+            .await?;
+        shows(cloud, &b, &one, "the primary", |s| {
+            status(s) == "active - primary"
+        })
+        .await?;
+        // Its snapshot serves.
+        let made = b.ask_for(&["--snapshot", &theirs, "--type", &instant])?;
+        b.wait(&made, &[("status", "available")]).await?;
+        assert_eq!(
+            sum(cloud, Site::ZoneB, &b.image(&made)?.to_string())?,
+            held,
+            "not the snapshot's bytes"
+        );
+
+        // It is back, and follows.
+        for part in [
+            "mon",
+            "osd",
+            "mgr",
+            "rbd-mirror",
+            "cinder-api",
+            "cinder-volume",
+        ] {
+            cloud.member(Site::ZoneA, part).start()?;
+        }
+        cloud.sidecar(Site::ZoneA).start()?;
+        cloud.wait_ready().await?;
+        let mine = cloud.sidecar_of(Site::ZoneA);
+        until("it is a copy there", SOON, async || -> Look<()> {
+            let report = mine
+                .volume(&a.image(&one).unwrap())
+                .await
+                .map_err(|e| e.to_string())?;
+            if report.role == Role::Secondary {
+                return Ok(());
+            }
+            let demote = rekindle_common::action::VolumeAction::Demote { token: None };
+            let _ = cloud
+                .order(Site::ZoneA, &a.image(&one).unwrap(), demote, None)
+                .await;
+            Err(report.status.to_string())
+        })
+        .await?;
+        until("the resync is taken", SOON, async || -> Look<()> {
+            let report = mine
+                .volume(&a.image(&one).unwrap())
+                .await
+                .map_err(|e| e.to_string())?;
+            if matches!(
+                report.status,
+                VolumeStatus::ActiveSecondary | VolumeStatus::PendingResync
+            ) {
+                return Ok(());
+            }
+            let again = resync("heir").map_err(|e| e.to_string())?;
+            cloud
+                .order(Site::ZoneA, &a.image(&one).unwrap(), again, None)
+                .await
+                .map(drop)
+                .map_err(|e| e.to_string())
+        })
+        .await?;
+        let shown = shows(cloud, &a, &one, "a copy", |s| {
+            status(s) == "active - secondary"
+        })
+        .await?;
+        assert_eq!(text(&shown, "id"), one, "its own record, as it was");
+        // What was made in zone-b is a volume of zone-a's Cinder.
+        shows(cloud, &a, &made, "a copy", |s| {
+            status(s) == "active - secondary"
+        })
+        .await?;
+        shows(cloud, &b, &made, "the primary", |s| {
+            status(s) == "active - primary"
+        })
+        .await?;
+        Ok(())
+    })
+    .await
+}
