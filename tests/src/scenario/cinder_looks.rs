@@ -227,16 +227,14 @@ impl CinderZone<'_> {
     ///
     /// # Errors
     /// The client failed.
-    pub async fn ask_for_named(
+    pub async fn ask_for_in(
         &self,
         more: &[&str],
         name: &str,
         group: Option<&str>,
     ) -> anyhow::Result<String> {
         let Some(group) = group else {
-            let args = [&["volume", "create"], more, &[name]].concat();
-            let made = self.clients.openstack_json(&self.clients.admin, &args)?;
-            return self.made(made["id"].as_str().context("a volume has an id")?);
+            return self.ask_for_named(name, more);
         };
         let version = ["--os-volume-api-version", "3.38"];
         let shown = self.cinder(&[&version[..], &["group-show", group]].concat())?;
