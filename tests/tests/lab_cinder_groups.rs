@@ -176,11 +176,11 @@ async fn a_generic_group_fails_over_alone_and_what_people_type_does_no_harm() ->
         })
         .await?;
         let named = ["--size", "1", "--type", &instant];
-        let member = zone.ask_for_named(&named, &group, Some(&group)).await?;
+        let member = zone.ask_for_in(&named, &group, Some(&group)).await?;
         // 255 characters of three bytes each, in both texts that a user gives. Four are more than the columns take that Cinder makes.
         let long = "\u{65e5}".repeat(255);
         let described = [&named[..], &["--description", &long]].concat();
-        let lone = zone.ask_for_named(&described, &long, None).await?;
+        let lone = zone.ask_for_in(&described, &long, None).await?;
         let too_long = "x".repeat(256);
         let refused = zone.admin(&[&["volume", "create"], &named[..], &[&too_long]].concat());
         let refused = format!("{:#}", refused.unwrap_err());
