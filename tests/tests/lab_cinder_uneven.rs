@@ -135,7 +135,11 @@ async fn hard_case_20_what_cannot_go_keeps_nothing_else_and_the_next_call_takes_
 
         // Replicated again, the next call moves that one too, and gives it back what it was.
         let mode = ReplicationMode::Instant;
-        let replicate = VolumeAction::Replicate { mode, group: None };
+        let replicate = VolumeAction::Replicate {
+            mode,
+            group: None,
+            cinder: None,
+        };
         cloud.order(Site::ZoneA, &spec, replicate, None).await?;
         cloud.wait_copy(Site::ZoneB, &zone, broken).await?;
         zone.failover_host_to("zone-b", "failed-over").await?;
