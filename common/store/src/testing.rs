@@ -329,7 +329,13 @@ impl TestEtcd {
     /// # Errors
     /// Where it does not run.
     pub fn pause(&self, i: usize) -> io::Result<()> {
-        self.signal(i, Signal::STOP)
+        self.signal(i, Signal::STOP)?;
+        let pid = self.members[i].child.as_ref().map_or(0, Child::id);
+        // Sent is not stopped: on a busy machine one of its threads may still answer.
+        while !is_stopped(pid)? {
+            std::thread::yield_now();
+        }
+        Ok(())
     }
     /// Ends [`Self::pause`].
     ///
@@ -338,6 +344,22 @@ impl TestEtcd {
     pub fn resume(&self, i: usize) -> io::Result<()> {
         self.signal(i, Signal::CONT)
     }
+}
+
+/// Whether all threads of a process are stopped.
+fn is_stopped(pid: u32) -> io::Result<bool> {
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread that has ended meanwhile answers nothing either.
+        let Ok(stat) = std::fs::read_to_string(task?.path().join("stat")) else {
+            continue;
+        };
+        // The state follows the name, which stands in brackets and may hold any character.
+        let state = stat.rsplit(") ").next().unwrap_or_default();
+        if !state.starts_with(['T', 't']) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl Drop for TestEtcd {

@@ -7,12 +7,14 @@ use crate::error::Result;
 use crate::services::mariadb::ask_cinder;
 
 /// Tables that hold what `cinder-manage db sync` wrote, or what a running service keeps there of itself.
-const KEPT: [&str; 5] = [
+const KEPT: [&str; 7] = [
     "alembic_version",
     "quota_classes",
     "services",
     "clusters",
     "volume_types",
+    "group_types",
+    "group_type_specs",
 ];
 
 impl Cinder<'_> {
@@ -44,6 +46,8 @@ const LED_ASTRAY: &str = "SELECT COUNT(*) FROM services WHERE deleted = 0 AND `b
 const LED_HOME: &str = "UPDATE services SET deleted = 1, deleted_at = UTC_TIMESTAMP() \
      WHERE deleted = 0 AND `binary` = 'cinder-volume'";
 
+const NOT_CINDERS: &str = "name <> 'default_cgsnapshot_type'";
+
 fn forget_all<'a>(tables: impl Iterator<Item = &'a str>) -> String {
     let kept = BTreeSet::from(KEPT);
     let mut sql = String::from("SET FOREIGN_KEY_CHECKS = 0;");
@@ -51,6 +55,9 @@ fn forget_all<'a>(tables: impl Iterator<Item = &'a str>) -> String {
         sql.push_str(&format!(" DELETE FROM `{table}`;"));
     }
     sql.push_str(" DELETE FROM volume_types WHERE name <> '__DEFAULT__';");
+    // Without the type that Cinder makes with its tables nothing can be made in a generic group: a KeyError, seen in 29.
+    sql.push_str(&format!(" DELETE FROM group_type_specs WHERE group_type_id IN (SELECT id FROM group_types WHERE {NOT_CINDERS});"));
+    sql.push_str(&format!(" DELETE FROM group_types WHERE {NOT_CINDERS};"));
     sql.push_str(" DELETE FROM services WHERE `binary` = 'cinder-volume';");
     sql
 }
@@ -61,8 +68,17 @@ mod tests {
 
     #[test]
     fn what_the_services_need_to_go_on_is_kept() {
-        let sql =
-            forget_all(["alembic_version", "quota_classes", "services", "volumes"].into_iter());
+        let sql = forget_all(
+            [
+                "alembic_version",
+                "quota_classes",
+                "services",
+                "volumes",
+                "group_types",
+            ]
+            .into_iter(),
+        );
+        assert!(!sql.contains("`group_types`"), "{sql}");
         assert!(sql.contains("DELETE FROM `volumes`;"), "{sql}");
         for kept in ["alembic_version", "quota_classes", "`services`"] {
             assert!(!sql.contains(kept), "{sql}");
@@ -71,5 +87,7 @@ mod tests {
             sql.contains("services WHERE `binary` = 'cinder-volume'"),
             "{sql}"
         );
+        let own = "group_types WHERE name <> 'default_cgsnapshot_type'";
+        assert!(sql.contains(own), "{sql}");
     }
 }
