@@ -89,22 +89,7 @@ async fn is_refused_to_users(
         text(s, "status") == "available" && s["size"] == 2
     })
     .await?;
-    let attach = [
-        "--os-volume-api-version",
-        "3.27",
-        "attachment-create",
-        "--connect",
-        "True",
-        "--initiator",
-        "iqn.test",
-        "--ip",
-        "192.0.2.1",
-        "--host",
-        "test",
-    ];
-    let mut args = attach.to_vec();
-    args.extend([id, "00000000-0000-4000-8000-000000000001"]);
-    let refused = b.cinder(&args);
+    let refused = b.attach(id);
     assert!(refused.is_err(), "a copy was attached: {refused:?}");
     Ok(())
 }

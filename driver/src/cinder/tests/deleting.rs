@@ -16,6 +16,16 @@ impl Bench {
         self.cinder.delete(request).await
     }
 
+    /// A volume that is kept when it is deleted, with data on it and a copy in step.
+    async fn ready_to_be_kept(&self) -> CinderVolume {
+        let keep = [("rekindle:on_delete", "keep")];
+        let v = self.replicated(1, &keep).await.remove(0);
+        self.written(&v, 1).await;
+        self.wait(&self.b, &v.image, VolumeStatus::ActiveSecondary)
+            .await;
+        v
+    }
+
     async fn deleted(&self, v: &CinderVolume) -> Deleted {
         self.delete(v).await.unwrap().outcome
     }
@@ -123,14 +133,7 @@ async fn a_volume_is_kept_by_the_other_zone_with_all_that_was_written() {
 async fn hard_case_57_a_keeping_that_died_in_its_middle_is_gone_on_with() {
     let bench = bench().await;
     for op in [Op::SetMetadata, Op::Demote, Op::Promote] {
-        let v = bench
-            .replicated(1, &[("rekindle:on_delete", "keep")])
-            .await
-            .remove(0);
-        bench.written(&v, 1).await;
-        bench
-            .wait(&bench.b, &v.image, VolumeStatus::ActiveSecondary)
-            .await;
+        let v = bench.ready_to_be_kept().await;
         let zone = if op == Op::Promote {
             bench.fabric.b()
         } else {
@@ -147,14 +150,7 @@ async fn hard_case_57_a_keeping_that_died_in_its_middle_is_gone_on_with() {
         bench.kept(&v, 1).await;
     }
     // Past the demotion the loop alone goes on, also where nobody asks again.
-    let v = bench
-        .replicated(1, &[("rekindle:on_delete", "keep")])
-        .await
-        .remove(0);
-    bench.written(&v, 1).await;
-    bench
-        .wait(&bench.b, &v.image, VolumeStatus::ActiveSecondary)
-        .await;
+    let v = bench.ready_to_be_kept().await;
     bench.fabric.b().fail(Op::Promote, Some(&v.image), 5, 1);
     bench.delete(&v).await.unwrap_err();
     bench.kept(&v, 1).await;
