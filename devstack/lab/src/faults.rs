@@ -1,6 +1,5 @@
 //! Faults as verbs, and their undoing.
 
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,8 +19,6 @@ const KILL_DEADLINE: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(10);
 /// The mirror daemon's service.
 const MIRROR: &str = "rbd-mirror";
-/// Between two looks whether it has died.
-const DEAD_EVERY: Duration = Duration::from_millis(500);
 
 impl Lab {
     /// The site loses power: SIGKILL to all of its processes at once, those spawned and their children
@@ -223,38 +220,19 @@ impl Lab {
     }
 
     /// Waits until new images are mirrored both ways, and returns how long that took. The proof is a
-    /// test image in each zone, which is removed again. Meanwhile it does what systemd would: an rbd-mirror that has died is
-    /// started again. 16.2.15's sometimes fails an assertion of its own (`AsyncOpTracker`) when an image goes.
+    /// test image in each zone, which is removed again.
     ///
     /// # Errors
     /// [`LabError::Timeout`] when the deadline passes for one of the directions.
     pub fn wait_mirroring(&self, deadline: Duration) -> Result<Duration> {
         let begin = Instant::now();
         let (a, b) = (self.ctx(Site::ZoneA), self.ctx(Site::ZoneB));
-        let (proved, wait) = mpsc::channel::<()>();
         thread::scope(|scope| {
-            let daemons = scope.spawn(|| self.keep_mirroring(wait));
             let other = scope.spawn(|| ceph::probe(&b, &a, deadline));
             let one = ceph::probe(&a, &b, deadline);
-            let other = joined(other.join());
-            drop(proved);
-            joined(daemons.join())?;
-            other.and(one)
+            joined(other.join()).and(one)
         })?;
         Ok(begin.elapsed())
-    }
-
-    /// Starts rbd-mirror again where it is dead, until the sender of `done` is gone.
-    fn keep_mirroring(&self, done: mpsc::Receiver<()>) -> Result<()> {
-        while done.recv_timeout(DEAD_EVERY) == Err(mpsc::RecvTimeoutError::Timeout) {
-            for site in Site::ZONES {
-                if supervise::alive(&self.ctx(site), MIRROR)?.is_none() {
-                    tracing::warn!(zone = %site, "rbd-mirror has died: starting it again");
-                    self.launch_service(site, MIRROR)?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Undoes every fault: links, partitions, paused and dead services. Returns what it found.

@@ -139,6 +139,13 @@ impl Membership {
             .count()
     }
 
+    /// Whether SIGSTOP has stopped each of them.
+    pub(crate) fn are_stopped(&self) -> bool {
+        self.members()
+            .into_iter()
+            .all(|pid| stat(pid).is_none_or(|s| s.state == 'T'))
+    }
+
     /// Kills them all, and those they start meanwhile, until none is left.
     pub(crate) fn kill_all(&self, deadline: Duration) -> Result<usize> {
         let end = Instant::now() + deadline;

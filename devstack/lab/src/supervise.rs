@@ -280,12 +280,13 @@ fn wait_gone(ctx: &SiteCtx, name: &str, deadline: Duration) -> Result<()> {
 /// Stops a service and its children in their tracks (SIGSTOP).
 pub(crate) fn pause(ctx: &SiteCtx, name: &str) -> Result<()> {
     let id = must_run(ctx, name)?;
+    let all = members(ctx, name);
     id.signal(Signal::STOP);
-    members(ctx, name).signal_all(Signal::STOP);
+    all.signal_all(Signal::STOP);
     until(
         &format!("{name} of {} to stop", ctx.site),
         KILL_DEADLINE,
-        |_| Ok(id.is_stopped().then_some(())),
+        |_| Ok((id.is_stopped() && all.are_stopped()).then_some(())),
     )
 }
 

@@ -6,6 +6,20 @@ use crate::supervise::Spawn;
 
 pub(super) struct RbdMirror;
 
+/// Starts it again where it aborted, as `ceph-rbd-mirror@.service` does (`Restart=on-failure`): 16.2.15's fails an assertion
+/// of its own (`AsyncOpTracker`) now and then when an image goes, and every copy would stand still. One that was killed, or
+/// ended with an error, stays as it is: that was somebody's will.
+const KEPT: &str = r#"
+trap 'kill "$child"; wait "$child"; exit' TERM
+while :; do
+  rbd-mirror -f --id mirror & child=$!
+  wait "$child"; code=$?
+  [ "$code" -eq 134 ] || exit "$code"
+  echo "rbd-mirror aborted: starting it again"
+  sleep 0.5
+done
+"#;
+
 impl Service for RbdMirror {
     fn name(&self) -> &'static str {
         "rbd-mirror"
@@ -22,8 +36,8 @@ impl Service for RbdMirror {
     fn command(&self, ctx: &SiteCtx) -> Spawn {
         // It opens its local cluster by name, and `-c` does not reach that second connection: without
         // CEPH_CONF it says "can't open ceph.conf" every 30 s for ever.
-        Spawn::new("rbd-mirror")
-            .args(["-f", "--id", "mirror"])
+        Spawn::new("sh")
+            .args(["-c", KEPT])
             .env("CEPH_CONF", ctx.dirs.ceph_conf().to_string_lossy())
     }
 
