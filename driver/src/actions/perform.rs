@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 /// Between two tries of a plain promotion.
-const REPLAY_POLL: Duration = Duration::from_millis(100);
+const REPLAY_POLL: Duration = Duration::from_millis(50);
 
 impl Inner {
     /// Does it. Every branch is idempotent: done again after a crash in its middle, it ends the same.
@@ -131,16 +131,22 @@ impl Inner {
         d: Deadlines,
     ) -> Result<Look, ReplicationError> {
         let give_up = d.answer.min(self.in_(self.limits.replay_wait));
-        loop {
-            let look = self.understand(session.look(d.answer).await?);
-            match look.role {
-                Role::Secondary if look.demotion.as_ref() == Some(token) => return Ok(look),
-                Role::Secondary if Instant::now() + REPLAY_POLL < give_up => {
-                    tokio::time::sleep(REPLAY_POLL).await;
-                }
-                Role::Secondary | Role::Primary | Role::NotMirrored | Role::Unknown => {
-                    return Err(Refusal::DemotionNotReplayed.into());
-                }
+        let name = token.to_string();
+        // A whole look each time, of all that wait, would take the cluster's time from the daemon that is waited for.
+        while session
+            .metadata(metadata::DEMOTION_TOKEN, d.answer)
+            .await?
+            .as_ref()
+            != Some(&name)
+            && Instant::now() + REPLAY_POLL < give_up
+        {
+            tokio::time::sleep(REPLAY_POLL).await;
+        }
+        let look = self.understand(session.look(d.answer).await?);
+        match look.role {
+            Role::Secondary if look.demotion.as_ref() == Some(token) => Ok(look),
+            Role::Secondary | Role::Primary | Role::NotMirrored | Role::Unknown => {
+                Err(Refusal::DemotionNotReplayed.into())
             }
         }
     }

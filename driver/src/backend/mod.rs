@@ -414,6 +414,23 @@ impl Session {
         within(d.abandon, Op::MirrorSnapshot, Some(&self.spec), call).await
     }
 
+    /// One value of the image's metadata as it is now: a look's smallest part, for who asks again and again.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn metadata(&self, key: &'static str, deadline: Instant) -> Result<Option<String>> {
+        let call = async {
+            match &self.image {
+                OpenImage::Rbd(i) => i.metadata(key, deadline).await,
+                OpenImage::Memory(c) => {
+                    let mut view = c.look_at(&self.spec).await?;
+                    Ok(view.metadata.remove(key))
+                }
+            }
+        };
+        within(deadline, Op::Look, Some(&self.spec), call).await
+    }
+
     /// Sets and removes metadata.
     ///
     /// # Errors

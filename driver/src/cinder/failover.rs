@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   is the zone that is left alive or dead? (waited for) -> [the way back: is it in step?] -> look at all volumes in both zones
-//!     -> rules::way, each -> demote there, one batch -> promote here, one batch, again while a demotion is on its way -> ends
+//!     -> rules::way, each -> demote there, one batch -> promote here as they come, again while a demotion is on its way -> ends
 //!                         -> of a group: the orchestrator's plan, all groups at once (groups.rs) ---------------------> ends
 //! ```
 //!
@@ -17,7 +17,7 @@ use super::{
     sides::{EndOfOrder, Side},
     wire::{CinderVolume, End, FailoverAnswer, FailoverRequest, ReplicationStatus, VolumeEnd},
 };
-use futures::StreamExt;
+use futures::{StreamExt, stream::FuturesUnordered};
 use rekindle_common::{
     ApiError, DemotionToken, ErrorCode, GroupName, ImageSpec,
     action::{BatchItem, Effect, Order, Promotion, VolumeAction},
@@ -28,7 +28,7 @@ use rekindle_common::{
 use std::{collections::BTreeMap, time::Duration};
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout},
 };
 
 /// Whether the zone that is left is dead shows within this.
@@ -36,7 +36,9 @@ const SETTLE: Duration = Duration::from_secs(20);
 /// Between two looks at what changes by itself.
 const POLL: Duration = Duration::from_millis(200);
 /// What is demoted within this is promoted in one batch.
-const TOGETHER: Duration = Duration::from_secs(2);
+const GATHER: Duration = Duration::from_millis(50);
+/// A cluster that counts as dead and is back answers within this.
+const BACK: Duration = Duration::from_secs(1);
 /// Groups that are moved at once.
 const GROUPS_AT_ONCE: usize = 32;
 /// Kept of the time for a group, to look at its volumes after its plan.
@@ -146,7 +148,11 @@ impl Cinder {
 
 /// Waits until it is known whether a zone's cluster is alive or dead, for it may have died a moment ago.
 async fn settled(side: &Side, by: Instant) -> Health {
-    side.look().await;
+    match side.health() {
+        // It was looked at all the time. Once more, for it may be back this moment, but not for as long as silence takes.
+        Health::Dead { .. } => drop(timeout(BACK, side.look()).await),
+        Health::Writes | Health::Unknown => side.look().await,
+    }
     loop {
         let health = side.health();
         match health {
@@ -336,66 +342,84 @@ async fn move_alone(
     tokio::join!(demoting, promote_all(promote, demoted, token, trip, ends));
 }
 
-/// Promotes, and asks again for those whose demotion is on its way.
+/// Promotes each as soon as it is demoted, in batches beside each other: one waits for its demotion to arrive over there while
+/// the next ones are still being demoted here. It asks again for those whose demotion is on its way.
 pub(super) async fn promote_all(
-    mut waiting: BTreeMap<ImageSpec, Order>,
+    mut ready: BTreeMap<ImageSpec, Order>,
     mut demoted: mpsc::Receiver<(ImageSpec, EndOfOrder)>,
     token: &DemotionToken,
     trip: Trip<'_>,
     ends: &mut Ends,
 ) {
-    let together = Instant::now() + TOGETHER;
+    let mut batches = FuturesUnordered::new();
+    let mut pause = Duration::ZERO;
+    let mut all_demoted = false;
     loop {
-        loop {
-            let next = if waiting.is_empty() {
-                demoted.recv().await
-            } else {
-                match timeout_at(together, demoted.recv()).await {
-                    Ok(next) => next,
-                    Err(_) => break,
-                }
-            };
-            match next {
-                Some((spec, Ok(_))) => {
-                    waiting.insert(spec, unbound(after(token.clone())));
-                }
-                Some((spec, Err(e))) => {
-                    let zone = trip.from.zone();
-                    let message = format!("it could not be demoted in {zone}: {}", e.message);
-                    ends.insert(spec, (None, Err(ApiError { message, ..e })));
-                }
-                None => break,
-            }
+        if !ready.is_empty() {
+            batches.push(promote_some(std::mem::take(&mut ready), pause, trip));
         }
-        if waiting.is_empty() {
-            return;
-        }
-        let items = waiting
-            .iter()
-            .map(|(volume, order)| BatchItem {
-                volume: volume.clone(),
-                order: order.clone(),
-            })
-            .collect();
-        for (spec, end) in trip.to.batch(items, trip.by).await {
-            match end {
-                Ok(outcome) => {
-                    waiting.remove(&spec);
-                    ends.insert(spec, (Some(outcome.report.status), Ok(outcome.effect)));
+        tokio::select! {
+            next = demoted.recv(), if !all_demoted => {
+                all_demoted = next.is_none();
+                if next.is_some() {
+                    sleep(GATHER).await;
                 }
-                Err(e) => {
-                    let on_its_way = e.code == ErrorCode::DemotionNotReplayed;
-                    if !on_its_way || Instant::now() >= trip.by {
-                        waiting.remove(&spec);
+                let more = std::iter::from_fn(|| demoted.try_recv().ok());
+                for (spec, end) in next.into_iter().chain(more) {
+                    match end {
+                        Ok(_) => {
+                            ready.insert(spec, unbound(after(token.clone())));
+                        }
+                        Err(e) => {
+                            let zone = trip.from.zone();
+                            let message = format!("it could not be demoted in {zone}: {}", e.message);
+                            ends.insert(spec, (None, Err(ApiError { message, ..e })));
+                        }
                     }
-                    ends.insert(spec, (None, Err(e)));
                 }
+                pause = Duration::ZERO;
             }
-        }
-        if !waiting.is_empty() {
-            sleep(POLL).await;
+            Some((orders, ended)) = batches.next() => {
+                for (spec, end) in ended {
+                    match end {
+                        Ok(outcome) => {
+                            ends.insert(spec, (Some(outcome.report.status), Ok(outcome.effect)));
+                        }
+                        Err(e) => {
+                            let on_its_way = e.code == ErrorCode::DemotionNotReplayed;
+                            if on_its_way
+                                && Instant::now() < trip.by
+                                && let Some(order) = orders.get(&spec)
+                            {
+                                ready.insert(spec.clone(), order.clone());
+                            }
+                            ends.insert(spec, (None, Err(e)));
+                        }
+                    }
+                }
+                pause = POLL;
+            }
+            else => return,
         }
     }
+}
+
+/// One batch of them, after a pause. The orders are given back for who has to be asked again.
+async fn promote_some(
+    orders: BTreeMap<ImageSpec, Order>,
+    pause: Duration,
+    trip: Trip<'_>,
+) -> (BTreeMap<ImageSpec, Order>, super::sides::Ends) {
+    sleep(pause).await;
+    let items = orders
+        .iter()
+        .map(|(volume, order)| BatchItem {
+            volume: volume.clone(),
+            order: order.clone(),
+        })
+        .collect();
+    let ended = trip.to.batch(items, trip.by).await;
+    (orders, ended)
 }
 
 pub(super) type Reports = BTreeMap<ImageSpec, VolumeReport>;

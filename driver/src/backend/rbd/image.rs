@@ -129,6 +129,15 @@ impl RbdImage {
         self.read(Op::Look, deadline, lineage).await
     }
 
+    pub(in crate::backend) async fn metadata(
+        &self,
+        key: &'static str,
+        deadline: Instant,
+    ) -> Result<Option<String>> {
+        self.read(Op::Look, deadline, move |i| i.metadata_find(key))
+            .await
+    }
+
     pub(in crate::backend) async fn enable(
         &self,
         mode: MirrorImageMode,
