@@ -18,6 +18,7 @@
 //! | [`keys`] | where everything stands in etcd |
 //! | [`tls`] | where certificates are |
 //! | [`facts`], [`deletion`] | what Cinder says of a volume, and what becomes of one that was deleted there |
+//! | [`servers`] | what is needed to build a server again, and its other forms |
 //! | [`metadata`] | where a volume's policy stands in its image's metadata |
 
 pub mod action;
@@ -33,6 +34,7 @@ pub mod mode;
 pub mod plan;
 pub mod policy;
 pub mod schedule;
+pub mod servers;
 pub mod status;
 #[cfg(feature = "telemetry")]
 pub mod telemetry;
