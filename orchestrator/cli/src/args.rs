@@ -1,11 +1,13 @@
 //! The command line, as clap sees it. Nothing here acts.
 
 mod cinder;
+mod record;
 
 use crate::{exit, output::Format};
 pub use cinder::{CinderCommand, CinderRepair};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
+pub use record::{RecordCommand, RecordForm, RecordImport, RecordOrigin};
 use rekindle_common::{DemotionToken, GroupName, ImageSpec, PlanId, ZoneName, duration::Span};
 use std::path::PathBuf;
 
@@ -123,6 +125,9 @@ pub enum Command {
     /// What Cinder has on its books.
     #[command(subcommand)]
     Cinder(CinderCommand),
+    /// Servers' records, as files: what is needed to build a server again.
+    #[command(subcommand)]
+    Record(RecordCommand),
     /// Whether both zones' OpenStacks would take what is replicated: projects, types, quotas, keys, backends, roles, clocks.
     Preflight(PreflightArgs),
     /// Configuration files.

@@ -6,6 +6,7 @@ mod config_check;
 mod group;
 mod history;
 mod preflight;
+mod record;
 mod status;
 mod volume;
 mod words;
@@ -24,6 +25,7 @@ use futures::future::join_all;
 use group::{GroupList, GroupPage, PutPage};
 use history::{DetailPage, History, HistoryPage, PlanList, PlanPage};
 pub use preflight::run as preflight;
+pub use record::run as record;
 use rekindle_common::{GroupName, PlanId};
 use rekindle_core::{
     decision::Request,
@@ -130,6 +132,7 @@ pub async fn run(command: Command, peers: &Peers, output: &Output) -> Result<Exi
         Command::History { group, limit } => history(group.as_ref(), limit, peers, output).await,
         Command::Cinder(_)
         | Command::Preflight(_)
+        | Command::Record(_)
         | Command::Config(_)
         | Command::Demo(_)
         | Command::Completions { .. }

@@ -17,7 +17,7 @@ pub enum Exit {
     Held,
     /// Nobody answered.
     Unreachable,
-    /// Done for some volumes and not for others.
+    /// Done for some volumes or servers and not for others.
     Partial,
 }
 
@@ -61,7 +61,7 @@ impl Exit {
             Self::Unreachable => {
                 "no orchestrator, sidecar, cluster or etcd majority answered in time"
             }
-            Self::Partial => "done for some volumes; the others are listed",
+            Self::Partial => "done for some volumes or servers; the others are listed",
         }
     }
 }

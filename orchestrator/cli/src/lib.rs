@@ -93,6 +93,7 @@ fn run(cli: Cli, output: &Output) -> Result<Exit, CliError> {
         Command::Cinder(args::CinderCommand::Repair(args)) => {
             runtime()?.block_on(commands::cinder_repair(&args, output))
         }
+        Command::Record(command) => commands::record(command, output),
         Command::Preflight(args) => runtime()?.block_on(commands::preflight(&args, output)),
         Command::Demo(args) => runtime()?.block_on(demo::run(&args, output)),
         command @ (Command::Status

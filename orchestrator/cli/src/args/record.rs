@@ -1,0 +1,88 @@
+//! `rekindle record …`, as clap sees it.
+
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::Timestamp;
+use rekindle_common::{ZoneName, servers::export::Form};
+use std::path::PathBuf;
+
+/// `rekindle record …`
+#[derive(Debug, Subcommand)]
+pub enum RecordCommand {
+    /// Make records of what a file says of servers: one file a server.
+    Import(RecordImport),
+    /// Write a record in another form, for a person who builds the server by hand.
+    Export {
+        /// The form.
+        #[arg(long = "as", value_enum, value_name = "FORM")]
+        form: RecordForm,
+        /// The record.
+        file: PathBuf,
+    },
+    /// Show a record; its user data never.
+    Show {
+        /// The record.
+        file: PathBuf,
+    },
+    /// What changed from one record to the next, field by field.
+    Diff {
+        /// The record before.
+        before: PathBuf,
+        /// The record after.
+        after: PathBuf,
+    },
+}
+
+/// `rekindle record import`
+#[derive(Debug, Clone, Args)]
+pub struct RecordImport {
+    /// What the file is.
+    #[arg(long, value_enum, value_name = "ORIGIN")]
+    pub from: RecordOrigin,
+    /// The file; `-` is standard input (`terraform state pull | rekindle record import … -`: no secret is left on a disk).
+    pub file: PathBuf,
+    /// Whose Nova its ids are of.
+    #[arg(long, required_if_eq("from", "terraform"))]
+    pub zone: Option<ZoneName>,
+    /// Only servers of this name or id; more than once for several.
+    #[arg(long = "server", value_name = "NAME")]
+    pub servers: Vec<String>,
+    /// The folder for the records; made where it is not there.
+    #[arg(long, value_name = "DIR", default_value = "records")]
+    pub out: PathBuf,
+    /// When what it says was true, RFC 3339 [default: the file's own time; of standard input, now].
+    #[arg(long, value_name = "TIME")]
+    pub taken_at: Option<Timestamp>,
+}
+
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RecordOrigin {
+    /// A Terraform or OpenTofu state, version 4.
+    Terraform,
+    /// JSON as docs/schemas/server-record.json says, of one server or many.
+    Script,
+}
+
+/// A record's form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RecordForm {
+    /// Our own JSON, with everything, user data too.
+    Json,
+    /// Terraform's language.
+    Terraform,
+    /// A Heat template.
+    Heat,
+    /// A shell script that calls `openstack`.
+    Shell,
+}
+
+impl From<RecordForm> for Form {
+    fn from(form: RecordForm) -> Self {
+        match form {
+            RecordForm::Json => Self::Json,
+            RecordForm::Terraform => Self::Terraform,
+            RecordForm::Heat => Self::Heat,
+            RecordForm::Shell => Self::Shell,
+        }
+    }
+}
