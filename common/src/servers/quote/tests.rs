@@ -78,7 +78,14 @@ fn any_text_is_one_word_of_a_shell() {
     let texts = strategy.new_tree(&mut runner).unwrap().current();
     let words: Vec<String> = texts.iter().map(|t| sh(t)).collect();
     let script = format!("printf '%s\\0' {}", words.join(" "));
-    let out = Command::new("sh").arg("-c").arg(script).output().unwrap();
+    // Where a broken quoting can do no harm.
+    let place = tempfile::tempdir().unwrap();
+    let out = Command::new("sh")
+        .arg("-c")
+        .arg(script)
+        .current_dir(place.path())
+        .output()
+        .unwrap();
     assert!(out.status.success());
     let read: Vec<&[u8]> = out.stdout.split(|b| *b == 0).collect();
     let expected: Vec<&[u8]> = texts

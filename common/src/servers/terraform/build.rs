@@ -121,6 +121,12 @@ pub(super) fn import(header: &Header, found: FoundAll, about: &About) -> Import 
         ignored,
         ..Import::default()
     };
+    for found in instances.iter().filter(|f| says_nothing(f)) {
+        import.notes.push(Note {
+            address: found.address.clone(),
+            what: "does not say what it belongs to, or that is marked as sensitive: a server's record may lack a disk or a port by it".to_owned(),
+        });
+    }
     let mut made: Vec<Made> = Vec::new();
     for server in instances.iter().filter(|f| f.kind == Kind::Server) {
         let mut notes = Vec::new();
@@ -147,6 +153,19 @@ pub(super) fn import(header: &Header, found: FoundAll, about: &About) -> Import 
         import.records.push(m.record);
     }
     import
+}
+
+/// Whether a resource that should tell of a server's disks or ports cannot be placed: that must not pass in silence.
+fn says_nothing(found: &Found) -> bool {
+    let a = &found.attributes;
+    let lacks = |name: &str| a.text(name).is_none();
+    match found.kind {
+        Kind::VolumeAttach => lacks("instance_id") || lacks("volume_id"),
+        Kind::InterfaceAttach => lacks("instance_id"),
+        Kind::Volume | Kind::Port => lacks("id"),
+        // A server is told of by itself, and floating addresses are in no record.
+        Kind::Server | Kind::FloatingIp | Kind::FloatingAssociate | Kind::FloatingOfServer => false,
+    }
 }
 
 /// A server stands in a state once: of two addresses nobody can tell which is right.

@@ -147,6 +147,27 @@ fn marks_that_cannot_be_read_refuse_the_server() {
 }
 
 #[test]
+fn what_cannot_be_placed_for_its_marks_does_not_pass_in_silence() {
+    let attach = |marks: Value| {
+        let attributes =
+            json!({"instance_id": "a", "volume_id": "S3CRET-VOLUME", "device": "/dev/vdb"});
+        let mut attach = resource("openstack_compute_volume_attach_v2", "x", attributes);
+        attach["instances"][0]["sensitive_attributes"] = marks;
+        state(&[server("a"), attach])
+    };
+    for marks in [json!("damaged"), json!([[attr("volume_id")]])] {
+        let state = attach(marks);
+        let import = import(&state);
+        assert_eq!(import.records[0].disks.len(), 1);
+        let note = &import.notes[0];
+        assert_eq!(note.address, "openstack_compute_volume_attach_v2.x");
+        assert!(note.what.contains("may lack a disk"), "{note:?}");
+        assert!(!all_outputs(&state).contains("S3CRET"));
+    }
+    assert_eq!(import(&attach(json!([]))).notes, Vec::new());
+}
+
+#[test]
 fn a_secret_of_one_resource_is_none_of_anothers_metadata() {
     let mut s = server("a");
     set(

@@ -236,13 +236,15 @@ fn choose(found: &mut Found, asked: &[String]) -> Result<(), CliError> {
             );
         }
     }
-    found
-        .records
-        .retain(|(_, r)| asked.iter().any(|name| is(r, name)));
+    let (kept, dropped): (Vec<_>, Vec<_>) = std::mem::take(&mut found.records)
+        .into_iter()
+        .partition(|(_, r)| asked.iter().any(|name| is(r, name)));
+    found.records = kept;
     found
         .refused
         .retain(|r| asked.iter().any(|name| r.name.as_ref() == Some(name)));
-    let kept: BTreeSet<&String> = found.records.iter().map(|(address, _)| address).collect();
-    found.notes.retain(|n| kept.contains(&n.address));
+    // A note on a resource that is no server may be about any of them.
+    let dropped: BTreeSet<String> = dropped.into_iter().map(|(address, _)| address).collect();
+    found.notes.retain(|n| !dropped.contains(&n.address));
     Ok(())
 }
