@@ -96,6 +96,9 @@ enum Verb {
         /// An option of one of these backends.
         #[arg(long, value_name = "NAME.KEY=VALUE")]
         set: Vec<String>,
+        /// Two cinder-volumes with these backends in a cluster of this name: active/active.
+        #[arg(long, value_name = "NAME")]
+        cluster: Option<String>,
     },
     /// Prove that new images are mirrored both ways.
     Probe,
@@ -222,6 +225,7 @@ fn run(args: Args) -> Result<ExitCode> {
             upstream_replicated,
             rekindle,
             set,
+            cluster,
         } => {
             let lab = lab()?;
             let cinder = lab.cinder(site)?;
@@ -238,7 +242,7 @@ fn run(args: Args) -> Result<ExitCode> {
                 backends.push(cinder.rekindle(name, Path::new(socket)));
             }
             let backends = with_options(backends, &set)?;
-            configure(&cinder, &backends, &mut out)?;
+            configure(&cinder, cluster.as_deref(), &backends, &mut out)?;
         }
         Verb::Probe => {
             let took = lab()?.wait_mirroring(MIRROR_DEADLINE)?;
@@ -267,9 +271,19 @@ fn with_options(mut backends: Vec<Backend>, set: &[String]) -> Result<Vec<Backen
     Ok(backends)
 }
 
-fn configure(cinder: &Cinder<'_>, backends: &[Backend], out: &mut impl Write) -> Result<()> {
-    if !backends.is_empty() {
-        cinder.configure(backends)?;
+fn configure(
+    cinder: &Cinder<'_>,
+    cluster: Option<&str>,
+    backends: &[Backend],
+    out: &mut impl Write,
+) -> Result<()> {
+    match cluster {
+        Some(cluster) => cinder.configure_cluster(cluster, backends)?,
+        None if backends.is_empty() => {}
+        None => cinder.configure(backends)?,
+    }
+    if let Some(cluster) = cinder.cluster()? {
+        writeln!(out, "[DEFAULT]\ncluster = {cluster}\n")?;
     }
     for backend in cinder.backends()? {
         writeln!(out, "{backend}")?;

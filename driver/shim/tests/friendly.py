@@ -54,6 +54,12 @@ class FriendlySidecar:
             for volume in volumes
         ]
 
+    def freeze(self, backend: str | None, reason: str) -> None:
+        self._refuse("freeze")
+
+    def thaw(self, backend: str | None) -> None:
+        self._refuse("thaw")
+
     def backend(self, backend: str | None) -> Backend:
         self._refuse("backend")
         return Backend("zone-a", "yes", None, ["zone-b"])

@@ -1,5 +1,5 @@
 """Cinder's own unit tests of RBDDriver, run with RekindleRBDDriver in its place, Cinder's compliance tests, and ours that
-want Cinder's test classes (with_manager.py, with_repair.py).
+want Cinder's test classes (with_manager.py, with_cluster.py, with_repair.py).
 
 They are not copied: they are imported from the installed Cinder, after the module that they take RBDDriver from has been
 put behind a stand-in that hands out ours. What they patch by name lands in the real module.
@@ -24,7 +24,7 @@ from tests.replaced import REPLACED
 UNDER_TEST = "cinder.volume.drivers.rbd"
 COMPLIANCE = "cinder.tests.compliance.test_volume_drivers"
 UPSTREAM = ("cinder.tests.unit.volume.drivers.test_rbd", COMPLIANCE)
-OURS = ("tests.with_manager", "tests.with_repair")
+OURS = ("tests.with_manager", "tests.with_cluster", "tests.with_repair")
 
 
 class StandIn(types.ModuleType):

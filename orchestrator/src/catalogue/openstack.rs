@@ -78,8 +78,8 @@ fn records(
     snapshots: Vec<Snapshot>,
 ) -> Records {
     let pool_of = |v: &Volume| {
-        let host = v.host.as_deref()?;
-        hosts.iter().find(|(_, h)| *h == host).map(|(pool, _)| pool)
+        let mut all = hosts.iter();
+        all.find(|(_, host)| v.is_on(host)).map(|(pool, _)| pool)
     };
     let mut found = Records::default();
     for v in volumes {

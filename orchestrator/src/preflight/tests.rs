@@ -4,7 +4,7 @@ use super::{look::CloudSeen, *};
 use jiff::{SignedDuration, Timestamp};
 use rekindle_common::{ErrorCode, volume::Role};
 use rekindle_core::{catalogue::mapping::Kind, skew::Skew};
-use rekindle_openstack::{TypeEncryption, Volume};
+use rekindle_openstack::{Service, TypeEncryption, Volume};
 use serde_json::json;
 use world::{World, call, image, quotas, silent, snapshot, unauthorized, volume, zone};
 
@@ -21,6 +21,33 @@ fn two_zones_that_fit_have_no_gap() {
         types: 2,
     };
     assert_eq!(found.counts, counts);
+}
+
+/// zone-b's cinder-volume as two in a cluster, and the configuration with the cluster's name.
+fn clustered(w: &mut World) -> Vec<Service> {
+    let pool = "both@ceph#ceph".to_owned();
+    let cloud = w.config.clouds.get_mut(&zone("zone-b")).unwrap();
+    cloud.backends.insert("volumes".to_owned(), pool.clone());
+    let rest = w.rest_b();
+    rest.pools.as_mut().unwrap()[0].name = pool;
+    let one = rest.services.as_ref().unwrap()[0].clone();
+    ["b@ceph", "b-2@ceph"]
+        .map(|host| Service {
+            host: host.to_owned(),
+            cluster: Some("both@ceph".to_owned()),
+            ..one.clone()
+        })
+        .into()
+}
+
+#[test]
+fn of_a_cluster_one_member_is_enough() {
+    let mut world = World::new();
+    let mut all = clustered(&mut world);
+    all[0].state = "down".to_owned();
+    world.rest_b().services = Ok(all);
+    let found = world.judged();
+    assert!(found.is_well(), "{found:#?}");
 }
 
 fn broken() -> Vec<(&'static str, Break, GapKind, &'static str)> {
@@ -185,6 +212,18 @@ fn broken() -> Vec<(&'static str, Break, GapKind, &'static str)> {
             },
             GapKind::Backend,
             "is down",
+        ),
+        (
+            "a cluster of which no member is up",
+            |w| {
+                let mut all = clustered(w);
+                for s in &mut all {
+                    s.state = "down".to_owned();
+                }
+                w.rest_b().services = Ok(all);
+            },
+            GapKind::Backend,
+            "no cinder-volume of the cluster both@ceph is up and enabled, of 2",
         ),
         (
             "a pool without a backend",

@@ -238,6 +238,14 @@ impl CinderZone<'_> {
     /// # Errors
     /// The client failed, or there is none.
     pub fn service(&self) -> anyhow::Result<Service> {
+        self.service_of(&self.host())
+    }
+
+    /// The service of any host.
+    ///
+    /// # Errors
+    /// The client failed, or there is none.
+    pub fn service_of(&self, host: &str) -> anyhow::Result<Service> {
         let args = [
             "service-list",
             "--binary",
@@ -247,11 +255,12 @@ impl CinderZone<'_> {
         let table = self.cinder(&args)?;
         let row = rows(&table)
             .into_iter()
-            .find(|r| r.get("Host") == Some(&self.host()));
-        let row = row.with_context(|| format!("no {} in {table}", self.host()))?;
+            .find(|r| r.get("Host").is_some_and(|h| h == host));
+        let row = row.with_context(|| format!("no {host} in {table}"))?;
         let cell = |name: &str| row.get(name).cloned().unwrap_or_default();
         Ok(Service {
             state: cell("State"),
+            status: cell("Status"),
             replication: cell("Replication Status"),
             active: cell("Active Backend ID"),
             frozen: cell("Frozen"),
@@ -288,6 +297,8 @@ impl CinderZone<'_> {
 pub struct Service {
     /// `up` or `down`.
     pub state: String,
+    /// `enabled` or `disabled`.
+    pub status: String,
     /// `enabled`, `failed-over`, `failover-error`, ...
     pub replication: String,
     /// Where it is served from; `-` or empty is home.

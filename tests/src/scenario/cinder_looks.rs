@@ -153,7 +153,7 @@ with sqlalchemy.create_engine(conf['database']['connection']).begin() as connect
 ";
 
 /// A value of the table of properties that `cinder` prints.
-fn property(table: &str, name: &str) -> anyhow::Result<String> {
+pub(super) fn property(table: &str, name: &str) -> anyhow::Result<String> {
     let cells = |line: &str| -> Vec<String> {
         let cells = line.split('|').map(|c| c.trim().to_owned());
         cells.collect()

@@ -34,6 +34,8 @@ const READY: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Catalogue {
     Kept,
+    /// zone-b's Cinder is a cluster of that name.
+    WithCluster(&'static str),
     Not,
 }
 
@@ -108,6 +110,22 @@ impl Cloud {
             scenario,
         )
         .await
+    }
+
+    /// The same, and zone-b's Cinder is a cluster of that name, once the scenario has made it one.
+    ///
+    /// # Errors
+    /// As [`Self::play`].
+    ///
+    /// # Panics
+    /// As [`Self::play`].
+    pub async fn play_with_catalogue_of_cluster(
+        name: &str,
+        cluster: &'static str,
+        scenario: impl AsyncFnOnce(&Self) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let catalogue = Catalogue::WithCluster(cluster);
+        Self::play_in(Lab::for_tests_with_cinder()?, catalogue, name, scenario).await
     }
 
     async fn play_in(
@@ -204,8 +222,12 @@ impl Cloud {
     pub fn orchestrator_config(&self, site: Site) -> anyhow::Result<toml::Value> {
         let gate = config::gate(&self.lab, &self.name);
         let mut file = config::orchestrator(&self.lab, site, &self.ports, &gate)?;
-        if self.catalogue == Catalogue::Kept {
-            config::add_catalogue(&self.lab, &mut file)?;
+        match self.catalogue {
+            Catalogue::Kept => config::add_catalogue(&self.lab, &mut file, None)?,
+            Catalogue::WithCluster(name) => {
+                config::add_catalogue(&self.lab, &mut file, Some(name))?;
+            }
+            Catalogue::Not => {}
         }
         Ok(file)
     }
@@ -242,7 +264,10 @@ impl Cloud {
     }
 
     pub(super) fn keeps_catalogue(&self) -> bool {
-        self.catalogue == Catalogue::Kept
+        match self.catalogue {
+            Catalogue::Kept | Catalogue::WithCluster(_) => true,
+            Catalogue::Not => false,
+        }
     }
     /// Ends the orchestrators, where they keep the catalogue.
     pub(super) fn end_catalogue(&self) {

@@ -210,18 +210,22 @@ fn waits_for(gate: &Path) -> Value {
     table([(GATE, agent)])
 }
 
-/// Adds both zones' clouds and a mapping by name to an orchestrator's file.
+/// Adds both zones' clouds and a mapping by name to an orchestrator's file. zone-b's Cinder may be a cluster of that name.
 ///
 /// # Errors
 /// The lab has no Cinder, or its folder cannot be written to.
-pub fn add_catalogue(lab: &Lab, file: &mut Value) -> anyhow::Result<()> {
+pub fn add_catalogue(lab: &Lab, file: &mut Value, cluster: Option<&str>) -> anyhow::Result<()> {
     let mapping = lab.root().join("rekindle").join("mapping.toml");
     std::fs::write(&mapping, "same_name = [\"projects\", \"types\"]\n")
         .with_context(|| format!("writing {}", mapping.display()))?;
     let mut clouds = Table::new();
     for site in Site::ZONES {
         let os = lab.openstack(site)?;
-        let host = format!("{}@{BACKEND}#{BACKEND}", site.name());
+        let host = match (site, cluster) {
+            (Site::ZoneB, Some(name)) => name,
+            (Site::ZoneA | Site::ZoneB | Site::Witness, _) => site.name(),
+        };
+        let host = format!("{host}@{BACKEND}#{BACKEND}");
         let cloud = table([
             ("auth_url", os.auth_url.clone().into()),
             ("region", os.region.into()),

@@ -12,6 +12,7 @@
 //! A scenario is told what it waits for and what was there instead. Its programs' logs are in the lab's folder, under its name.
 
 mod cinder;
+mod cinder_cluster;
 mod cinder_looks;
 mod cloud;
 pub mod config;
@@ -22,6 +23,7 @@ mod wait;
 mod writer;
 
 pub use cinder::{BACKEND, CinderZone, Service};
+pub use cinder_cluster::{Cluster, Of};
 pub use cinder_looks::{Holder, expect};
 pub use cloud::Cloud;
 pub use faults::{Member, Program, Zone};

@@ -53,6 +53,9 @@ pub struct Service {
     pub binary: String,
     /// `HOST@BACKEND`.
     pub host: String,
+    /// `CLUSTER@BACKEND`, where several of them are one.
+    #[serde(default, deserialize_with = "wire::text")]
+    pub cluster: Option<String>,
     /// `enabled` or `disabled`: what an administrator, or a failover, said.
     pub status: String,
     /// `up` or `down`: whether it reports.

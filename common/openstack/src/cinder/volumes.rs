@@ -1,6 +1,6 @@
 //! Volumes: what the catalogue needs to see of them, and what it does to their records.
 
-use super::{Cinder, Made, More, Texts, wire};
+use super::{Cinder, Made, More, Service, Texts, wire};
 use crate::{error::CloudError, url::escaped};
 use hyper::Method;
 use jiff::Timestamp;
@@ -46,13 +46,16 @@ pub struct Volume {
     /// What it is attached to.
     #[serde(default)]
     pub attachments: Vec<Attachment>,
-    /// `HOST@BACKEND#POOL`.
+    /// `HOST@BACKEND#POOL`. In a cluster it is the member that made it, and any other serves it as well.
     #[serde(
         default,
         rename = "os-vol-host-attr:host",
         deserialize_with = "wire::text"
     )]
     pub host: Option<String>,
+    /// `CLUSTER@BACKEND#POOL`.
+    #[serde(default, rename = "cluster_name", deserialize_with = "wire::text")]
+    pub cluster: Option<String>,
     /// The id in its image's name, where that is another than its own.
     #[serde(
         default,
@@ -84,6 +87,18 @@ impl Volume {
         let id = self.name_id.as_deref().unwrap_or(&self.id);
         format!("volume-{id}")
     }
+
+    /// Whether it is on that backend: `HOST@BACKEND#POOL`, or the same of a cluster. One that a cluster is just taking in has no
+    /// pool yet.
+    #[must_use]
+    pub fn is_on(&self, backend: &str) -> bool {
+        let without_pool = backend.split_once('#').map(|(at, _)| at);
+        let host = self.host.as_deref();
+        let cluster = self.cluster.as_deref();
+        host == Some(backend)
+            || cluster == Some(backend)
+            || (cluster.is_some() && cluster == without_pool)
+    }
 }
 
 /// What a volume is attached to.
@@ -106,7 +121,7 @@ pub struct Attachment {
 /// An image that becomes a volume's record, as it is and under the name that it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManageVolume {
-    /// `HOST@BACKEND#POOL`, as Cinder knows it.
+    /// `HOST@BACKEND#POOL`, as Cinder knows it, or the same of a cluster.
     pub host: String,
     /// The RBD image: `volume-UUID`.
     pub source_name: String,
@@ -120,6 +135,18 @@ pub struct ManageVolume {
     pub bootable: bool,
     /// What users see as its properties.
     pub metadata: BTreeMap<String, String>,
+}
+
+/// Whether Cinder has to be told a host or a cluster of that name. What it does not know is a host, which it then says itself.
+fn place(services: &[Service], backend: &str) -> &'static str {
+    let at = backend.split_once('#').map_or(backend, |(at, _)| at);
+    let is_cluster = services.iter().any(|s| s.cluster.as_deref() == Some(at));
+    let is_host = services.iter().any(|s| s.host == at);
+    if is_cluster && !is_host {
+        "cluster"
+    } else {
+        "host"
+    }
 }
 
 impl Cinder {
@@ -148,7 +175,8 @@ impl Cinder {
     /// See [`CloudError`]; `Invalid` where Cinder knows no such host or type.
     pub async fn manage_volume(&self, new: &ManageVolume) -> Result<Made, CloudError> {
         let mut volume = Map::new();
-        volume.insert("host".to_owned(), json!(new.host));
+        let place = place(&self.services().await?, &new.host);
+        volume.insert(place.to_owned(), json!(new.host));
         volume.insert("ref".to_owned(), reference(&new.source_name));
         volume.insert("name".to_owned(), json!(new.name));
         volume.insert("description".to_owned(), json!(new.description));
@@ -266,4 +294,60 @@ impl Cinder {
 /// What the driver takes for "as it is, under the name that it has".
 pub(super) fn reference(source_name: &str) -> Value {
     json!({ "source-name": source_name, "rename": "false" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn volume(host: &str, cluster: Option<&str>) -> Volume {
+        serde_json::from_value(json!({
+            "id": "v1", "status": "available", "size": 1, "os-vol-tenant-attr:tenant_id": "p",
+            "os-vol-host-attr:host": host, "cluster_name": cluster,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_volume_of_a_cluster_is_on_it_whichever_member_made_it() {
+        for (host, cluster, is) in [
+            ("b@ceph#ceph", None, ["b@ceph#ceph"].as_slice()),
+            (
+                "b-2@ceph#ceph",
+                Some("both@ceph#ceph"),
+                &["both@ceph#ceph", "b-2@ceph#ceph"],
+            ),
+            // While the cluster takes it in.
+            ("b-2@ceph", Some("both@ceph"), &["both@ceph#ceph"]),
+            ("b@other#other", Some("both@other#other"), &[]),
+            ("b@ceph", None, &[]),
+        ] {
+            for backend in ["b@ceph#ceph", "both@ceph#ceph", "b-2@ceph#ceph"] {
+                let on = volume(host, cluster).is_on(backend);
+                assert_eq!(on, is.contains(&backend), "{host} {cluster:?} {backend}");
+            }
+        }
+    }
+
+    #[test]
+    fn cinder_is_told_a_cluster_where_it_is_one() {
+        let service = |host: &str, cluster: Option<&str>| -> Service {
+            serde_json::from_value(json!({
+                "binary": "cinder-volume", "host": host, "cluster": cluster, "status": "enabled", "state": "up",
+            }))
+            .unwrap()
+        };
+        let all = [
+            service("a@ceph", None),
+            service("b@ceph", Some("both@ceph")),
+        ];
+        for (backend, is) in [
+            ("a@ceph#ceph", "host"),
+            ("b@ceph#ceph", "host"),
+            ("both@ceph#ceph", "cluster"),
+            ("nobody@ceph#ceph", "host"),
+        ] {
+            assert_eq!(place(&all, backend), is, "{backend}");
+        }
+    }
 }

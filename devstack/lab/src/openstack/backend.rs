@@ -3,19 +3,21 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::setup::{BINARY as SERVICE, Setup};
 use super::{write_cinder, write_private};
 use crate::ceph;
 use crate::error::{LabError, Result};
 use crate::lab::Lab;
-use crate::services::SiteCtx;
+use crate::services::cinder_worker::SecondVolume;
 use crate::services::mariadb::ask_cinder;
+use crate::services::{self, SiteCtx};
 use crate::site::Site;
+use crate::supervise;
 
-/// The service that reads them.
-const SERVICE: &str = "cinder-volume";
 const UPSTREAM: &str = "cinder.volume.drivers.rbd.RBDDriver";
 const REKINDLE: &str = "rekindle_cinder.driver.RekindleRBDDriver";
 
@@ -64,21 +66,25 @@ impl Backend {
         self
     }
 
+    #[cfg(test)]
+    pub(super) fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            options: Vec::new(),
+        }
+    }
+
     /// Refuses what would make another file of `cinder.conf` than was meant.
-    fn check(&self) -> Result<()> {
-        let plain = |text: &str| {
-            let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-            !text.is_empty() && text.len() <= 64 && text.chars().all(good)
-        };
+    pub(super) fn check(&self) -> Result<()> {
         let is_taken = ["DEFAULT", "database", "keystone_authtoken", "key_manager"];
-        if !plain(&self.name) || is_taken.contains(&self.name.as_str()) {
+        if !is_plain(&self.name) || is_taken.contains(&self.name.as_str()) {
             return Err(LabError::BadInput(format!(
                 "`{}` is no name for a backend: letters, digits, `-` and `_`, 64 at most, and no other section's",
                 self.name
             )));
         }
         for (key, value) in &self.options {
-            if !plain(key) || value.contains(['\n', '\r']) {
+            if !is_plain(key) || value.contains(['\n', '\r']) {
                 return Err(LabError::BadInput(format!(
                     "the option `{key}` of backend {} does not fit on one line of cinder.conf",
                     self.name
@@ -87,6 +93,12 @@ impl Backend {
         }
         Ok(())
     }
+}
+
+/// A word that stands in `cinder.conf` and in SQL as it is.
+pub(super) fn is_plain(text: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    !text.is_empty() && text.len() <= 64 && text.chars().all(good)
 }
 
 /// Its section of `cinder.conf`.
@@ -164,7 +176,19 @@ impl Cinder<'_> {
     /// # Errors
     /// Their record cannot be read.
     pub fn backends(&self) -> Result<Vec<Backend>> {
-        enabled(&self.ctx)
+        Ok(self.setup()?.backends().to_vec())
+    }
+
+    /// The cluster that cinder-volume is in now.
+    ///
+    /// # Errors
+    /// Its record cannot be read.
+    pub fn cluster(&self) -> Result<Option<String>> {
+        Ok(self.setup()?.cluster().map(str::to_owned))
+    }
+
+    pub(crate) fn setup(&self) -> Result<Setup> {
+        setup(&self.ctx)
     }
 
     /// Writes these backends, and no others, into `cinder.conf`, and restarts cinder-volume. Returns when each has said
@@ -173,32 +197,71 @@ impl Cinder<'_> {
     /// # Errors
     /// There is none, or two of one name, or cinder-volume does not come up with them: its log says why.
     pub fn configure(&self, backends: &[Backend]) -> Result<()> {
-        check(backends)?;
-        if self.backends()? != backends {
-            let forget = forget_sql(self.ctx.site, backends);
-            return self.while_stopped(backends, |ctx| ask_cinder(ctx, &forget).map(drop));
-        }
-        let _lock = self.lab.lock_site(self.ctx.site)?;
-        self.lab.start_service(self.ctx.site, SERVICE)
+        self.set_up(&Setup::Alone(backends.to_vec()))
     }
 
-    /// Kills cinder-volume, does that, and starts it again with these backends.
+    /// The same with two cinder-volumes in one cluster, active/active: the zone's own, and [`Cinder::SECOND`], whose host is
+    /// `SITE-2`. What the zone's own has already is taken into the cluster.
+    ///
+    /// # Errors
+    /// As [`Cinder::configure`], or the name is no plain word.
+    pub fn configure_cluster(&self, cluster: &str, backends: &[Backend]) -> Result<()> {
+        self.set_up(&Setup::Cluster {
+            cluster: cluster.to_owned(),
+            backends: backends.to_vec(),
+        })
+    }
+
+    /// The second member of a cluster, to be killed and paused like a service; see [`Cinder::start_second`].
+    pub const SECOND: &'static str = SecondVolume::NAME;
+
+    fn set_up(&self, setup: &Setup) -> Result<()> {
+        setup.check()?;
+        if self.setup()? != *setup {
+            let forget = setup.forget_sql(self.ctx.site);
+            return self.while_stopped(setup, |ctx| ask_cinder(ctx, &forget).map(drop));
+        }
+        let _lock = self.lab.lock_site(self.ctx.site)?;
+        self.start(setup)
+    }
+
+    /// Kills cinder-volume, does that, and starts it again with this setup.
     pub(crate) fn while_stopped(
         &self,
-        backends: &[Backend],
+        setup: &Setup,
         what: impl FnOnce(&SiteCtx) -> Result<()>,
     ) -> Result<()> {
         let _lock = self.lab.lock_site(self.ctx.site)?;
         // Asked to end it takes up to ten seconds for it, and there is nothing to lose.
         self.lab.kill_service(self.ctx.site, SERVICE)?;
+        supervise::kill(&self.ctx, Self::SECOND)?;
+        // Its record goes too: the zone's next start would bring it back.
+        supervise::stop(&self.ctx, Self::SECOND, Duration::ZERO)?;
         what(&self.ctx)?;
-        let text = serde_json::to_string_pretty(backends).map_err(|e| LabError::BadState {
+        let text = serde_json::to_string_pretty(setup).map_err(|e| LabError::BadState {
             path: record(&self.ctx),
             why: e.to_string(),
         })?;
         write_private(&record(&self.ctx), &text)?;
-        write_cinder(&self.ctx, backends)?;
-        self.lab.start_service(self.ctx.site, SERVICE)
+        write_cinder(&self.ctx, setup)?;
+        self.start(setup)
+    }
+
+    fn start(&self, setup: &Setup) -> Result<()> {
+        self.lab.start_service(self.ctx.site, SERVICE)?;
+        match setup {
+            Setup::Alone(_) => Ok(()),
+            Setup::Cluster { .. } => self.start_second(),
+        }
+    }
+
+    /// Starts the second member of a cluster unless it runs, and returns when it has said that it lives.
+    ///
+    /// # Errors
+    /// It cannot be started, has died, or says nothing in three minutes.
+    pub fn start_second(&self) -> Result<()> {
+        services::start(&SecondVolume, &self.ctx)?;
+        services::wait_ready(&SecondVolume, &self.ctx)
     }
 
     pub(crate) fn ctx(&self) -> &SiteCtx {
@@ -215,36 +278,6 @@ impl Cinder<'_> {
     }
 }
 
-/// Removes from Cinder's list of services the backends that are no more, as `cinder-manage service remove` does in four
-/// seconds each. Until a service counts as dead the scheduler sends volumes to it, and they stay `creating` for ever.
-fn forget_sql(site: Site, backends: &[Backend]) -> String {
-    let kept: Vec<String> = backends
-        .iter()
-        .map(|b| format!("'{site}@{}'", b.name))
-        .collect();
-    format!(
-        "UPDATE services SET deleted = 1, deleted_at = UTC_TIMESTAMP() \
-         WHERE deleted = 0 AND `binary` = '{SERVICE}' AND host NOT IN ({})",
-        kept.join(", ")
-    )
-}
-
-fn check(backends: &[Backend]) -> Result<()> {
-    if backends.is_empty() {
-        return Err(LabError::BadInput("cinder-volume needs a backend".into()));
-    }
-    for (at, backend) in backends.iter().enumerate() {
-        backend.check()?;
-        if backends.iter().take(at).any(|b| b.name == backend.name) {
-            return Err(LabError::BadInput(format!(
-                "two backends are named {}",
-                backend.name
-            )));
-        }
-    }
-    Ok(())
-}
-
 fn record(ctx: &SiteCtx) -> PathBuf {
     super::dir(ctx).join("backends.json")
 }
@@ -253,15 +286,15 @@ fn usual(ctx: &SiteCtx) -> Vec<Backend> {
     vec![Backend::plain(ctx, "rbd")]
 }
 
-/// The zone's backends: what was configured last, else the usual.
-pub(crate) fn enabled(ctx: &SiteCtx) -> Result<Vec<Backend>> {
+/// What the zone's cinder-volume runs as: what was configured last, else alone with the usual backend.
+pub(crate) fn setup(ctx: &SiteCtx) -> Result<Setup> {
     let path = record(ctx);
     match fs::read_to_string(&path) {
         Ok(text) => serde_json::from_str(&text).map_err(|e| LabError::BadState {
             path,
             why: e.to_string(),
         }),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(usual(ctx)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Setup::Alone(usual(ctx))),
         Err(source) => Err(LabError::Io {
             what: format!("reading {}", path.display()),
             source,
@@ -273,16 +306,9 @@ pub(crate) fn enabled(ctx: &SiteCtx) -> Result<Vec<Backend>> {
 mod tests {
     use super::*;
 
-    fn named(name: &str) -> Backend {
-        Backend {
-            name: name.to_owned(),
-            options: Vec::new(),
-        }
-    }
-
     #[test]
     fn a_section_has_each_option_once_with_its_last_value() {
-        let backend = named("rekindle")
+        let backend = Backend::named("rekindle")
             .set("volume_driver", UPSTREAM)
             .set("rbd_pool", "volumes")
             .set("volume_driver", REKINDLE);
@@ -290,29 +316,5 @@ mod tests {
             backend.to_string(),
             format!("[rekindle]\nrbd_pool = volumes\nvolume_driver = {REKINDLE}\n")
         );
-    }
-
-    #[test]
-    fn only_backends_that_are_no_more_are_forgotten() {
-        assert_eq!(
-            forget_sql(Site::ZoneA, &[named("one"), named("two")]),
-            "UPDATE services SET deleted = 1, deleted_at = UTC_TIMESTAMP() \
-             WHERE deleted = 0 AND `binary` = 'cinder-volume' AND host NOT IN ('zone-a@one', 'zone-a@two')"
-        );
-    }
-
-    #[test]
-    fn what_would_break_the_file_is_refused() {
-        assert!(check(&[named("rekindle"), named("upstream")]).is_ok());
-        for bad in [
-            vec![],
-            vec![named("a"), named("a")],
-            vec![named("DEFAULT")],
-            vec![named("two words")],
-            vec![named("a").set("key", "x\n[DEFAULT]")],
-            vec![named("a").set("k = v", "x")],
-        ] {
-            assert!(check(&bad).is_err(), "{bad:?}");
-        }
     }
 }

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Backend, Install, REGION, Secret, auth_url, password, write_private};
+use super::{
+    Backend, Install, REGION, Secret, Setup, auth_url, password, second_host, write_private,
+};
 use crate::error::{IoContext, Result};
 use crate::services::SiteCtx;
 
@@ -53,8 +55,9 @@ key_repository = {data}/credential-keys
     )
 }
 
-/// Writes `cinder.conf` with these backends.
-pub(crate) fn write_cinder(ctx: &SiteCtx, backends: &[Backend]) -> Result<()> {
+/// Writes `cinder.conf`, and what the second member of a cluster reads on top of it.
+pub(crate) fn write_cinder(ctx: &SiteCtx, setup: &Setup) -> Result<()> {
+    let backends = setup.backends();
     let state = ctx.dirs.data("cinder");
     fs::create_dir_all(&state).context(|| format!("making {}", state.display()))?;
     let mut text = cinder(&Facts {
@@ -76,11 +79,17 @@ pub(crate) fn write_cinder(ctx: &SiteCtx, backends: &[Backend]) -> Result<()> {
             .map(Backend::name)
             .collect::<Vec<_>>()
             .join(","),
+        cluster: setup.cluster(),
     });
     for backend in backends {
         text.push_str(&format!("\n{backend}"));
     }
-    write_private(&super::cinder_conf(ctx), &text)
+    write_private(&super::cinder_conf(ctx), &text)?;
+    write_private(&super::second_conf(ctx), &second(&second_host(ctx.site)))
+}
+
+fn second(host: &str) -> String {
+    format!("[DEFAULT]\nhost = {host}\n")
 }
 
 struct Facts<'a> {
@@ -94,6 +103,7 @@ struct Facts<'a> {
     state: &'a Path,
     install: Install,
     enabled: String,
+    cluster: Option<&'a str>,
 }
 
 fn cinder(facts: &Facts<'_>) -> String {
@@ -108,7 +118,9 @@ fn cinder(facts: &Facts<'_>) -> String {
         state,
         install,
         enabled,
+        cluster,
     } = facts;
+    let cluster = cluster.map_or_else(String::new, |name| format!("\ncluster = {name}"));
     format!(
         "\
 [DEFAULT]
@@ -116,7 +128,7 @@ fn cinder(facts: &Facts<'_>) -> String {
 host = {site}
 my_ip = {addr}
 transport_url = {transport}
-enabled_backends = {enabled}
+enabled_backends = {enabled}{cluster}
 auth_strategy = keystone
 api_paste_config = {paste}
 resource_query_filters_file = {filters}
@@ -227,6 +239,7 @@ mod tests {
             state,
             install: Install::at(Path::new("/opt/openstack")),
             enabled: "rekindle,upstream".into(),
+            cluster: None,
         }
     }
 
@@ -259,6 +272,24 @@ mod tests {
         // Two slashes would make the virtual host "/openstack", which is another.
         assert!(is("DEFAULT", "transport_url").ends_with(":5672/openstack"));
         assert_eq!(is("keystone_authtoken", "password"), "service-pw");
+    }
+
+    #[test]
+    fn members_of_a_cluster_differ_in_their_host_alone() {
+        let alone = cinder(&facts(Path::new("/x")));
+        assert_eq!(value(&alone, "DEFAULT", "cluster"), None);
+        let member = cinder(&Facts {
+            cluster: Some("both"),
+            ..facts(Path::new("/x"))
+        });
+        assert_eq!(value(&member, "DEFAULT", "cluster"), Some("both"));
+        // Their lock on a volume, wherever they run.
+        assert_eq!(
+            value(&member, "coordination", "backend_url"),
+            Some("file:///x/coordination")
+        );
+        let second = second("zone-b-2");
+        assert_eq!(value(&second, "DEFAULT", "host"), Some("zone-b-2"));
     }
 
     #[test]

@@ -5,8 +5,8 @@
 //! ROOT/SITE/openstack/secret/   a file for each password, readable by the owner alone
 //! ```
 //!
-//! Reading order: `install.rs` (where the programs are), `secrets.rs`, `conf.rs` (texts), `backend.rs` (the part of
-//! `cinder.conf` that tests change), `accounts.rs` (projects, users, endpoints), `client.rs` (for who uses it),
+//! Reading order: `install.rs` (where the programs are), `secrets.rs`, `conf.rs` (texts), `backend.rs` and `setup.rs` (the part
+//! of `cinder.conf` that tests change), `accounts.rs` (projects, users, endpoints), `client.rs` (for who uses it),
 //! `reset.rs`.
 
 mod accounts;
@@ -17,13 +17,14 @@ mod http;
 mod install;
 mod reset;
 mod secrets;
+mod setup;
 
 use std::path::PathBuf;
 
 use crate::services::SiteCtx;
 
 pub(crate) use accounts::make_accounts;
-pub(crate) use backend::enabled as enabled_backends;
+pub(crate) use backend::setup as cinder_setup;
 pub use backend::{Backend, Cinder};
 pub use client::{Account, OpenStack};
 pub(crate) use client::{remove_clouds, write_clouds};
@@ -31,6 +32,7 @@ pub(crate) use conf::{DOWN_TIME, write_cinder, write_keystone, write_rabbitmq};
 pub(crate) use http::Request;
 pub(crate) use install::Install;
 pub(crate) use secrets::{Secret, fernet_key, make_private_dir, password, write_private};
+pub(crate) use setup::{Setup, second_host};
 
 /// The region's name, the same in every zone: each zone is a cloud of its own.
 pub(crate) const REGION: &str = "RegionOne";
@@ -46,6 +48,11 @@ pub(crate) fn keystone_conf(ctx: &SiteCtx) -> PathBuf {
 
 pub(crate) fn cinder_conf(ctx: &SiteCtx) -> PathBuf {
     dir(ctx).join("cinder.conf")
+}
+
+/// What the second member of a cluster reads on top of that.
+pub(crate) fn second_conf(ctx: &SiteCtx) -> PathBuf {
+    dir(ctx).join("cinder-2.conf")
 }
 
 /// Keystone's address for clients.

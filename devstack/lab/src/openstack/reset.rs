@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use super::Cinder;
+use super::setup::{NO_CLUSTER, Setup};
 use crate::error::Result;
 use crate::services::mariadb::ask_cinder;
 
 /// Tables that hold what `cinder-manage db sync` wrote, or what a running service keeps there of itself.
-const KEPT: [&str; 7] = [
+const KEPT: [&str; 6] = [
     "alembic_version",
     "quota_classes",
     "services",
-    "clusters",
     "volume_types",
     "group_types",
     "group_type_specs",
@@ -24,7 +24,7 @@ impl Cinder<'_> {
     /// # Errors
     /// The database does not answer, or cinder-volume does not come up.
     pub fn reset(&self) -> Result<()> {
-        self.while_stopped(&self.usual(), |ctx| {
+        self.while_stopped(&Setup::Alone(self.usual()), |ctx| {
             let tables = ask_cinder(ctx, "SHOW TABLES")?;
             ask_cinder(ctx, &forget_all(tables.lines())).map(drop)
         })
@@ -32,11 +32,13 @@ impl Cinder<'_> {
 
     /// The usual backends, serving from their own zone, wherever a test left them.
     pub(crate) fn make_usual(&self) -> Result<()> {
-        let usual = self.usual();
-        if self.backends()? == usual && ask_cinder(self.ctx(), LED_ASTRAY)?.trim() == "0" {
+        let usual = Setup::Alone(self.usual());
+        if self.setup()? == usual && ask_cinder(self.ctx(), LED_ASTRAY)?.trim() == "0" {
             return Ok(());
         }
-        self.while_stopped(&usual, |ctx| ask_cinder(ctx, LED_HOME).map(drop))
+        self.while_stopped(&usual, |ctx| {
+            ask_cinder(ctx, &format!("{LED_HOME}; {NO_CLUSTER}")).map(drop)
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Lane, Service, SiteCtx, answers, manage, uwsgi};
 use crate::error::{IoContext, Result};
-use crate::openstack::{cinder_conf, enabled_backends, write_cinder};
+use crate::openstack::{cinder_conf, cinder_setup, write_cinder};
 use crate::supervise::Spawn;
 
 pub(super) struct CinderApi;
@@ -20,7 +20,7 @@ impl Service for CinderApi {
     }
 
     fn prepare(&self, ctx: &SiteCtx) -> Result<()> {
-        write_cinder(ctx, &enabled_backends(ctx)?)?;
+        write_cinder(ctx, &cinder_setup(ctx)?)?;
         let done = ctx.dirs.data("cinder").join("tables");
         if done.exists() {
             return Ok(());

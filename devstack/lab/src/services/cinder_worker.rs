@@ -13,11 +13,20 @@ use super::mariadb::ask_cinder;
 use super::{Lane, Service, SiteCtx, openstack_program};
 use crate::error::Result;
 use crate::layout::write_whole;
-use crate::openstack::{DOWN_TIME, cinder_conf, enabled_backends};
+use crate::openstack::{DOWN_TIME, cinder_conf, cinder_setup, second_conf, second_host};
 use crate::supervise::Spawn;
 
 pub(super) struct CinderScheduler;
 pub(super) struct CinderVolume;
+/// Another cinder-volume of the zone, where the two are a cluster. It is none of the site's services: a test that configures
+/// one starts it, and it goes with the test.
+pub(crate) struct SecondVolume;
+
+const VOLUME: &str = "cinder-volume";
+
+impl SecondVolume {
+    pub(crate) const NAME: &'static str = "cinder-volume-2";
+}
 
 impl Service for CinderScheduler {
     fn name(&self) -> &'static str {
@@ -29,7 +38,7 @@ impl Service for CinderScheduler {
     }
 
     fn prepare(&self, ctx: &SiteCtx) -> Result<()> {
-        keep_counts(ctx, self.name())
+        keep_counts(ctx, self.name(), self.name())
     }
 
     fn command(&self, ctx: &SiteCtx) -> Spawn {
@@ -37,7 +46,7 @@ impl Service for CinderScheduler {
     }
 
     fn ready(&self, ctx: &SiteCtx) -> std::result::Result<(), String> {
-        report(ctx, self.name(), &[ctx.site.to_string()])
+        report(ctx, self.name(), self.name(), &[ctx.site.to_string()])
     }
 
     fn patience(&self) -> Duration {
@@ -53,7 +62,7 @@ impl Service for CinderScheduler {
 
 impl Service for CinderVolume {
     fn name(&self) -> &'static str {
-        "cinder-volume"
+        VOLUME
     }
 
     fn needs(&self) -> &'static [(&'static str, &'static str)] {
@@ -61,7 +70,7 @@ impl Service for CinderVolume {
     }
 
     fn prepare(&self, ctx: &SiteCtx) -> Result<()> {
-        keep_counts(ctx, self.name())
+        keep_counts(ctx, self.name(), self.name())
     }
 
     fn command(&self, ctx: &SiteCtx) -> Spawn {
@@ -70,12 +79,7 @@ impl Service for CinderVolume {
 
     /// A backend whose driver is not set up does not say that it lives.
     fn ready(&self, ctx: &SiteCtx) -> std::result::Result<(), String> {
-        let backends = enabled_backends(ctx).map_err(|e| e.to_string())?;
-        let hosts: Vec<String> = backends
-            .iter()
-            .map(|b| format!("{}@{}", ctx.site, b.name()))
-            .collect();
-        report(ctx, self.name(), &hosts)
+        report(ctx, VOLUME, VOLUME, &hosts(ctx, ctx.site.name())?)
     }
 
     fn patience(&self) -> Duration {
@@ -93,6 +97,50 @@ impl Service for CinderVolume {
     }
 }
 
+impl Service for SecondVolume {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn needs(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
+    fn prepare(&self, ctx: &SiteCtx) -> Result<()> {
+        keep_counts(ctx, self.name(), VOLUME)
+    }
+
+    fn command(&self, ctx: &SiteCtx) -> Spawn {
+        program(ctx, VOLUME)
+            .arg("--config-file")
+            .arg(second_conf(ctx).display().to_string())
+    }
+
+    fn ready(&self, ctx: &SiteCtx) -> std::result::Result<(), String> {
+        let hosts = hosts(ctx, &second_host(ctx.site))?;
+        report(ctx, self.name(), VOLUME, &hosts)
+    }
+
+    fn patience(&self) -> Duration {
+        super::PYTHON_PATIENCE
+    }
+
+    fn lane(&self) -> Lane {
+        Lane::Last
+    }
+
+    fn gives_up(&self) -> bool {
+        true
+    }
+}
+
+/// The services of a cinder-volume on that host: one for each backend.
+fn hosts(ctx: &SiteCtx, host: &str) -> std::result::Result<Vec<String>, String> {
+    let setup = cinder_setup(ctx).map_err(|e| e.to_string())?;
+    let backends = setup.backends().iter();
+    Ok(backends.map(|b| format!("{host}@{}", b.name())).collect())
+}
+
 fn program(ctx: &SiteCtx, name: &str) -> Spawn {
     Spawn::new(openstack_program(ctx, name))
         .arg("--config-file")
@@ -100,15 +148,15 @@ fn program(ctx: &SiteCtx, name: &str) -> Spawn {
 }
 
 /// Keeps what the counts are before it starts: what it counts itself comes on top.
-fn keep_counts(ctx: &SiteCtx, binary: &str) -> Result<()> {
+fn keep_counts(ctx: &SiteCtx, name: &str, binary: &str) -> Result<()> {
     write_whole(
-        &kept(ctx, binary),
+        &kept(ctx, name),
         &ask_cinder(ctx, &counts_sql(binary, None))?,
     )
 }
 
-fn kept(ctx: &SiteCtx, binary: &str) -> PathBuf {
-    ctx.dirs.run().join(format!("{binary}.counts"))
+fn kept(ctx: &SiteCtx, name: &str) -> PathBuf {
+    ctx.dirs.run().join(format!("{name}.counts"))
 }
 
 fn counts_sql(binary: &str, within: Option<u32>) -> String {
@@ -121,9 +169,14 @@ fn counts_sql(binary: &str, within: Option<u32>) -> String {
 }
 
 /// Whether all of these counted since it began, and lately.
-fn report(ctx: &SiteCtx, binary: &str, hosts: &[String]) -> std::result::Result<(), String> {
+fn report(
+    ctx: &SiteCtx,
+    name: &str,
+    binary: &str,
+    hosts: &[String],
+) -> std::result::Result<(), String> {
     // None was kept: it was not started by this program.
-    let before = fs::read_to_string(kept(ctx, binary)).unwrap_or_default();
+    let before = fs::read_to_string(kept(ctx, name)).unwrap_or_default();
     let now = ask_cinder(ctx, &counts_sql(binary, Some(DOWN_TIME))).map_err(|e| e.to_string())?;
     match silent(hosts, &before, &now).as_slice() {
         [] => Ok(()),

@@ -6,7 +6,7 @@ mod ceph_mgr;
 mod ceph_mon;
 mod ceph_osd;
 mod cinder_api;
-mod cinder_worker;
+pub(crate) mod cinder_worker;
 pub(crate) mod etcd;
 mod keystone;
 pub(crate) mod mariadb;

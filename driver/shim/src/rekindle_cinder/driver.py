@@ -6,6 +6,8 @@
     ManagingRBDDriver     takes in what is there already      managing.py
     RekindleRBDDriver     fails over, hosts and groups        here
 
+Of several cinder-volumes in one cluster each is such a driver: members.py keeps it in step with the others.
+
 After a failover the data path is upstream's: the mons, user and secret of the replication_device that is active.
 """
 
@@ -15,11 +17,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from cinder import context as cinder_context
 from cinder import exception, interface
 from cinder.volume import volume_utils
 from oslo_log import log as logging
 
-from rekindle_cinder import messages, words
+from rekindle_cinder import members, messages, words
 from rekindle_cinder.client import VolumeResult, each_part, in_parts
 from rekindle_cinder.errors import Refused, SidecarError, cut
 from rekindle_cinder.faults import RekindleFault, as_fault
@@ -27,7 +30,7 @@ from rekindle_cinder.managing import ManagingRBDDriver
 
 LOG = logging.getLogger(__name__)
 
-DEFAULT = "default"
+DEFAULT = members.HOME
 _HERE = (None, "", DEFAULT)
 
 
@@ -48,6 +51,23 @@ class RekindleRBDDriver(ManagingRBDDriver):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._group_in_error = False
+
+    # One of several in a cluster.
+
+    def do_setup(self, context: Any) -> None:
+        active = self._clusters_word(context)
+        if active is not None:
+            self._active_backend_id = active
+        super().do_setup(context)
+
+    def _clusters_word(self, context: Any) -> str | None:
+        """Where the cluster serves from, if there is one and it says so. A database that does not answer is asked again
+        with the next stats, and until then the member stays where it is."""
+        try:
+            return members.served_from(context, self.cluster_name, self.host)
+        except Exception as error:
+            LOG.warning("Where cluster %s is served from is not known now: %s", self.cluster_name, error)
+            return None
 
     # The whole backend.
 
@@ -89,6 +109,10 @@ class RekindleRBDDriver(ManagingRBDDriver):
     def thaw_backend(self, context: Any) -> bool:
         with as_fault():
             self._sidecar.thaw(self._active_backend_id or None)
+        try:
+            members.enable_thawed(context, self.cluster_name)
+        except Exception as error:
+            LOG.warning("It is thawed, and a member of cluster %s may still be disabled: %s", self.cluster_name, error)
         return True
 
     # Generic volume groups.
@@ -159,10 +183,23 @@ class RekindleRBDDriver(ManagingRBDDriver):
         return group_updates, volume_updates
 
     def _update_volume_stats(self) -> None:
+        self._follow_cluster()
         super()._update_volume_stats()
         if self._group_in_error:
             # Cinder's manager takes it as the wish to be asked for the groups' states.
             self._stats["replication_status"] = words.ERROR
+
+    def _follow_cluster(self) -> None:
+        """A broadcast that came while the service was starting was heard by nobody: what it said is looked up here."""
+        context = cinder_context.get_admin_context()
+        active = self._clusters_word(context)
+        if active is None or active == (self._active_backend_id or DEFAULT):
+            return
+        LOG.warning("Cluster %s is served from '%s', and so is this member from now on.", self.cluster_name, active)
+        try:
+            self.failover_completed(context, active)
+        except exception.InvalidReplicationTarget as error:
+            LOG.error("This member cannot follow its cluster: %s", error)
 
     # The one call, and what becomes of its results.
 

@@ -3,6 +3,7 @@
 use super::Judge;
 use crate::preflight::{GapKind, look::Rest};
 use rekindle_common::{ZoneName, volume::Role};
+use rekindle_openstack::Service;
 use std::collections::BTreeSet;
 
 impl Judge<'_> {
@@ -56,23 +57,36 @@ impl Judge<'_> {
             let what = format!(
                 "Cinder does not know {host}, the backend of pool {pool}; it knows {names}"
             );
-            let advice = format!("mend clouds.{zone}.backends.{pool}, or start that cinder-volume");
+            let advice = format!(
+                "mend clouds.{zone}.backends.{pool} (of a cluster of cinder-volumes it is CLUSTER@BACKEND#POOL), or start that cinder-volume"
+            );
             return self.gap(GapKind::Backend, Some(zone), what, advice);
         }
         let Some(services) = self.known(zone, "its services", &rest.services) else {
             return;
         };
         let backend = host.split_once('#').map_or(host, |(backend, _)| backend);
-        let of_it =
-            |s: &&rekindle_openstack::Service| s.binary == "cinder-volume" && s.host == backend;
-        let said = match services.iter().find(of_it) {
-            Some(s) if s.state != "up" => format!("cinder-volume of {backend} is {}", s.state),
-            Some(s) if s.status != "enabled" => {
+        let volume = services.iter().filter(|s| s.binary == "cinder-volume");
+        let (own, members): (Vec<_>, Vec<_>) = volume
+            .filter(|s| s.host == backend || s.cluster.as_deref() == Some(backend))
+            .partition(|s| s.host == backend);
+        let said = match (own.first(), members.as_slice()) {
+            (Some(s), _) if s.state != "up" => format!("cinder-volume of {backend} is {}", s.state),
+            (Some(s), _) if s.status != "enabled" => {
                 format!("cinder-volume of {backend} is {}", s.status)
             }
-            Some(_) => return,
-            // In a cluster of cinder-volumes the pool's name is the cluster's.
-            None => return,
+            (Some(_), _) | (None, []) => return,
+            // Of a cluster, one is enough.
+            (None, members) => {
+                let serves = |s: &&Service| s.state == "up" && s.status == "enabled";
+                if members.iter().any(|s| serves(s)) {
+                    return;
+                }
+                format!(
+                    "no cinder-volume of the cluster {backend} is up and enabled, of {}",
+                    members.len()
+                )
+            }
         };
         let advice = "no record can be made there until it is up and enabled: `openstack volume service list`";
         self.gap(GapKind::Backend, Some(zone), said, advice);

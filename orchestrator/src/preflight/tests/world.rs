@@ -165,6 +165,7 @@ pub(super) fn well(prefix: &str) -> Rest {
         services: Ok(vec![Service {
             binary: "cinder-volume".to_owned(),
             host: host.clone(),
+            cluster: None,
             status: "enabled".to_owned(),
             state: "up".to_owned(),
             replication_status: None,
