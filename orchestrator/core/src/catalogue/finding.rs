@@ -4,7 +4,7 @@ use super::{
     pair::Pair,
     sight::{Record, SnapshotRecord},
 };
-use rekindle_common::{ImageSpec, ZoneName};
+use rekindle_common::{ImageSpec, ZoneName, volume::Role};
 use serde::{Deserialize, Serialize};
 
 /// Of which kind.
@@ -21,6 +21,8 @@ pub enum Kind {
     Backend,
     /// A volume changed its project after its record in the other zone was made.
     ProjectMoved,
+    /// A volume changed its type after its record in the other zone was made.
+    TypeChanged,
     /// Nothing says what a copy is, and the zone that knows does not answer.
     Undescribed,
     /// Cinder took an import and could not carry it out.
@@ -39,12 +41,13 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Project,
         Self::VolumeType,
         Self::Key,
         Self::Backend,
         Self::ProjectMoved,
+        Self::TypeChanged,
         Self::Undescribed,
         Self::ImportFailed,
         Self::Refused,
@@ -63,6 +66,7 @@ impl Kind {
             Self::Key => "key",
             Self::Backend => "backend",
             Self::ProjectMoved => "project_moved",
+            Self::TypeChanged => "type_changed",
             Self::Undescribed => "undescribed",
             Self::ImportFailed => "import_failed",
             Self::Refused => "refused",
@@ -123,6 +127,22 @@ impl Finding {
         let text = "the volume was given to another project in the other zone, and Cinder lets nobody move a record: \
                     `openstack volume transfer request create` here, and accept it in the right project";
         Self::new(pair, Kind::ProjectMoved, Some(&record.id), text)
+    }
+
+    pub(super) fn type_changed(pair: &Pair<'_>, record: &Record, wanted: &str) -> Self {
+        // Cinder's driver retypes no copy: it would change how the image is mirrored.
+        let do_what = match pair.role() {
+            Role::Secondary => {
+                "`openstack volume delete --purge` it here: that takes the copy's record alone away, and it is made again with the right type"
+            }
+            Role::Primary | Role::NotMirrored | Role::Unknown => {
+                "`openstack volume set --type` it here"
+            }
+        };
+        let text = format!(
+            "the volume was retyped in the other zone, and its record here should have the type {wanted:?}: {do_what}"
+        );
+        Self::new(pair, Kind::TypeChanged, Some(&record.id), text)
     }
 
     pub(super) fn undescribed(pair: &Pair<'_>) -> Self {

@@ -23,10 +23,14 @@ pub(super) fn show(pair: &Pair<'_>, record: &Record, v: &mut Verdict) {
         .filter(|(k, value)| record.metadata.get(k) != Some(value))
         .collect();
     // While the other zone does not answer, what it said last stands.
-    let clear: BTreeSet<_> = (pair.not_there() && record.metadata.contains_key(words::PEER))
-        .then(|| words::PEER.to_owned())
-        .into_iter()
-        .collect();
+    let clear: BTreeSet<_> = [
+        (words::PEER, pair.not_there()),
+        (words::DELETION, pair.not_deleted()),
+    ]
+    .into_iter()
+    .filter(|(key, gone)| *gone && record.metadata.contains_key(*key))
+    .map(|(key, _)| key.to_owned())
+    .collect();
     if !set.is_empty() || !clear.is_empty() {
         let volume = record.id.clone();
         v.mends.push(pair.mend(Change::Show { volume, set, clear }));
@@ -39,6 +43,9 @@ pub(super) fn follow(pair: &Pair<'_>, record: &Record, mapping: &Mapping, v: &mu
     if let Some(said) = pair.said() {
         if moved(pair, record, &said, mapping) {
             v.findings.push(Finding::project_moved(pair, record));
+        }
+        if let Some(wanted) = other_type(pair, record, &said, mapping) {
+            v.findings.push(Finding::type_changed(pair, record, wanted));
         }
         differences(pair, record, &said, &mut changes);
         snapshots::follow(pair, record, &said, &mut changes);
@@ -126,6 +133,22 @@ fn moved(pair: &Pair<'_>, record: &Record, said: &CinderFacts, mapping: &Mapping
     mapping
         .project(from, &said.project_id, to)
         .is_ok_and(|p| p.id != record.project_id)
+}
+
+/// The type that the record should have, where it has another: the volume was retyped after its record was made. A gap in
+/// the mapping is no sign of that.
+fn other_type<'a>(
+    pair: &Pair<'_>,
+    record: &Record,
+    said: &'a CinderFacts,
+    mapping: &'a Mapping,
+) -> Option<&'a str> {
+    let follows = said.zone == pair.there.zone && pair.speaker() == Speaker::There;
+    let name = said.volume_type.as_deref()?;
+    let wanted = mapping.volume_type(&pair.there.zone, name, &pair.here.zone);
+    wanted
+        .ok()
+        .filter(|w| follows && record.volume_type.as_deref() != Some(w))
 }
 
 /// This zone has the say and its record is as it was said last: from now on it says it itself.

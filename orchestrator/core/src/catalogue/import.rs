@@ -9,6 +9,7 @@ use super::{
     words,
 };
 use rekindle_common::{
+    deletion::Deletion,
     facts::CinderFacts,
     volume::{Role, VolumeReport},
 };
@@ -178,6 +179,10 @@ pub(super) fn shown(pair: &Pair<'_>) -> BTreeMap<String, String> {
         if let Some(mode) = report.mode {
             all.insert(words::MODE.to_owned(), mode.name().to_owned());
         }
+    }
+    let deletion = pair.deletion().map(Deletion::in_words);
+    if let Some(text) = words::fit(deletion.as_deref()) {
+        all.insert(words::DELETION.to_owned(), text);
     }
     if let Some(theirs) = pair.theirs {
         all.insert(

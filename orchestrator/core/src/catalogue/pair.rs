@@ -7,6 +7,7 @@ use super::{
 };
 use rekindle_common::{
     ImageSpec,
+    deletion::Deletion,
     facts::{CinderFacts, SnapshotFacts},
     status::VolumeStatus,
     volume::{Role, VolumeReport},
@@ -95,6 +96,24 @@ impl<'a> Pair<'a> {
         let split =
             |r: Option<&VolumeReport>| r.is_some_and(|r| r.status == VolumeStatus::ErrorSplitBrain);
         split(self.report()) || split(self.their_report())
+    }
+
+    /// The mark of a deletion. It is written to the primary, and travels: in snapshot mode with the next snapshot.
+    pub(super) fn deletion(&self) -> Option<&'a Deletion> {
+        let of = |r: Option<&'a VolumeReport>| r.and_then(|r| r.deletion.as_ref());
+        match (self.role(), self.their_role()) {
+            (Role::Primary, _) => of(self.report()),
+            (_, Role::Primary) => of(self.their_report()),
+            (Role::Secondary | Role::NotMirrored | Role::Unknown, _) => {
+                of(self.report()).or_else(|| of(self.their_report()))
+            }
+        }
+    }
+
+    /// Whether it is known that there is no such mark. A copy knows of none only what has arrived.
+    pub(super) fn not_deleted(&self) -> bool {
+        let primary = self.role() == Role::Primary || self.their_role() == Role::Primary;
+        primary && self.deletion().is_none()
     }
 
     /// The description that the image carries: the primary's own where it can be read, for it travels from there.

@@ -8,6 +8,8 @@ pub const ZONE: &str = "rekindle:zone";
 pub const PEER: &str = "rekindle:peer";
 /// How it is replicated: `instant`, `once`, `periodic`.
 pub const MODE: &str = "rekindle:mode";
+/// That it was deleted in Cinder, and what comes of its images.
+pub const DELETION: &str = "rekindle:deletion";
 /// The image under a record that the catalogue made: `volume-UUID`. With it a record is found again while Cinder is still making it,
 /// and only a record that carries it is ever forgotten. Who takes it away makes the record their own.
 pub const IMAGE: &str = "rekindle:image";
@@ -15,7 +17,7 @@ pub const IMAGE: &str = "rekindle:image";
 pub const SNAPSHOT: &str = "rekindle:snapshot";
 
 /// All that stand on volumes.
-pub const ON_VOLUMES: [&str; 5] = [STATUS, ZONE, PEER, MODE, IMAGE];
+pub const ON_VOLUMES: [&str; 6] = [STATUS, ZONE, PEER, MODE, DELETION, IMAGE];
 
 /// The most characters of a name, a description, and of a value of metadata. Cinder counts code points.
 pub const MOST: usize = 255;

@@ -8,6 +8,7 @@ use crate::catalogue::{
 use jiff::Timestamp;
 use rekindle_common::{
     ImageSpec, ZoneName,
+    deletion::Deletion,
     duration::Span,
     facts::CinderFacts,
     mode::{MirrorImageMode, ReplicationMode},
@@ -38,6 +39,7 @@ pub(super) struct Image {
     pub status: VolumeStatus,
     pub gib: u64,
     pub told: Option<CinderFacts>,
+    pub deletion: Option<Deletion>,
     pub snapshots: BTreeSet<String>,
 }
 
@@ -94,6 +96,7 @@ impl Image {
             },
             gib: 1,
             told: None,
+            deletion: None,
             snapshots: BTreeSet::new(),
         }
     }
@@ -377,7 +380,7 @@ fn report(z: usize, spec: &ImageSpec, i: &Image) -> VolumeReport {
         forced: None,
         cinder: i.told.clone(),
         on_delete: None,
-        deletion: None,
+        deletion: i.deletion.clone(),
         concerns: Vec::new(),
         in_flight: None,
     }
