@@ -170,6 +170,30 @@ fn broken() -> Vec<(&'static str, Break, GapKind, &'static str)> {
             "rekindle:mode: instant and once",
         ),
         (
+            "another start",
+            |w| w.retype(&[("rekindle:start", "2026-01-01T00:00:00Z")]),
+            GapKind::TypeMismatch,
+            "rekindle:start: 1970-01-01T00:00:00Z and 2026-01-01T00:00:00Z",
+        ),
+        (
+            "a group on one side",
+            |w| w.retype(&[("rekindle:group", "shop")]),
+            GapKind::TypeMismatch,
+            "rekindle:group: none and shop",
+        ),
+        (
+            "another end of deleted volumes",
+            |w| w.retype(&[("rekindle:on_delete", "keep")]),
+            GapKind::TypeMismatch,
+            "rekindle:on_delete: delete:0s and keep",
+        ),
+        (
+            "what makes no sense, beside what does",
+            |w| w.retype(&[("rekindle:interval", "often")]),
+            GapKind::TypeMismatch,
+            "rekindle:interval: none and often",
+        ),
+        (
             "multiattach on one side",
             |w| w.retype(&[("multiattach", "<is> True")]),
             GapKind::TypeMismatch,
@@ -288,6 +312,26 @@ fn hard_case_52_every_gap_is_named_with_what_to_do() {
             assert!(!found.unchecked.is_empty(), "{name}: {found:#?}");
         }
     }
+}
+
+#[test]
+fn what_is_written_in_another_way_is_no_difference() {
+    let mut world = World::new();
+    let ours = [
+        ("rekindle:mode", "periodic"),
+        ("rekindle:interval", "1h"),
+        ("rekindle:start", "1970-01-01T01:00:00+01:00"),
+        ("rekindle:on_delete", "delete:7d"),
+    ];
+    let theirs = [
+        ("rekindle:mode", "periodic"),
+        ("rekindle:interval", "60m"),
+        ("rekindle:on_delete", "delete:168h"),
+    ];
+    world.rest_a().types = Ok(vec![world::fast(&ours)]);
+    world.retype(&theirs);
+    let found = world.judged();
+    assert!(found.is_well(), "{found:#?}");
 }
 
 #[test]

@@ -2,10 +2,65 @@
 
 use super::{Judge, Way};
 use crate::preflight::{GapKind, look::Rest};
+use jiff::Timestamp;
+use rekindle_common::{deletion::OnDelete, duration::Span};
 use rekindle_openstack::{TypeEncryption, VolumeType};
 
-/// What must not differ between two types that stand for each other, with what a missing one means.
-const SPECS: [(&str, &str); 2] = [("rekindle:mode", "instant"), ("rekindle:interval", "none")];
+/// What must not differ between two types that stand for each other.
+const SPECS: [Spec; 5] = [
+    Spec {
+        name: "rekindle:mode",
+        missing: "instant",
+        means: same,
+    },
+    Spec {
+        name: "rekindle:interval",
+        missing: "none",
+        means: interval,
+    },
+    Spec {
+        name: "rekindle:start",
+        // A schedule without a start begins at the epoch.
+        missing: "1970-01-01T00:00:00Z",
+        means: start,
+    },
+    Spec {
+        name: "rekindle:group",
+        missing: "none",
+        means: same,
+    },
+    Spec {
+        name: "rekindle:on_delete",
+        // Cinder's own semantics; in a group it is the group's policy, on both sides.
+        missing: "delete:0s",
+        means: on_delete,
+    },
+];
+
+/// An extra spec of ours.
+struct Spec {
+    name: &'static str,
+    /// What a missing one means.
+    missing: &'static str,
+    /// What a text of it means, in one way of writing it. What makes no sense is compared as it is.
+    means: fn(&str) -> String,
+}
+
+fn same(text: &str) -> String {
+    text.to_owned()
+}
+fn interval(text: &str) -> String {
+    let span = text.parse::<Span>();
+    span.map_or_else(|_| same(text), |span| span.to_string())
+}
+fn start(text: &str) -> String {
+    let time = text.parse::<Timestamp>();
+    time.map_or_else(|_| same(text), |time| time.to_string())
+}
+fn on_delete(text: &str) -> String {
+    let policy = text.parse::<OnDelete>();
+    policy.map_or_else(|_| same(text), |policy| policy.to_string())
+}
 
 impl Judge<'_> {
     pub(super) fn types(&mut self) {
@@ -89,23 +144,31 @@ impl Judge<'_> {
             a.name, way.from, b.name, way.to
         );
         let mut differ = |what: &str, x: &str, y: &str| {
-            if x != y {
-                let what = format!("{pair} differ in {what}: {x} and {y}");
-                let advice = "give them the same: after a failover the other one's rules hold";
-                self.gap(GapKind::TypeMismatch, None, what, advice);
-            }
+            let what = format!("{pair} differ in {what}: {x} and {y}");
+            let advice = "give them the same: after a failover the other one's rules hold";
+            self.gap(GapKind::TypeMismatch, None, what, advice);
         };
-        for (spec, missing) in SPECS {
-            let of = |t: &VolumeType| t.extra_specs.get(spec).cloned();
-            let word = |t| of(t).unwrap_or_else(|| missing.to_owned());
-            differ(spec, &word(a), &word(b));
+        for spec in SPECS {
+            let of = |t: &VolumeType| {
+                let said = t.extra_specs.get(spec.name);
+                said.cloned().unwrap_or_else(|| spec.missing.to_owned())
+            };
+            let (x, y) = (of(a), of(b));
+            if (spec.means)(&x) != (spec.means)(&y) {
+                differ(spec.name, &x, &y);
+            }
         }
         let yes = |t: &VolumeType| if t.is_multiattach() { "yes" } else { "no" };
-        differ("multiattach", yes(a), yes(b));
+        if yes(a) != yes(b) {
+            differ("multiattach", yes(a), yes(b));
+        }
         if let (Some(Ok(x)), Some(Ok(y))) =
             (here.encryption.get(&a.name), there.encryption.get(&b.name))
         {
-            differ("encryption", &sealed(x.as_ref()), &sealed(y.as_ref()));
+            let (x, y) = (sealed(x.as_ref()), sealed(y.as_ref()));
+            if x != y {
+                differ("encryption", &x, &y);
+            }
         }
         for (zone, rest, kind) in [(way.from, here, a), (way.to, there, b)] {
             let what = format!("how its type {:?} is encrypted", kind.name);
