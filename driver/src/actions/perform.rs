@@ -127,6 +127,7 @@ impl Inner {
     async fn arrived(
         &self,
         session: &Session,
+        before: &Look,
         token: &DemotionToken,
         d: Deadlines,
     ) -> Result<Look, ReplicationError> {
@@ -142,7 +143,7 @@ impl Inner {
         {
             tokio::time::sleep(REPLAY_POLL).await;
         }
-        let look = self.understand(session.look(d.answer).await?);
+        let look = self.understand(session.look_again(&before.view, d.answer).await?);
         match look.role {
             Role::Secondary if look.demotion.as_ref() == Some(token) => Ok(look),
             Role::Secondary | Role::Primary | Role::NotMirrored | Role::Unknown => {
@@ -173,7 +174,7 @@ impl Inner {
             Promote::After { token } => {
                 if look.demotion.as_ref() != Some(token) {
                     // What came with the demotion is the other zone's last word, on this too.
-                    let now = self.arrived(session, token, d).await?;
+                    let now = self.arrived(session, look, token, d).await?;
                     past = notes_of_the_past(&now.view.metadata);
                 }
                 match self.promote_when_due(session, d).await {

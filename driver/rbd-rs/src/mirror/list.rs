@@ -15,10 +15,11 @@ use crate::mirror::status::ImageStatus;
 use crate::sys::types::{rbd_mirror_image_global_status_t, rbd_mirror_image_info_t};
 use crate::{Error, Pool};
 
-/// How many images a call gives.
-const PAGE: usize = 512;
+/// How many images a call gives. librbd asks for all of a page's images at once, each with some tens of KiB in flight: a page
+/// is not to be larger than what the connection works off anyway.
+const PAGE: usize = 64;
 /// A bound on the pages, far beyond a pool that mirroring can carry.
-const PAGES: usize = 1024;
+const PAGES: usize = 8192;
 
 /// A mirrored image in a list.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +35,7 @@ pub struct MirroredImage {
 }
 
 impl Pool {
-    /// Every mirrored image with its role, mode and status, by image id: two calls for each 512.
+    /// Every mirrored image with its role, mode and status, by image id: two calls for each page.
     ///
     /// # Errors
     /// As any call.

@@ -1,6 +1,6 @@
 //! All volumes of the zone, in few calls.
 //!
-//! A pool's mirrored images come with role, mode and both sites' status in two calls for each 512. What those leave out
+//! A pool's mirrored images come with role, mode and both sites' status in two calls for each page. What those leave out
 //! (metadata, size, mirror snapshots) needs the image open. It is kept, and read again when the image's status changed
 //! in any way, after an action here, and once it is old.
 
