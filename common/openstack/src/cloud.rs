@@ -11,13 +11,16 @@
 mod answer;
 
 use crate::{
-    cinder::{Cinder, Microversion, version},
+    cinder::Cinder,
     config::{CloudConfig, InvalidConfig},
     error::{Call, CloudError},
     http::{Ask, Http},
     keystone::{Identity, Project, Token, projects},
+    neutron::Neutron,
+    nova::Nova,
     roots::Roots,
     url::Url,
+    version::{self, Dialect, Microversion},
 };
 pub(crate) use answer::{judge, not_understood};
 use backon::{ExponentialBuilder, Retryable};
@@ -91,6 +94,30 @@ impl fmt::Debug for Cloud {
 pub(crate) enum To {
     Keystone,
     Cinder,
+    Nova,
+    Neutron,
+}
+
+impl To {
+    /// How it speaks of its versions, if it has any.
+    fn dialect(self) -> Option<&'static Dialect> {
+        match self {
+            Self::Cinder => Some(&version::CINDER),
+            Self::Nova => Some(&version::NOVA),
+            Self::Keystone | Self::Neutron => None,
+        }
+    }
+}
+
+impl fmt::Display for To {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keystone => "Keystone",
+            Self::Cinder => "Cinder",
+            Self::Nova => "Nova",
+            Self::Neutron => "Neutron",
+        })
+    }
 }
 
 /// What it is asked.
@@ -179,6 +206,18 @@ impl Cloud {
         Cinder::new(self.clone(), scope)
     }
 
+    /// Its Nova, under a token of that scope. Nobody is contacted yet.
+    #[must_use]
+    pub fn nova(&self, scope: Scope) -> Nova {
+        Nova::new(self.clone(), scope)
+    }
+
+    /// Its Neutron, under a token of that scope. Nobody is contacted yet.
+    #[must_use]
+    pub fn neutron(&self, scope: Scope) -> Neutron {
+        Neutron::new(self.clone(), scope)
+    }
+
     /// Asks for a new token, and says what Keystone says of us: whether we may act in that project, and as what.
     ///
     /// # Errors
@@ -239,6 +278,15 @@ impl Cloud {
         }
     }
 
+    /// For one call from now, that ends then at the latest.
+    pub(crate) fn window_until(&self, end: Instant) -> Window {
+        let one = self.window();
+        Window {
+            begun: one.begun,
+            deadline: one.deadline.min(end),
+        }
+    }
+
     /// Reads: again and again where the error may pass, as long as the window allows.
     pub(crate) async fn read(
         &self,
@@ -250,8 +298,13 @@ impl Cloud {
     }
 
     /// Writes: once.
-    pub(crate) async fn write(&self, scope: &Scope, op: &Op) -> Result<Value, CloudError> {
-        self.once(scope, op, self.window()).await
+    pub(crate) async fn write(
+        &self,
+        scope: &Scope,
+        op: &Op,
+        window: Window,
+    ) -> Result<Value, CloudError> {
+        self.once(scope, op, window).await
     }
 
     async fn retried<T, F>(&self, window: Window, attempt: impl Fn() -> F) -> Result<T, CloudError>
@@ -290,11 +343,13 @@ impl Cloud {
         let mut headers = vec![token.header()];
         let url = match op.to {
             To::Keystone => self.inner.keystone.join(&op.path),
-            To::Cinder => {
-                let place = token.cinder(self)?;
-                let version = self.version(&place.base, token, window).await?;
-                headers.push(version.header());
-                place.project.join(&op.path)
+            To::Cinder | To::Nova | To::Neutron => {
+                let place = token.place(self, op.to)?;
+                if let Some(dialect) = op.to.dialect() {
+                    let version = self.version(dialect, &place.base, token, window).await?;
+                    headers.push(version.header(dialect));
+                }
+                place.calls.join(&op.path)
             }
         };
         self.exchange(&op.method, &url, headers, op.body.clone(), window)
@@ -323,6 +378,7 @@ impl Cloud {
 
     async fn version(
         &self,
+        dialect: &Dialect,
         base: &Url,
         token: &Token,
         window: Window,
@@ -330,20 +386,33 @@ impl Cloud {
         if let Some(known) = locked(&self.inner.versions).get(base) {
             return Ok(*known);
         }
-        let agreed = version::negotiate(self, base, token, window).await?;
+        let agreed = version::negotiate(self, dialect, base, token, window).await?;
         locked(&self.inner.versions).insert(base.clone(), agreed);
         Ok(agreed)
     }
 
-    /// The microversion that is spoken with this scope's Cinder.
-    pub(crate) async fn version_for(&self, scope: &Scope) -> Result<Microversion, CloudError> {
+    /// The microversion that is spoken with this scope's service; only of one that has them.
+    pub(crate) async fn version_for(
+        &self,
+        scope: &Scope,
+        to: To,
+    ) -> Result<Microversion, CloudError> {
+        let dialect = to.dialect();
+        let dialect = dialect.ok_or_else(|| self.misfit("auth_url", format!("{to} has none")))?;
         let window = self.window();
         let attempt = || async move {
             let token = self.token(scope, window).await?;
-            let place = token.cinder(self)?;
-            self.version(&place.base, &token, window).await
+            let place = token.place(self, to)?;
+            self.version(dialect, &place.base, &token, window).await
         };
         self.retried(window, attempt).await
+    }
+
+    /// The id of a scope's project.
+    pub(crate) async fn project_id(&self, scope: &Scope) -> Result<String, CloudError> {
+        let window = self.window();
+        let token = self.retried(window, || self.token(scope, window)).await?;
+        Ok(token.identity.project_id.clone())
     }
 
     async fn token(&self, scope: &Scope, window: Window) -> Result<Arc<Token>, CloudError> {

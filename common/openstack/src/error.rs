@@ -207,6 +207,28 @@ impl CloudError {
         }
     }
 
+    /// Whether the service has said no to this, as things are.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Forbidden { .. }
+            | Self::NotFound { .. }
+            | Self::Invalid { .. }
+            | Self::Conflict { .. }
+            | Self::OverQuota { .. } => true,
+            Self::Config { .. }
+            | Self::Unreachable { .. }
+            | Self::Untrusted { .. }
+            | Self::Broken { .. }
+            | Self::TimedOut { .. }
+            | Self::Unavailable { .. }
+            | Self::Throttled { .. }
+            | Self::Unauthorized { .. }
+            | Self::TooMany { .. }
+            | Self::Unexpected { .. } => false,
+        }
+    }
+
     /// Whether the cloud as a whole does not answer, or not us: no other call will fare better now.
     #[must_use]
     pub fn is_of_the_cloud(&self) -> bool {
@@ -265,13 +287,18 @@ impl CloudError {
     /// The message with all its causes, for where no `source` can go along.
     #[must_use]
     pub fn in_full(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(c) = cause {
-            text.push_str(": ");
-            text.push_str(&c.to_string());
-            cause = c.source();
-        }
-        text
+        in_full(self)
     }
+}
+
+/// An error's message with all its causes.
+pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(c) = cause {
+        text.push_str(": ");
+        text.push_str(&c.to_string());
+        cause = c.source();
+    }
+    text
 }

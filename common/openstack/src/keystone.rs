@@ -4,7 +4,7 @@ mod catalog;
 pub(crate) mod projects;
 
 use crate::{
-    cloud::{Cloud, Scope, Window, judge, not_understood},
+    cloud::{Cloud, Scope, To, Window, judge, not_understood},
     config::Credentials,
     error::{Call, CloudError},
     http::Ask,
@@ -165,9 +165,9 @@ impl Token {
         (HeaderName::from_static("x-auth-token"), self.secret.clone())
     }
 
-    /// Where Cinder is, for this token.
-    pub(crate) fn cinder(&self, cloud: &Cloud) -> Result<Place, CloudError> {
-        catalog::cinder(&self.catalog, &self.identity.project_id, cloud.config())
+    /// Where a service is, for this token.
+    pub(crate) fn place(&self, cloud: &Cloud, to: To) -> Result<Place, CloudError> {
+        catalog::find(&self.catalog, to, &self.identity.project_id, cloud.config())
             .map_err(|e| cloud.misfit(e.field, e.why))
     }
 }

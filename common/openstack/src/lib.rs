@@ -1,7 +1,9 @@
-//! A small typed client of Keystone and Cinder: what keeping the other zone's catalogue needs, and no more.
+//! A small typed client of Keystone, Cinder, Nova and Neutron: what keeping the other zone's catalogue and servers needs, and no more.
 //!
 //! ```text
 //!   Cloud ── Scope ── Cinder ── volumes, snapshots, types, limits
+//!     |           |── Nova ── servers, their volumes, what building one needs; ensure_…: look, order, look again
+//!     |           └── Neutron ── networks, subnets, ports, security groups
 //!     |                  |
 //!     |   token (cached for each scope) ── endpoint, from the token's own catalogue ── microversion
 //!     |
@@ -13,18 +15,28 @@
 //! * [`cloud`]: one zone's OpenStack: tokens, endpoints, retries of reads.
 //! * [`keystone`]: who we are, and the projects.
 //! * [`cinder`]: everything of Cinder.
+//! * [`nova`]: everything of Nova.
+//! * [`neutron`]: the few things of Neutron that a server needs.
+//! * [`each`]: many at once, and never more than so many.
 //!
 //! What it is not: a general client. It follows no redirect, knows no proxy, and keeps no connection open.
 
+mod bounded;
 pub mod cinder;
 pub mod cloud;
 pub mod config;
 pub mod error;
 mod http;
 pub mod keystone;
+pub mod neutron;
+pub mod nova;
 mod roots;
+mod service;
 mod url;
+mod version;
+mod wire;
 
+pub use bounded::each;
 pub use cinder::{
     Attachment, BackendPool, Cinder, Made, ManageSnapshot, ManageVolume, Microversion, Quota,
     QuotaSet, Service, Snapshot, Texts, TypeEncryption, Volume, VolumeType,
@@ -33,3 +45,5 @@ pub use cloud::{Cloud, Scope};
 pub use config::{CloudConfig, InvalidConfig};
 pub use error::{Call, CloudError};
 pub use keystone::{Clock, Identity, Project};
+pub use neutron::Neutron;
+pub use nova::{Nova, ServerError};

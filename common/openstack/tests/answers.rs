@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+#[allow(dead_code, reason = "each test program uses a part of it")]
 mod fake;
 
 use fake::{Fake, Say};

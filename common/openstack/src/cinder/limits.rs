@@ -1,7 +1,7 @@
 //! What a project may have, and what serves it: quotas, services, pools.
 
-use super::{Cinder, wire};
-use crate::{error::CloudError, url::escaped};
+use super::Cinder;
+use crate::{error::CloudError, url::escaped, wire};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 pub struct Quota {
     /// The most; below zero there is none.
     pub limit: i64,
-    /// What is there.
-    #[serde(default)]
+    /// What is there. Neutron's word is another.
+    #[serde(default, alias = "used")]
     pub in_use: i64,
     /// What is being made.
     #[serde(default)]
@@ -39,6 +39,14 @@ impl Quota {
 pub struct QuotaSet(pub BTreeMap<String, Quota>);
 
 impl QuotaSet {
+    /// As it comes: beside the figures stands the project's id.
+    pub(crate) fn read(all: Map<String, Value>) -> Self {
+        let figures = all
+            .into_iter()
+            .filter_map(|(name, v)| Some((name, Quota::deserialize(v).ok()?)));
+        Self(figures.collect())
+    }
+
     /// One of them.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Quota> {
@@ -98,12 +106,7 @@ impl Cinder {
     /// See [`CloudError`].
     pub async fn quota(&self, project_id: &str) -> Result<QuotaSet, CloudError> {
         let path = format!("/os-quota-sets/{}?usage=True", escaped(project_id));
-        let all: Map<String, Value> = self.get(&path, "quota_set").await?;
-        // Beside the figures stands the project's id.
-        let figures = all
-            .into_iter()
-            .filter_map(|(name, v)| Some((name, Quota::deserialize(v).ok()?)));
-        Ok(QuotaSet(figures.collect()))
+        self.at.get(&path, "quota_set").await.map(QuotaSet::read)
     }
 
     /// Cinder's processes.
@@ -111,7 +114,7 @@ impl Cinder {
     /// # Errors
     /// See [`CloudError`].
     pub async fn services(&self) -> Result<Vec<Service>, CloudError> {
-        self.get("/os-services", "services").await
+        self.at.get("/os-services", "services").await
     }
 
     /// The backends' pools.
@@ -119,7 +122,8 @@ impl Cinder {
     /// # Errors
     /// See [`CloudError`].
     pub async fn pools(&self) -> Result<Vec<BackendPool>, CloudError> {
-        self.get("/scheduler-stats/get_pools?detail=True", "pools")
+        self.at
+            .get("/scheduler-stats/get_pools?detail=True", "pools")
             .await
     }
 }

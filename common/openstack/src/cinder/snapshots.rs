@@ -1,7 +1,12 @@
 //! Snapshots.
 
-use super::{Cinder, Made, More, Texts, volumes::reference, wire};
-use crate::{error::CloudError, url::escaped};
+use super::{Cinder, Made, Texts, volumes::reference};
+use crate::{
+    error::CloudError,
+    service::{List, More},
+    url::escaped,
+    wire,
+};
 use hyper::Method;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -63,7 +68,14 @@ impl Cinder {
     /// See [`CloudError`]; `TooMany` where there are more than `most`.
     pub async fn snapshots(&self, most: usize) -> Result<Vec<Snapshot>, CloudError> {
         let path = "/snapshots/detail?all_tenants=1&sort=created_at:asc,id:asc";
-        self.list(path, "snapshots", More::Link, most).await
+        let list = List {
+            path,
+            key: "snapshots",
+            id: "/id",
+            more: More::Link,
+            most,
+        };
+        self.at.list(list).await
     }
 
     /// One snapshot.
@@ -71,7 +83,8 @@ impl Cinder {
     /// # Errors
     /// See [`CloudError`].
     pub async fn snapshot(&self, id: &str) -> Result<Snapshot, CloudError> {
-        self.get(&format!("/snapshots/{}", escaped(id)), "snapshot")
+        self.at
+            .get(&format!("/snapshots/{}", escaped(id)), "snapshot")
             .await
     }
 
@@ -87,8 +100,8 @@ impl Cinder {
             "description": new.description,
             "metadata": new.metadata,
         }});
-        let (op, answer) = self.post("/manageable_snapshots", &body).await?;
-        self.take(&op, answer, "snapshot")
+        let (op, answer) = self.at.post("/manageable_snapshots", &body).await?;
+        self.at.take(&op, answer, "snapshot")
     }
 
     /// Begins to take a snapshot's record away, and leaves the RBD snapshot as it is.
@@ -96,7 +109,8 @@ impl Cinder {
     /// # Errors
     /// See [`CloudError`].
     pub async fn unmanage_snapshot(&self, id: &str) -> Result<(), CloudError> {
-        self.act("snapshots", id, &json!({ "os-unmanage": {} }))
+        self.at
+            .act("snapshots", id, &json!({ "os-unmanage": {} }))
             .await
     }
 
@@ -107,7 +121,10 @@ impl Cinder {
     pub async fn update_snapshot(&self, id: &str, texts: &Texts) -> Result<(), CloudError> {
         let path = format!("/snapshots/{}", escaped(id));
         let body = json!({ "snapshot": texts });
-        self.write(Method::PUT, &path, Some(&body)).await.map(drop)
+        self.at
+            .write(Method::PUT, &path, Some(&body))
+            .await
+            .map(drop)
     }
 
     /// Sets properties, and leaves those that are not named.
@@ -121,7 +138,7 @@ impl Cinder {
     ) -> Result<(), CloudError> {
         let path = format!("/snapshots/{}/metadata", escaped(id));
         let body = json!({ "metadata": metadata });
-        self.post(&path, &body).await.map(drop)
+        self.at.post(&path, &body).await.map(drop)
     }
 
     /// Takes a property away. One that is not there is well.
@@ -129,7 +146,7 @@ impl Cinder {
     /// # Errors
     /// See [`CloudError`].
     pub async fn delete_snapshot_metadata(&self, id: &str, key: &str) -> Result<(), CloudError> {
-        self.delete_key("snapshots", id, key).await
+        self.at.delete_key("snapshots", id, key).await
     }
 
     /// Writes another status into the record, whatever it was.
@@ -138,6 +155,6 @@ impl Cinder {
     /// See [`CloudError`].
     pub async fn reset_snapshot_status(&self, id: &str, status: &str) -> Result<(), CloudError> {
         let body = json!({ "os-reset_status": { "status": status } });
-        self.act("snapshots", id, &body).await
+        self.at.act("snapshots", id, &body).await
     }
 }

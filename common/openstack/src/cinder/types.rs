@@ -1,10 +1,14 @@
 //! Volume types: what a volume of each is made as.
 
-use super::{Cinder, More, wire};
-use crate::{cloud::not_understood, error::CloudError, url::escaped};
-use hyper::Method;
+use super::Cinder;
+use crate::{
+    cloud::not_understood,
+    error::CloudError,
+    service::{List, More},
+    url::escaped,
+    wire,
+};
 use serde::Deserialize;
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// No cloud has more.
@@ -77,7 +81,14 @@ impl Cinder {
     /// See [`CloudError`].
     pub async fn volume_types(&self) -> Result<Vec<VolumeType>, CloudError> {
         let path = "/types?is_public=None&sort=created_at:asc,id:asc";
-        self.list(path, "volume_types", More::EmptyPage, MOST).await
+        let list = List {
+            path,
+            key: "volume_types",
+            id: "/id",
+            more: More::EmptyPage,
+            most: MOST,
+        };
+        self.at.list(list).await
     }
 
     /// How a type's volumes are encrypted; `None`: not at all.
@@ -86,18 +97,14 @@ impl Cinder {
     /// See [`CloudError`].
     pub async fn encryption(&self, type_id: &str) -> Result<Option<TypeEncryption>, CloudError> {
         let path = format!("/types/{}/encryption", escaped(type_id));
-        let op = super::op(Method::GET, &path, None);
-        let answer: Value = self
-            .cloud
-            .read(&self.scope, &op, self.cloud.window())
-            .await?;
+        let (op, answer) = self.at.read(&path).await?;
         // An empty object stands for none.
         if answer.as_object().is_none_or(serde_json::Map::is_empty) {
             return Ok(None);
         }
         TypeEncryption::deserialize(answer)
             .map(Some)
-            .map_err(|e| not_understood(&self.call(&op), e))
+            .map_err(|e| not_understood(&self.at.call(&op), e))
     }
 }
 

@@ -1,7 +1,12 @@
 //! Volumes: what the catalogue needs to see of them, and what it does to their records.
 
-use super::{Cinder, Made, More, Service, Texts, wire};
-use crate::{error::CloudError, url::escaped};
+use super::{Cinder, Made, Service, Texts};
+use crate::{
+    error::CloudError,
+    service::{List, More},
+    url::escaped,
+    wire,
+};
 use hyper::Method;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -156,7 +161,14 @@ impl Cinder {
     /// See [`CloudError`]; `TooMany` where there are more than `most`.
     pub async fn volumes(&self, most: usize) -> Result<Vec<Volume>, CloudError> {
         let path = "/volumes/detail?all_tenants=1&sort=created_at:asc,id:asc";
-        self.list(path, "volumes", More::Link, most).await
+        let list = List {
+            path,
+            key: "volumes",
+            id: "/id",
+            more: More::Link,
+            most,
+        };
+        self.at.list(list).await
     }
 
     /// One volume.
@@ -164,7 +176,8 @@ impl Cinder {
     /// # Errors
     /// See [`CloudError`].
     pub async fn volume(&self, id: &str) -> Result<Volume, CloudError> {
-        self.get(&format!("/volumes/{}", escaped(id)), "volume")
+        self.at
+            .get(&format!("/volumes/{}", escaped(id)), "volume")
             .await
     }
 
@@ -186,8 +199,8 @@ impl Cinder {
             volume.insert("volume_type".to_owned(), json!(kind));
         }
         let body = json!({ "volume": volume });
-        let (op, answer) = self.post("/manageable_volumes", &body).await?;
-        self.take(&op, answer, "volume")
+        let (op, answer) = self.at.post("/manageable_volumes", &body).await?;
+        self.at.take(&op, answer, "volume")
     }
 
     /// Begins to take a volume's record away, and leaves the image as it is.
@@ -195,7 +208,9 @@ impl Cinder {
     /// # Errors
     /// See [`CloudError`]; `Invalid` where it is attached or has snapshots.
     pub async fn unmanage_volume(&self, id: &str) -> Result<(), CloudError> {
-        self.act("volumes", id, &json!({ "os-unmanage": {} })).await
+        self.at
+            .act("volumes", id, &json!({ "os-unmanage": {} }))
+            .await
     }
 
     /// Changes name and description.
@@ -205,7 +220,10 @@ impl Cinder {
     pub async fn update_volume(&self, id: &str, texts: &Texts) -> Result<(), CloudError> {
         let path = format!("/volumes/{}", escaped(id));
         let body = json!({ "volume": texts });
-        self.write(Method::PUT, &path, Some(&body)).await.map(drop)
+        self.at
+            .write(Method::PUT, &path, Some(&body))
+            .await
+            .map(drop)
     }
 
     /// Sets properties, and leaves those that are not named.
@@ -219,7 +237,7 @@ impl Cinder {
     ) -> Result<(), CloudError> {
         let path = format!("/volumes/{}/metadata", escaped(id));
         let body = json!({ "metadata": metadata });
-        self.post(&path, &body).await.map(drop)
+        self.at.post(&path, &body).await.map(drop)
     }
 
     /// Takes a property away. One that is not there is well.
@@ -227,7 +245,7 @@ impl Cinder {
     /// # Errors
     /// See [`CloudError`].
     pub async fn delete_volume_metadata(&self, id: &str, key: &str) -> Result<(), CloudError> {
-        self.delete_key("volumes", id, key).await
+        self.at.delete_key("volumes", id, key).await
     }
 
     /// Says whether a server can boot from it.
@@ -236,7 +254,7 @@ impl Cinder {
     /// See [`CloudError`].
     pub async fn set_bootable(&self, id: &str, bootable: bool) -> Result<(), CloudError> {
         let body = json!({ "os-set_bootable": { "bootable": bootable } });
-        self.act("volumes", id, &body).await
+        self.at.act("volumes", id, &body).await
     }
 
     /// Sets properties of the image that it was made from, and leaves those that are not named.
@@ -249,7 +267,7 @@ impl Cinder {
         metadata: &BTreeMap<String, String>,
     ) -> Result<(), CloudError> {
         let body = json!({ "os-set_image_metadata": { "metadata": metadata } });
-        self.act("volumes", id, &body).await
+        self.at.act("volumes", id, &body).await
     }
 
     /// Takes one of those away. One that is not there is well.
@@ -258,7 +276,7 @@ impl Cinder {
     /// See [`CloudError`].
     pub async fn unset_image_metadata(&self, id: &str, key: &str) -> Result<(), CloudError> {
         let body = json!({ "os-unset_image_metadata": { "key": key } });
-        match self.act("volumes", id, &body).await {
+        match self.at.act("volumes", id, &body).await {
             Err(e @ CloudError::NotFound { .. }) => {
                 // Is it the key that is not there, or the volume?
                 let volume = self.volume(id).await?;
@@ -278,7 +296,7 @@ impl Cinder {
     /// See [`CloudError`]; `Invalid` where it is no larger than it was, `OverQuota`.
     pub async fn extend(&self, id: &str, gib: u64) -> Result<(), CloudError> {
         let body = json!({ "os-extend": { "new_size": gib } });
-        self.act("volumes", id, &body).await
+        self.at.act("volumes", id, &body).await
     }
 
     /// Writes another status into the record, whatever it was.
@@ -287,7 +305,7 @@ impl Cinder {
     /// See [`CloudError`].
     pub async fn reset_volume_status(&self, id: &str, status: &str) -> Result<(), CloudError> {
         let body = json!({ "os-reset_status": { "status": status } });
-        self.act("volumes", id, &body).await
+        self.at.act("volumes", id, &body).await
     }
 }
 

@@ -1,16 +1,57 @@
-//! Keystone's catalogue: where Cinder is, by type, region and interface.
+//! Keystone's catalogue: where a service is, by type, region and interface.
 //!
-//! An operator's endpoint may end in `/v3/PROJECT`, in `/v3`, or in neither, behind any path. What is kept of it is what stands before
-//! that; the version and the project are ours to add: both releases that we support take them.
+//! An operator's endpoint may end in the version and the project, in the version, or in neither, behind any path. What is kept of it is
+//! what stands before that; the version is ours to add, and the project for Cinder: both releases that we support take it. Nova has
+//! needed none since 2016, and Neutron never did.
 
 use crate::{
+    cloud::To,
     config::{CloudConfig, Interface},
     url::Url,
 };
 use serde::Deserialize;
 
-/// Cinder's types, as clouds have named it over the years, in the order of our liking.
-const CINDER: [&str; 4] = ["block-storage", "volumev3", "block-store", "volume"];
+/// What of a catalogue is a service.
+struct Kind {
+    /// Its types, as clouds have named it over the years, in the order of our liking.
+    types: &'static [&'static str],
+    /// The version that we speak, as the last part of the path before the project.
+    version: &'static str,
+    /// Versions that an endpoint may name and that we do not speak: that endpoint is another service.
+    others: &'static [&'static str],
+    /// Versions that an endpoint may name and that are the same service.
+    same: &'static [&'static str],
+    /// Whether a call names the project in its path.
+    project: bool,
+}
+
+fn kind(to: To) -> Option<Kind> {
+    match to {
+        // It is where tokens come from, and in no need of being found.
+        To::Keystone => None,
+        To::Cinder => Some(Kind {
+            types: &["block-storage", "volumev3", "block-store", "volume"],
+            version: "v3",
+            others: &["v1", "v2"],
+            same: &["v3"],
+            project: true,
+        }),
+        To::Nova => Some(Kind {
+            types: &["compute"],
+            version: "v2.1",
+            others: &[],
+            same: &["v2.1", "v2"],
+            project: false,
+        }),
+        To::Neutron => Some(Kind {
+            types: &["network"],
+            version: "v2.0",
+            others: &[],
+            same: &["v2.0"],
+            project: false,
+        }),
+    }
+}
 
 /// One service.
 #[derive(Debug, Clone, Deserialize)]
@@ -38,13 +79,13 @@ impl Endpoint {
     }
 }
 
-/// Where a token's Cinder is.
+/// Where a token's service is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// `…/v3`
+    /// Where its version is asked for: `…/v3`.
     pub(crate) base: Url,
-    /// `…/v3/PROJECT`
-    pub(crate) project: Url,
+    /// What calls begin with: `…/v3/PROJECT`, or the same as `base`.
+    pub(crate) calls: Url,
 }
 
 /// What does not fit in the configuration.
@@ -55,17 +96,22 @@ pub(crate) struct Misfit {
 }
 
 /// Looks it up.
-pub(crate) fn cinder(
+pub(crate) fn find(
     catalog: &[CatalogService],
+    to: To,
     project: &str,
     config: &CloudConfig,
 ) -> Result<Place, Misfit> {
     let misfit = |field, why| Misfit { field, why };
+    let Some(kind) = kind(to) else {
+        return Err(misfit("auth_url", format!("{to} is in no catalogue")));
+    };
     let interface = config.interface;
     let mut all: Vec<&Endpoint> = Vec::new();
-    for kind in CINDER {
-        let of_kind = catalog.iter().filter(|s| s.kind == kind);
-        all.extend(of_kind.flat_map(|s| &s.endpoints).filter(|e| speaks_v3(e)));
+    for name in kind.types {
+        let named = catalog.iter().filter(|s| s.kind == *name);
+        let endpoints = named.flat_map(|s| &s.endpoints);
+        all.extend(endpoints.filter(|e| is_ours(e, &kind)));
         if !all.is_empty() {
             break;
         }
@@ -73,7 +119,7 @@ pub(crate) fn cinder(
     if all.is_empty() {
         return Err(misfit(
             "auth_url",
-            "its catalogue has no Cinder v3".to_owned(),
+            format!("its catalogue has no {to} {}", kind.version),
         ));
     }
     let here: Vec<&&Endpoint> = all
@@ -82,7 +128,7 @@ pub(crate) fn cinder(
         .collect();
     if here.is_empty() {
         let why = format!(
-            "Cinder is not there, but in {}",
+            "{to} is not there, but in {}",
             list(all.iter().map(|e| e.region()))
         );
         return Err(misfit("region", why));
@@ -92,7 +138,7 @@ pub(crate) fn cinder(
         let there = list(here.iter().map(|e| e.interface.as_str()));
         return Err(misfit(
             "interface",
-            format!("Cinder has no {interface} endpoint; it has {there}"),
+            format!("{to} has no {interface} endpoint; it has {there}"),
         ));
     };
     if fitting.any(|e| e.region() != chosen.region()) {
@@ -101,11 +147,13 @@ pub(crate) fn cinder(
     }
     let url = Url::parse(&chosen.url)
         .map_err(|why| misfit("auth_url", format!("its catalogue is wrong: {why}")))?;
-    let base = base(url, project);
-    Ok(Place {
-        project: base.join(&format!("/{project}")),
-        base,
-    })
+    let base = base(url, project, &kind);
+    let calls = if kind.project {
+        base.join(&format!("/{project}"))
+    } else {
+        base.clone()
+    };
+    Ok(Place { base, calls })
 }
 
 fn is(endpoint: &Endpoint, interface: Interface) -> bool {
@@ -113,11 +161,12 @@ fn is(endpoint: &Endpoint, interface: Interface) -> bool {
 }
 
 /// A `volume` of old times may be a v2.
-fn speaks_v3(endpoint: &Endpoint) -> bool {
-    !endpoint.url.split('/').any(|s| s == "v1" || s == "v2")
+fn is_ours(endpoint: &Endpoint, kind: &Kind) -> bool {
+    let mut parts = endpoint.url.split('/');
+    !parts.any(|s| kind.others.contains(&s))
 }
 
-fn base(url: Url, project: &str) -> Url {
+fn base(url: Url, project: &str, kind: &Kind) -> Url {
     let account = format!("AUTH_{project}");
     let mut root = url;
     if root
@@ -126,10 +175,10 @@ fn base(url: Url, project: &str) -> Url {
     {
         root = root.parent();
     }
-    if root.last_segment() == Some("v3") {
+    if root.last_segment().is_some_and(|s| kind.same.contains(&s)) {
         root = root.parent();
     }
-    root.join("/v3")
+    root.join(&format!("/{}", kind.version))
 }
 
 fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
@@ -174,9 +223,49 @@ mod tests {
             ("https://h/volume/", "https://h:443/volume/v3/abc"),
         ] {
             let all = catalog(&[("block-storage", "R", "public", url)]);
-            let place = cinder(&all, "abc", &config("")).unwrap();
-            assert_eq!(place.project.to_string(), project, "{url}");
-            assert_eq!(place.base, place.project.parent());
+            let place = find(&all, To::Cinder, "abc", &config("")).unwrap();
+            assert_eq!(place.calls.to_string(), project, "{url}");
+            assert_eq!(place.base, place.calls.parent());
+        }
+        for (to, kind, url, calls) in [
+            (
+                To::Nova,
+                "compute",
+                "http://h:8774/v2.1",
+                "http://h:8774/v2.1",
+            ),
+            (
+                To::Nova,
+                "compute",
+                "http://h:8774/v2.1/abc",
+                "http://h:8774/v2.1",
+            ),
+            (
+                To::Nova,
+                "compute",
+                "http://h/compute/v2/abc/",
+                "http://h:80/compute/v2.1",
+            ),
+            (To::Nova, "compute", "http://h:8774", "http://h:8774/v2.1"),
+            (
+                To::Neutron,
+                "network",
+                "http://h:9696",
+                "http://h:9696/v2.0",
+            ),
+            (
+                To::Neutron,
+                "network",
+                "http://h/networking/v2.0/",
+                "http://h:80/networking/v2.0",
+            ),
+        ] {
+            let all = catalog(&[(kind, "R", "public", url)]);
+            let place = find(&all, to, "abc", &config("")).unwrap();
+            assert_eq!(place.calls.to_string(), calls, "{url}");
+            assert_eq!(place.base, place.calls);
+            let e = find(&all, To::Cinder, "abc", &config("")).unwrap_err();
+            assert!(e.why.contains("no Cinder v3"), "{e:?}");
         }
     }
 
@@ -190,7 +279,7 @@ mod tests {
             ("volumev3", "R2", "public", "http://two/v3/abc"),
             ("volumev3", "R2", "internal", "http://inner/v3/abc"),
         ]);
-        let host = |more: &str| cinder(&all, "abc", &config(more)).map(|p| p.base.host);
+        let host = |more: &str| find(&all, To::Cinder, "abc", &config(more)).map(|p| p.base.host);
         assert_eq!(host("region = \"R1\"").unwrap(), "one");
         assert_eq!(host("region = \"R2\"").unwrap(), "two");
         assert_eq!(
@@ -208,7 +297,9 @@ mod tests {
         }
         let none = catalog(&[("volume", "R1", "public", "http://old/v2/abc")]);
         assert_eq!(
-            cinder(&none, "abc", &config("")).unwrap_err().field,
+            find(&none, To::Cinder, "abc", &config(""))
+                .unwrap_err()
+                .field,
             "auth_url"
         );
     }

@@ -1,5 +1,7 @@
 //! A server that answers as it is told, byte by byte: also what no HTTP library would send.
 
+pub(crate) mod nova;
+
 use rekindle_common::ZoneName;
 use rekindle_net::TlsFiles;
 use rekindle_openstack::{Cloud, CloudConfig};
@@ -8,7 +10,7 @@ use std::{
     fmt::Write as _,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -58,9 +60,11 @@ pub(crate) struct Keystone {
     pub(crate) stale: Arc<AtomicBool>,
     /// It gives none.
     pub(crate) refuses: Arc<AtomicBool>,
+    /// The newest minor version that its Nova speaks; 0 is 96.
+    pub(crate) nova: Arc<AtomicU32>,
 }
 
-/// Keystone and Cinder behind one port.
+/// Keystone, Cinder, Nova and Neutron behind one port.
 pub(crate) struct Fake {
     pub(crate) url: String,
     pub(crate) keystone: Keystone,
@@ -69,7 +73,7 @@ pub(crate) struct Fake {
 }
 
 impl Fake {
-    /// Answers calls of Cinder by `script`, which gets how many came before. Keystone and the versions answer well.
+    /// Answers calls of the services by `script`, which gets how many came before. Keystone and the versions answer well.
     pub(crate) async fn cinder(
         script: impl Fn(usize, &Asked) -> Say + Send + Sync + 'static,
     ) -> Self {
@@ -173,6 +177,14 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         }
     } else if asked.line.starts_with("GET /volume/v3/ ") {
         Say::status(300, r#"{"versions":[{"id":"v3.0","version":"3.70"}]}"#)
+    } else if asked.line.starts_with("GET /compute/v2.1/ ") {
+        let minor = match keystone.nova.load(Ordering::SeqCst) {
+            0 => 96,
+            minor => minor,
+        };
+        Say::ok(format!(
+            r#"{{"version":{{"id":"v2.1","min_version":"2.1","version":"2.{minor}"}}}}"#
+        ))
     } else {
         let before = all.lock().unwrap();
         let n = before.iter().filter(|a| !plumbing(a)).count();
@@ -184,16 +196,19 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 fn plumbing(asked: &Asked) -> bool {
-    asked.line.contains("/auth/tokens") || asked.line.starts_with("GET /volume/v3/ ")
+    let versions = ["GET /volume/v3/ ", "GET /compute/v2.1/ "];
+    asked.line.contains("/auth/tokens") || versions.iter().any(|v| asked.line.starts_with(v))
 }
 
-/// A token that names this server as its Cinder.
+/// A token that names this server as its Cinder, Nova and Neutron.
 fn token(url: &str, stale: bool) -> Say {
     let end = if stale { "10:00" } else { "11:00" };
     let body = format!(
         r#"{{"token":{{"issued_at":"2026-11-25T10:00:00.000000Z","expires_at":"2026-11-25T{end}:00.000000Z",
         "user":{{"id":"u1","name":"u"}},"project":{{"id":"p1","name":"p"}},"roles":[{{"id":"r1","name":"admin"}}],
-        "catalog":[{{"type":"block-storage","endpoints":[{{"interface":"public","region":"R","url":"{url}/volume/v3/p1"}}]}}]}}}}"#
+        "catalog":[{{"type":"block-storage","endpoints":[{{"interface":"public","region":"R","url":"{url}/volume/v3/p1"}}]}},
+        {{"type":"compute","endpoints":[{{"interface":"public","region":"R","url":"{url}/compute/v2.1"}}]}},
+        {{"type":"network","endpoints":[{{"interface":"public","region":"R","url":"{url}/network"}}]}}]}}}}"#
     );
     Say::Json(
         201,

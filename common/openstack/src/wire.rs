@@ -1,21 +1,28 @@
-//! Cinder's JSON has its own ideas of what is nothing, of flags, and of time.
+//! OpenStack's JSON has its own ideas of what is nothing, of flags, and of time.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de::Error};
 use std::collections::BTreeMap;
 
 /// `null` and `""` are both no text.
-pub(super) fn text<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
+pub(crate) fn text<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
     Ok(Option::<String>::deserialize(d)?.filter(|t| !t.is_empty()))
 }
 
 /// `null` is an empty map, and a `null` value an empty text.
-pub(super) fn map<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<String, String>, D::Error> {
+pub(crate) fn map<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<String, String>, D::Error> {
     let given = Option::<BTreeMap<String, Option<String>>>::deserialize(d)?.unwrap_or_default();
     Ok(given
         .into_iter()
         .map(|(k, v)| (k, v.unwrap_or_default()))
         .collect())
+}
+
+/// `null` is an empty list.
+pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    d: D,
+) -> Result<Vec<T>, D::Error> {
+    Ok(Option::<Vec<T>>::deserialize(d)?.unwrap_or_default())
 }
 
 #[derive(Deserialize)]
@@ -26,7 +33,7 @@ enum Flag {
 }
 
 /// `true`, `"true"`; `null` is no.
-pub(super) fn flag<'de, D: Deserializer<'de>>(d: D) -> Result<bool, D::Error> {
+pub(crate) fn flag<'de, D: Deserializer<'de>>(d: D) -> Result<bool, D::Error> {
     match Option::<Flag>::deserialize(d)? {
         None => Ok(false),
         Some(Flag::Bool(b)) => Ok(b),
@@ -37,7 +44,7 @@ pub(super) fn flag<'de, D: Deserializer<'de>>(d: D) -> Result<bool, D::Error> {
 }
 
 /// `2026-11-25T22:00:00.000000`, which is UTC and does not say so.
-pub(super) fn moment<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Timestamp>, D::Error> {
+pub(crate) fn moment<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Timestamp>, D::Error> {
     let Some(given) = text(d)? else {
         return Ok(None);
     };
@@ -63,6 +70,7 @@ mod tests {
         }
         assert_eq!(map(&Value::Null).unwrap(), BTreeMap::new());
         assert_eq!(map(&json!({ "k": null })).unwrap()["k"], "");
+        assert_eq!(list::<_, u8>(&Value::Null).unwrap(), Vec::<u8>::new());
     }
 
     #[test]

@@ -1,0 +1,321 @@
+//! Ports: a server's place in a network, with its addresses.
+
+use super::Neutron;
+use crate::{
+    cinder::QuotaSet,
+    error::CloudError,
+    nova::{Over, too_small},
+    url::escaped,
+    wire,
+};
+use hyper::Method;
+use rekindle_common::ZoneName;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// A port.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Port {
+    /// Its id.
+    pub id: String,
+    /// Its name. Not unique.
+    #[serde(default, deserialize_with = "wire::text")]
+    pub name: Option<String>,
+    /// Its description, by which we know ours.
+    #[serde(default, deserialize_with = "wire::text")]
+    pub description: Option<String>,
+    /// Its network.
+    pub network_id: String,
+    /// Its hardware address.
+    #[serde(default, rename = "mac_address", deserialize_with = "wire::text")]
+    pub mac: Option<String>,
+    /// Its addresses.
+    #[serde(default, deserialize_with = "wire::list")]
+    pub fixed_ips: Vec<FixedIp>,
+    /// The server that has it, or the router.
+    #[serde(default, deserialize_with = "wire::text")]
+    pub device_id: Option<String>,
+    /// `compute:…`, `network:router_interface`, …
+    #[serde(default, deserialize_with = "wire::text")]
+    pub device_owner: Option<String>,
+    /// Its security groups, by id.
+    #[serde(default, deserialize_with = "wire::list")]
+    pub security_groups: Vec<String>,
+    /// Whether it works.
+    pub status: PortStatus,
+    /// Whose it is.
+    #[serde(default, deserialize_with = "wire::text")]
+    pub project_id: Option<String>,
+}
+
+/// Whether a port works.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub enum PortStatus {
+    /// It does.
+    Active,
+    /// It does not: nothing has it, or what has it is off.
+    Down,
+    /// It is being made ready.
+    Build,
+    /// It failed.
+    Error,
+    /// One that we do not know.
+    Other(String),
+}
+
+impl From<String> for PortStatus {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "ACTIVE" => Self::Active,
+            "DOWN" => Self::Down,
+            "BUILD" => Self::Build,
+            "ERROR" => Self::Error,
+            _ => Self::Other(text),
+        }
+    }
+}
+
+/// An address of a port, as it is or as it is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+pub struct FixedIp {
+    /// The subnet; Neutron chooses where none is wanted.
+    #[serde(default, rename = "subnet_id", deserialize_with = "wire::text")]
+    pub subnet: Option<String>,
+    /// The address; Neutron chooses where none is wanted.
+    #[serde(default, rename = "ip_address", deserialize_with = "wire::text")]
+    pub address: Option<String>,
+}
+
+/// A port that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortRequest {
+    /// By which it is known: its description. Of its own for each port.
+    pub mark: String,
+    /// Its name.
+    pub name: String,
+    /// Its network's id.
+    pub network: String,
+    /// Its addresses; Neutron chooses where none are wanted.
+    pub fixed_ips: Vec<FixedIp>,
+    /// Its hardware address; Neutron chooses where none is wanted.
+    pub mac: Option<String>,
+    /// Its security groups by id; the project's `default` where none are said.
+    pub security_groups: Option<Vec<String>>,
+}
+
+/// What can go wrong with a port.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// The call itself.
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+    /// Somebody has the address.
+    #[error("{zone}: {address} is taken by port {port}{}: free it, or map the server to another address", of_device(.device.as_deref()))]
+    AddressTaken {
+        /// Whose cloud.
+        zone: ZoneName,
+        /// An IP or a hardware address.
+        address: String,
+        /// The port that has it.
+        port: String,
+        /// What has that port.
+        device: Option<String>,
+        /// In Neutron's own words.
+        source: Box<CloudError>,
+    },
+    /// The project's quota.
+    #[error(
+        "{zone}: over quota: {over}: raise it with `openstack quota set --ports`, or make room"
+    )]
+    OverQuota {
+        /// Whose cloud.
+        zone: ZoneName,
+        /// What there is too little of.
+        over: Over,
+        /// In Neutron's own words.
+        source: Box<CloudError>,
+    },
+    /// Two ports have the same mark.
+    #[error("{zone}: ports {} have the same description {mark:?}: delete all but one", .ports.join(" and "))]
+    Twice {
+        /// Whose cloud.
+        zone: ZoneName,
+        /// The mark.
+        mark: String,
+        /// They.
+        ports: Vec<String>,
+    },
+}
+
+fn of_device(device: Option<&str>) -> String {
+    device.map_or_else(String::new, |d| format!(" of {d}"))
+}
+
+impl PortRequest {
+    fn body(&self) -> Value {
+        let mut port = json!({
+            "network_id": self.network, "name": self.name, "description": self.mark, "admin_state_up": true,
+        });
+        if !self.fixed_ips.is_empty() {
+            let ips = self.fixed_ips.iter().map(|ip| {
+                let mut one = json!({});
+                if let Some(subnet) = &ip.subnet {
+                    one["subnet_id"] = json!(subnet);
+                }
+                if let Some(address) = &ip.address {
+                    one["ip_address"] = json!(address);
+                }
+                one
+            });
+            port["fixed_ips"] = ips.collect();
+        }
+        if let Some(mac) = &self.mac {
+            port["mac_address"] = json!(mac);
+        }
+        if let Some(groups) = &self.security_groups {
+            port["security_groups"] = json!(groups);
+        }
+        json!({ "port": port })
+    }
+}
+
+impl Neutron {
+    /// One port.
+    ///
+    /// # Errors
+    /// See [`CloudError`].
+    pub async fn port(&self, id: &str) -> Result<Port, CloudError> {
+        self.at
+            .get(&format!("/ports/{}", escaped(id)), "port")
+            .await
+    }
+
+    /// The ports that a server has.
+    ///
+    /// # Errors
+    /// See [`CloudError`].
+    pub async fn ports_of(&self, server: &str) -> Result<Vec<Port>, CloudError> {
+        self.ports(&format!("device_id={}", escaped(server))).await
+    }
+
+    async fn ports(&self, filter: &str) -> Result<Vec<Port>, CloudError> {
+        let path = format!("/ports?{filter}&sort_key=id&sort_dir=asc");
+        self.all(&path, "ports").await
+    }
+
+    /// Has a port there: the one with the mark, or a new one. What was found is not compared with what was asked for.
+    ///
+    /// # Errors
+    /// See [`PortError`]. Where an answer is lost and the port is not seen, ask again: it is looked for first.
+    pub async fn ensure_port(&self, new: &PortRequest) -> Result<Port, PortError> {
+        if let Some(port) = self.marked(new).await? {
+            return Ok(port);
+        }
+        let e = match self.at.post("/ports", &new.body()).await {
+            Ok((op, answer)) => return Ok(self.at.take(&op, answer, "port")?),
+            Err(e) => e,
+        };
+        if e.may_have_taken_effect()
+            && let Some(port) = self.marked(new).await?
+        {
+            return Ok(port);
+        }
+        Err(if e.is_refusal() {
+            self.refused(new, e).await
+        } else {
+            e.into()
+        })
+    }
+
+    /// Has a port gone. One that is not there is well.
+    ///
+    /// # Errors
+    /// See [`CloudError`].
+    pub async fn ensure_port_absent(&self, id: &str) -> Result<(), CloudError> {
+        let path = format!("/ports/{}", escaped(id));
+        let e = match self.at.write(Method::DELETE, &path, None).await {
+            Ok(_) | Err(CloudError::NotFound { .. }) => return Ok(()),
+            Err(e) => e,
+        };
+        if e.may_have_taken_effect()
+            && let Err(CloudError::NotFound { .. }) = self.port(id).await
+        {
+            return Ok(());
+        }
+        Err(e)
+    }
+
+    async fn marked(&self, new: &PortRequest) -> Result<Option<Port>, PortError> {
+        let filter = format!(
+            "network_id={}&description={}",
+            escaped(&new.network),
+            escaped(&new.mark)
+        );
+        let mut found = self.ports(&filter).await?;
+        found.retain(|p| p.description.as_deref() == Some(new.mark.as_str()));
+        if found.len() > 1 {
+            return Err(PortError::Twice {
+                zone: self.at.cloud.zone().clone(),
+                mark: new.mark.clone(),
+                ports: found.into_iter().map(|p| p.id).collect(),
+            });
+        }
+        Ok(found.pop())
+    }
+
+    /// Why Neutron says no: found by looking at what was asked for.
+    async fn refused(&self, new: &PortRequest, error: CloudError) -> PortError {
+        let zone = self.at.cloud.zone().clone();
+        let source = Box::new(error);
+        if let Some((address, holder)) = self.holder(new).await {
+            return PortError::AddressTaken {
+                zone,
+                address,
+                port: holder.id,
+                device: holder.device_id,
+                source,
+            };
+        }
+        match self.over().await {
+            Some(over) => PortError::OverQuota { zone, over, source },
+            None => PortError::Cloud(*source),
+        }
+    }
+
+    async fn holder(&self, new: &PortRequest) -> Option<(String, Port)> {
+        let network = escaped(&new.network);
+        let ips = new.fixed_ips.iter().filter_map(|ip| ip.address.clone());
+        for ip in ips {
+            let filter = format!(
+                "network_id={network}&fixed_ips={}",
+                escaped(&format!("ip_address={ip}"))
+            );
+            let found = self.ports(&filter).await.ok()?;
+            let has = |p: &Port| {
+                let mut all = p.fixed_ips.iter();
+                all.any(|f| f.address.as_deref() == Some(ip.as_str()))
+            };
+            if let Some(holder) = found.into_iter().find(has) {
+                return Some((ip, holder));
+            }
+        }
+        let mac = new.mac.clone()?;
+        let filter = format!("network_id={network}&mac_address={}", escaped(&mac));
+        let found = self.ports(&filter).await.ok()?;
+        let has = |p: &Port| {
+            p.mac
+                .as_deref()
+                .is_some_and(|m| m.eq_ignore_ascii_case(&mac))
+        };
+        let holder = found.into_iter().find(has)?;
+        Some((mac, holder))
+    }
+
+    async fn over(&self) -> Option<Over> {
+        let project = self.at.cloud.project_id(&self.at.scope).await.ok()?;
+        let path = format!("/quotas/{}/details.json", escaped(&project));
+        let quota = self.at.get(&path, "quota").await.ok()?;
+        too_small(&QuotaSet::read(quota), &[("port", 1)]).pop()
+    }
+}

@@ -1,0 +1,216 @@
+//! A stand-by: a server of the other zone's volumes that is built and does not run.
+//!
+//! ```text
+//!   look ── marked, well ───────────────────────────────────── adopted ──┐
+//!     ├──── marked, failed before it ever ran: removed ──┐               │
+//!     ├──── nothing ─────────────────────────────────────┴─ create ──────┼── stop ── (shelve) ── lock
+//!     ├──── the name without the mark: an error            │ answer lost │
+//!     └──── two marked: an error that names both           └─ look ──────┘
+//! ```
+//!
+//! Nova builds no server that is off: each runs for a moment. Its volumes are copies that cannot be written then, and what it does in that
+//! moment comes to nothing.
+
+use super::{
+    Nova, ensure::Patience, error::ServerError, mark::Mark, request::ServerRequest, server::Server,
+    servers::Found, states::Status,
+};
+use crate::error::CloudError;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// A server whose answer was lost is looked for so many times as long as a call may take, before it is asked for again.
+const LOST: u32 = 2;
+/// So often is one asked for at most.
+const SENT: u32 = 2;
+
+/// How a stand-by rests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rest {
+    /// Off, with its place on a host.
+    Shutoff,
+    /// On no host.
+    Shelved,
+}
+
+/// How we came to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// It was there.
+    Adopted,
+    /// It was built now.
+    Built,
+}
+
+/// A stand-by that rests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standby {
+    /// As it was last seen.
+    pub server: Server,
+    /// How we came to it.
+    pub how: How,
+}
+
+impl Nova {
+    /// Has a stand-by there, at rest and locked. Who calls this knows that its zone is not the one that serves: it stops what it finds
+    /// running. What was found is not compared with what was asked for.
+    ///
+    /// # Errors
+    /// See [`ServerError`]. What was begun is found and gone on with the next time.
+    pub async fn ensure_standby(
+        &self,
+        new: &ServerRequest,
+        mark: &Mark,
+        rest: Rest,
+        most: usize,
+        patience: Patience,
+    ) -> Result<Standby, ServerError> {
+        let end = Instant::now() + patience.within.get();
+        let mut new = new.clone();
+        mark.write(&mut new.metadata);
+        let search = Search {
+            new: &new,
+            mark,
+            most,
+            poll: patience.poll.get(),
+            end,
+        };
+        let (id, how) = match self.find(mark, &new.name, most).await? {
+            Found::One(half) if is_half_built(&half) => {
+                tracing::info!(server.id = %half.id, fault = ?half.fault, "a stand-by that failed before it ever ran is removed and built again");
+                self.ensure_absent(&half.id, mark, patience.until(end))
+                    .await?;
+                self.build(&search).await?
+            }
+            Found::One(server) => (server.id, How::Adopted),
+            Found::NameTaken(servers) => return Err(self.name_taken(&search, servers)),
+            Found::None => self.build(&search).await?,
+        };
+        let server = self.at_rest(&id, rest, patience.until(end)).await?;
+        self.lock_as_ours(&server, &format!("stand-by of {mark}"))
+            .await?;
+        let server = self.server(&id).await?;
+        Ok(Standby { server, how })
+    }
+
+    /// Has a server that we built gone, and its volumes left as they are. One that does not bear the mark is left alone.
+    ///
+    /// # Errors
+    /// See [`ServerError`]; `NotOurs` where it is another's, `TooOld` where a volume would go with it and this Nova cannot be told otherwise.
+    pub async fn ensure_absent(
+        &self,
+        id: &str,
+        mark: &Mark,
+        patience: Patience,
+    ) -> Result<(), ServerError> {
+        let end = Instant::now() + patience.within.get();
+        let server = match self
+            .server_within(id, self.at.cloud.window_until(end))
+            .await
+        {
+            Ok(server) => server,
+            Err(CloudError::NotFound { .. }) => return Ok(()),
+            Err(e) => return Err(e.into()),
+        };
+        // Of one that Nova cannot see now nothing is known: neither whose it is nor what would go with it.
+        if server.is_hidden() {
+            return Err(self.hidden(id).into());
+        }
+        if server.mark().as_ref() != Some(mark) {
+            return Err(ServerError::NotOurs {
+                zone: self.zone(),
+                server: server.to_string(),
+                mark: mark.clone(),
+            });
+        }
+        self.keep_volumes(id).await?;
+        self.unlock_ours(&server).await?;
+        self.removed(id, patience.until(end)).await
+    }
+
+    async fn at_rest(
+        &self,
+        id: &str,
+        rest: Rest,
+        patience: Patience,
+    ) -> Result<Server, ServerError> {
+        let end = Instant::now() + patience.within.get();
+        let server = self.ensure_stopped(id, patience).await?;
+        // It is off, and no stand-by.
+        if server.status == Status::Error {
+            return Err(self.failed(&server));
+        }
+        match rest {
+            Rest::Shutoff => Ok(server),
+            Rest::Shelved => self.ensure_offloaded(id, patience.until(end)).await,
+        }
+    }
+
+    /// Asks for it, and looks for it where the answer is lost.
+    async fn build(&self, search: &Search<'_>) -> Result<(String, How), ServerError> {
+        let mut lost = false;
+        for sent in 1..=SENT {
+            let e = match self.create(search.new).await {
+                Ok(made) => return Ok((made.id, How::Built)),
+                Err(e) => e,
+            };
+            let lost_now = matches!(&e, ServerError::Cloud(c) if c.may_have_taken_effect());
+            lost = lost || lost_now;
+            // After a lost answer a refusal may come of the first one's success: its volumes are taken.
+            if !lost {
+                return Err(e);
+            }
+            tracing::info!(
+                error = e.in_full(),
+                "a server may have been made all the same: looking for it"
+            );
+            if let Some(server) = self.look_for(search).await? {
+                return Ok((server.id, How::Built));
+            }
+            if !lost_now || sent == SENT {
+                return Err(e);
+            }
+        }
+        // Every turn above ends in one of the ways that return.
+        Err(self.gone(&search.new.name, None))
+    }
+
+    async fn look_for(&self, search: &Search<'_>) -> Result<Option<Server>, ServerError> {
+        let grace = self.at.cloud.config().timeout.get() * LOST;
+        let until = search.end.min(Instant::now() + grace);
+        loop {
+            let found = self.find(search.mark, &search.new.name, search.most);
+            match found.await {
+                Ok(Found::One(server)) => return Ok(Some(*server)),
+                Ok(Found::NameTaken(servers)) => return Err(self.name_taken(search, servers)),
+                Ok(Found::None) if Instant::now() >= until => return Ok(None),
+                // Whether it is there is not known as long as Nova does not show it.
+                Err(e) if !e.is_passing() || Instant::now() >= search.end => return Err(e),
+                Ok(Found::None) | Err(_) => {}
+            }
+            sleep(search.poll).await;
+        }
+    }
+
+    fn name_taken(&self, search: &Search<'_>, servers: Vec<String>) -> ServerError {
+        ServerError::NameTaken {
+            zone: self.zone(),
+            name: search.new.name.clone(),
+            mark: search.mark.clone(),
+            servers,
+        }
+    }
+}
+
+struct Search<'a> {
+    new: &'a ServerRequest,
+    mark: &'a Mark,
+    most: usize,
+    poll: Duration,
+    end: Instant,
+}
+
+/// It failed, and nothing of it ever ran.
+fn is_half_built(server: &Server) -> bool {
+    server.status == Status::Error && server.launched_at.is_none() && server.task_state.is_none()
+}

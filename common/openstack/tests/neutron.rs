@@ -1,0 +1,224 @@
+//! Neutron's calls: a port is made once and known by its mark, and what stands in its way is named.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    unreachable_pub,
+    reason = "tests"
+)]
+
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod fake;
+
+use fake::{Asked, Fake, Say};
+use rekindle_openstack::{
+    CloudError, Neutron, Scope,
+    neutron::{ByName, FixedIp, PortError, PortRequest, PortStatus},
+};
+
+fn neutron(fake: &Fake) -> Neutron {
+    fake.cloud("timeout = \"1s\"").neutron(Scope::Home)
+}
+
+fn wanted() -> PortRequest {
+    PortRequest {
+        mark: "rekindle:zone-a/s0/0".into(),
+        name: "shop-0".into(),
+        network: "n1".into(),
+        fixed_ips: vec![FixedIp {
+            subnet: Some("sub1".into()),
+            address: Some("10.0.0.5".into()),
+        }],
+        mac: None,
+        security_groups: Some(vec!["g1".into()]),
+    }
+}
+
+fn port(id: &str, description: &str, ip: &str, device: &str) -> String {
+    format!(
+        r#"{{"id":"{id}","name":"","description":"{description}","network_id":"n1","mac_address":"fa:16:3e:00:00:01","status":"DOWN",
+        "fixed_ips":[{{"subnet_id":"sub1","ip_address":"{ip}"}}],"device_id":"{device}","security_groups":["g1"]}}"#
+    )
+}
+
+fn ports(rows: &[String]) -> Say {
+    Say::ok(format!(r#"{{"ports":[{}]}}"#, rows.join(",")))
+}
+
+fn is(asked: &Asked, part: &str) -> bool {
+    asked.line.contains(part)
+}
+
+#[tokio::test]
+async fn a_port_is_made_once_with_its_address() {
+    let made = port("p9", "rekindle:zone-a/s0/0", "10.0.0.5", "");
+    let fake = Fake::cinder(move |n, asked| match n {
+        0 => ports(&[]),
+        1 => {
+            assert!(is(asked, "POST /network/v2.0/ports "));
+            Say::status(201, format!(r#"{{"port":{made}}}"#))
+        }
+        // A server that heeds no filter: what is not ours does not count.
+        _ => ports(&[port("p1", "theirs", "10.0.0.7", ""), made.clone()]),
+    })
+    .await;
+    let neutron = neutron(&fake);
+    for _ in 0..2 {
+        let port = neutron.ensure_port(&wanted()).await.unwrap();
+        assert_eq!((port.id.as_str(), &port.status), ("p9", &PortStatus::Down));
+        assert_eq!((port.device_id, port.fixed_ips.len()), (None, 1));
+    }
+    let looked = &fake.asked("GET /network/v2.0/ports?")[0].line;
+    assert!(
+        looked.contains("network_id=n1&description=rekindle%3Azone-a%2Fs0%2F0"),
+        "{looked}"
+    );
+    let sent = fake.asked("POST /network");
+    assert_eq!(sent.len(), 1);
+    assert!(
+        sent[0]
+            .body
+            .contains(r#""fixed_ips":[{"ip_address":"10.0.0.5","subnet_id":"sub1"}]"#),
+        "{}",
+        sent[0].body
+    );
+}
+
+#[tokio::test]
+async fn a_port_whose_answer_was_lost_is_looked_for() {
+    let made = port("p9", "rekindle:zone-a/s0/0", "10.0.0.5", "");
+    let fake = Fake::cinder(move |n, _| match n {
+        0 => ports(&[]),
+        1 => Say::Truncated,
+        _ => ports(std::slice::from_ref(&made)),
+    })
+    .await;
+    assert_eq!(
+        neutron(&fake).ensure_port(&wanted()).await.unwrap().id,
+        "p9"
+    );
+    assert_eq!(fake.asked("POST /network").len(), 1);
+
+    let fake = Fake::cinder(move |n, _| if n == 1 { Say::Truncated } else { ports(&[]) }).await;
+    match neutron(&fake).ensure_port(&wanted()).await {
+        Err(PortError::Cloud(e)) => assert!(e.may_have_taken_effect(), "{e:?}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(fake.asked("POST /network").len(), 1);
+}
+
+#[tokio::test]
+async fn hard_case_51_an_address_that_another_has_is_named_with_who_has_it() {
+    let holder = port("p3", "theirs", "10.0.0.5", "s7");
+    let conflict = r#"{"NeutronError":{"type":"IpAddressAlreadyAllocated","message":"IP address already allocated","detail":""}}"#;
+    let fake = Fake::cinder(move |_, asked| {
+        if is(asked, "POST") {
+            Say::status(409, conflict)
+        } else if is(asked, "fixed_ips=ip_address%3D10.0.0.5") {
+            ports(std::slice::from_ref(&holder))
+        } else {
+            ports(&[])
+        }
+    })
+    .await;
+    match neutron(&fake).ensure_port(&wanted()).await {
+        Err(e @ PortError::AddressTaken { .. }) => {
+            let text = e.to_string();
+            for part in ["10.0.0.5", "p3", "s7", "zone-a"] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn hard_case_52_a_quota_of_ports_is_named_and_two_of_a_mark_are_too() {
+    let fake = Fake::cinder(move |_, asked| {
+        if is(asked, "POST") {
+            Say::status(409, r#"{"NeutronError":{"type":"OverQuota","message":"Quota exceeded for resources: ['port'].","detail":""}}"#)
+        } else if is(asked, "/quotas/p1/details.json") {
+            Say::ok(r#"{"quota":{"port":{"limit":5,"used":5,"reserved":0}}}"#)
+        } else {
+            ports(&[])
+        }
+    })
+    .await;
+    match neutron(&fake).ensure_port(&wanted()).await {
+        Err(PortError::OverQuota { over, .. }) => {
+            assert_eq!((over.what.as_str(), over.left, over.limit), ("port", 0, 5));
+        }
+        other => panic!("{other:?}"),
+    }
+    let two = [
+        port("p1", "rekindle:zone-a/s0/0", "10.0.0.5", ""),
+        port("p2", "rekindle:zone-a/s0/0", "10.0.0.6", ""),
+    ];
+    let fake = Fake::cinder(move |_, _| ports(&two)).await;
+    let e = neutron(&fake)
+        .ensure_port(&wanted())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(e.contains("p1 and p2"), "{e}");
+}
+
+#[tokio::test]
+async fn a_port_is_taken_away_once() {
+    let fake = Fake::cinder(|n, _| match n {
+        0 => Say::status(204, ""),
+        1 => Say::status(404, "{}"),
+        2 => Say::Truncated,
+        3 => Say::status(404, "{}"),
+        _ => Say::status(
+            409,
+            r#"{"NeutronError":{"type":"PortInUse","message":"in use"}}"#,
+        ),
+    })
+    .await;
+    let neutron = neutron(&fake);
+    for _ in 0..3 {
+        neutron.ensure_port_absent("p1").await.unwrap();
+    }
+    let e = neutron.ensure_port_absent("p1").await.unwrap_err();
+    assert!(matches!(e, CloudError::Conflict { .. }), "{e:?}");
+}
+
+#[tokio::test]
+async fn names_are_nobodys_alone() {
+    let fake = Fake::cinder(|_, asked| {
+        let net = |id: &str, name: &str| format!(r#"{{"id":"{id}","name":"{name}","shared":false,"router:external":true,"subnets":["sub1"]}}"#);
+        if is(asked, "/networks?") {
+            Say::ok(format!(r#"{{"networks":[{},{},{}]}}"#, net("n1", "front"), net("n2", "back"), net("n3", "back")))
+        } else if is(asked, "/security-groups?project_id=p1") {
+            Say::ok(r#"{"security_groups":[{"id":"g1","name":"default","project_id":"p1"}]}"#)
+        } else {
+            Say::ok(r#"{"subnets":[{"id":"sub1","name":"","network_id":"n1","cidr":"10.0.0.0/24","ip_version":4,"gateway_ip":null}]}"#)
+        }
+    })
+    .await;
+    let neutron = neutron(&fake);
+    match neutron.network("front").await.unwrap() {
+        ByName::One(n) => assert!(n.id == "n1" && n.external && !n.shared),
+        other => panic!("{other:?}"),
+    }
+    match neutron.network("back").await.unwrap() {
+        ByName::Several(all) => assert_eq!(all.len(), 2),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(neutron.network("none").await.unwrap(), ByName::None);
+    assert!(matches!(
+        neutron.network("n3").await.unwrap(),
+        ByName::One(_)
+    ));
+    assert!(matches!(
+        neutron.security_group("p1", "default").await.unwrap(),
+        ByName::One(_)
+    ));
+    let subnets = neutron.subnets("n1").await.unwrap();
+    assert_eq!(
+        (subnets[0].cidr.as_str(), &subnets[0].gateway_ip),
+        ("10.0.0.0/24", &None)
+    );
+}
