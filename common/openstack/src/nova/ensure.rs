@@ -16,7 +16,7 @@ use super::{
     server::{Seen, Server},
     wish::{Next, Verb, Wish, next},
 };
-use crate::error::CloudError;
+use crate::{cloud::Scope, error::CloudError};
 use rekindle_common::duration::Span;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -26,6 +26,8 @@ pub const LOCKED_BY_US: &str = "rekindle: ";
 
 /// An order whose work was undone is given again, with growing pauses, and not for ever.
 const ORDERS: u32 = 5;
+/// Characters that Nova takes of a lock's reason.
+const REASON: usize = 255;
 /// The longest of those pauses.
 const PAUSE: Duration = Duration::from_secs(30);
 
@@ -139,17 +141,31 @@ impl Nova {
         self.there(id, Wish::Stopped, patience.until(end)).await
     }
 
-    /// Locks it with a reason that says that it was us, unless it is locked already.
+    /// Locks it with a reason that says that it was us. Nova takes a lock for the owner's own, whom it then lets take it off, where the token
+    /// is of the server's project: so it is set under the home project's, if that may.
     pub(super) async fn lock_as_ours(
         &self,
         server: &Server,
         reason: &str,
     ) -> Result<(), ServerError> {
-        if server.locked {
+        let before = server.locked_reason.as_deref().unwrap_or_default();
+        if server.locked && before.starts_with(LOCKED_BY_US) {
             return Ok(());
         }
-        let reason = format!("{LOCKED_BY_US}{reason}");
-        self.lock(&server.id, &reason).await.map_err(Into::into)
+        let mut reason = format!("{LOCKED_BY_US}{reason}");
+        if server.locked {
+            reason = format!("{reason} (it was locked: {before})");
+        }
+        let reason: String = reason.chars().take(REASON).collect();
+        let home = self.at.cloud.nova(Scope::Home);
+        match home.lock(&server.id, &reason).await {
+            Err(e) if is_final(&e) || matches!(e, CloudError::NotFound { .. }) => {
+                tracing::debug!(error = e.in_full(), server.id = %server.id, "not locked from the home project: as its owner would");
+                self.lock(&server.id, &reason).await?;
+            }
+            done => done?,
+        }
+        Ok(())
     }
 
     /// Takes our own lock off.

@@ -238,7 +238,8 @@ impl Nova {
         done.await.map(drop)
     }
 
-    /// Locks it: its owner can then do nothing to it, and sees why. One that is locked already takes the new reason.
+    /// Locks it: its owner can then do nothing to it, and sees why. Under a token of the server's own project Nova takes it for the owner's
+    /// lock: he may take it off, and one that is locked already keeps its reason.
     ///
     /// # Errors
     /// See [`CloudError`].
@@ -258,7 +259,7 @@ impl Nova {
     /// Sets properties, and leaves those that are not named.
     ///
     /// # Errors
-    /// See [`CloudError`].
+    /// See [`CloudError`]; `Conflict` where it is shelved: Nova writes on none then.
     pub async fn set_metadata(
         &self,
         id: &str,

@@ -178,6 +178,8 @@ fn to_offloaded(server: &Server) -> Next {
         return Next::Wait;
     }
     match &server.status {
+        // Nova names the host a moment longer than the status.
+        Status::ShelvedOffloaded if server.host.is_some() => Next::Wait,
         Status::ShelvedOffloaded => Next::Done,
         Status::Shelved => Next::Order(Verb::ShelveOffload),
         Status::Active | Status::Shutoff => Next::Order(Verb::Shelve),
@@ -303,6 +305,12 @@ mod tests {
     fn a_server_that_runs_behind_novas_back_is_not_stopped() {
         assert_eq!(at_rest("SHUTOFF", 1, Wish::Stopped), Next::Wait);
         assert_eq!(at_rest("ACTIVE", 4, Wish::Active), Next::Wait);
+        // One that is leaving its host has not left it yet.
+        let mut leaving = server(&Status::ShelvedOffloaded, None, 4, true);
+        assert_eq!(next(&leaving, Wish::Offloaded), Next::Done);
+        leaving.host = Some("h1".to_owned());
+        assert_eq!(next(&leaving, Wish::Offloaded), Next::Wait);
+        assert_eq!(next(&leaving, Wish::Stopped), Next::Done);
         // One that never ran is off.
         let failed = server(&Status::Error, None, 0, false);
         assert_eq!(next(&failed, Wish::Stopped), Next::Done);
