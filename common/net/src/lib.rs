@@ -31,4 +31,4 @@ pub use server::{
     AllowedNames, Bound, Drained, InvalidPattern, Limits, ListenConfig, Peer, RequestId,
     ServeError, Server, SocketOptions,
 };
-pub use tls::TlsError;
+pub use tls::{ServerTls, TlsError, TrustedServers};

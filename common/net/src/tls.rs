@@ -1,7 +1,9 @@
 //! Certificates: read from PEM files, checked on both sides, with ring; read again when the files change.
 
+mod one_sided;
 mod reload;
 
+pub use one_sided::{ServerTls, TrustedServers};
 pub(crate) use reload::Reloading;
 
 use rekindle_common::tls::TlsFiles;
@@ -72,23 +74,30 @@ fn certificates(
     Ok(all)
 }
 
-fn load(files: &TlsFiles) -> Result<Loaded, TlsError> {
+fn authorities(file: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
-    for ca in certificates("ca", &files.ca)? {
+    for ca in certificates("ca", file)? {
         roots.add(ca).map_err(|e| TlsError::Authority {
-            ca: files.ca.clone(),
+            ca: file.to_owned(),
             why: e.to_string(),
         })?;
     }
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|source| TlsError::Pem {
+    Ok(roots)
+}
+
+fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(file).map_err(|source| TlsError::Pem {
         field: "key",
-        path: files.key.clone(),
+        path: file.to_owned(),
         source,
-    })?;
+    })
+}
+
+fn load(files: &TlsFiles) -> Result<Loaded, TlsError> {
     Ok(Loaded {
-        roots,
+        roots: authorities(&files.ca)?,
+        key: private_key(&files.key)?,
         chain: certificates("cert", &files.cert)?,
-        key,
     })
 }
 
@@ -136,18 +145,24 @@ fn client_config(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
     Ok(Arc::new(config))
 }
 
+fn watched(files: &TlsFiles) -> Vec<PathBuf> {
+    vec![files.cert.clone(), files.key.clone(), files.ca.clone()]
+}
+
 pub(crate) type ServerFiles = Reloading<ServerConfig>;
 pub(crate) type ClientFiles = Reloading<ClientConfig>;
 
 impl ServerFiles {
     pub(crate) fn server(files: &TlsFiles) -> Result<Box<Self>, TlsError> {
-        Self::new(files, server_config).map(Box::new)
+        let own = files.clone();
+        Self::new(watched(files), move || server_config(&own)).map(Box::new)
     }
 }
 
 impl ClientFiles {
     pub(crate) fn client(files: &TlsFiles) -> Result<Box<Self>, TlsError> {
-        Self::new(files, client_config).map(Box::new)
+        let own = files.clone();
+        Self::new(watched(files), move || client_config(&own)).map(Box::new)
     }
 }
 

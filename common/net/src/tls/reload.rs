@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   current() ── looked at a moment ago: as they were
-//!             └─ stat of the three files ── as before: as they were
+//!             └─ stat of the files ────── as before: as they were
 //!                                        └─ changed: read ── usable: taken up
 //!                                                         └─ not: a WARN once, and as they were
 //! ```
@@ -12,11 +12,10 @@
 
 use super::TlsError;
 use crate::client::with_cause;
-use rekindle_common::tls::TlsFiles;
 use std::{
     fs,
     os::unix::fs::MetadataExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -24,11 +23,11 @@ use std::{
 /// The files are looked at no more often than this: anybody may knock as often as they like.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-type Read<T> = fn(&TlsFiles) -> Result<Arc<T>, TlsError>;
+type Read<T> = Box<dyn Fn() -> Result<Arc<T>, TlsError> + Send + Sync>;
 
-/// What three files were made into, and how they looked then.
+/// What files were made into, and how they looked then.
 pub(crate) struct Reloading<T> {
-    files: TlsFiles,
+    files: Vec<PathBuf>,
     read: Read<T>,
     state: Mutex<State<T>>,
 }
@@ -40,28 +39,32 @@ struct State<T> {
 }
 
 /// Of each file: which one it is, its size, and when it was written. `None` where it is not there.
-type Mark = [Option<(u64, u64, i64, i64)>; 3];
+type Mark = Vec<Option<(u64, u64, i64, i64)>>;
 
-fn mark(files: &TlsFiles) -> Mark {
+fn mark(files: &[PathBuf]) -> Mark {
     let one = |path: &Path| {
         let m = fs::metadata(path).ok()?;
         Some((m.ino(), m.size(), m.mtime(), m.mtime_nsec()))
     };
-    [one(&files.ca), one(&files.cert), one(&files.key)]
+    files.iter().map(|f| one(f)).collect()
 }
 
 impl<T> Reloading<T> {
-    pub(super) fn new(files: &TlsFiles, read: Read<T>) -> Result<Self, TlsError> {
+    /// Of these files; the first of them names the whole in a log.
+    pub(super) fn new(
+        files: Vec<PathBuf>,
+        read: impl Fn() -> Result<Arc<T>, TlsError> + Send + Sync + 'static,
+    ) -> Result<Self, TlsError> {
         // Before they are read: what changes meanwhile is read again.
-        let mark = mark(files);
+        let mark = mark(&files);
         Ok(Self {
             state: Mutex::new(State {
-                value: read(files)?,
+                value: read()?,
                 mark,
                 looked: Instant::now(),
             }),
-            files: files.clone(),
-            read,
+            files,
+            read: Box::new(read),
         })
     }
 
@@ -76,8 +79,9 @@ impl<T> Reloading<T> {
         let now = mark(&self.files);
         if now != state.mark {
             state.mark = now;
-            let cert = self.files.cert.display();
-            match (self.read)(&self.files) {
+            let cert = self.files.first().map(|f| f.display().to_string());
+            let cert = cert.unwrap_or_default();
+            match (self.read)() {
                 Ok(value) => {
                     tracing::info!(%cert, "the certificates have changed and were taken up");
                     state.value = value;
