@@ -1,0 +1,264 @@
+//! Bodies on their way through: never whole in memory, with a bound, and each knowing when it last moved.
+
+use crate::exchange::Exchange;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::time::{Instant, Sleep};
+
+/// What is wrong with a client's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyFault {
+    /// It is larger than so many bytes.
+    TooLarge(u64),
+    /// It broke off, or its chunks are none, or its client sends no more.
+    Cut,
+}
+
+/// What is known of a body while it is sent.
+#[derive(Debug, Clone, Copy)]
+struct Moved {
+    at: Instant,
+    /// The client is asked for more, and has not sent it.
+    awaited: bool,
+    fault: Option<BodyFault>,
+}
+
+/// Looks at a body that somebody else sends.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress(Arc<Mutex<Moved>>);
+
+impl Progress {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Moved {
+            at: Instant::now(),
+            awaited: false,
+            fault: None,
+        })))
+    }
+
+    fn get(&self) -> Moved {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn moved(&self, fault: Option<BodyFault>) {
+        let mut moved = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        moved.at = Instant::now();
+        moved.awaited = false;
+        moved.fault = moved.fault.or(fault);
+    }
+
+    fn awaits(&self) {
+        let mut moved = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        moved.awaited = true;
+    }
+
+    /// When the last of it went. While more is to come of the client, it is the client's time that runs and no other's: now.
+    pub(crate) fn last(&self) -> Instant {
+        let moved = self.get();
+        if moved.awaited {
+            Instant::now()
+        } else {
+            moved.at
+        }
+    }
+
+    /// What became wrong with it.
+    pub(crate) fn fault(&self) -> Option<BodyFault> {
+        self.get().fault
+    }
+}
+
+/// Something in the way of a body. Who sees it ends the connection: there is no other way to say that a message is not whole.
+pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+/// A client's body on its way to Cinder.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    inner: Incoming,
+    limit: u64,
+    left: u64,
+    progress: Progress,
+}
+
+impl RequestBody {
+    pub(crate) fn new(inner: Incoming, limit: u64) -> Self {
+        Self {
+            inner,
+            limit,
+            left: limit,
+            progress: Progress::new(),
+        }
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        loop {
+            let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
+                self.progress.awaits();
+                return Poll::Pending;
+            };
+            let Some(frame) = frame else {
+                self.progress.moved(None);
+                return Poll::Ready(None);
+            };
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(e) => {
+                    self.progress.moved(Some(BodyFault::Cut));
+                    return Poll::Ready(Some(Err(e.into())));
+                }
+            };
+            // Fields after a body are of one connection, as far as anybody here knows.
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            match self.left.checked_sub(data.len() as u64) {
+                Some(left) => self.left = left,
+                None => {
+                    let limit = self.limit;
+                    self.progress.moved(Some(BodyFault::TooLarge(limit)));
+                    let why = format!("the body is larger than {limit} bytes");
+                    return Poll::Ready(Some(Err(why.into())));
+                }
+            }
+            self.progress.moved(None);
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+enum Source {
+    /// Cinder's, as it comes.
+    Cinder(Incoming),
+    /// The gateway's own.
+    Own(Option<Bytes>),
+}
+
+/// An answer on its way to the client.
+pub(crate) struct AnswerBody {
+    source: Source,
+    /// Cinder may be silent for so long within it.
+    idle: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    exchange: Exchange,
+}
+
+impl AnswerBody {
+    pub(crate) fn cinders(inner: Incoming, idle: Duration, exchange: Exchange) -> Self {
+        Self {
+            source: Source::Cinder(inner),
+            idle,
+            timer: None,
+            exchange,
+        }
+    }
+
+    pub(crate) fn own(bytes: Bytes, exchange: Exchange) -> Self {
+        Self {
+            source: Source::Own(Some(bytes)),
+            idle: Duration::ZERO,
+            timer: None,
+            exchange,
+        }
+    }
+
+    fn poll_cinder(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        let Source::Cinder(inner) = &mut self.source else {
+            return Poll::Ready(None);
+        };
+        loop {
+            let Poll::Ready(frame) = Pin::new(&mut *inner).poll_frame(cx) else {
+                let idle = self.idle;
+                let timer = self
+                    .timer
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+                ready!(timer.as_mut().poll(cx));
+                return Poll::Ready(Some(Err("Cinder sends no more of its answer".into())));
+            };
+            self.timer = None;
+            match frame {
+                None => return Poll::Ready(None),
+                Some(Err(e)) => return Poll::Ready(Some(Err(e.into()))),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let piece = match &mut self.source {
+            Source::Own(bytes) => bytes.take().map(Ok),
+            Source::Cinder(_) => ready!(self.poll_cinder(cx)),
+        };
+        match &piece {
+            Some(Ok(data)) => self.exchange.passes(data.len()),
+            Some(Err(error)) => {
+                tracing::info!(error, request.id = self.exchange.id, "an answer broke off");
+            }
+            None => self.exchange.is_whole(),
+        }
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Cinder(inner) => inner.is_end_stream(),
+            Source::Own(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Cinder(inner) => inner.size_hint(),
+            Source::Own(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
+            }
+        }
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        // A body whose length was told is not asked for its end.
+        if self.is_end_stream() {
+            self.exchange.is_whole();
+        }
+    }
+}

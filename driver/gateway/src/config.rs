@@ -1,0 +1,348 @@
+//! The configuration: a TOML file, and the environment over it (`REKINDLE__SECTION__KEY`).
+
+use crate::{
+    client_io::ClientTimes,
+    framing::HeadLimits,
+    server::ServerLimits,
+    trust::Networks,
+    upstream::{UpstreamTimes, UpstreamUrl},
+};
+use rekindle_common::{ZoneName, duration::Span, telemetry::LogFormat};
+use serde::Deserialize;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+/// The whole of it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The zone whose Cinder stands behind it.
+    pub zone: ZoneName,
+    /// Where clients connect.
+    pub listen: Listen,
+    /// Cinder.
+    pub upstream: UpstreamConfig,
+    /// What Cinder is told of its clients.
+    #[serde(default)]
+    pub forwarded: Forwarded,
+    /// Limits on clients.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Logging.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// Where clients connect.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// The address that stands in Keystone's catalogue, or that a load balancer in front of it knows.
+    pub address: SocketAddr,
+    /// Its certificate; without one it is spoken in the clear.
+    #[serde(default)]
+    pub tls: Option<ServerCert>,
+    /// TCP in the clear on a loopback address, for `/metrics` and the health probes.
+    #[serde(default)]
+    pub metrics: Option<SocketAddr>,
+}
+
+/// A server's certificate, in PEM. The files are read again when they change.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerCert {
+    /// The certificate, with those between it and its authority.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// Cinder.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamConfig {
+    /// `http://HOST:PORT` or `https://HOST:PORT`.
+    pub url: UpstreamUrl,
+    /// The authorities that its certificate is of, in PEM. The file is read again when it changes.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// Connections to it, all together: as many requests are answered at once.
+    #[serde(default = "default_connections")]
+    pub connections: usize,
+    /// For one of them to be free.
+    #[serde(default = "default_wait")]
+    pub wait_time: Span,
+    /// To connect, with the TLS handshake.
+    #[serde(default = "default_connect")]
+    pub connect_time: Span,
+    /// From the end of a request to the head of its answer. Longer than what Cinder waits for its own services (`rpc_response_timeout`).
+    #[serde(default = "default_first_byte")]
+    pub first_byte_time: Span,
+    /// Between two pieces of an answer.
+    #[serde(default = "default_idle")]
+    pub idle_time: Span,
+    /// For so long a connection is kept for the next request. Shorter than Cinder's server keeps it.
+    #[serde(default = "default_keep")]
+    pub keep_alive: Span,
+}
+
+fn default_connections() -> usize {
+    256
+}
+fn default_wait() -> Span {
+    Span::secs(10)
+}
+fn default_connect() -> Span {
+    Span::secs(3)
+}
+fn default_first_byte() -> Span {
+    Span::secs(120)
+}
+fn default_idle() -> Span {
+    Span::secs(60)
+}
+/// Apache's own is 5 s.
+fn default_keep() -> Span {
+    Span::secs(4)
+}
+
+impl UpstreamConfig {
+    /// As the client of it takes them.
+    pub(crate) fn times(&self) -> UpstreamTimes {
+        UpstreamTimes {
+            wait: self.wait_time.get(),
+            connect: self.connect_time.get(),
+            first_byte: self.first_byte_time.get(),
+            idle: self.idle_time.get(),
+            keep_alive: self.keep_alive.get(),
+        }
+    }
+}
+
+/// What Cinder is told of its clients, in `X-Forwarded-*`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Forwarded {
+    /// The networks of proxies in front of the gateway: what they say of their clients is passed on. All others are not believed.
+    pub trusted: Networks,
+    /// The path under which a proxy in front offers the gateway, where it takes that off: `/volume`.
+    pub prefix: Option<String>,
+}
+
+/// Limits on clients.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Open connections.
+    pub connections: usize,
+    /// Requests in flight.
+    pub requests: usize,
+    /// Bytes of a request's body. Cinder's own limit (112 KiB by default) is to be met first.
+    pub body: u64,
+    /// Bytes of a request's head. Tokens are long.
+    pub head: usize,
+    /// Fields of it.
+    pub fields: usize,
+    /// Bytes of its path and query.
+    pub target: usize,
+    /// From a head's first byte to its last.
+    pub head_time: Span,
+    /// Between two requests of a connection.
+    pub keep_alive: Span,
+    /// Without a byte of a body, or without reading a byte of an answer.
+    pub idle_time: Span,
+    /// How long what is in flight may take to finish at the end.
+    pub drain_time: Span,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4096,
+            requests: 1024,
+            body: 4 * 1024 * 1024,
+            head: 48 * 1024,
+            fields: 100,
+            target: 16 * 1024,
+            head_time: Span::secs(10),
+            keep_alive: Span::secs(75),
+            idle_time: Span::secs(30),
+            drain_time: Span::secs(60),
+        }
+    }
+}
+
+impl Limits {
+    /// As the server takes them.
+    pub(crate) fn server(&self) -> ServerLimits {
+        ServerLimits {
+            connections: self.connections,
+            head: HeadLimits {
+                bytes: self.head,
+                fields: self.fields,
+                target: self.target,
+            },
+            times: ClientTimes {
+                head: self.head_time.get(),
+                keep_alive: self.keep_alive.get(),
+                idle: self.idle_time.get(),
+            },
+            drain: self.drain_time.get(),
+        }
+    }
+}
+
+/// Logging.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// What is logged, where `REKINDLE_LOG` does not say.
+    pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: "info".to_owned(),
+        }
+    }
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read, or a field is unknown, missing or of another kind.
+    #[error("the configuration {} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why; names the field.
+        source: Box<config::ConfigError>,
+    },
+    /// A field has no such value.
+    #[error("{field}: {why}")]
+    Field {
+        /// The field, as a path.
+        field: &'static str,
+        /// What is wrong and what would be right.
+        why: String,
+    },
+}
+
+fn bad(field: &'static str, why: impl Into<String>) -> Result<(), ConfigError> {
+    Err(ConfigError::Field {
+        field,
+        why: why.into(),
+    })
+}
+
+impl Config {
+    /// Reads the file, the environment over it, and checks it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the file and the field.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let environment = config::Environment::with_prefix("REKINDLE")
+            .prefix_separator("__")
+            .separator("__")
+            .list_separator(",")
+            .with_list_parse_key("forwarded.trusted")
+            .try_parsing(true);
+        let file = config::File::from(path)
+            .format(config::FileFormat::Toml)
+            .required(true);
+        let config: Self = config::Config::builder()
+            .add_source(file)
+            .add_source(environment)
+            .build()
+            .and_then(config::Config::try_deserialize)
+            .map_err(|e| ConfigError::Read {
+                path: path.to_owned(),
+                source: Box::new(e),
+            })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks the fields, and against each other.
+    ///
+    /// # Errors
+    /// [`ConfigError::Field`].
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.listen.metrics.is_some_and(|a| !a.ip().is_loopback()) {
+            return bad("listen.metrics", "is in the clear: a loopback address only");
+        }
+        if self.upstream.url.is_secure() != self.upstream.ca.is_some() {
+            return bad(
+                "upstream.ca",
+                "belongs to an https:// upstream.url: give both or neither",
+            );
+        }
+        if let Some(prefix) = &self.forwarded.prefix {
+            let is_path = prefix.starts_with('/')
+                && !prefix.ends_with('/')
+                && prefix.bytes().all(|b| b.is_ascii_graphic());
+            if !is_path {
+                return bad(
+                    "forwarded.prefix",
+                    format!("{prefix:?} is no path such as /volume"),
+                );
+            }
+        }
+        self.check_numbers()?;
+        self.check_times()
+    }
+
+    fn check_numbers(&self) -> Result<(), ConfigError> {
+        let l = &self.limits;
+        for (field, given, least, most) in [
+            ("limits.connections", l.connections, 1, 100_000),
+            ("limits.requests", l.requests, 1, 100_000),
+            ("limits.head", l.head, 4096, 1024 * 1024),
+            ("limits.fields", l.fields, 16, 1000),
+            ("limits.target", l.target, 1024, 60 * 1024),
+            ("upstream.connections", self.upstream.connections, 1, 10_000),
+        ] {
+            if !(least..=most).contains(&given) {
+                return bad(field, format!("{given} is outside {least} to {most}"));
+            }
+        }
+        if l.body < 128 * 1024 {
+            let why = format!("{} is less than 131072: Cinder takes more", l.body);
+            return bad("limits.body", why);
+        }
+        if l.target >= l.head {
+            let why = format!("{} does not fit into limits.head ({})", l.target, l.head);
+            return bad("limits.target", why);
+        }
+        Ok(())
+    }
+
+    fn check_times(&self) -> Result<(), ConfigError> {
+        let (l, up) = (&self.limits, &self.upstream);
+        for (field, span) in [
+            ("limits.head_time", l.head_time),
+            ("limits.keep_alive", l.keep_alive),
+            ("limits.idle_time", l.idle_time),
+            ("limits.drain_time", l.drain_time),
+            ("upstream.wait_time", up.wait_time),
+            ("upstream.connect_time", up.connect_time),
+            ("upstream.first_byte_time", up.first_byte_time),
+            ("upstream.idle_time", up.idle_time),
+            ("upstream.keep_alive", up.keep_alive),
+        ] {
+            if span < Span::millis(50) || span > Span::secs(3600) {
+                return bad(field, format!("{span} is outside 50ms to 1h"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

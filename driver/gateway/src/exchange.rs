@@ -1,0 +1,120 @@
+//! One request and its answer, from the first's head to the second's last byte: what is counted and logged of them.
+
+use crate::{
+    client_io::InFlight,
+    fault::Fault,
+    metrics::{Counted, Metrics},
+    routes::Route,
+};
+use hyper::Method;
+use std::net::SocketAddr;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+
+/// How an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Its last byte was handed over.
+    Whole,
+    /// Cinder's answer broke off, or its client left.
+    Cut,
+}
+
+/// One request. It is logged when it is dropped, and its client's place among the requests in flight is free then.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) id: String,
+    pub(crate) method: Method,
+    /// Without the query: names of volumes are nobody's business, but a path is needed to know what was asked.
+    pub(crate) path: String,
+    pub(crate) route: Route,
+    peer: SocketAddr,
+    began: Instant,
+    status: Option<u16>,
+    /// Cinder's own id of it.
+    cinder: Option<String>,
+    fault: Option<&'static str>,
+    bytes: u64,
+    end: End,
+    metrics: Metrics,
+    _counted: Counted,
+    _in_flight: InFlight,
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Exchange {
+    pub(crate) fn begin(
+        request: &hyper::http::request::Parts,
+        peer: SocketAddr,
+        metrics: &Metrics,
+        in_flight: InFlight,
+    ) -> Self {
+        let path = request.uri.path();
+        Self {
+            id: crate::fault::new_id(),
+            method: request.method.clone(),
+            path: path.to_owned(),
+            route: Route::of(&request.method, path),
+            peer,
+            began: Instant::now(),
+            status: None,
+            cinder: None,
+            fault: None,
+            bytes: 0,
+            end: End::Cut,
+            _counted: metrics.in_flight(),
+            metrics: metrics.clone(),
+            _in_flight: in_flight,
+            _place: None,
+        }
+    }
+
+    /// It has a place among the requests in flight.
+    pub(crate) fn takes(&mut self, place: OwnedSemaphorePermit) {
+        self._place = Some(place);
+    }
+
+    /// Cinder answers.
+    pub(crate) fn answers(&mut self, status: u16, cinder: Option<&str>) {
+        self.status = Some(status);
+        // An id that is a text of its own size is no id.
+        self.cinder = cinder.filter(|id| id.len() <= 64).map(str::to_owned);
+    }
+
+    /// The gateway itself answers.
+    pub(crate) fn fails(&mut self, fault: &Fault) {
+        self.status = Some(fault.status.as_u16());
+        self.fault = Some(fault.name);
+        self.metrics.fault(fault.name);
+    }
+
+    pub(crate) fn passes(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    pub(crate) fn is_whole(&mut self) {
+        self.end = End::Whole;
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let took = self.began.elapsed();
+        // 499 is nobody's answer: the client left before there was one.
+        let status = self.status.unwrap_or(499);
+        self.metrics.answered(self.route, status, took);
+        let whole = self.end == End::Whole;
+        tracing::info!(
+            target: "access",
+            method = %self.method,
+            path = self.path,
+            status,
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            bytes = self.bytes,
+            whole,
+            peer = %self.peer,
+            request.id = self.id,
+            cinder.request.id = self.cinder,
+            fault = self.fault,
+        );
+    }
+}

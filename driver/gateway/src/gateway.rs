@@ -1,0 +1,177 @@
+//! The gateway as a whole: built of its configuration, run until it is told to stop.
+
+use crate::{
+    admin, config::Config, metrics::Metrics, proxy::Proxy, server::Server, upstream::Upstream,
+};
+use hyper::header::HeaderValue;
+use rekindle_net::{Drained, ListenConfig, ServeError, ServerTls, TlsError};
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// What of the machine could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The address cannot be listened on.
+    #[error("listen.address: cannot listen on {address}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The clients' certificates.
+    #[error("listen.tls")]
+    ListenTls(#[source] TlsError),
+    /// Cinder's authorities.
+    #[error("upstream.ca")]
+    UpstreamTls(#[source] TlsError),
+    /// The metrics' address cannot be listened on.
+    #[error("listen.metrics")]
+    Metrics(#[source] ServeError),
+    /// A field that [`Config::check`] would have refused.
+    #[error("{0} cannot be used")]
+    Unchecked(&'static str),
+}
+
+/// Whether new requests are welcome.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ready(Arc<AtomicBool>);
+
+impl Ready {
+    fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Release);
+    }
+
+    /// Whether they are.
+    #[must_use]
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// A gateway with its listeners bound, not yet serving.
+pub struct Gateway {
+    server: Server,
+    address: SocketAddr,
+    admin: rekindle_net::Server,
+    admin_address: Option<SocketAddr>,
+    ready: Ready,
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// Clients can connect from now on; they are answered once it runs. Cinder is contacted with the first request.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub async fn bind(config: &Config) -> Result<Self, BuildError> {
+        let metrics = Metrics::new(&config.zone);
+        let ready = Ready::default();
+        let up = &config.upstream;
+        let upstream = Upstream::new(
+            &up.url,
+            up.ca.as_deref(),
+            up.connections,
+            up.times(),
+            &metrics,
+        )
+        .map_err(BuildError::UpstreamTls)?;
+        let prefix = config.forwarded.prefix.as_deref();
+        let prefix = prefix.map(HeaderValue::from_str).transpose();
+        let tls = config.listen.tls.as_ref();
+        let tls = tls.map(|t| ServerTls::load(&t.cert, &t.key)).transpose();
+        let (listener, address) = bind(config.listen.address).await?;
+        let server = Server {
+            listener,
+            tls: tls.map_err(BuildError::ListenTls)?,
+            limits: config.limits.server(),
+            proxy: Arc::new(Proxy {
+                upstream,
+                metrics: metrics.clone(),
+                places: Arc::new(Semaphore::new(config.limits.requests)),
+                body_limit: config.limits.body,
+                trusted: config.forwarded.trusted.clone(),
+                prefix: prefix.map_err(|_| BuildError::Unchecked("forwarded.prefix"))?,
+            }),
+        };
+        let mut admin = rekindle_net::Server::new(rekindle_net::Limits {
+            drain_time: config.limits.drain_time.get(),
+            ..rekindle_net::Limits::default()
+        });
+        let mut admin_address = None;
+        if let Some(address) = config.listen.metrics {
+            let router = admin::router(metrics, ready.clone());
+            let at = ListenConfig::Loopback { address };
+            let bound = admin.listen(&at, router).await;
+            admin_address = bound.map_err(BuildError::Metrics)?.address();
+        }
+        Ok(Self {
+            server,
+            address,
+            admin,
+            admin_address,
+            ready,
+        })
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the metrics and the probes are.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
+    /// Runs until `stop`: then it is not ready any more, takes nothing new, and finishes what is in flight within the drain time.
+    pub async fn run(self, stop: CancellationToken) -> Drained {
+        let Self {
+            server,
+            admin,
+            ready,
+            ..
+        } = self;
+        ready.set(true);
+        // The probes and the metrics stay to the end: they say that it drains.
+        let admin_stop = CancellationToken::new();
+        let draining = {
+            let (ready, stop) = (ready.clone(), stop.clone());
+            async move {
+                stop.cancelled().await;
+                ready.set(false);
+            }
+        };
+        let serving = async {
+            let (drained, ()) = tokio::join!(server.run(stop), draining);
+            admin_stop.cancel();
+            drained
+        };
+        let (drained, _) = tokio::join!(serving, admin.run(admin_stop.clone()));
+        drained
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BuildError> {
+    let refused = |source| BuildError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let bound = listener.local_addr().map_err(refused)?;
+    Ok((listener, bound))
+}

@@ -1,0 +1,27 @@
+//! The gateway in front of Cinder's API: all that is asked of volumes comes through one door.
+//!
+//! ```text
+//!   client ── server (connections, TLS) ── client_io (times) ── framing (one reading, or none) ── hyper
+//!          ── proxy ── headers ── upstream (pool, deadlines) ── Cinder
+//!   anything in the way ── fault: Cinder's form, an id
+//! ```
+//!
+//! It holds no state: any number of them may stand side by side.
+
+mod admin;
+mod body;
+mod client_io;
+pub mod config;
+mod exchange;
+mod fault;
+pub mod framing;
+mod gateway;
+mod headers;
+mod metrics;
+mod proxy;
+mod routes;
+mod server;
+mod trust;
+mod upstream;
+
+pub use gateway::{BuildError, Gateway};

@@ -1,0 +1,75 @@
+//! `rekindle-gateway`: reads its configuration, binds its listeners, runs until SIGTERM or SIGINT.
+
+use anyhow::Context as _;
+use clap::Parser;
+use rekindle_common::telemetry;
+use rekindle_gateway::{Gateway, config::Config};
+use rekindle_net::{Drained, supervisor};
+use std::{path::PathBuf, process::ExitCode};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// The gateway in front of Cinder's API.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Args {
+    /// The configuration, TOML; `REKINDLE__SECTION__KEY` in the environment goes over it.
+    #[arg(
+        short,
+        long,
+        env = "REKINDLE_GATEWAY_CONFIG",
+        default_value = "/etc/rekindle/gateway.toml"
+    )]
+    config: PathBuf,
+    /// Only say whether the configuration can be used.
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let args = Args::parse();
+    let config = Config::load(&args.config)?;
+    if args.check {
+        return Ok(ExitCode::SUCCESS);
+    }
+    telemetry::init(config.log.format, &config.log.filter);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(run(&config))
+}
+
+async fn run(config: &Config) -> anyhow::Result<ExitCode> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let gateway = Gateway::bind(config).await?;
+    let signals = {
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("draining");
+            supervisor::stopping();
+            stop.cancel();
+        })
+    };
+    tracing::info!(
+        zone = %config.zone,
+        address = %gateway.address(),
+        metrics = gateway.metrics_address().map(tracing::field::display),
+        upstream = %config.upstream.url,
+        "serving"
+    );
+    // It listens. Whether Cinder answers is another matter, and each request tells.
+    supervisor::started(&format!("zone {}", config.zone));
+    let drained = supervisor::watched(gateway.run(stop)).await;
+    signals.abort();
+    Ok(match drained {
+        Drained::Clean => ExitCode::SUCCESS,
+        Drained::Cut { .. } => ExitCode::from(3),
+    })
+}

@@ -1,0 +1,170 @@
+//! Cinder: a bounded number of connections, kept between requests, and a deadline on each thing that may hang.
+//!
+//! ```text
+//!   request ── a place (wait_time) ── a kept connection ── sent ── head of the answer (first_byte_time) ── body
+//!                                 └─ a new one (connect_time)  └─ nothing of it was sent: another connection
+//! ```
+//!
+//! A request is sent again only where nothing of it was: whether Cinder has carried out what it read a byte of, nobody knows.
+
+mod connect;
+mod pool;
+
+use crate::{
+    body::{Progress, RequestBody},
+    metrics::Metrics,
+};
+use connect::Target;
+pub(crate) use connect::UpstreamUrl;
+use hyper::{Request, Response, body::Incoming, header::HeaderValue};
+use pool::{Lease, Pool};
+use rekindle_common::duration::Span;
+use rekindle_net::{TlsError, TrustedServers};
+use std::{io, path::Path, time::Duration};
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// What Cinder may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct UpstreamTimes {
+    /// For one of the connections to be free.
+    pub(crate) wait: Duration,
+    /// To connect, with the TLS handshake.
+    pub(crate) connect: Duration,
+    /// From the last byte of a request that was sent, to the head of the answer.
+    pub(crate) first_byte: Duration,
+    /// Between two pieces of an answer.
+    pub(crate) idle: Duration,
+    /// A connection that was not used for so long is not used again.
+    pub(crate) keep_alive: Duration,
+}
+
+/// Why there is no answer of Cinder's.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpstreamError {
+    /// All connections are taken.
+    #[error("all {connections} connections to Cinder were busy for {after}")]
+    Busy { connections: usize, after: Span },
+    /// There is nobody.
+    #[error("Cinder cannot be connected")]
+    Connect(#[source] io::Error),
+    /// There is no answer to the connection.
+    #[error("Cinder was not connected within {0}")]
+    ConnectTime(Span),
+    /// It was sent, or begun to be, and there is no answer.
+    #[error("Cinder did not answer within {0}; the request may still take effect")]
+    FirstByte(Span),
+    /// The connection broke.
+    #[error("the connection to Cinder broke before its answer; the request may still take effect")]
+    Broken(#[source] hyper::Error),
+}
+
+/// Cinder, as one gateway sees it.
+pub(crate) struct Upstream {
+    target: Target,
+    pool: Pool,
+    times: UpstreamTimes,
+    metrics: Metrics,
+}
+
+impl Upstream {
+    /// Nobody is contacted yet.
+    pub(crate) fn new(
+        url: &UpstreamUrl,
+        ca: Option<&Path>,
+        connections: usize,
+        times: UpstreamTimes,
+        metrics: &Metrics,
+    ) -> Result<Self, TlsError> {
+        let trusted = ca.map(TrustedServers::load).transpose()?;
+        Ok(Self {
+            target: Target::new(url, trusted),
+            pool: Pool::new(connections, times.keep_alive),
+            times,
+            metrics: metrics.clone(),
+        })
+    }
+
+    /// For a request whose client named no host.
+    pub(crate) fn authority(&self) -> &HeaderValue {
+        self.target.authority()
+    }
+
+    /// Between two pieces of an answer.
+    pub(crate) fn idle(&self) -> Duration {
+        self.times.idle
+    }
+
+    /// Sends a request, and waits for the head of its answer.
+    pub(crate) async fn send(
+        &self,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        let progress = request.body().progress();
+        loop {
+            let (mut lease, kept) = self.lease().await?;
+            let sending = lease.sender.try_send_request(request);
+            let answer = tokio::select! {
+                answer = sending => answer,
+                () = self.too_late(&progress) => {
+                    return Err(UpstreamError::FirstByte(Span(self.times.first_byte)));
+                }
+            };
+            match answer {
+                Ok(answer) => {
+                    self.pool.returns(lease);
+                    return Ok(answer);
+                }
+                Err(mut e) => match e.take_message() {
+                    // Each time round one that was kept is gone; in the end there is a new one.
+                    Some(unsent) if kept => {
+                        self.metrics.sent_again();
+                        request = unsent;
+                    }
+                    Some(_) | None => return Err(UpstreamError::Broken(e.into_error())),
+                },
+            }
+        }
+    }
+
+    /// Ends when Cinder has had all that was sent for too long.
+    async fn too_late(&self, progress: &Progress) {
+        let begun = Instant::now();
+        loop {
+            let until = progress.last().max(begun) + self.times.first_byte;
+            if Instant::now() >= until {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    }
+
+    /// A connection of its own, and whether it was used before.
+    async fn lease(&self) -> Result<(Lease, bool), UpstreamError> {
+        let place = timeout(self.times.wait, self.pool.place());
+        let place = place.await.ok().flatten().ok_or(UpstreamError::Busy {
+            connections: self.pool.size(),
+            after: Span(self.times.wait),
+        })?;
+        if let Some(lease) = self.pool.kept(&place) {
+            return Ok((lease.holding(place), true));
+        }
+        let sender = timeout(self.times.connect, self.target.connect())
+            .await
+            .map_err(|_| UpstreamError::ConnectTime(Span(self.times.connect)))?
+            .map_err(UpstreamError::Connect)?;
+        let counted = self.metrics.upstream();
+        Ok((Lease::new(sender, counted).holding(place), false))
+    }
+}
+
+/// An error with its causes.
+pub(crate) fn in_full(e: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = e.to_string();
+    let mut cause = e.source();
+    while let Some(c) = cause {
+        text.push_str(": ");
+        text.push_str(&c.to_string());
+        cause = c.source();
+    }
+    text
+}
