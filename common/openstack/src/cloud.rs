@@ -15,7 +15,7 @@ use crate::{
     config::{CloudConfig, InvalidConfig},
     error::{Call, CloudError},
     http::{Ask, Http},
-    keystone::{Identity, Project, Token, projects},
+    keystone::{Holder, Identity, Project, Token, projects},
     neutron::Neutron,
     nova::Nova,
     roots::Roots,
@@ -242,6 +242,33 @@ impl Cloud {
     /// See [`CloudError`].
     pub async fn my_projects(&self) -> Result<Vec<Project>, CloudError> {
         projects::mine(self).await
+    }
+
+    /// Who holds a token that somebody showed us; `None` where Keystone says that it is none, or none any more. Our own user needs
+    /// the right to look at others' tokens: the role `admin` or `service`.
+    ///
+    /// # Errors
+    /// See [`CloudError`].
+    pub async fn holder(&self, shown: &HeaderValue) -> Result<Option<Holder>, CloudError> {
+        let window = self.window();
+        let answer = self
+            .retried(window, || async move {
+                let token = self.token(&Scope::Home, window).await?;
+                match token.look_at(self, shown, window).await {
+                    // Ours may be revoked too: then a new one.
+                    Err(CloudError::Unauthorized { .. }) => {
+                        self.forget(&Scope::Home, &token);
+                        let token = self.token(&Scope::Home, window).await?;
+                        token.look_at(self, shown, window).await
+                    }
+                    answer @ (Ok(_) | Err(_)) => answer,
+                }
+            })
+            .await;
+        match answer {
+            Err(CloudError::NotFound { .. }) => Ok(None),
+            answer @ (Ok(_) | Err(_)) => answer.map(Some),
+        }
     }
 
     pub(crate) fn keystone_url(&self) -> &Url {

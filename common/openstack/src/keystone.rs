@@ -51,6 +51,17 @@ impl Identity {
     }
 }
 
+/// Who holds a token of somebody else's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The user's id.
+    pub user_id: String,
+    /// The project that the token is for. `None`: it is for none.
+    pub project_id: Option<String>,
+    /// The user's roles there, by name.
+    pub roles: Vec<String>,
+}
+
 /// What another clock showed between two moments of ours. Keystone's shows whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clock {
@@ -93,7 +104,46 @@ struct Named {
     name: String,
 }
 
+#[derive(Deserialize)]
+struct Looked {
+    token: LookedBody,
+}
+
+#[derive(Deserialize)]
+struct LookedBody {
+    user: Named,
+    #[serde(default)]
+    project: Option<Named>,
+    #[serde(default)]
+    roles: Vec<Named>,
+}
+
 impl Token {
+    /// Asks Keystone about another token. `NotFound`: it is none, or none any more.
+    pub(crate) async fn look_at(
+        &self,
+        cloud: &Cloud,
+        shown: &HeaderValue,
+        window: Window,
+    ) -> Result<Holder, CloudError> {
+        let url = cloud.keystone_url().join("/auth/tokens?nocatalog");
+        let mut shown = shown.clone();
+        shown.set_sensitive(true);
+        let headers = vec![
+            self.header(),
+            (HeaderName::from_static("x-subject-token"), shown),
+        ];
+        let answer = cloud.exchange(&Method::GET, &url, headers, None, window);
+        let answer = answer.await?;
+        let Looked { token } = Looked::deserialize(answer)
+            .map_err(|e| not_understood(&cloud.call(&Method::GET, &url), e))?;
+        Ok(Holder {
+            user_id: token.user.id,
+            project_id: token.project.map(|p| p.id),
+            roles: token.roles.into_iter().map(|r| r.name).collect(),
+        })
+    }
+
     /// Asks Keystone for one.
     pub(crate) async fn ask(
         cloud: &Cloud,

@@ -44,6 +44,6 @@ pub use cinder::{
 pub use cloud::{Cloud, Scope};
 pub use config::{CloudConfig, InvalidConfig};
 pub use error::{Call, CloudError};
-pub use keystone::{Clock, Identity, Project};
+pub use keystone::{Clock, Holder, Identity, Project};
 pub use neutron::Neutron;
 pub use nova::{Nova, ServerError};

@@ -409,3 +409,47 @@ async fn what_is_wrong_on_our_side_is_named() {
     let e = cloud.cinder(Scope::Home).volumes(5).await.unwrap_err();
     assert!(e.to_string().starts_with("clouds.zone-a.region: "), "{e}");
 }
+
+#[tokio::test]
+async fn who_holds_a_token_is_asked_under_our_own() {
+    let fake = Fake::cinder(|_, asked| {
+        if asked.head.contains("x-subject-token: theirs") {
+            Say::ok(
+                r#"{"token":{"user":{"id":"u2","name":"v"},"project":{"id":"p2","name":"q"},"roles":[{"id":"r","name":"member"}]}}"#,
+            )
+        } else if asked.head.contains("x-subject-token: unscoped") {
+            Say::ok(r#"{"token":{"user":{"id":"u3","name":"w"}}}"#)
+        } else {
+            Say::status(404, r#"{"error":{"message":"Could not recognize Fernet token"}}"#)
+        }
+    })
+    .await;
+    let cloud = fake.cloud("");
+    let shown = |token: &'static str| hyper::header::HeaderValue::from_static(token);
+    let holder = cloud.holder(&shown("theirs")).await.unwrap().unwrap();
+    assert_eq!(
+        (holder.user_id.as_str(), holder.project_id.as_deref()),
+        ("u2", Some("p2"))
+    );
+    assert_eq!(holder.roles, ["member"]);
+    let unscoped = cloud.holder(&shown("unscoped")).await.unwrap().unwrap();
+    assert_eq!((unscoped.project_id, unscoped.roles.len()), (None, 0));
+    assert_eq!(cloud.holder(&shown("forged")).await.unwrap(), None);
+    let asked = fake.asked("GET /v3/auth/tokens?nocatalog ");
+    assert_eq!(asked.len(), 3);
+    assert!(asked[0].head.contains("x-auth-token: a-secret-token"));
+}
+
+/// Our own token is revoked: a new one, and the same question.
+#[tokio::test]
+async fn a_question_about_a_token_outlives_our_own() {
+    let fake = Fake::cinder(|_, _| Say::status(401, r#"{"error":{"message":"revoked"}}"#)).await;
+    let shown = hyper::header::HeaderValue::from_static("theirs");
+    let refused = fake.cloud("").holder(&shown).await.unwrap_err();
+    assert!(
+        matches!(refused, CloudError::Unauthorized { .. }),
+        "{refused}"
+    );
+    assert_eq!(fake.asked("POST /v3/auth/tokens").len(), 2);
+    assert_eq!(fake.asked("GET /v3/auth/tokens").len(), 2);
+}

@@ -1,7 +1,8 @@
 //! Bodies on their way through: never whole in memory, with a bound, and each knowing when it last moved.
 
 use crate::exchange::Exchange;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::{
     future::Future,
@@ -81,7 +82,10 @@ pub(crate) type Broken = Box<dyn std::error::Error + Send + Sync>;
 /// A client's body on its way to Cinder.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
-    inner: Incoming,
+    /// What was read ahead, and goes first.
+    first: Option<Bytes>,
+    /// `None` is a request of the gateway's own, without a body.
+    inner: Option<Incoming>,
     limit: u64,
     left: u64,
     progress: Progress,
@@ -90,11 +94,48 @@ pub(crate) struct RequestBody {
 impl RequestBody {
     pub(crate) fn new(inner: Incoming, limit: u64) -> Self {
         Self {
-            inner,
+            first: None,
+            inner: Some(inner),
             limit,
             left: limit,
             progress: Progress::new(),
         }
+    }
+
+    /// Of a request that has none.
+    pub(crate) fn none() -> Self {
+        Self {
+            first: None,
+            inner: None,
+            limit: 0,
+            left: 0,
+            progress: Progress::new(),
+        }
+    }
+
+    /// Reads a body that has no more than `most` bytes; `None` where it has more. Either way all of it still goes on.
+    pub(crate) async fn ahead(&mut self, most: usize) -> Result<Option<Bytes>, BodyFault> {
+        if self.size_hint().lower() > most as u64 {
+            return Ok(None);
+        }
+        let mut read = BytesMut::new();
+        let whole = loop {
+            match self.frame().await {
+                None => break true,
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        read.extend_from_slice(data);
+                    }
+                    if read.len() > most {
+                        break false;
+                    }
+                }
+                Some(Err(_)) => return Err(self.progress.fault().unwrap_or(BodyFault::Cut)),
+            }
+        };
+        let read = read.freeze();
+        self.first = Some(read.clone()).filter(|r| !r.is_empty());
+        Ok(whole.then_some(read))
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -110,8 +151,15 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(first) = self.first.take() {
+            self.progress.moved(None);
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
         loop {
-            let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
+            let Some(inner) = &mut self.inner else {
+                return Poll::Ready(None);
+            };
+            let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) else {
                 self.progress.awaits();
                 return Poll::Pending;
             };
@@ -145,11 +193,19 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.first.is_none() && self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let first = self.first.as_ref().map_or(0, |f| f.len() as u64);
+        let inner = self.inner.as_ref();
+        let inner = inner.map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let mut both = SizeHint::new();
+        both.set_lower(inner.lower() + first);
+        if let Some(upper) = inner.upper() {
+            both.set_upper(upper + first);
+        }
+        both
     }
 }
 

@@ -7,7 +7,8 @@ use crate::{
     trust::Networks,
     upstream::{UpstreamTimes, UpstreamUrl},
 };
-use rekindle_common::{ZoneName, duration::Span, telemetry::LogFormat};
+use rekindle_common::{ZoneName, duration::Span, telemetry::LogFormat, tls::TlsFiles};
+use rekindle_openstack::CloudConfig;
 use serde::Deserialize;
 use std::{
     net::SocketAddr,
@@ -27,6 +28,9 @@ pub struct Config {
     /// What Cinder is told of its clients.
     #[serde(default)]
     pub forwarded: Forwarded,
+    /// What carries out the volume actions; without it there are none but Cinder's.
+    #[serde(default)]
+    pub actions: Option<ActionsConfig>,
     /// Limits on clients.
     #[serde(default)]
     pub limits: Limits,
@@ -129,6 +133,42 @@ pub struct Forwarded {
     pub trusted: Networks,
     /// The path under which a proxy in front offers the gateway, where it takes that off: `/volume`.
     pub prefix: Option<String>,
+}
+
+/// What carries out the volume actions.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActionsConfig {
+    /// The gateway's own account, an administrator's: it looks at tokens, and asks Cinder which image is under a volume. `backends`
+    /// names the host that Cinder knows each RBD pool by.
+    pub cloud: CloudConfig,
+    /// The zone's sidecar.
+    pub sidecar: SidecarConfig,
+    /// Who may ask for what, where it is not as by default; read at the start.
+    #[serde(default)]
+    pub rules: Option<PathBuf>,
+}
+
+/// The zone's sidecar: a unix socket, or an address with certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SidecarConfig {
+    /// Its socket.
+    #[serde(default)]
+    pub unix: Option<PathBuf>,
+    /// `https://HOST:PORT`.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// Certificates to reach it there with.
+    #[serde(default)]
+    pub tls: Option<TlsFiles>,
+    /// An action may take so long. Longer than the sidecar's own `limits.action`.
+    #[serde(default = "default_action")]
+    pub call_time: Span,
+}
+
+fn default_action() -> Span {
+    Span::secs(60)
 }
 
 /// Limits on clients.
@@ -294,8 +334,33 @@ impl Config {
                 );
             }
         }
+        self.check_actions()?;
         self.check_numbers()?;
         self.check_times()
+    }
+
+    fn check_actions(&self) -> Result<(), ConfigError> {
+        let Some(actions) = &self.actions else {
+            return Ok(());
+        };
+        if let Err(e) = actions.cloud.check() {
+            return bad("actions.cloud", e.to_string());
+        }
+        if actions.cloud.backends.is_empty() {
+            return bad(
+                "actions.cloud.backends",
+                "name the host that Cinder knows each RBD pool by: volumes = \"HOST@BACKEND#POOL\"",
+            );
+        }
+        let s = &actions.sidecar;
+        if s.unix.is_some() == s.url.is_some() || s.url.is_some() != s.tls.is_some() {
+            return bad("actions.sidecar", "give unix, or url with tls");
+        }
+        if s.call_time < Span::secs(1) || s.call_time > Span::secs(600) {
+            let why = format!("{} is outside 1s to 10m", s.call_time);
+            return bad("actions.sidecar.call_time", why);
+        }
+        Ok(())
     }
 
     fn check_numbers(&self) -> Result<(), ConfigError> {

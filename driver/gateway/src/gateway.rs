@@ -1,10 +1,18 @@
 //! The gateway as a whole: built of its configuration, run until it is told to stop.
 
 use crate::{
-    admin, config::Config, metrics::Metrics, proxy::Proxy, server::Server, upstream::Upstream,
+    actions::{Actions, Rules, RulesError},
+    admin,
+    config::{ActionsConfig, Config},
+    metrics::Metrics,
+    proxy::Proxy,
+    server::Server,
+    upstream::Upstream,
 };
 use hyper::header::HeaderValue;
-use rekindle_net::{Drained, ListenConfig, ServeError, ServerTls, TlsError};
+use rekindle_common::{ApiError, ZoneName};
+use rekindle_net::{Client, ClientLimits, Drained, ListenConfig, ServeError, ServerTls, TlsError};
+use rekindle_openstack::{Cloud, CloudError};
 use std::{
     fmt, io,
     net::SocketAddr,
@@ -36,6 +44,15 @@ pub enum BuildError {
     /// The metrics' address cannot be listened on.
     #[error("listen.metrics")]
     Metrics(#[source] ServeError),
+    /// The gateway's own account.
+    #[error("actions.cloud")]
+    Cloud(#[from] CloudError),
+    /// Who may ask for what.
+    #[error("actions.rules")]
+    Rules(#[from] RulesError),
+    /// The sidecar's address or the certificates for it.
+    #[error("actions.sidecar: {0}")]
+    Sidecar(ApiError),
     /// A field that [`Config::check`] would have refused.
     #[error("{0} cannot be used")]
     Unchecked(&'static str),
@@ -107,6 +124,10 @@ impl Gateway {
                 body_limit: config.limits.body,
                 trusted: config.forwarded.trusted.clone(),
                 prefix: prefix.map_err(|_| BuildError::Unchecked("forwarded.prefix"))?,
+                actions: match &config.actions {
+                    Some(actions) => Some(acting(&config.zone, actions)?),
+                    None => None,
+                },
             }),
         };
         let mut admin = rekindle_net::Server::new(rekindle_net::Limits {
@@ -167,6 +188,30 @@ impl Gateway {
         let (drained, _) = tokio::join!(serving, admin.run(admin_stop.clone()));
         drained
     }
+}
+
+/// Nobody is contacted yet.
+fn acting(zone: &ZoneName, config: &ActionsConfig) -> Result<Actions, BuildError> {
+    let s = &config.sidecar;
+    let limits = ClientLimits {
+        call_time: s.call_time.get(),
+        ..ClientLimits::default()
+    };
+    let sidecar = match (&s.unix, &s.url, &s.tls) {
+        (Some(path), None, None) => Client::unix(path, limits),
+        (None, Some(url), Some(files)) => {
+            Client::mtls(url, files, limits).map_err(BuildError::Sidecar)?
+        }
+        (_, _, _) => return Err(BuildError::Unchecked("actions.sidecar")),
+    };
+    Ok(Actions {
+        cloud: Cloud::new(zone.clone(), config.cloud.clone())?,
+        sidecar: sidecar.into(),
+        rules: match &config.rules {
+            Some(file) => Rules::read(file)?,
+            None => Rules::default(),
+        },
+    })
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), BuildError> {

@@ -3,11 +3,13 @@
 //! ```text
 //!   client ── server (connections, TLS) ── client_io (times) ── framing (one reading, or none) ── hyper
 //!          ── proxy ── headers ── upstream (pool, deadlines) ── Cinder
+//!                └─ actions ── Cinder, Keystone, rules ── the sidecar
 //!   anything in the way ── fault: Cinder's form, an id
 //! ```
 //!
 //! It holds no state: any number of them may stand side by side.
 
+mod actions;
 mod admin;
 mod body;
 mod client_io;
@@ -24,4 +26,5 @@ mod server;
 mod trust;
 mod upstream;
 
+pub use actions::RulesError;
 pub use gateway::{BuildError, Gateway};

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //!   head ── a place in flight ── length ── fields of the connection off, X-Forwarded-* on ── Cinder ── fields off ── client
+//!        └─ an action of ours, in a small body: carried out                          └─ all else, byte for byte
 //!   anything in the way ── a fault in Cinder's form, with an id that the log has too
 //! ```
 
 use crate::{
+    actions::{ActionPath, Actions, parse},
     body::{AnswerBody, BodyFault, Progress, RequestBody},
     client_io::{InFlight, Shared},
     exchange::Exchange,
@@ -15,10 +17,15 @@ use crate::{
     trust::Networks,
     upstream::{Upstream, UpstreamError, in_full},
 };
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
 use hyper::{
     Method, Request, Response, StatusCode, Uri, Version,
     body::{Body, Incoming},
-    header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING},
+    header::{
+        ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING,
+    },
+    http::request::Parts,
 };
 use std::{net::SocketAddr, sync::Arc};
 use tokio::sync::Semaphore;
@@ -33,6 +40,22 @@ pub(crate) struct Proxy {
     pub(crate) body_limit: u64,
     pub(crate) trusted: Networks,
     pub(crate) prefix: Option<HeaderValue>,
+    /// `None`: there are no actions but Cinder's.
+    pub(crate) actions: Option<Actions>,
+}
+
+/// An action's body is no larger.
+const ACTION: usize = 16 * 1024;
+/// Nor is what Cinder says of one volume.
+const VOLUME: usize = 1024 * 1024;
+const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+
+/// What a request is answered with.
+enum Answer {
+    /// What Cinder said, as it comes.
+    Cinders(Response<Incoming>),
+    /// What the gateway has at hand.
+    Own(Response<Bytes>),
 }
 
 /// Who sent a request, and how.
@@ -55,28 +78,26 @@ impl Proxy {
         let mut exchange = Exchange::begin(&head, client.peer, &self.metrics, in_flight);
         let answer = self.pass(head, body, client, &mut exchange).await;
         match answer {
-            Ok(answer) => {
+            Ok(Answer::Cinders(answer)) => {
                 let (head, body) = answer.into_parts();
                 let body = AnswerBody::cinders(body, self.upstream.idle(), exchange);
                 Response::from_parts(head, body)
             }
+            Ok(Answer::Own(answer)) => own(answer, exchange),
             Err(fault) => {
                 exchange.fails(&fault);
-                let (mut head, bytes) = fault.response(&exchange.id).into_parts();
-                let length = HeaderValue::from(bytes.len());
-                head.headers.insert(CONTENT_LENGTH, length);
-                Response::from_parts(head, AnswerBody::own(bytes, exchange))
+                own(fault.response(&exchange.id), exchange)
             }
         }
     }
 
     async fn pass(
         &self,
-        mut head: hyper::http::request::Parts,
+        mut head: Parts,
         body: Incoming,
         client: &Client,
         exchange: &mut Exchange,
-    ) -> Result<Response<Incoming>, Fault> {
+    ) -> Result<Answer, Fault> {
         let place = Arc::clone(&self.places).try_acquire_owned();
         exchange.takes(place.map_err(|_| crowded(&body))?);
         if head.method == Method::CONNECT {
@@ -105,13 +126,26 @@ impl Proxy {
         head.uri = path_alone(head.uri);
         head.version = Version::HTTP_11;
         let unread = !body.is_end_stream();
-        let body = RequestBody::new(body, self.body_limit);
-        let progress = body.progress();
-        let sent = self.upstream.send(Request::from_parts(head, body)).await;
-        let mut answer = sent.map_err(|e| {
-            let fault = no_answer(&e, &progress, exchange);
-            if unread { fault.closing() } else { fault }
-        })?;
+        let mut body = RequestBody::new(body, self.body_limit);
+        if let Some(answer) = self.action(&head, &mut body, exchange).await? {
+            return Ok(Answer::Own(answer));
+        }
+        let request = Request::from_parts(head, body);
+        self.send(request, exchange)
+            .await
+            .map(Answer::Cinders)
+            .map_err(|fault| if unread { fault.closing() } else { fault })
+    }
+
+    /// Sends a request to Cinder, and makes the head of its answer the client's.
+    async fn send(
+        &self,
+        request: Request<RequestBody>,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Incoming>, Fault> {
+        let progress = request.body().progress();
+        let sent = self.upstream.send(request).await;
+        let mut answer = sent.map_err(|e| no_answer(&e, &progress, exchange))?;
         if answer.status().is_informational() {
             let why = "Cinder answered with a change of protocol that nobody asked for";
             return Err(Fault::new(StatusCode::BAD_GATEWAY, "upstream_answer", why));
@@ -123,6 +157,100 @@ impl Proxy {
         let id = id.and_then(|id| id.to_str().ok());
         exchange.answers(answer.status().as_u16(), id);
         Ok(answer)
+    }
+
+    /// Carries out an action, where the request is one of ours.
+    async fn action(
+        &self,
+        head: &Parts,
+        body: &mut RequestBody,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Response<Bytes>>, Fault> {
+        let (Some(actions), Some(path)) = (&self.actions, ActionPath::of(head.uri.path())) else {
+            return Ok(None);
+        };
+        if head.method != Method::POST {
+            return Ok(None);
+        }
+        let read = body.ahead(ACTION).await.map_err(body_fault)?;
+        let Some(asked) = read.and_then(|bytes| parse(&bytes)) else {
+            return Ok(None);
+        };
+        // First whether there is such a volume for them: who may not see it is told nothing else.
+        if let Some(no) = self.unseen(head, path.volume_path, exchange).await? {
+            return Ok(Some(no));
+        }
+        let asked = asked.map_err(|why| Fault::new(StatusCode::BAD_REQUEST, "action_form", why))?;
+        let Some(token) = head.headers.get(TOKEN) else {
+            let why = "there is no token";
+            return Err(Fault::new(StatusCode::UNAUTHORIZED, "token", why));
+        };
+        let holder = actions.allowed(&asked, token).await?;
+        let image = actions.image(path.volume).await?;
+        actions.order(asked, &image, &holder, &exchange.id).await?;
+        let mut answer = Response::new(Bytes::new());
+        *answer.status_mut() = StatusCode::ACCEPTED;
+        for name in [REQUEST_ID, COMPUTE_REQUEST_ID] {
+            if let Ok(id) = HeaderValue::from_str(&exchange.id) {
+                answer.headers_mut().insert(name, id);
+            }
+        }
+        exchange.answers(202, None);
+        Ok(Some(answer))
+    }
+
+    /// Asks Cinder for a volume as its user does. `None`: they see it. Else what Cinder says to that.
+    async fn unseen(
+        &self,
+        head: &Parts,
+        path: &str,
+        exchange: &mut Exchange,
+    ) -> Result<Option<Response<Bytes>>, Fault> {
+        let path = path
+            .parse::<Uri>()
+            .map_err(|_| Fault::new(StatusCode::BAD_REQUEST, "malformed", "the path is none"))?;
+        let mut request = Request::new(RequestBody::none());
+        *request.uri_mut() = path;
+        *request.headers_mut() = head.headers.clone();
+        for of_the_body in [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
+            request.headers_mut().remove(of_the_body);
+        }
+        // What it is packed in is for the client to know, and this is read here.
+        request.headers_mut().remove(ACCEPT_ENCODING);
+        let answer = self.send(request, exchange).await?;
+        let (mut head, body) = answer.into_parts();
+        let read = Limited::new(body, VOLUME).collect();
+        let read = tokio::time::timeout(self.upstream.idle(), read).await;
+        let bytes = match read {
+            Ok(Ok(all)) => all.to_bytes(),
+            Ok(Err(_)) | Err(_) => {
+                let why = "Cinder's answer about the volume broke off: nothing was done";
+                return Err(Fault::new(StatusCode::BAD_GATEWAY, "upstream_answer", why));
+            }
+        };
+        if head.status == StatusCode::OK {
+            return Ok(None);
+        }
+        head.headers.remove(CONTENT_LENGTH);
+        Ok(Some(Response::from_parts(head, bytes)))
+    }
+}
+
+/// An answer that is at hand.
+fn own(answer: Response<Bytes>, exchange: Exchange) -> Response<AnswerBody> {
+    let (mut head, bytes) = answer.into_parts();
+    let length = HeaderValue::from(bytes.len());
+    head.headers.insert(CONTENT_LENGTH, length);
+    Response::from_parts(head, AnswerBody::own(bytes, exchange))
+}
+
+fn body_fault(fault: BodyFault) -> Fault {
+    match fault {
+        BodyFault::TooLarge(limit) => too_large(limit),
+        BodyFault::Cut => {
+            let why = "the request's body broke off, or is not what its head says";
+            Fault::new(StatusCode::BAD_REQUEST, "body_cut", why).closing()
+        }
     }
 }
 
@@ -150,13 +278,8 @@ fn too_large(limit: u64) -> Fault {
 /// What a client is told where Cinder said nothing.
 fn no_answer(e: &UpstreamError, progress: &Progress, exchange: &Exchange) -> Fault {
     // Where the request itself was at fault, Cinder is not to blame for its silence.
-    match progress.fault() {
-        Some(BodyFault::TooLarge(limit)) => return too_large(limit),
-        Some(BodyFault::Cut) => {
-            let why = "the request's body broke off, or is not what its head says";
-            return Fault::new(StatusCode::BAD_REQUEST, "body_cut", why);
-        }
-        None => {}
+    if let Some(fault) = progress.fault() {
+        return body_fault(fault);
     }
     let (status, name) = match e {
         UpstreamError::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "upstream_busy"),

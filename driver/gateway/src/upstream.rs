@@ -168,3 +168,6 @@ pub(crate) fn in_full(e: &(dyn std::error::Error + 'static)) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,17 @@ ca = "/etc/rekindle/ca.pem"
 trusted = ["192.0.2.0/24"]
 prefix = "/volume"
 
+[actions]
+rules = "/etc/rekindle/gateway-rules.toml"
+sidecar = { unix = "/run/rekindle/driver.sock" }
+
+[actions.cloud]
+auth_url = "https://keystone.example:5000/v3"
+username = "rekindle-gateway"
+password_file = "/etc/rekindle/gateway.secret"
+project = "service"
+backends = { volumes = "host@ceph#ceph" }
+
 [limits]
 body = 1000000
 head_time = "5s"
@@ -37,6 +48,7 @@ fn the_example_is_good() {
     let least = "zone = \"a\"\n[listen]\naddress = \"[::]:8776\"\n[upstream]\nurl = \"http://127.0.0.1:8777\"\n";
     let config = read(least).unwrap();
     assert_eq!((config.listen.tls, config.listen.metrics), (None, None));
+    assert_eq!(config.actions, None);
 }
 
 #[test]
@@ -57,6 +69,32 @@ fn what_is_wrong_is_named() {
         ("\"5s\"", "\"0s\"", "limits.head_time"),
         ("\"5s\"", "\"2h\"", "limits.head_time"),
         ("body = 1000000", "sise = 1", "unknown field"),
+        (
+            "sidecar = { unix",
+            "sidecar = { url = \"https://h:1\", unix",
+            "actions.sidecar",
+        ),
+        (
+            "{ unix = \"/run/rekindle/driver.sock\" }",
+            "{ url = \"https://h:1\" }",
+            "actions.sidecar",
+        ),
+        (
+            "{ unix = \"/run/rekindle/driver.sock\" }",
+            "{}",
+            "actions.sidecar",
+        ),
+        (
+            "driver.sock\" }",
+            "driver.sock\", call_time = \"0s\" }",
+            "call_time",
+        ),
+        ("host@ceph#ceph", "host", "actions.cloud"),
+        (
+            "backends = { volumes = \"host@ceph#ceph\" }",
+            "",
+            "actions.cloud.backends",
+        ),
         ("zone = \"zone-a\"", "", "zone"),
     ] {
         assert!(GOOD.contains(from), "{from}");

@@ -113,4 +113,15 @@ impl Pool {
             drop(place);
         });
     }
+
+    /// Keeps a connection as if it had served a request.
+    #[cfg(test)]
+    pub(super) fn keeps(&self, lease: Lease) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push(Kept {
+            sender: lease.sender,
+            counted: lease.counted,
+            since: Instant::now(),
+        });
+    }
 }

@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+pub mod cloud;
 pub mod raw;
 pub mod stub;
 

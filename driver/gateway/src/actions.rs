@@ -1,0 +1,226 @@
+//! The volume actions that Cinder does not have: `os-replicate`, `os-unreplicate`, `os-promote`, `os-demote`, `os-resync`.
+//!
+//! ```text
+//!   POST …/volumes/{id}/action ── one key, and ours ── Cinder: may this token see the volume? ── Keystone: which roles?
+//!     └─ all else: goes on untouched                 ── rules ── Cinder, as ourselves: which image? ── the sidecar ── 202
+//! ```
+//!
+//! The gateway asks Cinder with the user's own token whether there is such a volume for them, and adds its own rules to that: nobody
+//! does anything by it to a volume that they could not see. Which image is under a volume Cinder tells administrators alone; for that,
+//! and to have a token looked at, the gateway has an account of its own.
+
+mod asked;
+mod rules;
+
+use crate::fault::Fault;
+use asked::Asked;
+pub(crate) use asked::{ActionPath, parse};
+use hyper::{StatusCode, header::HeaderValue};
+use rekindle_common::{
+    ApiError, ErrorCode, ImageSpec, ResyncToken,
+    action::{ActionOutcome, Order, Promotion, SafetyCopy, VolumeAction},
+    error::Advice,
+};
+use rekindle_net::SidecarClient;
+use rekindle_openstack::{Cloud, CloudError, Holder, Scope};
+pub(crate) use rules::Rules;
+pub use rules::RulesError;
+
+/// What carries out the actions.
+#[derive(Debug)]
+pub(crate) struct Actions {
+    /// The gateway's own account.
+    pub(crate) cloud: Cloud,
+    pub(crate) sidecar: SidecarClient,
+    pub(crate) rules: Rules,
+}
+
+impl Actions {
+    /// Whether the holder of a token may ask for that, by the rules.
+    pub(crate) async fn allowed(
+        &self,
+        asked: &Asked,
+        token: &HeaderValue,
+    ) -> Result<Holder, Fault> {
+        let holder = self.cloud.holder(token).await;
+        let holder = holder.map_err(|e| away("keystone", "Keystone", &e))?;
+        let Some(holder) = holder else {
+            let why = "the token is not valid";
+            return Err(Fault::new(StatusCode::UNAUTHORIZED, "token", why));
+        };
+        if self.rules.allow(asked, &holder.roles) {
+            return Ok(holder);
+        }
+        let why = format!(
+            "{} needs one of the roles {}; this token has none of them in its project",
+            Rules::name(asked),
+            self.rules.needed(asked).join(", ")
+        );
+        Err(Fault::new(StatusCode::FORBIDDEN, "rules", why))
+    }
+
+    /// The image under a volume.
+    pub(crate) async fn image(&self, volume: &str) -> Result<ImageSpec, Fault> {
+        let found = self.cloud.cinder(Scope::Home).volume(volume).await;
+        let volume = match found {
+            Ok(volume) => volume,
+            // It was there for its user a moment ago.
+            Err(CloudError::NotFound { .. }) => {
+                let why = format!("Volume {volume} could not be found.");
+                return Err(Fault::new(StatusCode::NOT_FOUND, "no_volume", why));
+            }
+            Err(e) => return Err(away("cinder_account", "Cinder", &e)),
+        };
+        let host = volume.host.as_deref().unwrap_or_default();
+        let backends = &self.cloud.config().backends;
+        let pool = backends.iter().find(|(_, h)| h.as_str() == host);
+        let spec = pool.and_then(|(pool, _)| ImageSpec::new(pool.as_str(), volume.image()).ok());
+        spec.ok_or_else(|| {
+            let why = "the volume is on a backend that is not replicated here";
+            tracing::info!(
+                volume.id = volume.id,
+                host,
+                "no pool of cloud.backends is this host's"
+            );
+            Fault::new(StatusCode::BAD_REQUEST, "backend", why)
+        })
+    }
+
+    /// Gives the order. Once it is given, it is carried out whether its client waits or not.
+    pub(crate) async fn order(
+        &self,
+        asked: Asked,
+        image: &ImageSpec,
+        holder: &Holder,
+        id: &str,
+    ) -> Result<(), Fault> {
+        let name = asked.name();
+        let order = order(asked, holder, id).map_err(|e| refusal(&e))?;
+        tracing::info!(
+            target: "audit",
+            action = name,
+            volume.image = %image,
+            user.id = holder.user_id,
+            project.id = holder.project_id,
+            request.id = id,
+            "ordered"
+        );
+        let (sidecar, image) = (self.sidecar.clone(), image.clone());
+        let done = tokio::spawn(async move { sidecar.act(&image, &order).await }).await;
+        let done: Result<ActionOutcome, ApiError> = done.unwrap_or_else(|e| {
+            Err(ApiError::new(
+                ErrorCode::Internal,
+                format!("the order's own task ended: {e}"),
+            ))
+        });
+        match done {
+            Ok(outcome) => {
+                tracing::info!(
+                    target: "audit",
+                    action = name,
+                    request.id = id,
+                    effect = ?outcome.effect,
+                    volume.status = %outcome.report.status,
+                    "carried out"
+                );
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(target: "audit", action = name, request.id = id, %error, "not carried out");
+                Err(refusal(&error))
+            }
+        }
+    }
+}
+
+fn order(asked: Asked, holder: &Holder, id: &str) -> Result<Order, ApiError> {
+    let action = match asked {
+        Asked::Replicate { mode, group } => VolumeAction::Replicate {
+            mode,
+            group,
+            // What Cinder says of it is described by the leading orchestrator, as of every volume.
+            cinder: None,
+        },
+        Asked::Unreplicate => VolumeAction::Unreplicate,
+        Asked::Promote => VolumeAction::Promote {
+            promotion: Promotion::Plain,
+        },
+        Asked::PromoteByForce => VolumeAction::Promote {
+            promotion: Promotion::Forced {
+                reason: format!("user {} asked for it ({id})", holder.user_id),
+            },
+        },
+        Asked::Demote => VolumeAction::Demote { token: None },
+        Asked::Resync => VolumeAction::Resync {
+            // Each request is a resync of its own.
+            token: ResyncToken::new(id.to_owned()).map_err(|e| {
+                ApiError::new(ErrorCode::Internal, format!("{id:?} names no resync: {e}"))
+            })?,
+            safety: SafetyCopy::Keep,
+        },
+    };
+    Ok(Order {
+        action,
+        generation: None,
+    })
+}
+
+/// The sidecar's refusal in Cinder's form.
+fn refusal(e: &ApiError) -> Fault {
+    let own = [ErrorCode::Unauthenticated, ErrorCode::Forbidden];
+    let (status, message) = if e.code == ErrorCode::GenerationRequired {
+        // That it is one of its group is the volume's state, and no fault of the request's form.
+        let why =
+            "the volume belongs to a protection group, which moves as a whole, by its operators";
+        (409, why.to_owned())
+    } else if own.contains(&e.code) {
+        // Between us and the sidecar, and nothing that the client could mend.
+        (
+            503,
+            "the gateway is refused by the zone's sidecar".to_owned(),
+        )
+    } else {
+        let status = match e.code.http_status() {
+            // Words that Cinder's clients do not know, for a state that forbids it.
+            421 | 423 => 409,
+            status => status,
+        };
+        (status, format!("{} [{}]", e.message, e.code))
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let fault = Fault::new(status, e.code.as_str(), message);
+    match e.code.advice() {
+        Advice::Retry => fault.retry_after(5),
+        Advice::Mend | Advice::StateForbids | Advice::AskOperator => fault,
+    }
+}
+
+/// Somebody else that an action needs.
+fn away(name: &'static str, who: &str, e: &CloudError) -> Fault {
+    tracing::warn!(error = e.in_full(), "an action cannot be decided on");
+    let why = format!("{who} cannot be asked about this action: nothing was done");
+    Fault::new(StatusCode::SERVICE_UNAVAILABLE, name, why).retry_after(5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sidecars_words_reach_the_client_in_cinders_form() {
+        for (code, status, again) in [
+            (ErrorCode::InvalidField, 400, false),
+            (ErrorCode::UnknownVolume, 404, false),
+            (ErrorCode::IsPrimary, 409, false),
+            (ErrorCode::GenerationRequired, 409, false),
+            (ErrorCode::Frozen, 409, false),
+            (ErrorCode::PlanActive, 409, true),
+            (ErrorCode::Forbidden, 503, false),
+            (ErrorCode::SidecarUnreachable, 503, true),
+        ] {
+            let fault = refusal(&ApiError::new(code, "because"));
+            assert_eq!(fault.status.as_u16(), status, "{code}");
+            assert_eq!(fault.retry_after.is_some(), again, "{code}");
+        }
+    }
+}

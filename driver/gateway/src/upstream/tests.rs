@@ -1,0 +1,54 @@
+use super::*;
+use hyper::client::conn::http1::handshake;
+use hyper_util::rt::TokioIo;
+use rekindle_common::ZoneName;
+use std::pin::pin;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+const TIMES: UpstreamTimes = UpstreamTimes {
+    wait: Duration::from_secs(5),
+    connect: Duration::from_secs(5),
+    first_byte: Duration::from_secs(5),
+    idle: Duration::from_secs(5),
+    keep_alive: Duration::from_secs(60),
+};
+
+/// A kept connection that ends after it was looked at and before the request is on it: nobody else can make that moment last.
+#[tokio::test]
+async fn a_request_of_which_nothing_was_sent_goes_over_another_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let metrics = Metrics::new(&ZoneName::new("zone-a").unwrap());
+    let upstream = Upstream::new(&url.parse().unwrap(), None, 1, TIMES, &metrics).unwrap();
+    let (ours, theirs) = tokio::io::duplex(1024);
+    let (sender, connection) = handshake(TokioIo::new(ours)).await.unwrap();
+    let mut connection = pin!(connection);
+    assert!(futures::poll!(connection.as_mut()).is_pending());
+    assert!(sender.is_ready());
+    upstream.pool.keeps(Lease::new(sender, metrics.upstream()));
+    drop(theirs);
+
+    let mut sending = pin!(upstream.send(Request::new(RequestBody::none())));
+    // It goes to the kept connection, which has not noticed yet, and then does.
+    assert!(futures::poll!(sending.as_mut()).is_pending());
+    assert!(connection.await.is_ok());
+    let serving = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = [0; 5];
+        stream.read_exact(&mut head).await.unwrap();
+        assert_eq!(&head, b"GET /");
+        let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+        stream
+    };
+    let (answer, _stream) = tokio::join!(sending, serving);
+    assert_eq!(answer.unwrap().status(), 204);
+    let told = metrics.text().unwrap();
+    assert!(
+        told.contains("upstream_sent_again_total{zone=\"zone-a\"} 1"),
+        "{told}"
+    );
+}

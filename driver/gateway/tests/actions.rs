@@ -1,0 +1,250 @@
+//! The volume actions: whose they are, who may, what the sidecar is ordered, and what is said.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use rekindle_common::{ApiError, ErrorCode};
+use serde_json::json;
+use support::{
+    Running,
+    cloud::{Cloud, ELSEWHERE, ITS_IMAGE, PLAIN, Sidecar, TAKEN_IN},
+    gateway_of,
+    raw::{Answer, ask},
+};
+
+struct Scene {
+    gateway: Running,
+    cloud: Cloud,
+    sidecar: Sidecar,
+    dir: tempfile::TempDir,
+    serving: Option<tokio::task::JoinHandle<()>>,
+}
+
+async fn scene() -> Scene {
+    let dir = tempfile::tempdir().unwrap();
+    let (cloud, address) = Cloud::start().await;
+    let sidecar = Sidecar::default();
+    let socket = dir.path().join("driver.sock");
+    let serving = sidecar.start(&socket).await;
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "s3cret\n").unwrap();
+    let text = format!(
+        "zone = \"zone-a\"\n[listen]\naddress = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n\
+         [upstream]\nurl = \"http://{address}\"\n\
+         [actions.sidecar]\nunix = {socket:?}\n\
+         [actions.cloud]\nauth_url = \"http://{address}/v3\"\nusername = \"own\"\npassword_file = {secret:?}\n\
+         project = \"service\"\nbackends = {{ volumes = \"h@ceph#ceph\" }}\n"
+    );
+    Scene {
+        gateway: gateway_of(&text).await,
+        cloud,
+        sidecar,
+        dir,
+        serving: Some(serving),
+    }
+}
+
+impl Scene {
+    async fn act(&self, token: &str, volume: &str, body: &str) -> Answer {
+        let path = format!("/v3/p/volumes/{volume}/action");
+        let token = if token.is_empty() {
+            String::new()
+        } else {
+            format!("X-Auth-Token: {token}\r\n")
+        };
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: h\r\n{token}Content-Type: application/json\r\n\
+             Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        ask(self.gateway.address, &request).await
+    }
+}
+
+const EACH: [(&str, &str); 6] = [
+    (r#"{"os-replicate": {"mode": "instant"}}"#, "replicate"),
+    (r#"{"os-unreplicate": null}"#, "unreplicate"),
+    (r#"{"os-resync": null}"#, "resync"),
+    (r#"{"os-promote": {}}"#, "promote"),
+    (r#"{"os-promote": {"force": true}}"#, "promote"),
+    (r#"{"os-demote": null}"#, "demote"),
+];
+
+#[tokio::test]
+async fn each_action_for_an_admin_a_member_a_reader_and_a_stranger() {
+    let scene = scene().await;
+    for (n, (body, name)) in EACH.iter().enumerate() {
+        let members = n < 3;
+        let before = scene.sidecar.orders().len();
+        for (token, status) in [
+            ("admin", 202),
+            ("member", if members { 202 } else { 403 }),
+            ("reader", 403),
+            ("stranger", 404),
+            ("", 401),
+        ] {
+            let answer = scene.act(token, PLAIN, body).await;
+            assert_eq!(answer.status, status, "{token}: {body}: {}", answer.text());
+            if status == 403 {
+                let why = answer.json()["forbidden"]["message"].to_string();
+                assert!(why.contains("needs one of the roles"), "{why}");
+            }
+            if status == 202 {
+                assert_eq!(answer.text(), "");
+                assert!(answer.header("x-openstack-request-id").is_some());
+            }
+        }
+        let orders = &scene.sidecar.orders()[before..];
+        assert_eq!(orders.len(), if members { 2 } else { 1 });
+        for (image, order) in orders {
+            assert_eq!(image, &format!("volumes/volume-{PLAIN}"));
+            assert_eq!(order["action"]["type"], *name);
+        }
+    }
+    // A reason is on record, and what a resync discards is kept.
+    let orders = scene.sidecar.orders();
+    let forced = orders
+        .iter()
+        .find(|(_, o)| o["action"]["promotion"] == "forced")
+        .unwrap();
+    assert!(forced.1["action"]["reason"].to_string().contains("u-1"));
+    let resync = orders
+        .iter()
+        .find(|(_, o)| o["action"]["type"] == "resync")
+        .unwrap();
+    assert_eq!(resync.1["action"]["safety"], "keep");
+    assert_eq!(
+        orders[0].1["action"],
+        json!({"type": "replicate", "mode": "instant"})
+    );
+    // A group is nobody's project's.
+    let group = r#"{"os-replicate": {"mode": "instant", "group": "db"}}"#;
+    let answer = scene.act("member", PLAIN, group).await;
+    assert_eq!(answer.status, 403);
+    assert!(
+        answer.text().contains("os-replicate:group"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(scene.act("admin", PLAIN, group).await.status, 202);
+    let order = scene.sidecar.orders().pop().unwrap().1;
+    assert_eq!(order["action"]["group"], "db");
+    // None of them was Cinder's to see.
+    let asked = scene.cloud.asked();
+    assert!(
+        asked.iter().all(|(line, _)| line.starts_with("GET ")),
+        "{asked:?}"
+    );
+}
+
+#[tokio::test]
+async fn the_image_is_the_one_that_cinder_names() {
+    let scene = scene().await;
+    let body = r#"{"os-resync": null}"#;
+    assert_eq!(scene.act("member", TAKEN_IN, body).await.status, 202);
+    let orders = scene.sidecar.orders();
+    assert_eq!(orders[0].0, format!("volumes/volume-{ITS_IMAGE}"));
+    let answer = scene.act("member", ELSEWHERE, body).await;
+    assert_eq!(answer.status, 400);
+    assert!(
+        answer.text().contains("not replicated here"),
+        "{}",
+        answer.text()
+    );
+    let none = "9d2a4c1e-0000-4000-8000-00000000ffff";
+    assert_eq!(scene.act("member", none, body).await.status, 404);
+    assert_eq!(scene.sidecar.orders().len(), 1);
+}
+
+fn in_chunks(body: &str) -> String {
+    let pieces = body.as_bytes().chunks(1000).map(|c| {
+        let text = std::str::from_utf8(c).unwrap();
+        format!("{:x}\r\n{text}\r\n", c.len())
+    });
+    pieces.collect::<String>() + "0\r\n\r\n"
+}
+
+#[tokio::test]
+async fn what_is_cinders_goes_there_byte_for_byte() {
+    let scene = scene().await;
+    let large = format!(r#"{{"os-promote": {{"force": "{}"}}}}"#, "x".repeat(20_000));
+    for body in [
+        r#"{"os-extend": {"new_size": 2}}"#,
+        r#"{"os-promote": {}, "os-extend": {"new_size": 2}}"#,
+        r#"{"os-promote": {}, "os-promote": {}}"#,
+        " {\"os-set_bootable\" : {\n\"bootable\": true } } ",
+        "no JSON",
+        "",
+        large.as_str(),
+    ] {
+        let answer = scene.act("stranger", PLAIN, body).await;
+        assert_eq!((answer.status, answer.text().as_str()), (418, body));
+        let head = format!(
+            "POST /v3/p/volumes/{PLAIN}/action HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
+        let answer = ask(scene.gateway.address, &(head + &in_chunks(body))).await;
+        assert_eq!((answer.status, answer.text().as_str()), (418, body));
+    }
+    for other in [
+        "PUT /v3/p/volumes/x/action",
+        "POST /v3/p/snapshots/x/action",
+        "POST /v3/p/volumes/x/actions",
+        "POST /v3/p/volumes/%78/action",
+    ] {
+        let body = r#"{"os-promote": {}}"#;
+        let request = format!(
+            "{other} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = ask(scene.gateway.address, &request).await;
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            (418, body),
+            "{other}"
+        );
+    }
+    assert!(scene.sidecar.orders().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_to_those_who_may_know_that_there_is_a_volume() {
+    let scene = scene().await;
+    let bad = r#"{"os-replicate": {"mode": "often"}}"#;
+    let answer = scene.act("member", PLAIN, bad).await;
+    assert_eq!(answer.status, 400);
+    let message = answer.json()["badRequest"]["message"].to_string();
+    assert!(message.contains("often"), "{message}");
+    assert_eq!(scene.act("stranger", PLAIN, bad).await.status, 404);
+    for (code, status, name) in [
+        (ErrorCode::IsPrimary, 409, "conflictingRequest"),
+        (ErrorCode::Frozen, 409, "conflictingRequest"),
+        (ErrorCode::GenerationRequired, 409, "conflictingRequest"),
+        (ErrorCode::ClusterUnreachable, 503, "serviceUnavailable"),
+    ] {
+        scene.sidecar.refuses(Some(ApiError::new(code, "so it is")));
+        let answer = scene.act("admin", PLAIN, r#"{"os-resync": null}"#).await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert_eq!(answer.json()[name]["code"], status);
+    }
+}
+
+#[tokio::test]
+async fn a_sidecar_that_is_away_is_told_and_cinder_is_unharmed() {
+    let mut scene = scene().await;
+    let body = r#"{"os-resync": null}"#;
+    let serving = scene.serving.take().unwrap();
+    serving.abort();
+    let _ = serving.await;
+    let answer = scene.act("member", PLAIN, body).await;
+    assert_eq!(
+        (answer.status, answer.header("retry-after")),
+        (503, Some("5"))
+    );
+    let cinders = scene.act("member", PLAIN, r#"{"os-extend": 1}"#).await;
+    assert_eq!(cinders.status, 418);
+    let socket = scene.dir.path().join("driver.sock");
+    let _serving = scene.sidecar.start(&socket).await;
+    assert_eq!(scene.act("member", PLAIN, body).await.status, 202);
+    assert_eq!(scene.sidecar.orders().len(), 1);
+}
