@@ -195,7 +195,7 @@ impl Cloud {
         Ok(())
     }
 
-    fn start_program(
+    pub(super) fn start_program(
         &self,
         site: Site,
         name: &str,

@@ -11,6 +11,7 @@ use rekindle_common::{
 use rekindle_lab::{Certs, Lab, Site};
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 use toml::{Table, Value};
@@ -202,6 +203,45 @@ pub fn driver(lab: &Lab, site: Site, ports: &Ports) -> anyhow::Result<Value> {
     ]))
 }
 
+/// A gateway's file: in front of the zone's Cinder, with the scenario's sidecar.
+///
+/// # Errors
+/// The lab has no Cinder.
+pub fn gateway(lab: &Lab, site: Site, address: SocketAddr) -> anyhow::Result<Value> {
+    let os = lab.openstack(site)?;
+    let upstream = os.volume_url.trim_end_matches("/v3").to_owned();
+    Ok(table([
+        ("zone", site.name().into()),
+        ("listen", table([("address", address.to_string().into())])),
+        ("upstream", table([("url", upstream.into())])),
+        (
+            "actions",
+            table([
+                (
+                    "sidecar",
+                    table([("unix", text(&socket(lab, site, "driver")))]),
+                ),
+                ("cloud", cloud(lab, site, site.name())?),
+            ]),
+        ),
+        ("log", log()),
+    ]))
+}
+
+/// An administrator's account in a zone's OpenStack, and what Cinder calls the backend: by its host, or its cluster.
+fn cloud(lab: &Lab, site: Site, host: &str) -> anyhow::Result<Value> {
+    let os = lab.openstack(site)?;
+    let host = format!("{host}@{BACKEND}#{BACKEND}");
+    Ok(table([
+        ("auth_url", os.auth_url.clone().into()),
+        ("region", os.region.into()),
+        ("username", os.admin.username.into()),
+        ("password_file", text(&os.admin.password_file)),
+        ("project", os.admin.project.into()),
+        ("backends", table([(lab.zone(site)?.pool, host.into())])),
+    ]))
+}
+
 /// A command that ends well once the gate is open.
 fn waits_for(gate: &Path) -> Value {
     let script = "until [ -e \"$0\" ]; do sleep 0.1; done";
@@ -220,21 +260,11 @@ pub fn add_catalogue(lab: &Lab, file: &mut Value, cluster: Option<&str>) -> anyh
         .with_context(|| format!("writing {}", mapping.display()))?;
     let mut clouds = Table::new();
     for site in Site::ZONES {
-        let os = lab.openstack(site)?;
         let host = match (site, cluster) {
             (Site::ZoneB, Some(name)) => name,
             (Site::ZoneA | Site::ZoneB | Site::Witness, _) => site.name(),
         };
-        let host = format!("{host}@{BACKEND}#{BACKEND}");
-        let cloud = table([
-            ("auth_url", os.auth_url.clone().into()),
-            ("region", os.region.into()),
-            ("username", os.admin.username.into()),
-            ("password_file", text(&os.admin.password_file)),
-            ("project", os.admin.project.into()),
-            ("backends", table([(lab.zone(site)?.pool, host.into())])),
-        ]);
-        clouds.insert(site.name().to_owned(), cloud);
+        clouds.insert(site.name().to_owned(), cloud(lab, site, host)?);
     }
     let all = file.as_table_mut().context("a file is a table")?;
     all.insert("clouds".to_owned(), Value::Table(clouds));

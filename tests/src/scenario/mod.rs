@@ -4,6 +4,7 @@
 //!   Cloud::play ── a lab, lent or made ── sidecars in both zones, orchestrators at all sites
 //!       │              zone(a).kill(), etcd(b).pause(), orchestrator(w).resume(), lab.partition(a, b)
 //!       ├── CinderZone  a real cinder-volume with our driver, by the clients that people use
+//!       ├── Gateway   in front of it, in Keystone's catalogue
 //!       ├── Group     volumes under replication, their statuses and plans, waits with deadlines
 //!       ├── Writer    numbered, timed, checksummed records from inside a zone; what was acknowledged
 //!       └── the scenario's own assertions; then everything is put back
@@ -17,6 +18,7 @@ mod cinder_looks;
 mod cloud;
 pub mod config;
 mod faults;
+mod gateway;
 mod group;
 mod programs;
 mod wait;
@@ -27,6 +29,7 @@ pub use cinder_cluster::{Cluster, Of};
 pub use cinder_looks::{Holder, expect};
 pub use cloud::Cloud;
 pub use faults::{Member, Program, Zone};
+pub use gateway::{Answer, Gateway};
 pub use group::{Group, Volume, by_force, decision, plainly, resync, step_begun};
 pub use wait::{Look, never, until};
 pub use writer::Writer;

@@ -48,4 +48,17 @@ impl Programs {
     pub(super) fn rekindle(&self) -> PathBuf {
         self.dir.join("rekindle")
     }
+    /// The gateway in front of Cinder.
+    ///
+    /// # Errors
+    /// It was not built; only its own scenarios need it.
+    pub(super) fn gateway(&self) -> anyhow::Result<PathBuf> {
+        let path = self.dir.join("rekindle-gateway");
+        ensure!(
+            path.is_file(),
+            "{} is not there: build it with `cargo build -p rekindle-gateway`",
+            path.display()
+        );
+        Ok(path)
+    }
 }

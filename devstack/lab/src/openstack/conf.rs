@@ -161,6 +161,10 @@ project_name = service
 username = cinder
 password = {password}
 
+[oslo_middleware]
+# A gateway in front of it says where its clients came in.
+enable_proxy_headers_parsing = true
+
 [oslo_concurrency]
 lock_path = {state}/lock
 

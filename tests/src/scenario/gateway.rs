@@ -1,0 +1,190 @@
+//! The gateway in front of a zone's real Cinder, in Keystone's catalogue, and a plain HTTP client for what the clients do not show.
+
+use super::{CinderZone, Cloud, Program, config};
+use anyhow::{Context, ensure};
+use rekindle_lab::Account;
+use serde_json::Value;
+use std::{net::SocketAddr, time::Duration};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// The gateway's name as a spawned process.
+const GATEWAY: &str = "rekindle-gateway";
+/// An answer of a real Cinder on a slow machine.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// A zone's gateway. While it is there, the zone's clients find it where they look for Cinder.
+#[derive(Debug)]
+pub struct Gateway<'a> {
+    zone: &'a CinderZone<'a>,
+    cloud: &'a Cloud,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The endpoints that lead to it.
+    endpoints: Vec<String>,
+}
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The whole head.
+    pub head: String,
+    /// The body.
+    pub body: String,
+}
+
+impl Answer {
+    /// The body as JSON.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn json(&self) -> anyhow::Result<Value> {
+        serde_json::from_str(&self.body).with_context(|| format!("{self:?}"))
+    }
+}
+
+impl Cloud {
+    /// Starts a gateway in front of that zone's Cinder, and puts it into the catalogue.
+    ///
+    /// # Errors
+    /// It does not start, or Keystone refuses.
+    pub async fn gateway<'a>(&'a self, zone: &'a CinderZone<'a>) -> anyhow::Result<Gateway<'a>> {
+        let site = zone.site;
+        let address: SocketAddr = SocketAddr::new(self.lab.addr(site), self.lab.free_port(site)?);
+        let file = config::gateway(&self.lab, site, address)?;
+        self.start_program(site, GATEWAY, self.programs().gateway()?, &file)?;
+        let mut gateway = Gateway {
+            zone,
+            cloud: self,
+            address,
+            endpoints: Vec::new(),
+        };
+        super::until("the gateway to answer", ANSWER, async || {
+            let answer = gateway.get("/", None).await.map_err(|e| format!("{e:#}"))?;
+            if answer.status == 300 {
+                Ok(())
+            } else {
+                Err(answer.head)
+            }
+        })
+        .await?;
+        gateway.enter_catalogue()?;
+        Ok(gateway)
+    }
+}
+
+impl Gateway<'_> {
+    fn enter_catalogue(&mut self) -> anyhow::Result<()> {
+        let clients = &self.zone.clients;
+        let args = ["endpoint", "list", "--service", "block-storage"];
+        let all = clients.openstack_json(&clients.admin, &args)?;
+        for endpoint in all.as_array().context("a list of endpoints")? {
+            let text = |key: &str| endpoint[key].as_str().map(str::to_owned);
+            if text("Interface").as_deref() != Some("public") {
+                continue;
+            }
+            let id = text("ID").context("an endpoint has an id")?;
+            let ours = format!("http://{}/v3/%(project_id)s", self.address);
+            self.zone.admin(&["endpoint", "set", "--url", &ours, &id])?;
+            self.endpoints.push(id);
+        }
+        ensure!(!self.endpoints.is_empty(), "no public endpoint in {all}");
+        Ok(())
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn program(&self) -> Program<'_> {
+        Program(self.cloud.member(self.zone.site, GATEWAY))
+    }
+
+    /// A token of that account.
+    ///
+    /// # Errors
+    /// Keystone refuses.
+    pub fn token(&self, who: &Account) -> anyhow::Result<String> {
+        let clients = &self.zone.clients;
+        let issued = clients.openstack_json(who, &["token", "issue"])?;
+        let token = issued["id"].as_str().context("a token has an id")?;
+        Ok(token.to_owned())
+    }
+
+    /// Asks the gateway for a page.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn get(&self, path: &str, token: Option<&str>) -> anyhow::Result<Answer> {
+        ask(self.address, "GET", path, token, None).await
+    }
+
+    /// Posts JSON to it.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn post(&self, path: &str, token: &str, body: &Value) -> anyhow::Result<Answer> {
+        ask(self.address, "POST", path, Some(token), Some(body)).await
+    }
+
+    /// The same of Cinder itself, without the gateway.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn cinder_itself(&self, path: &str, token: Option<&str>) -> anyhow::Result<Answer> {
+        let url = &self.zone.clients.volume_url;
+        let address = url
+            .strip_prefix("http://")
+            .and_then(|u| u.split('/').next());
+        let address = address.context("Cinder's URL")?.parse()?;
+        ask(address, "GET", path, token, None).await
+    }
+}
+
+/// The catalogue is as it was, whatever came of the scenario.
+impl Drop for Gateway<'_> {
+    fn drop(&mut self) {
+        // What stood there may be an earlier run's gateway, which died with its test.
+        let url = format!("{}/%(project_id)s", self.zone.clients.volume_url);
+        for id in &self.endpoints {
+            let _ = self.zone.admin(&["endpoint", "set", "--url", &url, id]);
+        }
+    }
+}
+
+/// One request over one connection.
+async fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    body: Option<&Value>,
+) -> anyhow::Result<Answer> {
+    let body = body.map(ToString::to_string).unwrap_or_default();
+    let token = token.map_or_else(String::new, |t| format!("X-Auth-Token: {t}\r\n"));
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{token}OpenStack-API-Version: volume 3.70\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(request.as_bytes()).await?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await?;
+        Ok::<_, std::io::Error>(text)
+    };
+    let text = timeout(ANSWER, exchange)
+        .await
+        .context("no answer in time")??;
+    let (head, body) = text.split_once("\r\n\r\n").context("a head has an end")?;
+    let status = head.split(' ').nth(1).context("a status")?.parse()?;
+    Ok(Answer {
+        status,
+        head: head.to_owned(),
+        body: body.to_owned(),
+    })
+}
