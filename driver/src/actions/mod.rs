@@ -13,6 +13,7 @@
 mod batch;
 mod group;
 mod perform;
+mod pulse;
 mod records;
 mod registry;
 mod remove;
@@ -33,6 +34,7 @@ use crate::{
     leases::Leases,
     replication::{Hints, Look, Refusal},
 };
+use pulse::Pulse;
 use records::Records;
 use registry::Registry;
 use rekindle_common::{ImageSpec, ZoneName, duration::Span, zone::Freeze};
@@ -131,6 +133,7 @@ struct Inner {
     /// The last list that succeeded, however old: what is known to exist while the cluster does not answer.
     last_known: Mutex<Option<Arc<Vec<ImageView>>>>,
     metrics: crate::metrics::Metrics,
+    pulse: Arc<Pulse>,
 }
 
 /// A list that may be given to the next asker too.
@@ -178,6 +181,7 @@ impl Volumes {
                 list: AsyncMutex::default(),
                 ended: AtomicU64::new(0),
                 last_known: Mutex::default(),
+                pulse: Arc::default(),
             }),
         }
     }

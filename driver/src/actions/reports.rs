@@ -109,9 +109,9 @@ impl Volumes {
     /// The zone. Each part is asked for at once, and what does not answer in time is unknown.
     pub async fn zone(&self) -> ZoneReport {
         let inner = &self.inner;
-        let deadline = inner.in_(inner.limits.probe);
-        let (probe, health, mirror, groups) = tokio::join!(
-            inner.backend.probe(deadline),
+        let deadline = inner.in_(inner.pulse.patience(inner.limits.probe));
+        let (writable, health, mirror, groups) = tokio::join!(
+            inner.pulse.writable(&inner.backend, inner.limits.probe),
             inner.backend.health(deadline),
             inner.backend.mirror_info(deadline),
             self.groups(deadline),
@@ -123,14 +123,7 @@ impl Volumes {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             now: inner.clock.now(),
             ceph: CephReport {
-                writable: match probe {
-                    Ok(()) => Known::Yes,
-                    Err(e) if e.kind == BackendErrorKind::Full => Known::No,
-                    // No answer in time: writes do not go through now. Whether they will is not known.
-                    Err(e) if e.kind == BackendErrorKind::Deadline => Known::No,
-                    Err(e) if e.kind == BackendErrorKind::Unreachable => Known::No,
-                    Err(_) => Known::Unknown,
-                },
+                writable,
                 health: health.health,
                 osds_up: health.osds_up,
                 osds: health.osds,
@@ -275,6 +268,10 @@ impl Inner {
         group: &GroupName,
         deadline: Instant,
     ) -> Option<Generation> {
+        // On a dead cluster even a read that has no time left costs a thread.
+        if deadline <= Instant::now() {
+            return None;
+        }
         let record = self.records.group(group, deadline).await;
         record.ok().flatten().map(|r| r.generation)
     }

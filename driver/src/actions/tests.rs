@@ -650,6 +650,34 @@ async fn unreplicate_takes_the_copy_away_and_only_at_the_primary() {
     assert!(pair.fabric.a().image_id(&spec(0)).is_some());
 }
 
+/// Whoever waits for a report waits less than a probe of a dead cluster takes to fail: its sidecar would count as dead too.
+#[tokio::test(start_paused = true)]
+async fn hard_case_60_a_sidecar_whose_cluster_is_dead_says_so_at_once() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    pair.a.volumes(&VolumeQuery::default()).await.unwrap();
+    pair.fabric.a().kill();
+    // Beyond the age of a list that is given out again.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(pair.a.zone().await.ceph.writable, Known::No);
+    for _ in 0..5 {
+        let begun = Instant::now();
+        let zone = pair.a.zone().await;
+        assert!(begun.elapsed() < Duration::from_millis(600));
+        assert_eq!(zone.ceph.writable, Known::No);
+        assert_eq!(zone.groups[0].volumes[&VolumeStatus::ErrorUnknown], 1);
+    }
+    // One that is back and slow is found all the same, by a probe that nobody waits for any more.
+    pair.fabric.a().start();
+    pair.fabric
+        .a()
+        .slow(crate::backend::Op::Probe, Duration::from_secs(2));
+    let begun = Instant::now();
+    while pair.a.zone().await.ceph.writable != Known::Yes {
+        assert!(begun.elapsed() < Duration::from_secs(8), "never found");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_cluster_is_reported_in_time_and_nothing_is_made_up() {
     let pair = Pair::replicated(2, ReplicationMode::Instant).await;
