@@ -9,7 +9,8 @@
 //! | 75 (`EX_TEMPFAIL` in sysexits.h) | not now: asked again within the step's deadline |
 //! | any other | it failed |
 //!
-//! It may be called any number of times for one plan. At its timeout it is killed with all that it started.
+//! A fence that is confirmed has to hold until a person lifts it: clients of a dead cluster hang, and go on when it is back. It may be
+//! called any number of times for one plan. At its timeout it is killed with all that it started.
 
 mod command;
 

@@ -18,7 +18,7 @@ use crate::{
     decide::{DecideTiming, Means, Term},
     metrics::Metrics,
     observe::{Observer, ObserverTiming, Probe},
-    steps::Tools,
+    steps::{Fenced, Tools},
     world::{Assembler, Records},
     zone::{Sidecar, Zone},
 };
@@ -163,6 +163,7 @@ pub fn build(parts: Parts) -> Orchestrator {
         failsafe: Arc::clone(&failsafe),
         clock,
         zone_deadline: timing.zone_deadline,
+        fenced: Fenced::default(),
     };
     let instance = uuid::Uuid::now_v7().simple().to_string();
     let me = LeaderRecord {

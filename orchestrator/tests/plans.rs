@@ -46,6 +46,10 @@ macro_rules! for_every_kind {
             #[tokio::test(start_paused = true)]
             async fn failover_demoted() { super::$test(Kind::FailoverDemoted).await }
             #[tokio::test(start_paused = true)]
+            async fn revoked_by_fence() { super::$test(Kind::RevokedByFence).await }
+            #[tokio::test(start_paused = true)]
+            async fn revoked_vouched() { super::$test(Kind::RevokedVouched).await }
+            #[tokio::test(start_paused = true)]
             async fn planned_move() { super::$test(Kind::Move).await }
             #[tokio::test(start_paused = true)]
             async fn failback() { super::$test(Kind::Failback).await }
@@ -90,6 +94,7 @@ async fn to_its_end(bench: &Bench, plan: &Plan, step: &Step) {
         plan,
         failed_before: &none,
         leases: bench.hand.term.leases(),
+        assembler: &bench.hand.means().assembler,
         tools: &bench.hand.means().tools,
         progress: &progress,
     };
@@ -244,7 +249,7 @@ async fn one_failure(kind: Kind, at: usize, before: bool) {
             assert_clean(&bench, &case, end, fault).await;
             // And nothing stands in the way of another try.
             bench.settle().await;
-            if kind == Kind::FailoverVouched {
+            if matches!(kind, Kind::FailoverVouched | Kind::RevokedVouched) {
                 bench.vouch().await;
             }
             let again = bench.plan().await;

@@ -17,7 +17,7 @@ use rekindle_common::{
     Generation, ImageSpec, ZoneName, duration::Span, keys, zone::FailsafeQuestion,
 };
 use rekindle_core::{
-    plan::{Plan, Step},
+    plan::{OldLease, Plan, Step},
     saga::Left,
     snapshot::GroupState,
 };
@@ -56,6 +56,7 @@ async fn one_pass(
         plan,
         failed_before: &failed_before,
         leases: bench.hand.term.leases(),
+        assembler: &bench.hand.means().assembler,
         tools: &bench.hand.means().tools,
         progress: &progress,
     };
@@ -79,6 +80,7 @@ fn record(generation: u64, replaces: u64) -> Step {
         zone: zone_b(),
         generation: Generation(generation),
         replaces: Generation(replaces),
+        lease: OldLease::Gone,
     }
 }
 

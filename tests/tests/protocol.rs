@@ -44,6 +44,77 @@ fn no_reachable_state_has_two_writers() {
     holds(&World::well(), &Fault::ALL, HORIZON, budget());
 }
 
+/// With a fence agent a lease may be taken from a zone whose Ceph is dead and whose sidecar lives.
+#[test]
+fn hard_case_60_a_zone_that_lost_its_ceph_alone_is_taken_over_and_never_writes_beside_the_other() {
+    // Those that touch the plan between its proof and its record; the others are in the search above.
+    let faults = [
+        Fault::Storage,
+        Fault::CutOff,
+        Fault::CutLine,
+        Fault::Etcd,
+        Fault::Sidecar,
+        Fault::Pause,
+    ];
+    holds(&World::well_with_an_agent(), &faults, HORIZON, budget());
+    // And that is what happens, at the loss of its Ceph alone.
+    let alone = explore(
+        &World::well_with_an_agent(),
+        Guards::ALL,
+        &[Fault::Storage],
+        HORIZON,
+        1,
+    );
+    assert_eq!(alone.violation, None);
+    assert!(alone.taken_over > 10, "{alone:?}");
+    // Without an agent a person would be asked.
+    let asked = explore(&World::well(), Guards::ALL, &[Fault::Storage], HORIZON, 1);
+    assert_eq!((asked.violation, asked.taken_over), (None, 0));
+}
+
+/// A leader of before two changes of the primary wakes with its revocation in hand.
+#[test]
+fn hard_case_03_an_old_revocation_takes_no_newer_lease() {
+    let start = World::with_an_old_revocation_in_hand();
+    let faults = [Fault::Pause, Fault::Storage, Fault::CutOff];
+    holds(&start, &faults, HORIZON, budget());
+    let guards = Guards {
+        revocation_compares: false,
+        ..Guards::ALL
+    };
+    violated_without(&start, guards, &faults, 1);
+}
+
+#[test]
+fn without_the_proof_a_ceph_that_returns_has_its_writers_beside_the_others() {
+    let guards = Guards {
+        revoked_after_proof: false,
+        ..Guards::ALL
+    };
+    let start = World::well_with_an_agent();
+    violated_without(&start, guards, &[Fault::Storage], 2);
+}
+
+/// The zone has its Ceph again, and whoever saw that lifted the fence, before the lease was taken.
+#[test]
+fn without_a_look_right_before_it_a_lease_is_taken_from_a_zone_that_is_well_again() {
+    let guards = Guards {
+        revoked_on_what_is_now: false,
+        ..Guards::ALL
+    };
+    let start = World::well_with_an_agent();
+    violated_without(&start, guards, &[Fault::Storage, Fault::Etcd], 4);
+}
+
+#[test]
+fn hard_case_31_without_its_guard_a_lease_that_ended_on_a_dead_ceph_is_taken_for_a_demotion() {
+    let guards = Guards {
+        ill_storage_is_no_proof: false,
+        ..Guards::ALL
+    };
+    violated_without(&World::well(), guards, &[Fault::Storage, Fault::CutOff], 3);
+}
+
 #[test]
 fn hard_case_03_a_leader_that_wakes_with_an_old_order_does_no_harm() {
     let faults = [
@@ -89,6 +160,14 @@ fn without_forgetting_a_lease_that_ended_alone_the_next_leader_takes_it_for_proo
 fn a_sidecar_that_is_not_brought_back_and_a_cut_line_are_found_to_be_too_much() {
     let faults = [Fault::SidecarForGood, Fault::CutOff];
     violated_without(&World::well(), Guards::ALL, &faults, 2);
+}
+
+/// What no guard covers: a zone that is cut off, and whose Ceph dies then, does not demote, and its Ceph comes back after its lease's
+/// margin. From outside it is a zone that has demoted itself.
+#[test]
+fn hard_case_31_a_ceph_that_dies_unseen_in_an_isolated_zone_is_found_to_be_too_much() {
+    let faults = [Fault::StorageUnseen, Fault::CutOff];
+    violated_without(&World::well(), Guards::ALL, &faults, 3);
 }
 
 #[test]

@@ -11,13 +11,14 @@ pub use words::{Ask, Hold};
 
 pub use rekindle_common::plan::Request;
 
-use crate::detector::{Diagnosis, diagnose};
+use crate::detector::{Diagnosis, diagnose, takes_writes};
 use crate::plan::{self, Plan};
 use crate::snapshot::{Approved, GroupView, LeaseSight, Snapshot};
 use rekindle_common::{
     Generation, GroupName, PlanId, ZoneName,
     lease::{LeaseView, PrimaryRecord},
-    policy::FailoverMode,
+    policy::{FailoverMode, IsolationResponse},
+    volume::Known,
 };
 use serde::{Deserialize, Serialize};
 
@@ -115,7 +116,12 @@ pub fn decide(snapshot: &Snapshot, group: &GroupName, id: PlanId) -> Option<Deci
         id,
     };
     let decision = match case.diagnose(&primary.zone) {
-        Diagnosis::Lost { seen_by, lost_for } => takeover::zone_lost(case, &seen_by, lost_for),
+        Diagnosis::Lost { seen_by, lost_for } => {
+            takeover::lost(case, takeover::Loss::Zone, &seen_by, lost_for)
+        }
+        Diagnosis::StorageLost { seen_by, lost_for } => {
+            takeover::lost(case, takeover::Loss::Storage, &seen_by, lost_for)
+        }
         Diagnosis::Healthy => protect::primary_well(case),
         other @ (Diagnosis::StorageIll { .. }
         | Diagnosis::SidecarDown { .. }
@@ -216,9 +222,14 @@ pub enum Refusal {
 /// Remembers a lease while it can be seen. `None` where nothing changed.
 ///
 /// Only a lease that agrees with the primary record is remembered: one of another zone or generation proves nothing about
-/// the recorded primary.
+/// the recorded primary. And one whose holder could not demote now, because its cluster takes no writes, is remembered as that of a
+/// holder that does not: were its zone cut off in this state, its lease would end, and its images be primary when its Ceph is back.
 #[must_use]
-pub fn remember_lease(view: &GroupView) -> Option<crate::snapshot::LastLease> {
+pub fn remember_lease(
+    snapshot: &Snapshot,
+    group: &GroupName,
+) -> Option<crate::snapshot::LastLease> {
+    let view = snapshot.groups.get(group)?;
     let primary = view.primary.as_ref()?;
     let LeaseSight::Held(lease) = &view.lease else {
         return None;
@@ -226,10 +237,25 @@ pub fn remember_lease(view: &GroupView) -> Option<crate::snapshot::LastLease> {
     if lease.zone != primary.zone || lease.generation != primary.generation {
         return None;
     }
+    let before = view.state.last_lease.as_ref();
+    let could_not = before.is_some_and(|l| {
+        l.zone == lease.zone
+            && l.generation == lease.generation
+            && l.isolation_response == IsolationResponse::Keep
+    });
+    let isolation_response = match (
+        lease.isolation_response,
+        takes_writes(snapshot, &lease.zone),
+    ) {
+        (IsolationResponse::Demote, Known::No) => IsolationResponse::Keep,
+        // A zone that was cut off in this state still has its lease for a while, and nobody who could say that it is well again.
+        (IsolationResponse::Demote, Known::Unknown) if could_not => IsolationResponse::Keep,
+        (as_it_says, Known::Yes | Known::No | Known::Unknown) => as_it_says,
+    };
     let now = crate::snapshot::LastLease {
         zone: lease.zone.clone(),
         generation: lease.generation,
-        isolation_response: lease.isolation_response,
+        isolation_response,
     };
     (view.state.last_lease.as_ref() != Some(&now)).then_some(now)
 }
@@ -250,9 +276,10 @@ pub fn forget_lease(snapshot: &Snapshot, group: &GroupName) -> bool {
     };
     let hold_off = view.spec.policy.hold_off;
     match diagnose(snapshot, &primary.zone, hold_off) {
-        Diagnosis::Healthy | Diagnosis::StorageIll { .. } | Diagnosis::SidecarDown { .. } => {
-            *seen_gone_for >= hold_off
-        }
+        Diagnosis::Healthy
+        | Diagnosis::StorageIll { .. }
+        | Diagnosis::StorageLost { .. }
+        | Diagnosis::SidecarDown { .. } => *seen_gone_for >= hold_off,
         Diagnosis::Suspect { .. }
         | Diagnosis::Lost { .. }
         | Diagnosis::LinkCut { .. }

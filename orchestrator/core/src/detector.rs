@@ -4,19 +4,24 @@
 //! one direct kind** of signal down and none up, and **no** site sees it alive. Everything short of that has a name of its
 //! own (hard case 60) and is no ground for a failover.
 //!
+//! [`Diagnosis::StorageLost`] is as strict: the zone's Ceph is lost, and its sidecar lives. Two kinds that fail for different reasons
+//! say so: no monitor greets the site that looks, and the sidecar, from inside, gets no write through. A single site that sees
+//! anything else, a monitor above all, is enough for it not to be said.
+//!
 //! | Ceph monitors | sidecar | CephWrite | one site's verdict |
 //! |---|---|---|---|
 //! | up | up | up | alive |
 //! | up | up | down | storage ill: it answers and takes no writes |
 //! | up | up | unknown | alive |
-//! | down | up | any | storage ill |
+//! | down | up | down | storage gone |
+//! | down | up | up, unknown | storage ill |
 //! | up | down | any | sidecar down: the data goes on, nobody steers it |
 //! | down | down | any | gone |
 //! | unknown on either | | | unknown |
 
 use crate::observation::{Signal, SignalKind};
 use crate::snapshot::Snapshot;
-use rekindle_common::{SiteName, ZoneName, duration::Span};
+use rekindle_common::{SiteName, ZoneName, duration::Span, volume::Known};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -28,6 +33,11 @@ pub enum Verdict {
     Alive,
     /// The sidecar answers, and its storage does not work.
     StorageIll,
+    /// The sidecar answers, and says itself that no write goes through; no monitor answers. For that long.
+    StorageGone {
+        /// The shorter of the signals' times.
+        held_for: Span,
+    },
     /// The storage answers, and its sidecar does not.
     SidecarDown,
     /// More than one direct kind down, none up, for that long.
@@ -64,6 +74,13 @@ pub enum Diagnosis {
     },
     /// Lost beyond doubt.
     Lost {
+        /// The sites that say so.
+        seen_by: Vec<SiteName>,
+        /// For how long the majority has said so.
+        lost_for: Span,
+    },
+    /// Its sidecar answers, and its Ceph is lost beyond doubt.
+    StorageLost {
         /// The sites that say so.
         seen_by: Vec<SiteName>,
         /// For how long the majority has said so.
@@ -109,6 +126,14 @@ impl fmt::Display for Diagnosis {
             Self::Lost { seen_by, lost_for } => {
                 write!(f, "lost for {}, say {}", lost_for.tenths(), list(seen_by))
             }
+            Self::StorageLost { seen_by, lost_for } => {
+                write!(
+                    f,
+                    "without its Ceph for {}, its sidecar alive, say {}",
+                    lost_for.tenths(),
+                    list(seen_by)
+                )
+            }
             Self::LinkCut { gone_to, there_to } => {
                 write!(
                     f,
@@ -142,6 +167,12 @@ pub fn verdict(snapshot: &Snapshot, site: &SiteName, zone: &ZoneName) -> Verdict
             .find(|o| o.zone == *zone && o.kind == kind)
     };
     let signal = |kind| find(kind).map_or(Signal::Unknown, |o| o.signal);
+    let both_for = |kinds: [SignalKind; 2]| {
+        let held = kinds
+            .into_iter()
+            .filter_map(|k| find(k).map(|o| o.held_for));
+        held.min().unwrap_or_default()
+    };
     match (
         signal(SignalKind::CephMon),
         signal(SignalKind::Sidecar),
@@ -149,19 +180,17 @@ pub fn verdict(snapshot: &Snapshot, site: &SiteName, zone: &ZoneName) -> Verdict
     ) {
         (Signal::Up, Signal::Up, Signal::Up | Signal::Unknown) => Verdict::Alive,
         (Signal::Up, Signal::Up, Signal::Down)
-        | (Signal::Down, Signal::Up, Signal::Up | Signal::Down | Signal::Unknown) => {
-            Verdict::StorageIll
-        }
+        | (Signal::Down, Signal::Up, Signal::Up | Signal::Unknown) => Verdict::StorageIll,
+        (Signal::Down, Signal::Up, Signal::Down) => Verdict::StorageGone {
+            held_for: both_for([SignalKind::CephMon, SignalKind::CephWrite]),
+        },
         (Signal::Up, Signal::Down, Signal::Up | Signal::Down | Signal::Unknown) => {
             Verdict::SidecarDown
         }
         (Signal::Down, Signal::Down, Signal::Up | Signal::Down | Signal::Unknown) => {
-            let held = [SignalKind::CephMon, SignalKind::Sidecar]
-                .into_iter()
-                .filter_map(|k| find(k).map(|o| o.held_for))
-                .min()
-                .unwrap_or_default();
-            Verdict::Gone { held_for: held }
+            Verdict::Gone {
+                held_for: both_for([SignalKind::CephMon, SignalKind::Sidecar]),
+            }
         }
         (Signal::Unknown, Signal::Up | Signal::Down | Signal::Unknown, _)
         | (Signal::Up | Signal::Down, Signal::Unknown, _) => Verdict::Unknown,
@@ -174,12 +203,14 @@ pub fn diagnose(snapshot: &Snapshot, zone: &ZoneName, hold_off: Span) -> Diagnos
     let need = majority(snapshot.sites.len());
     let mut alive = Vec::new();
     let mut storage_ill = Vec::new();
+    let mut storage_gone: Vec<(SiteName, Span)> = Vec::new();
     let mut sidecar_down = Vec::new();
     let mut gone: Vec<(SiteName, Span)> = Vec::new();
     for site in &snapshot.sites {
         match verdict(snapshot, site, zone) {
             Verdict::Alive => alive.push(site.clone()),
             Verdict::StorageIll => storage_ill.push(site.clone()),
+            Verdict::StorageGone { held_for } => storage_gone.push((site.clone(), held_for)),
             Verdict::SidecarDown => sidecar_down.push(site.clone()),
             Verdict::Gone { held_for } => gone.push((site.clone(), held_for)),
             Verdict::Unknown => {}
@@ -188,6 +219,7 @@ pub fn diagnose(snapshot: &Snapshot, zone: &ZoneName, hold_off: Span) -> Diagnos
     let there: Vec<SiteName> = alive
         .iter()
         .chain(&storage_ill)
+        .chain(storage_gone.iter().map(|(s, _)| s))
         .chain(&sidecar_down)
         .cloned()
         .collect();
@@ -200,10 +232,7 @@ pub fn diagnose(snapshot: &Snapshot, zone: &ZoneName, hold_off: Span) -> Diagnos
         };
     }
     if gone.len() >= need {
-        // The time for which a majority has said so: the `need`-th longest.
-        let mut held: Vec<Span> = gone.iter().map(|(_, h)| *h).collect();
-        held.sort_unstable_by(|a, b| b.cmp(a));
-        let lost_for = held.get(need - 1).copied().unwrap_or_default();
+        let lost_for = held_by_majority(&gone, need);
         let seen_by = gone.into_iter().map(|(s, _)| s).collect();
         return if lost_for >= hold_off {
             Diagnosis::Lost { seen_by, lost_for }
@@ -220,6 +249,12 @@ pub fn diagnose(snapshot: &Snapshot, zone: &ZoneName, hold_off: Span) -> Diagnos
             sites: snapshot.sites.len(),
         };
     }
+    let lost_for = held_by_majority(&storage_gone, need);
+    if storage_gone.len() >= need && storage_gone.len() == there.len() && lost_for >= hold_off {
+        let seen_by = storage_gone.into_iter().map(|(s, _)| s).collect();
+        return Diagnosis::StorageLost { seen_by, lost_for };
+    }
+    storage_ill.extend(storage_gone.into_iter().map(|(s, _)| s));
     // Everybody who has a view can reach it. One site's bad word on its inside is enough to hold back: each asked it itself.
     if !storage_ill.is_empty() {
         Diagnosis::StorageIll {
@@ -232,6 +267,41 @@ pub fn diagnose(snapshot: &Snapshot, zone: &ZoneName, hold_off: Span) -> Diagnos
     } else {
         Diagnosis::Healthy
     }
+}
+
+/// Whether the zone's cluster takes writes, as its sidecar says itself to whoever reaches it. One site's bad word is enough for no; where
+/// nobody reaches the sidecar it is unknown. A demotion is a write.
+#[must_use]
+pub fn takes_writes(snapshot: &Snapshot, zone: &ZoneName) -> Known {
+    let mut known = Known::Unknown;
+    for site in &snapshot.sites {
+        let Some(seen) = snapshot.observations.get(site) else {
+            continue;
+        };
+        let of = |kind, signal| {
+            let mut all = seen.observations.iter();
+            all.any(|o| o.zone == *zone && o.kind == kind && o.signal == signal)
+        };
+        if !of(SignalKind::Sidecar, Signal::Up) {
+            continue;
+        }
+        if of(SignalKind::CephWrite, Signal::Down) {
+            return Known::No;
+        }
+        if of(SignalKind::CephWrite, Signal::Up) {
+            known = Known::Yes;
+        }
+    }
+    known
+}
+
+/// For how long a majority has said so: the `need`-th longest time; none where there are fewer.
+fn held_by_majority(said: &[(SiteName, Span)], need: usize) -> Span {
+    let mut held: Vec<Span> = said.iter().map(|(_, h)| *h).collect();
+    held.sort_unstable_by(|a, b| b.cmp(a));
+    held.get(need.saturating_sub(1))
+        .copied()
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -204,6 +204,15 @@ impl World {
         };
     }
 
+    /// Zone A's Ceph is dead, for that long; its hosts live, its sidecar says so, and renews the lease.
+    pub(crate) fn lose_ceph_of_a(&mut self, lost: u64) {
+        for s in ["zone-a", "zone-b", "witness"] {
+            self.sees(s, "zone-a", Signal::Down, Signal::Up, lost);
+            self.sees_write(s, "zone-a", Signal::Down);
+        }
+        self.view().volumes.remove(&zone("zone-a"));
+    }
+
     /// Zone B took over at generation 2, zone A is back with all its images still primary.
     pub(crate) fn after_failover(n: usize) -> Self {
         let mut w = Self::healthy(n);

@@ -15,6 +15,7 @@
 //! * [`alone`]: volumes that stand in one zone alone, which no failover helps.
 //! * [`catalogue`]: each zone's volumes as volumes of the other zone's Cinder: what is to be written, and what a person must see to.
 //! * [`skew`]: how far a zone's clock is from ours, which only the figure of a loss needs to know.
+//! * [`revoke`]: whether a lease may still be taken from a zone whose Ceph is lost.
 //! * [`overtaken`]: when a zone's loss makes a plan's waiting vain, and the plan make way.
 //!
 //! The rules on who may write are in [`rekindle_common::lease`] and in [`decision`]'s choice of a [`plan::Proof`].
@@ -29,6 +30,7 @@ pub mod detector;
 pub mod observation;
 pub mod overtaken;
 pub mod plan;
+pub mod revoke;
 pub mod saga;
 pub mod skew;
 pub mod snapshot;

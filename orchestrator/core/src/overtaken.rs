@@ -69,7 +69,10 @@ fn gone(snapshot: &Snapshot, plan: &Plan, zone: &ZoneName) -> Option<String> {
     let view = snapshot.groups.get(&plan.group)?;
     let diagnosis = diagnose(snapshot, zone, view.spec.policy.hold_off);
     match diagnosis {
-        Diagnosis::Lost { .. } => Some(format!("{zone} is {diagnosis}")),
+        // Nor is a step done on a cluster that is not there, however its sidecar answers.
+        Diagnosis::Lost { .. } | Diagnosis::StorageLost { .. } => {
+            Some(format!("{zone} is {diagnosis}"))
+        }
         Diagnosis::Healthy => None,
         Diagnosis::StorageIll { .. }
         | Diagnosis::SidecarDown { .. }

@@ -76,6 +76,30 @@ pub struct VolumePromotion {
     pub promotion: Promotion,
 }
 
+/// What becomes of the lease of the zone that loses the primary role, when another is recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "was", rename_all = "snake_case")]
+pub enum OldLease {
+    /// It has to be gone.
+    #[default]
+    Gone,
+    /// It is taken from that zone in the same transaction, where it is of the generation that is replaced. For a zone whose sidecar
+    /// lives and whose Ceph does not, and only on proof that none of its clients can write: the lease's end proves nothing then.
+    Revoked {
+        /// Whose.
+        from: ZoneName,
+    },
+}
+
+impl OldLease {
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Gone => true,
+            Self::Revoked { .. } => false,
+        }
+    }
+}
+
 /// One step. Each looks before it acts, and may be run any number of times.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
@@ -145,7 +169,8 @@ pub enum Step {
         /// Under which generation.
         generation: Generation,
     },
-    /// Name the primary, in a transaction that compares the leader, the record before, and the lease's absence.
+    /// Name the primary, in a transaction that compares the leader, the record before, and the lease's absence; or its holder and
+    /// generation, and then takes it away.
     RecordPrimary {
         /// The new primary.
         zone: ZoneName,
@@ -153,6 +178,9 @@ pub enum Step {
         generation: Generation,
         /// The generation that it replaces.
         replaces: Generation,
+        /// What becomes of the lease under that.
+        #[serde(default, skip_serializing_if = "OldLease::is_gone")]
+        lease: OldLease,
     },
     /// Have the zone take its primary lease.
     TakeLease {
@@ -266,11 +294,19 @@ impl fmt::Display for Step {
                 zone,
                 generation,
                 replaces,
+                lease,
             } => {
                 write!(
                     f,
                     "record {zone} as primary, generation {generation} after {replaces}"
-                )
+                )?;
+                match lease {
+                    OldLease::Gone => Ok(()),
+                    OldLease::Revoked { from } => write!(
+                        f,
+                        ", and take the lease of generation {replaces} from {from}"
+                    ),
+                }
             }
             Self::TakeLease { zone, generation } => {
                 write!(f, "have {zone} take the lease of generation {generation}")

@@ -94,7 +94,7 @@ pub struct LastLease {
     pub zone: ZoneName,
     /// Its generation.
     pub generation: Generation,
-    /// What its holder does when it cannot renew.
+    /// What its holder does when it cannot renew; `keep` also where it would demote and its cluster took no writes.
     pub isolation_response: IsolationResponse,
 }
 

@@ -35,7 +35,7 @@ impl Term {
         let mut acts = Vec::new();
         let mut decisions = BTreeMap::new();
         for (name, view) in &world.snapshot.groups {
-            if let Some(lease) = remember_lease(view) {
+            if let Some(lease) = remember_lease(&world.snapshot, name) {
                 acts.push(Act::Remember(name.clone(), lease));
             }
             if forget_lease(&world.snapshot, name) {

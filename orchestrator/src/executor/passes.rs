@@ -46,6 +46,7 @@ impl Executor<'_> {
             plan,
             failed_before,
             leases: self.leases,
+            assembler: self.assembler,
             tools: self.tools,
             progress: self.progress,
         };

@@ -13,8 +13,10 @@ mod promote;
 mod record;
 mod replay;
 mod resync;
+mod revoke;
 mod tally;
 
+pub use fence::Fenced;
 pub use tally::Tally;
 
 use crate::{
@@ -22,7 +24,7 @@ use crate::{
     clock::Clock,
     coordination::{Lead, LeadError, failsafe::Failsafe},
     wire::Progress,
-    world::LeaseClock,
+    world::{Assembler, LeaseClock},
     zone::Zone,
 };
 use rekindle_common::{
@@ -53,6 +55,8 @@ pub struct Tools {
     pub clock: Clock,
     /// For each look at a zone.
     pub zone_deadline: Duration,
+    /// What this process had fenced.
+    pub fenced: Fenced,
 }
 
 /// What one step of one plan works with.
@@ -66,6 +70,8 @@ pub struct Context<'a> {
     pub failed_before: &'a BTreeSet<ImageSpec>,
     /// How long each lease has been gone.
     pub leases: &'a LeaseClock,
+    /// Says what the sites see now.
+    pub assembler: &'a Assembler,
     /// The rest.
     pub tools: &'a Tools,
     /// Where progress is shown.
@@ -190,7 +196,8 @@ pub async fn attempt(ctx: &Context<'_>, step: &Step, tally: &mut Tally) -> Resul
             zone,
             generation,
             replaces,
-        } => record::primary(ctx, zone, *generation, *replaces).await,
+            lease,
+        } => record::primary(ctx, zone, *generation, *replaces, lease).await,
         Step::TakeLease { zone, generation } => lease::take(ctx, zone, *generation).await,
         Step::MarkUnprotected {
             from,

@@ -1,21 +1,27 @@
 //! What is written to etcd in a plan's course: the primary record, and what is remembered of the group.
 
-use super::{Context, Pass, Result, StepError, lease::spec};
+use super::{
+    Context, Pass, Result, StepError,
+    lease::spec,
+    revoke::{self, Taken},
+};
 use crate::coordination::LeadError;
 use rekindle_common::{Generation, ZoneName, keys, lease::PrimaryRecord};
 use rekindle_core::{
+    plan::OldLease,
     saga::Left,
     snapshot::{FailoverMemory, GroupState, Unprotected},
 };
 use rekindle_store::{Compare, KeyValue, Op, Txn};
 
-/// Names the primary. The transaction compares this leader's key, the record that was read, and that the lease is absent; and no
-/// promise to an isolated zone may stand against it.
+/// Names the primary. The transaction compares this leader's key, the record that was read, and that the lease is absent, or is still
+/// the one that it takes away; and no promise to an isolated zone may stand against it.
 pub(super) async fn primary(
     ctx: &Context<'_>,
     zone: &ZoneName,
     generation: Generation,
     replaces: Generation,
+    lease: &OldLease,
 ) -> Result<Pass> {
     let group = &ctx.plan.group;
     let key = keys::group_primary(group);
@@ -24,11 +30,11 @@ pub(super) async fn primary(
         return Err(StepError::refused(format!("{key} is not there")));
     };
     let now: PrimaryRecord = kv.json()?;
-    let done = || Pass::Done {
-        note: format!("{zone} is primary under generation {generation}"),
+    let done = |taken: &str| Pass::Done {
+        note: format!("{zone} is primary under generation {generation}{taken}"),
     };
     if now.zone == *zone && now.generation == generation {
-        return Ok(done());
+        return Ok(done(""));
     }
     if now.generation != replaces {
         return Err(StepError::refused(format!(
@@ -42,10 +48,24 @@ pub(super) async fn primary(
         since: ctx.tools.clock.now(),
         plan: Some(ctx.plan.id.clone()),
     };
-    let txn = Txn::new()
+    let old = match lease {
+        OldLease::Gone => Taken {
+            compare: Compare::Absent(keys::group_lease(group)),
+            delete: None,
+        },
+        OldLease::Revoked { from } => revoke::prepare(ctx, from, replaces).await?,
+    };
+    let taken = match &old.delete {
+        None => "",
+        Some(_) => ", the lease of the old one is taken away",
+    };
+    let mut txn = Txn::new()
         .when(Compare::ModRevision(key.clone(), kv.mod_revision))
-        .when(Compare::Absent(keys::group_lease(group)))
+        .when(old.compare)
         .then(Op::put_json(&key, &record, None)?);
+    if let Some(delete) = old.delete {
+        txn = txn.then(delete);
+    }
     // Asked last, and no promise is given from here until the outcome is known.
     let recording = match ctx.tools.failsafe.begin_recording(group, promise) {
         Ok(recording) => recording,
@@ -54,7 +74,7 @@ pub(super) async fn primary(
     match ctx.lead.txn(txn).await {
         Ok(_) => {
             recording.settled(&record);
-            Ok(done())
+            Ok(done(taken))
         }
         Err(LeadError::Refused { found }) => {
             recording.settled(&now);

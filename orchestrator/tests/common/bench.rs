@@ -10,6 +10,7 @@ use rekindle_common::{
 };
 use rekindle_core::{
     decision::Request,
+    detector::{Diagnosis, diagnose},
     plan::Plan,
     saga::{End, Record, Saga, State},
     snapshot::{Approved, GroupState, LossAccepted, Vouch},
@@ -35,6 +36,9 @@ pub enum Kind {
     FailoverByFence,
     FailoverVouched,
     FailoverDemoted,
+    /// The primary's Ceph is dead and its sidecar alive: the lease is taken from it.
+    RevokedByFence,
+    RevokedVouched,
     Move,
     Failback,
     Reprotect,
@@ -47,7 +51,9 @@ impl Kind {
             Self::FailoverByLease
             | Self::FailoverByFence
             | Self::FailoverVouched
-            | Self::FailoverDemoted => Request::Failover,
+            | Self::FailoverDemoted
+            | Self::RevokedByFence
+            | Self::RevokedVouched => Request::Failover,
             Self::Move => Request::Move { to: zone_b() },
             Self::Failback => Request::Failback,
             Self::Reprotect => Request::Reprotect,
@@ -64,11 +70,11 @@ impl Kind {
             ..policy()
         };
         match self {
-            Self::FailoverByFence => GroupPolicy {
+            Self::FailoverByFence | Self::RevokedByFence => GroupPolicy {
                 fence_agent: Some("power".to_owned()),
                 ..keep
             },
-            Self::FailoverVouched => keep,
+            Self::FailoverVouched | Self::RevokedVouched => keep,
             Self::FailoverByLease
             | Self::FailoverDemoted
             | Self::Move
@@ -87,6 +93,8 @@ impl Kind {
             | Self::FailoverByFence
             | Self::FailoverVouched
             | Self::FailoverDemoted
+            | Self::RevokedByFence
+            | Self::RevokedVouched
             | Self::Move
             | Self::Reprotect => (zone_b(), Generation(2)),
             Self::Failback => (zone_a(), Generation(3)),
@@ -100,6 +108,8 @@ impl Kind {
             | Self::FailoverByFence
             | Self::FailoverVouched
             | Self::FailoverDemoted
+            | Self::RevokedByFence
+            | Self::RevokedVouched
             | Self::Move
             | Self::Resume => (zone_a(), Generation(1)),
             Self::Reprotect | Self::Failback => (zone_b(), Generation(2)),
@@ -223,6 +233,8 @@ impl Bench {
             | Kind::FailoverByFence
             | Kind::FailoverVouched
             | Kind::FailoverDemoted
+            | Kind::RevokedByFence
+            | Kind::RevokedVouched
             | Kind::Move
             | Kind::Resume => {}
         }
@@ -254,6 +266,13 @@ impl Bench {
                 self.vouch().await;
             }
             Kind::FailoverDemoted => self.demote_by_hand().await,
+            Kind::RevokedByFence => self.rig.world.fabric().a().kill(),
+            Kind::RevokedVouched => {
+                self.rig.world.fabric().a().kill();
+                self.until_diagnosed(|d| matches!(d, Diagnosis::StorageLost { .. }))
+                    .await;
+                self.vouch().await;
+            }
             Kind::Resume => {
                 self.rig.world.isolate(&zone_a());
                 eventually("the isolated zone demotes itself", || async {
@@ -264,6 +283,20 @@ impl Bench {
             }
             Kind::Move | Kind::Failback | Kind::Reprotect => {}
         }
+    }
+
+    /// Waits until zone-a is seen so.
+    pub async fn until_diagnosed(&self, so: impl Fn(&Diagnosis) -> bool) {
+        eventually("zone-a is seen to be so", || async {
+            let world = self.hand.term.look().await.ok()?;
+            so(&diagnose(
+                &world.snapshot,
+                &zone_a(),
+                self.kind.policy().hold_off,
+            ))
+            .then_some(())
+        })
+        .await;
     }
 
     /// A person's word; used up by each plan that is begun on it.
@@ -385,7 +418,9 @@ impl Bench {
             Kind::FailoverByLease
             | Kind::FailoverByFence
             | Kind::FailoverVouched
-            | Kind::FailoverDemoted => {
+            | Kind::FailoverDemoted
+            | Kind::RevokedByFence
+            | Kind::RevokedVouched => {
                 assert!(state.unprotected.is_some(), "hard case 56");
                 assert_eq!(state.last_failover.unwrap().plan, *plan);
                 assert_eq!(self.rig.told.runs_in(), Some(zone));

@@ -5,9 +5,10 @@ use super::world::{ActivePlan, Guards, Tick, World, plan_id};
 use jiff::Timestamp;
 use rekindle_common::{Generation, action::Promotion};
 use rekindle_core::{
-    decision::{Decision, Request, decide, forget_lease, plan_for},
+    decision::{Decision, Request, decide, forget_lease, plan_for, remember_lease},
     overtaken::{in_vain, overtaken},
-    plan::{Plan, Step, VolumePromotion},
+    plan::{OldLease, Plan, Step, VolumePromotion},
+    revoke::{Revocation, revocation},
     saga::{End, Event, Left, Next, Record, Saga, StepOutcome},
 };
 use std::rc::Rc;
@@ -21,9 +22,25 @@ pub(super) struct Orchestrator {
     /// Since when it has seen the lease gone without a break.
     pub(super) gone_since: Option<Tick>,
     pub(super) promised_until: Tick,
-    /// An order that it was about to send when it was paused: zone, generation.
-    in_hand: Option<(usize, Generation)>,
+    /// What it was about to do when it was paused, in its order: for a zone, under a generation.
+    in_hand: Vec<(InHand, usize, Generation)>,
+    /// When it last had a fence confirmed.
+    fenced_at: Option<Tick>,
 }
+
+/// What a paused leader may have been about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum InHand {
+    /// Record the zone, and take the other's lease of the generation before.
+    Record,
+    /// Have it take its lease.
+    TakeLease,
+    /// Have it promote, by force.
+    Promote,
+}
+
+/// For so long a fence is not asked about again.
+const FRESH: Tick = 1;
 
 impl Orchestrator {
     pub(super) fn new(term: Option<u32>) -> Self {
@@ -32,13 +49,22 @@ impl Orchestrator {
             paused: false,
             gone_since: None,
             promised_until: 0,
-            in_hand: None,
+            in_hand: Vec::new(),
+            fenced_at: None,
         }
     }
     pub(super) fn paused_with_promotion(term: u32, zone: usize, generation: Generation) -> Self {
         Self {
             paused: true,
-            in_hand: Some((zone, generation)),
+            in_hand: vec![(InHand::Promote, zone, generation)],
+            ..Self::new(Some(term))
+        }
+    }
+    pub(super) fn paused_with_revocation(term: u32, zone: usize, generation: Generation) -> Self {
+        let all = [InHand::Record, InHand::TakeLease, InHand::Promote];
+        Self {
+            paused: true,
+            in_hand: all.map(|what| (what, zone, generation)).to_vec(),
             ..Self::new(Some(term))
         }
     }
@@ -76,16 +102,11 @@ impl World {
     }
 
     fn leader_acts(&mut self, n: usize, guards: Guards, steps: usize) {
-        // An order in hand goes out as it is: a paused process looks at no lease before its next instruction.
-        if let Some((zone, generation)) = self.leaders[n].in_hand.take() {
-            let forced = Promotion::Forced {
-                reason: String::new(),
-            };
-            let order = VolumePromotion {
-                volume: volume(),
-                promotion: forced,
-            };
-            self.promote(zone, &[order], generation, guards);
+        // What is in hand goes out as it is: a paused process looks at no lease before its next instruction.
+        for (what, zone, generation) in std::mem::take(&mut self.leaders[n].in_hand) {
+            if !self.send_out(n, what, zone, generation, guards) {
+                break;
+            }
             self.look_for_two();
         }
         // All else needs etcd, and a transaction that compares the leadership.
@@ -96,7 +117,7 @@ impl World {
             }
             return;
         }
-        self.watch_lease(n);
+        self.watch_lease(n, guards);
         let ended = self.etcd.lease.is_none() && self.etcd.last_lease.is_some();
         if ended && guards.a_lone_end_is_forgotten {
             let snapshot = self.snapshot(&self.leaders[n], guards);
@@ -125,12 +146,47 @@ impl World {
         }
     }
 
-    fn watch_lease(&mut self, n: usize) {
+    /// Whether it went through.
+    fn send_out(
+        &mut self,
+        n: usize,
+        what: InHand,
+        zone: usize,
+        generation: Generation,
+        guards: Guards,
+    ) -> bool {
+        match what {
+            InHand::Record => {
+                let compares = self.leaders[n].term == Some(self.etcd.term)
+                    && self.etcd.generation.next() == generation;
+                let goes = self.etcd.up && (compares || !guards.revocation_compares);
+                if goes {
+                    self.put_record(zone, generation);
+                }
+                goes
+            }
+            InHand::TakeLease => {
+                self.order(zone, generation) && self.order_take(zone, generation, guards)
+            }
+            InHand::Promote => {
+                let order = VolumePromotion {
+                    volume: volume(),
+                    promotion: Promotion::Forced {
+                        reason: String::new(),
+                    },
+                };
+                self.promote(zone, &[order], generation, guards)
+            }
+        }
+    }
+
+    fn watch_lease(&mut self, n: usize, guards: Guards) {
         match self.etcd.lease {
             Some((zone, generation, _)) => {
                 self.leaders[n].gone_since = None;
-                if zone == self.etcd.primary && generation == self.etcd.generation {
-                    self.etcd.last_lease = Some((zone, generation));
+                let snapshot = self.snapshot(&self.leaders[n], guards);
+                if let Some(seen) = remember_lease(&snapshot, &group()) {
+                    self.etcd.last_lease = Some((zone, generation, seen.isolation_response));
                 }
             }
             None => {
@@ -282,7 +338,11 @@ impl World {
                 zone,
                 generation,
                 replaces,
-            } => self.record(n, Self::index(zone), *generation, *replaces),
+                lease,
+            } => {
+                let to = Self::index(zone);
+                self.record(n, (to, *generation), *replaces, lease, guards)
+            }
             Step::TakeLease { zone, generation } => {
                 let z = Self::index(zone);
                 done(self.order(z, *generation) && self.order_take(z, *generation, guards))
@@ -307,33 +367,77 @@ impl World {
                 let z = Self::index(zone);
                 done(self.order(z, *generation) && !self.zones[z].primary)
             }
-            Step::Fence { .. }
-            | Step::StopApplication { .. }
+            Step::Fence { zone, .. } => {
+                self.fence(n, Self::index(zone), guards);
+                Did::Done
+            }
+            Step::StopApplication { .. }
             | Step::StartApplication { .. }
             | Step::AwaitReplay { .. }
             | Step::MarkProtected => Did::Done,
         }
     }
 
+    /// The agent's exit code 0, wherever the zone is cut off.
+    fn fence(&mut self, n: usize, zone: usize, guards: Guards) {
+        self.leaders[n].fenced_at = Some(self.now);
+        self.zones[zone].fenced |= guards.revoked_after_proof;
+    }
+
     /// The transaction on the primary record.
-    fn record(&mut self, n: usize, to: usize, new: Generation, old: Generation) -> Did {
+    fn record(
+        &mut self,
+        n: usize,
+        (to, new): (usize, Generation),
+        old: Generation,
+        lease: &OldLease,
+        guards: Guards,
+    ) -> Did {
         if self.etcd.primary == to && self.etcd.generation == new {
             return Did::Done;
         }
-        let leaseless = self.etcd.lease.is_none();
         let promised = self.leaders[n].promised_until > self.now;
-        if self.etcd.generation != old || !leaseless || promised {
+        if self.etcd.generation != old || promised {
             return Did::Failed(Left::Nothing);
         }
-        self.etcd.primary = to;
-        self.etcd.generation = new;
-        self.etcd.last_lease = None;
+        let free = match (lease, self.etcd.lease) {
+            (_, None) => true,
+            (OldLease::Gone, Some(_)) => false,
+            (OldLease::Revoked { from }, Some((holder, generation, _))) => {
+                holder == Self::index(from) && generation == old
+            }
+        };
+        if !free {
+            return Did::Failed(Left::Nothing);
+        }
+        if let (OldLease::Revoked { from }, true) = (lease, guards.revoked_on_what_is_now) {
+            let fresh = |at: Tick| self.now - at <= FRESH;
+            if !self.leaders[n].fenced_at.is_some_and(fresh) {
+                self.fence(n, Self::index(from), guards);
+            }
+            let snapshot = self.snapshot(&self.leaders[n], guards);
+            match revocation(&snapshot, &group(), from) {
+                Revocation::Stands => {}
+                Revocation::NotNow(_) => return Did::NotYet,
+                Revocation::Over(_) => return Did::Failed(Left::Nothing),
+            }
+        }
+        self.put_record(to, new);
         Did::Done
+    }
+
+    fn put_record(&mut self, to: usize, generation: Generation) {
+        self.etcd.primary = to;
+        self.etcd.generation = generation;
+        self.etcd.lease = None;
+        self.etcd.last_lease = None;
     }
 
     /// Whether an order reaches a zone and is taken there: the generation beside the data.
     fn order(&mut self, zone: usize, generation: Generation) -> bool {
-        if !self.reached(zone) || !self.zones[zone].runs() || generation < self.zones[zone].seen {
+        let z = &self.zones[zone];
+        let answers = self.reached(zone) && z.runs() && z.stores();
+        if !answers || generation < z.seen {
             return false;
         }
         self.zones[zone].seen = generation;

@@ -93,36 +93,41 @@ impl World {
     /// The witness takes note since when it does not see a zone.
     pub(super) fn look_around(&mut self) {
         for zone in [A, B] {
-            let seen = self.path(WITNESS, zone) && self.zones[zone].powered;
-            let since = self.dark[zone].unwrap_or(self.now);
-            self.dark[zone] = (!seen).then_some(since);
+            let path = self.path(WITNESS, zone);
+            for (seen, since) in [
+                (path && self.zones[zone].stores(), &mut self.dark[zone]),
+                (path && self.zones[zone].runs(), &mut self.mute[zone]),
+            ] {
+                *since = (!seen).then(|| since.unwrap_or(self.now));
+            }
         }
     }
 
     /// What a site sees of a zone. What is down counts as down for the hold-off longer than it has been: that only ever delays.
     fn signals(&self, n: usize, zone: usize) -> Vec<Observation> {
         let path = self.path(n, zone);
-        let dark_for = self.dark[zone].map_or(0, |since| self.now - since);
+        let lasts = |since: Option<Tick>| since.map_or(0, |since| self.now - since);
+        let (dark_for, mute_for) = (lasts(self.dark[zone]), lasts(self.mute[zone]));
         let signal = |up: bool| if up { Signal::Up } else { Signal::Down };
-        let mon = signal(path && self.zones[zone].powered);
+        let stores = self.zones[zone].stores();
+        let mon = signal(path && stores);
         let sidecar = signal(path && self.zones[zone].runs());
-        let inner = if sidecar == Signal::Up {
-            Signal::Up
-        } else {
-            Signal::Unknown
+        let inner = match sidecar {
+            Signal::Up => signal(stores),
+            Signal::Down | Signal::Unknown => Signal::Unknown,
         };
         [
-            (SignalKind::CephMon, mon),
-            (SignalKind::Sidecar, sidecar),
-            (SignalKind::CephWrite, inner),
-            (SignalKind::MirrorDaemon, inner),
+            (SignalKind::CephMon, mon, dark_for),
+            (SignalKind::Sidecar, sidecar, mute_for),
+            (SignalKind::CephWrite, inner, dark_for),
+            (SignalKind::MirrorDaemon, inner, dark_for),
         ]
         .into_iter()
-        .map(|(kind, signal)| Observation {
+        .map(|(kind, signal, held)| Observation {
             zone: Self::name(zone),
             kind,
             signal,
-            held_for: Span::secs(dark_for + HOLD_OFF),
+            held_for: Span::secs(held + HOLD_OFF),
             detail: String::new(),
         })
         .collect()
@@ -165,7 +170,7 @@ impl World {
                 zone: Self::name(zone),
                 generation,
                 holder: String::new(),
-                isolation_response: IsolationResponse::Demote,
+                isolation_response: self.response(guards),
                 ttl: Span::secs(0),
             }),
             None => LeaseSight::Gone {
@@ -174,16 +179,17 @@ impl World {
                 ),
             },
         };
-        // Without its guard a lease proves something whatever its holder does; the model's holder then does nothing.
-        let response = if guards.proof_needs_demotion {
-            self.response(guards)
-        } else {
-            IsolationResponse::Demote
-        };
-        let last_lease = e.last_lease.map(|(zone, generation)| LastLease {
+        let last_lease = e.last_lease.map(|(zone, generation, seen)| LastLease {
             zone: Self::name(zone),
             generation,
-            isolation_response: response,
+            // Without its guard a lease proves something whatever its holder does; the model's holder then does nothing.
+            isolation_response: if guards.proof_needs_demotion && guards.ill_storage_is_no_proof {
+                seen
+            } else if guards.proof_needs_demotion {
+                self.response(guards)
+            } else {
+                IsolationResponse::Demote
+            },
         });
         let failover = e.failed_over.map(|(from, generation)| FailoverMemory {
             plan: super::world::plan_id(0),
@@ -197,7 +203,7 @@ impl World {
                 name: group(),
                 home: Self::name(A),
                 away: Self::name(B),
-                policy: policy(guards),
+                policy: policy(guards, self.agent),
             },
             primary: Some(PrimaryRecord {
                 zone: Self::name(e.primary),
@@ -216,7 +222,7 @@ impl World {
             seen: None,
             volumes: [A, B]
                 .into_iter()
-                .filter(|z| self.reached(*z) && self.zones[*z].runs())
+                .filter(|z| self.reached(*z) && self.zones[*z].runs() && self.zones[*z].stores())
                 .map(|z| (Self::name(z), vec![self.report(z)]))
                 .collect(),
         }

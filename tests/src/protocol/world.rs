@@ -52,6 +52,14 @@ pub struct Guards {
     pub isolated_demotes: bool,
     /// A lease that ended while its zone was there is no proof for a later leader.
     pub a_lone_end_is_forgotten: bool,
+    /// Nor is one that ended while its zone's Ceph took no writes.
+    pub ill_storage_is_no_proof: bool,
+    /// A lease is taken from a zone only once its clients are fenced.
+    pub revoked_after_proof: bool,
+    /// Right before it is, the fence is made sure of, and the zone is seen without its Ceph.
+    pub revoked_on_what_is_now: bool,
+    /// The transaction that takes it compares the leader, the record and the lease.
+    pub revocation_compares: bool,
 }
 
 impl Guards {
@@ -65,6 +73,10 @@ impl Guards {
         replaced_demotes: true,
         isolated_demotes: true,
         a_lone_end_is_forgotten: true,
+        ill_storage_is_no_proof: true,
+        revoked_after_proof: true,
+        revoked_on_what_is_now: true,
+        revocation_compares: true,
     };
 }
 
@@ -85,6 +97,11 @@ pub enum Fault {
     Power,
     /// Zone B's power fails; a second one brings it back.
     PowerOfB,
+    /// Zone A's Ceph dies while others see the zone, and its hosts live: what runs there hangs in its writes. A second one brings it
+    /// back, wherever the zone is then, and they go on.
+    Storage,
+    /// Zone A's Ceph dies while the zone is cut off, so that it cannot demote and nobody knows: not among [`Self::ALL`].
+    StorageUnseen,
     /// etcd does what zone A's sidecar asks in this tick, and the answers are lost.
     LostReply,
     /// The leader stops in the middle of what it does; a second one wakes it.
@@ -95,13 +112,14 @@ pub enum Fault {
 
 impl Fault {
     /// All that the protocol is to stand.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::CutOff,
         Self::CutLine,
         Self::Etcd,
         Self::Sidecar,
         Self::Power,
         Self::PowerOfB,
+        Self::Storage,
         Self::LostReply,
         Self::Pause,
         Self::Move,
@@ -141,7 +159,7 @@ pub(super) struct Etcd {
     pub(super) generation: Generation,
     /// The lease's zone, generation, and when it ends.
     pub(super) lease: Option<(usize, Generation, Tick)>,
-    pub(super) last_lease: Option<(usize, Generation)>,
+    pub(super) last_lease: Option<(usize, Generation, IsolationResponse)>,
     /// Who leads: grows with each election.
     pub(super) term: u32,
     /// The plan at work, with its journal.
@@ -178,6 +196,10 @@ pub struct World {
     /// Since when the witness has seen each zone's monitors down without a break: in a majority that sees a zone gone, it is the
     /// last to.
     pub(super) dark: [Option<Tick>; 2],
+    /// The same of its sidecar.
+    pub(super) mute: [Option<Tick>; 2],
+    /// The group has a fence agent, which cuts off a zone's clients whatever state the zone is in.
+    pub(super) agent: bool,
     /// In this tick only: answers from etcd to zone A are lost.
     pub(super) lost_reply: bool,
     /// In this tick only: an operator asks for a move.
@@ -207,11 +229,42 @@ impl World {
             zones: [Zone::new(0, true), Zone::new(0, false)],
             leaders: [Orchestrator::new(Some(1)), Orchestrator::new(None)],
             dark: [None; 2],
+            mute: [None; 2],
+            agent: false,
             lost_reply: false,
             move_asked: false,
             both: false,
         };
         // Two ticks in which everybody finds their place.
+        for _ in 0..2 {
+            world.pass(Guards::ALL, Pace::ZonesFirst);
+        }
+        world
+    }
+
+    /// The same, and the group has a fence agent.
+    #[must_use]
+    pub fn well_with_an_agent() -> Self {
+        Self {
+            agent: true,
+            ..Self::well()
+        }
+    }
+
+    /// Zone A was left for zone B and has become primary again, under generation 3; the leader of before the first failover was paused
+    /// right before it recorded zone B, and still has that in hand: record, lease and promotion.
+    #[must_use]
+    pub fn with_an_old_revocation_in_hand() -> Self {
+        let mut world = Self::well_with_an_agent();
+        world.etcd.generation = Generation(3);
+        world.etcd.lease = None;
+        world.etcd.last_lease = None;
+        world.etcd.term = 2;
+        world.zones = [Zone::new(world.now, true), Zone::new(world.now, false)];
+        world.leaders = [
+            Orchestrator::paused_with_revocation(1, B, Generation(2)),
+            Orchestrator::new(Some(2)),
+        ];
         for _ in 0..2 {
             world.pass(Guards::ALL, Pace::ZonesFirst);
         }
@@ -288,6 +341,10 @@ impl World {
             Fault::SidecarForGood => return None,
             Fault::Power => w.zones[A].toggle_power(w.now),
             Fault::PowerOfB => w.zones[B].toggle_power(w.now),
+            Fault::Storage if w.zones[A].stores() && w.link == Link::AOff => return None,
+            Fault::Storage => w.zones[A].toggle_storage(),
+            Fault::StorageUnseen if w.link != Link::AOff => return None,
+            Fault::StorageUnseen => w.zones[A].toggle_storage(),
             Fault::LostReply if w.reaches_etcd(A) && w.zones[A].runs() => w.lost_reply = true,
             Fault::LostReply => return None,
             Fault::Pause => w.pause_or_wake(),
@@ -346,7 +403,7 @@ impl World {
 
     /// A demotion reaches the other zone when the mirror daemons can talk.
     fn replay_demotions(&mut self) {
-        let linked = self.link == Link::Whole && self.zones.iter().all(|z| z.powered);
+        let linked = self.link == Link::Whole && self.zones.iter().all(Zone::stores);
         for zone in [A, B] {
             if linked && !self.zones[zone].primary {
                 self.zones[zone].demotion_seen = true;
@@ -390,7 +447,7 @@ pub(super) fn timing() -> LeaseTiming {
     }
 }
 
-pub(super) fn policy(guards: Guards) -> GroupPolicy {
+pub(super) fn policy(guards: Guards, agent: bool) -> GroupPolicy {
     let margin = if guards.margin { MARGIN } else { 0 };
     GroupPolicy {
         failover: FailoverMode::Automatic,
@@ -402,6 +459,7 @@ pub(super) fn policy(guards: Guards) -> GroupPolicy {
         isolation_response: IsolationResponse::Demote,
         on_return: OnReturn::Stay,
         blocking_period: Span::secs(0),
+        fence_agent: agent.then(|| "power".to_owned()),
         ..GroupPolicy::default()
     }
 }

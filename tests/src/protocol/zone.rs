@@ -20,6 +20,10 @@ pub(super) struct Zone {
     demoting: Option<Tick>,
     /// Something may write: from the sidecar's being ready after a power failure on.
     writers: bool,
+    /// Its Ceph is there. Without it nothing is written, looked at or changed.
+    storage: bool,
+    /// A fence agent has cut its clients off. Whoever lifts that sees that the images are demoted, or the zone well and recorded.
+    pub(super) fenced: bool,
     /// The other zone's copy has replayed this image's demotion.
     pub(super) demotion_seen: bool,
     /// The highest generation seen, beside the data.
@@ -41,13 +45,24 @@ impl Zone {
             primary,
             demoting: None,
             writers: true,
+            storage: true,
+            fenced: false,
             demotion_seen: !primary,
             seen: Generation::ZERO,
             crashed: false,
         }
     }
     pub(super) fn writable(&self) -> bool {
-        self.primary && self.powered && self.writers
+        self.primary && self.stores() && self.writers && !self.fenced
+    }
+    /// Whether its Ceph is up.
+    pub(super) fn stores(&self) -> bool {
+        self.powered && self.storage
+    }
+    /// A demotion that was under way on a Ceph that dies has not happened; one on a Ceph that returns begins anew.
+    pub(super) fn toggle_storage(&mut self) {
+        self.storage = !self.storage;
+        self.demoting = None;
     }
     /// Whether the sidecar's process is up.
     pub(super) fn runs(&self) -> bool {
@@ -121,10 +136,10 @@ impl World {
         if self.reaches_etcd(zone) {
             self.tell(zone, Event::RecordRead(self.record_for(zone)), guards);
         }
-        let images = if self.zones[zone].primary {
-            Images::Primary
-        } else {
-            Images::NotPrimary
+        let images = match (self.zones[zone].stores(), self.zones[zone].primary) {
+            (false, _) => Images::Unknown,
+            (true, true) => Images::Primary,
+            (true, false) => Images::NotPrimary,
         };
         self.tell(
             zone,
@@ -140,9 +155,19 @@ impl World {
         self.tell(zone, Event::Tick, guards);
         // Servers wait for the sidecar to know where it stands.
         let z = &mut self.zones[zone];
-        if !matches!(z.keeper.state(), State::Starting { .. }) {
+        if !matches!(z.keeper.state(), State::Starting { .. }) && z.stores() {
             let settled = z.keeper.state() != State::Unmanaged && z.demoting.is_none();
             z.writers |= settled;
+        }
+        self.lift_fence(zone);
+    }
+
+    /// As soon as anybody may: the images are demoted, or the record names the zone and its Ceph is back.
+    fn lift_fence(&mut self, zone: usize) {
+        let recorded = self.reaches_etcd(zone) && self.etcd.primary == zone;
+        let z = &mut self.zones[zone];
+        if z.stores() && (!z.primary || recorded) {
+            z.fenced = false;
         }
     }
 
@@ -214,7 +239,7 @@ impl World {
         };
         let ends = self.now + DEMOTE_BUDGET;
         let z = &mut self.zones[zone];
-        if guard && z.primary && z.demoting.is_none() {
+        if guard && z.primary && z.stores() && z.demoting.is_none() {
             z.demoting = Some(ends);
         }
     }
@@ -269,7 +294,7 @@ impl World {
         }
         self.tell(zone, Event::OrderedToRelease { generation }, guards);
         debug_assert!(
-            policy(guards).check().is_ok() || !guards.margin,
+            policy(guards, self.agent).check().is_ok() || !guards.margin,
             "the model's own timing is sound"
         );
         self.etcd.lease.is_none_or(|(holder, _, _)| holder != zone)

@@ -1,3 +1,4 @@
+mod lost_ceph;
 mod two_sidecars;
 
 use super::*;

@@ -89,7 +89,16 @@ fn resume_plan(case: &Case<'_>, originals: &[VolumeReport], why: String) -> Plan
 }
 
 fn unprotected(case: &Case<'_>, diagnosis: Diagnosis) -> Decision {
-    if case.view.state.unprotected.is_none() && matches!(diagnosis, Diagnosis::Lost { .. }) {
+    let lost = match diagnosis {
+        Diagnosis::Lost { .. } | Diagnosis::StorageLost { .. } => true,
+        Diagnosis::Healthy
+        | Diagnosis::StorageIll { .. }
+        | Diagnosis::SidecarDown { .. }
+        | Diagnosis::Suspect { .. }
+        | Diagnosis::LinkCut { .. }
+        | Diagnosis::Unknown { .. } => false,
+    };
+    if case.view.state.unprotected.is_none() && lost {
         let why = format!("{} is {diagnosis}", case.other);
         return Decision::MarkProtection {
             unprotected: Some(why),

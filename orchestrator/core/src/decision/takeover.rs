@@ -4,13 +4,15 @@ use super::{Ask, Case, Decision, Hold, Refusal, begin, permitted};
 use crate::alone::left_behind;
 use crate::detector::Diagnosis;
 use crate::plan::{
-    self, ExpectedLoss, FailoverParts, LeftOut, Plan, PlanKind, Proof, VolumePromotion,
+    self, ExpectedLoss, FailoverParts, LeftOut, OldLease, Plan, PlanKind, Proof, VolumePromotion,
 };
 use crate::snapshot::{Approved, LeaseSight, LossAccepted, Vouch};
+use jiff::Timestamp;
 use rekindle_common::{
     SiteName,
     action::Promotion,
     duration::Span,
+    lease::LeaseRecord,
     mode::ReplicationMode,
     policy::IsolationResponse,
     status::VolumeStatus,
@@ -44,8 +46,17 @@ pub(super) fn zone_not_lost(case: Case<'_>, diagnosis: Diagnosis) -> Decision {
     }
 }
 
-/// The zone is lost beyond doubt.
-pub(super) fn zone_lost(case: Case<'_>, seen_by: &[SiteName], lost_for: Span) -> Decision {
+/// What of the zone is lost beyond doubt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// All of it.
+    Zone,
+    /// Its Ceph. Its sidecar lives, and may hold the lease.
+    Storage,
+}
+
+/// The zone, or its Ceph, is lost beyond doubt.
+pub(super) fn lost(case: Case<'_>, what: Loss, seen_by: &[SiteName], lost_for: Span) -> Decision {
     if let (Some(last), None) = (&case.view.state.last_failover, case.approved()) {
         let age = case.snapshot.reference_time.duration_since(last.at);
         let age = Duration::try_from(age).unwrap_or_default();
@@ -67,8 +78,12 @@ pub(super) fn zone_lost(case: Case<'_>, seen_by: &[SiteName], lost_for: Span) ->
     }
     let sites: Vec<&str> = seen_by.iter().map(SiteName::as_str).collect();
     let why = format!(
-        "{} is lost for {}, say {}",
+        "{} {} for {}, say {}",
         case.primary.zone,
+        match what {
+            Loss::Zone => "is lost",
+            Loss::Storage => "is without its Ceph",
+        },
         lost_for.tenths(),
         sites.join(" and ")
     );
@@ -89,7 +104,7 @@ pub(super) fn by_hand(case: &Case<'_>) -> Result<Plan, Refusal> {
         case.primary.zone
     );
     let lost_for = match diagnosis {
-        Diagnosis::Lost { lost_for, .. } => lost_for,
+        Diagnosis::Lost { lost_for, .. } | Diagnosis::StorageLost { lost_for, .. } => lost_for,
         Diagnosis::Healthy
         | Diagnosis::StorageIll { .. }
         | Diagnosis::SidecarDown { .. }
@@ -143,7 +158,7 @@ fn assemble(case: &Case<'_>, why: String, lost_for: Span) -> Result<Plan, Decisi
             zone: case.other.clone(),
         }));
     };
-    let proof = proof(case, lost_for)?;
+    let (proof, lease) = proof(case, lost_for)?;
     let (volumes, mut left_out) = promotions(case, copies, &why);
     left_out.extend(left_behind(case.view));
     if volumes.is_empty() {
@@ -158,6 +173,7 @@ fn assemble(case: &Case<'_>, why: String, lost_for: Span) -> Result<Plan, Decisi
     let parts = FailoverParts {
         to: case.other.clone(),
         proof,
+        lease,
         volumes,
         left_out,
         expected_loss,
@@ -181,18 +197,66 @@ fn assemble(case: &Case<'_>, why: String, lost_for: Span) -> Result<Plan, Decisi
 /// A lease that ran out proves that its holder demoted only where the holder lost its link to etcd, and so did all of its zone: where
 /// the sidecar alone died, its lease runs out all the same, nobody demotes, and the zone's writers go on. So the zone must be
 /// lost, and have been so before its lease was gone.
-fn proof(case: &Case<'_>, lost_for: Span) -> Result<Proof, Decision> {
-    let policy = &case.view.spec.policy;
-    let gone_for = match &case.view.lease {
-        LeaseSight::Held(lease) => {
-            // Somebody renews it: whatever the observers think, that zone is not gone from etcd's side.
-            let holder = format!("{} in {}", lease.holder, lease.zone);
+fn proof(case: &Case<'_>, lost_for: Span) -> Result<(Proof, OldLease), Decision> {
+    match &case.view.lease {
+        LeaseSight::Held(lease) => proof_against(case, lease),
+        LeaseSight::Gone { seen_gone_for } => Ok((
+            proof_without(case, lost_for, *seen_gone_for)?,
+            OldLease::Gone,
+        )),
+    }
+}
+
+/// The lease is held. Only from a zone whose Ceph is lost beyond doubt may it be taken, and that it is held proves nothing for
+/// it or against it: its sidecar renews because it cannot tell its own cluster's death from its own blindness. So the proof has to come
+/// from outside, and be of this loss.
+fn proof_against(case: &Case<'_>, lease: &LeaseRecord) -> Result<(Proof, OldLease), Decision> {
+    let holder = format!("{} in {}", lease.holder, lease.zone);
+    let of_the_record =
+        lease.zone == case.primary.zone && lease.generation == case.primary.generation;
+    let lost_for = match case.diagnose(&case.primary.zone) {
+        Diagnosis::StorageLost { lost_for, .. } if of_the_record => lost_for,
+        // Somebody renews it: whatever the observers think, that zone is not gone from etcd's side.
+        Diagnosis::StorageLost { .. }
+        | Diagnosis::Lost { .. }
+        | Diagnosis::Healthy
+        | Diagnosis::StorageIll { .. }
+        | Diagnosis::SidecarDown { .. }
+        | Diagnosis::Suspect { .. }
+        | Diagnosis::LinkCut { .. }
+        | Diagnosis::Unknown { .. } => {
             return Err(Decision::Hold {
                 why: Hold::LeaseStillHeld { holder },
             });
         }
-        LeaseSight::Gone { seen_gone_for } => *seen_gone_for,
     };
+    let revoked = OldLease::Revoked {
+        from: case.primary.zone.clone(),
+    };
+    if let Some(proof) = by_agent(case) {
+        return Ok((proof, revoked));
+    }
+    let vouched = by_word(case);
+    let since = case
+        .snapshot
+        .reference_time
+        .checked_sub(lost_for.get())
+        .ok();
+    match vouched {
+        Some((proof, at)) if since.is_some_and(|since| at >= since) => Ok((proof, revoked)),
+        earlier => Err(Decision::AskOperator {
+            why: Ask::LeaseOfALostCeph {
+                zone: case.primary.zone.clone(),
+                holder,
+                vouched_before: earlier.map(|(_, at)| at),
+            },
+        }),
+    }
+}
+
+/// The lease is gone, and this leader has seen it so for that long.
+fn proof_without(case: &Case<'_>, lost_for: Span, gone_for: Span) -> Result<Proof, Decision> {
+    let policy = &case.view.spec.policy;
     // By the lease and by the policy: a leader may have missed the change of either to something weaker.
     let demotes_itself = policy.isolation_response == IsolationResponse::Demote
         && case.view.state.last_lease.as_ref().is_some_and(|l| {
@@ -206,6 +270,8 @@ fn proof(case: &Case<'_>, lost_for: Span) -> Result<Proof, Decision> {
         | Diagnosis::StorageIll { .. }
         | Diagnosis::SidecarDown { .. }
         | Diagnosis::Suspect { .. }
+        // Its sidecar is there, and cannot have demoted anything.
+        | Diagnosis::StorageLost { .. }
         | Diagnosis::LinkCut { .. }
         | Diagnosis::Unknown { .. } => false,
     };
@@ -220,23 +286,11 @@ fn proof(case: &Case<'_>, lost_for: Span) -> Result<Proof, Decision> {
             why: Hold::MarginRunning { left: Span(left) },
         });
     }
-    if let Some(agent) = &policy.fence_agent {
-        return Ok(Proof::FenceAgent {
-            agent: agent.clone(),
-        });
+    if let Some(proof) = by_agent(case) {
+        return Ok(proof);
     }
-    if let Some(Approved::Failover {
-        vouch: Vouch::CannotWrite,
-        ..
-    }) = case.approved()
-    {
-        let by = case
-            .view
-            .approval
-            .as_ref()
-            .map(|a| a.by.clone())
-            .unwrap_or_default();
-        return Ok(Proof::Vouched { by });
+    if let Some((proof, _)) = by_word(case) {
+        return Ok(proof);
     }
     let evidence = match &case.view.state.last_lease {
         None => format!(
@@ -244,15 +298,44 @@ fn proof(case: &Case<'_>, lost_for: Span) -> Result<Proof, Decision> {
             case.primary.generation
         ),
         Some(l) => format!(
-            "the lease of {} is gone for {}, and its isolation_response is {:?}; no fence agent is configured",
+            "the lease of {} is gone for {}, and {}; no fence agent is configured",
             l.zone,
             gone_for.tenths(),
-            l.isolation_response
+            match (l.isolation_response, policy.isolation_response) {
+                (IsolationResponse::Keep, IsolationResponse::Demote) =>
+                    "its sidecar could not demote: its Ceph took no writes".to_owned(),
+                (response, _) => format!("its isolation_response is {response:?}"),
+            }
         ),
     };
     Err(Decision::AskOperator {
         why: Ask::NoProof { evidence },
     })
+}
+
+/// A fence agent will confirm it.
+fn by_agent(case: &Case<'_>) -> Option<Proof> {
+    let agent = case.view.spec.policy.fence_agent.clone()?;
+    Some(Proof::FenceAgent { agent })
+}
+
+/// A person vouches for it, and when that was.
+fn by_word(case: &Case<'_>) -> Option<(Proof, Timestamp)> {
+    let approval = case.view.approval.as_ref()?;
+    match case.approved()? {
+        Approved::Failover {
+            vouch: Vouch::CannotWrite,
+            ..
+        } => {
+            let by = approval.by.clone();
+            Some((Proof::Vouched { by }, approval.at))
+        }
+        Approved::Failover {
+            vouch: Vouch::No, ..
+        }
+        | Approved::Reprotect
+        | Approved::Failback => None,
+    }
 }
 
 /// Each volume's promotion by its own state (hard case 20), and those that must be left out.

@@ -88,6 +88,8 @@ fn a_lease_that_is_still_renewed_forbids_everything() {
     assert!(matches!(held(&w), Hold::LeaseStillHeld { .. }));
 }
 
+mod lost_ceph;
+
 #[test]
 fn hard_case_31_without_proof_a_person_is_asked() {
     for response in [IsolationResponse::Freeze, IsolationResponse::Keep] {

@@ -2,6 +2,7 @@
 
 use crate::detector::Diagnosis;
 use crate::plan::PlanKind;
+use jiff::Timestamp;
 use rekindle_common::{ImageSpec, PlanId, ZoneName, duration::Span};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -81,6 +82,15 @@ pub enum Ask {
     NoProof {
         /// What is known.
         evidence: String,
+    },
+    /// The zone's Ceph is lost, its sidecar lives and holds the lease, and nothing proves that no client of it can write.
+    LeaseOfALostCeph {
+        /// The zone.
+        zone: ZoneName,
+        /// Who renews it.
+        holder: String,
+        /// A person's word was given before this loss, and so is about another.
+        vouched_before: Option<Timestamp>,
     },
     /// The zone that would take over is not well itself.
     TargetNotReady {
@@ -193,6 +203,25 @@ impl fmt::Display for Ask {
                 "nothing proves that the old primary cannot write ({evidence}); power it off or cut it off, then \
                  `rekindle approve GROUP failover --vouch-cannot-write`"
             ),
+            Self::LeaseOfALostCeph {
+                zone,
+                holder,
+                vouched_before,
+            } => {
+                write!(
+                    f,
+                    "the Ceph of {zone} is lost, and {holder} lives and still renews the primary lease: when that Ceph is back, whatever \
+                     still runs there writes on. Power {zone}'s hypervisors off or cut them from its Ceph, and keep it so until its \
+                     volumes are demoted; then `rekindle approve GROUP failover --vouch-cannot-write`. A fence agent does this by itself"
+                )?;
+                match vouched_before {
+                    None => Ok(()),
+                    Some(at) => write!(
+                        f,
+                        " (the word that was given at {at} is from before this loss)"
+                    ),
+                }
+            }
             Self::TargetNotReady { zone, diagnosis } => {
                 write!(
                     f,

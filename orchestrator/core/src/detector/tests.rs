@@ -79,6 +79,48 @@ fn hard_case_60_monitors_up_and_writes_failing_is_ill_not_healthy() {
     );
 }
 
+#[test]
+fn hard_case_60_a_lost_ceph_beside_a_living_sidecar_has_a_name_and_takes_its_time() {
+    let mut w = World::healthy(1);
+    w.lose_ceph_of_a(29);
+    assert!(matches!(diagnosis(&w), Diagnosis::StorageIll { seen_by } if seen_by.len() == 3));
+    w.lose_ceph_of_a(30);
+    assert!(
+        matches!(diagnosis(&w), Diagnosis::StorageLost { lost_for, seen_by } if lost_for == HOLD_OFF && seen_by.len() == 3)
+    );
+    // A zone's own site is not needed for it.
+    w.snapshot.observations.remove(&site("zone-a"));
+    assert!(matches!(diagnosis(&w), Diagnosis::StorageLost { .. }));
+    w.snapshot.observations.remove(&site("zone-b"));
+    assert!(matches!(diagnosis(&w), Diagnosis::Unknown { .. }));
+}
+
+#[test]
+fn one_site_that_sees_anything_else_is_enough_for_a_ceph_not_to_be_lost() {
+    let (up, down, unknown) = (Signal::Up, Signal::Down, Signal::Unknown);
+    for (mon, sidecar, write) in [
+        (up, up, up),
+        (up, up, down),
+        (up, down, unknown),
+        (down, up, up),
+        (down, up, unknown),
+        (down, down, unknown),
+    ] {
+        let mut w = World::healthy(1);
+        w.lose_ceph_of_a(3600);
+        w.sees("zone-a", "zone-a", mon, sidecar, 3600);
+        w.sees_write("zone-a", "zone-a", write);
+        let got = diagnosis(&w);
+        assert!(
+            matches!(
+                got,
+                Diagnosis::StorageIll { .. } | Diagnosis::LinkCut { .. }
+            ),
+            "{mon:?} {sidecar:?} {write:?}: {got:?}"
+        );
+    }
+}
+
 fn any_signal() -> impl Strategy<Value = Signal> {
     prop_oneof![Just(Signal::Up), Just(Signal::Down), Just(Signal::Unknown)]
 }
@@ -100,6 +142,31 @@ proptest! {
             let life = seen.iter().any(|(m, s, _, f)| *f && (*m == Signal::Up && *s != Signal::Unknown || *s == Signal::Up && *m != Signal::Unknown));
             prop_assert!(gone >= 2, "{seen:?}");
             prop_assert!(!life, "{seen:?}");
+        }
+    }
+
+    /// Whatever is seen: a Ceph is lost only where a majority says so of both kinds, and nobody with a view says another thing.
+    #[test]
+    fn a_lost_ceph_is_never_without_its_majority(seen in prop::collection::vec((any_signal(), any_signal(), any_signal(), 0u64..100, any::<bool>()), 3)) {
+        let mut w = World::healthy(1);
+        for (s, (mon, sidecar, write, held, fresh)) in ["zone-a", "zone-b", "witness"].iter().zip(&seen) {
+            if *fresh {
+                w.sees(s, "zone-a", *mon, *sidecar, *held);
+                w.sees_write(s, "zone-a", *write);
+            } else {
+                w.snapshot.observations.remove(&site(s));
+            }
+        }
+        let says = |(m, s, c, h, f): &&(Signal, Signal, Signal, u64, bool)| {
+            *f && *m == Signal::Down && *s == Signal::Up && *c == Signal::Down && *h >= 30
+        };
+        let blind = |(m, s, _, _, f): &&(Signal, Signal, Signal, u64, bool)| {
+            !*f || *m == Signal::Unknown || *s == Signal::Unknown
+        };
+        let lost = matches!(diagnosis(&w), Diagnosis::StorageLost { .. });
+        if lost {
+            prop_assert!(seen.iter().filter(says).count() >= 2, "{seen:?}");
+            prop_assert!(seen.iter().all(|s| blind(&s) || (s.0, s.1, s.2) == (Signal::Down, Signal::Up, Signal::Down)), "{seen:?}");
         }
     }
 }

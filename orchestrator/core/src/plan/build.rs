@@ -1,6 +1,8 @@
 //! How each kind of plan is put together. One function a kind; none of them decides, [`crate::decision`] does.
 
-use super::{ExpectedLoss, LeftOut, Plan, PlanKind, PlannedStep, Proof, Step, VolumePromotion};
+use super::{
+    ExpectedLoss, LeftOut, OldLease, Plan, PlanKind, PlannedStep, Proof, Step, VolumePromotion,
+};
 use crate::snapshot::GroupView;
 use jiff::Timestamp;
 use rekindle_common::{
@@ -123,6 +125,8 @@ pub struct FailoverParts {
     pub to: ZoneName,
     /// Why the old primary cannot write.
     pub proof: Proof,
+    /// What becomes of its lease.
+    pub lease: OldLease,
     /// Each volume's promotion.
     pub volumes: Vec<VolumePromotion>,
     /// Those that cannot be helped.
@@ -162,14 +166,16 @@ pub fn failover(
                 APPLICATION,
             ));
             // The lease's holder may be alive and only cut off from its storage by the fence: its key has to go, too.
-            steps.push(step(
-                Step::AwaitLeaseEnd {
-                    zone: from.clone(),
-                    generation: old,
-                    margin: Span::secs(0),
-                },
-                Span(view.spec.policy.lease.ttl.get() * 3),
-            ));
+            if parts.lease == OldLease::Gone {
+                steps.push(step(
+                    Step::AwaitLeaseEnd {
+                        zone: from.clone(),
+                        generation: old,
+                        margin: Span::secs(0),
+                    },
+                    Span(view.spec.policy.lease.ttl.get() * 3),
+                ));
+            }
         }
         Proof::LeaseExpired { margin } => {
             let lease = Step::AwaitLeaseEnd {
@@ -185,14 +191,20 @@ pub fn failover(
         Proof::Vouched { .. } => {}
     }
     let why = format!("{from} was lost; {to} is primary since generation {new} and has no copy");
+    let record_deadline = match &parts.lease {
+        OldLease::Gone => SHORT,
+        // It looks again how the zone is, and may have to ask the fence agent again.
+        OldLease::Revoked { .. } => APPLICATION,
+    };
     steps.extend([
         step(
             Step::RecordPrimary {
                 zone: to.clone(),
                 generation: new,
                 replaces: old,
+                lease: parts.lease,
             },
-            SHORT,
+            record_deadline,
         ),
         step(
             Step::TakeLease {
@@ -273,6 +285,7 @@ pub fn failback_or_move(
             zone: from.clone(),
             generation: after,
             replaces: new,
+            lease: OldLease::Gone,
         },
         Step::TakeLease {
             zone: from.clone(),
@@ -307,6 +320,7 @@ pub fn failback_or_move(
         zone: to.clone(),
         generation: new,
         replaces: old,
+        lease: OldLease::Gone,
     };
     let take = Step::TakeLease {
         zone: to.clone(),

@@ -112,6 +112,7 @@ fn a_move_puts_everything_back_until_its_promotion_and_nothing_after() {
         zone: zone("zone-a"),
         generation: plan.made_for.next().next(),
         replaces: plan.made_for.next(),
+        lease: OldLease::Gone,
     };
     assert!(back.contains(&to_third), "{back:?}");
 }
