@@ -105,6 +105,13 @@ impl Member<'_> {
 pub struct Program<'c>(pub(super) Member<'c>);
 
 impl Program<'_> {
+    /// Its process; `None` while it does not run.
+    ///
+    /// # Errors
+    /// The lab's notes cannot be read.
+    pub fn pid(&self) -> Result<Option<u32>> {
+        self.0.cloud.lab.pid(self.0.site, self.0.name)
+    }
     /// Its log of this scenario, whole.
     #[must_use]
     pub fn log(&self) -> String {

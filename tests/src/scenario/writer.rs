@@ -157,6 +157,17 @@ impl<'c> Writer<'c> {
         .await
     }
 
+    /// Its hosts' power is cut: what is in flight never comes.
+    ///
+    /// # Errors
+    /// It would not die.
+    pub fn kill(&self) -> anyhow::Result<()> {
+        for (_, name) in &self.volumes {
+            self.cloud.lab.kill_service(self.site, name)?;
+        }
+        Ok(())
+    }
+
     /// Ends it in order: what is in flight is acknowledged, the images' locks are given back.
     ///
     /// # Errors
