@@ -58,6 +58,22 @@ def test_hard_case_41_a_volume_that_failed_before_gets_its_status_back(make, sid
     assert by_id(updates)[marked.id]["replication_extended_status"] is None
 
 
+@pytest.mark.parametrize(("attached", "status"), [("attached", "in-use"), ("detached", "available")])
+def test_a_volume_whose_failover_failed_while_it_was_worked_at_is_not_at_work_for_ever(
+    make, sidecar, driver, attached, status
+):
+    marked = make.replicated(
+        status="error", previous_status="retyping", replication_status="failover-error", attach_status=attached
+    )
+    again = make.replicated(
+        status="error", previous_status="extending", replication_status="failover-error", attach_status=attached
+    )
+    sidecar.fails_volume(again.id, "busy", "busy")
+    _target, updates, _groups = driver.failover_host(make.context, [marked, again], "zone-b")
+    assert by_id(updates)[marked.id]["status"] == status
+    assert again.status == status
+
+
 def test_a_second_failure_does_not_forget_what_the_volume_was(make, sidecar, driver):
     marked = make.replicated(status="error", previous_status="in-use", replication_status="failover-error")
     sidecar.fails_volume(marked.id, "busy", "busy")

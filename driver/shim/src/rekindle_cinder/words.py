@@ -20,6 +20,10 @@ ERROR = "error"
 NOT_REPLICATED = (None, DISABLED, NOT_CAPABLE)
 """Statuses of a volume that the sidecar has nothing to do with."""
 
+AT_WORK = ("attaching", "backing-up", "detaching", "extending", "retyping", "uploading")
+"""What a volume is while Cinder works at it, where its image is there before and after. The work's end sets the status; a
+failover that failed meanwhile writes over that, and nobody sets it again."""
+
 _ZONE_KEY = "rekindle_backend"
 _DRIVER_DATA_LIMIT = 255
 
@@ -32,7 +36,7 @@ def failed(volume: Any, why: SidecarError) -> dict[str, Any]:
     manager holds gets its old status back first.
     """
     if was_marked(volume):
-        volume.status = volume.previous_status
+        volume.status = before(volume)
     return {
         "status": ERROR,
         "previous_status": volume.status,
@@ -45,7 +49,7 @@ def moved(volume: Any, replication_status: str, zone: str | None) -> dict[str, A
     """The update for a volume that is where it should be now. `zone` is set where it alone moved, not its service."""
     update: dict[str, Any] = {"replication_status": replication_status, "replication_extended_status": None}
     if was_marked(volume):
-        update["status"] = volume.previous_status
+        update["status"] = before(volume)
     data = with_zone(volume.replication_driver_data, zone)
     if data != volume.replication_driver_data:
         update["replication_driver_data"] = data
@@ -60,6 +64,15 @@ def was_marked(volume: Any) -> bool:
         and volume.previous_status
         and volume.previous_status != ERROR
     )
+
+
+def before(volume: Any) -> str:
+    """What the volume was before the failover that marked it. That it was being retyped, say, is over since: whether it is
+    attached tells then."""
+    status: str = volume.previous_status
+    if status not in AT_WORK:
+        return status
+    return "in-use" if volume.attach_status == "attached" else "available"
 
 
 def left_alone() -> dict[str, Any]:
