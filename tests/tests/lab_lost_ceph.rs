@@ -161,6 +161,8 @@ async fn hard_case_60_a_zone_that_lost_its_ceph_alone_is_failed_over_behind_a_fe
             .await?;
         let sidecar = cloud.sidecar(ZoneA).pid()?;
         let writer = Writer::start(&group, ZoneA, FIRST)?;
+        // The first mirror snapshot is to hold some of it.
+        writer.wait_records(10).await?;
         group.replicate(FIRST).await?;
         writer.wait_more(20).await?;
 
@@ -189,6 +191,8 @@ async fn hard_case_60_without_a_fence_agent_a_persons_word_is_asked_for_and_take
         let group = cloud.group(&[Kind::Instant, Kind::Periodic]).await?;
         let sidecar = cloud.sidecar(ZoneA).pid()?;
         let writer = Writer::start(&group, ZoneA, FIRST)?;
+        // The first mirror snapshot is to hold some of it.
+        writer.wait_records(10).await?;
         group.replicate(FIRST).await?;
         writer.wait_more(20).await?;
 
