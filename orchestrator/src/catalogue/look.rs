@@ -1,6 +1,6 @@
 //! One look at a zone: its images, then its records, so that an image without a record was without one.
 
-use super::{CatalogueTiming, Place, cinder::CinderError};
+use super::{Place, cinder::CinderError};
 use futures::{FutureExt, StreamExt, stream};
 use rekindle_common::{
     ApiError, ErrorCode, ImageSpec, ZoneName,
@@ -11,9 +11,10 @@ use rekindle_common::{
 use rekindle_core::catalogue::{Ask, Named, Records, mapping::Project};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     time::Duration,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// The most images of a zone that are looked at. Where there are more, none that is not listed counts as gone.
 pub(super) const MOST: usize = 20_000;
@@ -40,7 +41,28 @@ pub(super) enum Part {
 pub(super) struct Listed {
     pub images: BTreeMap<ImageSpec, VolumeReport>,
     /// Why some may be missing.
-    pub lacks: Option<String>,
+    pub lacks: Option<Lack>,
+}
+
+/// Why a list may lack some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lack {
+    /// The zone's cluster does not answer.
+    Cluster,
+    /// There are more than are looked at.
+    TooMany,
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cluster => f.write_str("its cluster does not answer"),
+            Self::TooMany => write!(
+                f,
+                "it has {MOST} volumes or more, which is all that is looked at"
+            ),
+        }
+    }
 }
 
 /// What was seen of a zone.
@@ -50,22 +72,66 @@ pub(super) struct Looked {
     pub records: Result<Records, CinderError>,
     /// `None`: not asked.
     pub projects: Option<Result<Vec<Project>, CinderError>>,
+    /// How long each part took, whatever came of it.
+    pub took: Parts,
 }
 
-pub(super) async fn look(place: &Place, deadline: Duration, projects: bool) -> Looked {
-    let (images, projects) = tokio::join!(images(place, deadline), async {
+/// A time for each part of a zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Parts {
+    pub images: Duration,
+    pub records: Duration,
+}
+
+impl Looked {
+    /// Whether all of the zone was seen.
+    pub(super) fn answered(&self) -> bool {
+        self.has_images() && self.records.is_ok()
+    }
+    /// Whether its cluster answered: a sidecar without one lists what it knows, after as long as it may take.
+    pub(super) fn has_images(&self) -> bool {
+        match &self.images {
+            Ok(listed) => listed.lacks != Some(Lack::Cluster),
+            Err(_) => false,
+        }
+    }
+    /// What is known of a zone that was not waited for any longer.
+    pub(super) fn overdue(after: Duration) -> Self {
+        let why = format!("not waited for longer than {after:?}: the other zone has answered");
+        Self {
+            images: Err(why.clone()),
+            records: Err(CinderError {
+                why,
+                reach: super::cinder::Reach::Cloud,
+            }),
+            projects: None,
+            took: Parts {
+                images: Duration::MAX,
+                records: Duration::MAX,
+            },
+        }
+    }
+}
+
+pub(super) async fn look(place: &Place, deadline: Parts, projects: bool) -> Looked {
+    let begun = Instant::now();
+    let (images, projects) = tokio::join!(images(place, deadline.images), async {
         if projects {
-            Some(within(deadline, place.cinder.projects()).await)
+            Some(within(deadline.images, place.cinder.projects()).await)
         } else {
             None
         }
     });
-    // A list may come in pages: the client's own deadline for all of them is longer than one call's.
-    let records = within(deadline * 4, place.cinder.records()).await;
+    let listed = Instant::now();
+    let records = within(deadline.records, place.cinder.records()).await;
     Looked {
         images,
         records,
         projects,
+        took: Parts {
+            images: listed - begun,
+            records: listed.elapsed(),
+        },
     }
 }
 
@@ -100,28 +166,27 @@ async fn images(place: &Place, deadline: Duration) -> Result<Listed, String> {
     })
 }
 
-/// Why a list may lack some.
-fn lacks(report: &ZoneReport, all: &[VolumeReport]) -> Option<String> {
+fn lacks(report: &ZoneReport, all: &[VolumeReport]) -> Option<Lack> {
     if report.ceph.health.is_none() || all.iter().any(|r| r.role == Role::Unknown) {
-        return Some("its cluster does not answer".to_owned());
+        return Some(Lack::Cluster);
     }
-    (all.len() >= MOST)
-        .then(|| format!("it has {MOST} volumes or more, which is all that is looked at"))
+    (all.len() >= MOST).then_some(Lack::TooMany)
 }
 
 /// Asks both zones for images by name.
 pub(super) async fn ask(
     places: &[Place; 2],
     asks: &BTreeSet<Ask>,
-    timing: &CatalogueTiming,
+    deadline: impl Fn(&ZoneName) -> Duration,
+    at_once: usize,
 ) -> Vec<(Ask, Named)> {
     let mut questions = Vec::new();
     for ask in asks.iter().take(MOST_ASKS) {
         let place = places.iter().find(|p| *p.zone.name() == ask.zone);
-        questions.push(ask_one(place, ask.clone(), timing.deadline).boxed());
+        questions.push(ask_one(place, ask.clone(), deadline(&ask.zone)).boxed());
     }
     let mut answers: Vec<(Ask, Named)> = stream::iter(questions)
-        .buffer_unordered(timing.at_once)
+        .buffer_unordered(at_once)
         .collect()
         .await;
     let later = asks.iter().skip(MOST_ASKS);

@@ -75,7 +75,7 @@ impl Memory {
                 match listed.lacks {
                     None => Images::Whole(listed.images),
                     Some(why) => {
-                        say(Part::Images, why);
+                        say(Part::Images, why.to_string());
                         Images::Partial(listed.images)
                     }
                 }

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`cinder`] | what it asks of a zone's Cinder, as a trait; [`openstack`] is the real one |
 //! | [`look`] | one look at a zone |
+//! | [`patience`] | how long a round waits for a zone |
 //! | [`write`] | one round's writes |
 //! | [`memory`] | what failed and waits, what has been found and since when |
 //! | [`view`] | what people are shown |
@@ -20,6 +21,7 @@ pub mod cinder;
 mod look;
 mod memory;
 pub mod openstack;
+mod patience;
 mod view;
 mod write;
 
@@ -27,8 +29,8 @@ use crate::{
     clock::Clock, coordination::Lead, metrics::Metrics, wire::CatalogueStatus, zone::Zone,
 };
 use cinder::Cinder;
-use futures::future::join;
 use memory::Memory;
+use patience::Patience;
 use rekindle_common::{SiteName, ZoneName};
 use rekindle_core::catalogue::{self, Verdict, ZoneSight, mapping::Mapping};
 use std::{
@@ -48,6 +50,8 @@ pub struct CatalogueTiming {
     pub every: Duration,
     /// For each question of a look, and each write.
     pub deadline: Duration,
+    /// For a question of a look to what did not answer the last one in time.
+    pub short: Duration,
     /// The most writes of a round.
     pub most: usize,
     /// So many images are written about at once.
@@ -65,6 +69,7 @@ impl Default for CatalogueTiming {
         Self {
             every: Duration::from_secs(10),
             deadline: Duration::from_secs(30),
+            short: Duration::from_secs(3),
             most: 200,
             at_once: 8,
             again: Duration::from_secs(10),
@@ -86,7 +91,7 @@ pub struct CataloguePart {
 }
 
 /// One zone: its images and its records.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Place {
     zone: Arc<Zone>,
     cinder: Arc<dyn Cinder>,
@@ -102,6 +107,7 @@ pub struct Keeper {
     clock: Clock,
     metrics: Arc<Metrics>,
     memory: Mutex<Memory>,
+    patience: Mutex<Patience>,
     shown: watch::Sender<Option<Arc<CatalogueStatus>>>,
 }
 
@@ -142,6 +148,7 @@ impl Keeper {
             clock,
             metrics,
             memory: Mutex::default(),
+            patience: Mutex::default(),
             shown: watch::Sender::new(None),
         })
     }
@@ -155,6 +162,7 @@ impl Keeper {
     /// Round after round, until the term is over.
     pub async fn run(&self, lead: &Lead) {
         *self.memory() = Memory::default();
+        *self.patience() = Patience::default();
         let mut ticks = interval(self.timing.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -174,6 +182,8 @@ impl Keeper {
 
     /// Another site leads now: what was seen here is not shown as if it were so.
     pub fn forget(&self) {
+        // What still knocks at a silent zone's door ends with it.
+        *self.patience() = Patience::default();
         self.shown.send_replace(None);
         self.metrics.catalogue.clear();
     }
@@ -212,13 +222,17 @@ impl Keeper {
     /// Both zones at once, and why a part of one is missing.
     async fn look(&self) -> ([ZoneSight; 2], Vec<look::Silent>) {
         let [a, b] = &self.places;
-        let deadline = self.timing.deadline;
         let ask = |p: &Place| self.memory().asks_for_projects(p.zone.name());
-        let (of_a, of_b) = join(
-            look::look(a, deadline, ask(a)),
-            look::look(b, deadline, ask(b)),
+        let waits = |p: &Place| self.patience().of(p.zone.name(), &self.timing);
+        let (wait_a, wait_b) = (waits(a), waits(b));
+        let (of_a, of_b) = patience::both(
+            (look::look(a, wait_a.parts, ask(a)), wait_a.beyond),
+            (look::look(b, wait_b.parts, ask(b)), wait_b.beyond),
         )
         .await;
+        for (place, looked) in [(a, &of_a), (b, &of_b)] {
+            self.patience().looked(place, looked, &self.timing);
+        }
         let mut silent = Vec::new();
         let mut memory = self.memory();
         let sights = [
@@ -238,7 +252,9 @@ impl Keeper {
             if verdict.asks.is_empty() {
                 break;
             }
-            let answers = look::ask(&self.places, &verdict.asks, &self.timing).await;
+            let deadline = |zone: &ZoneName| self.patience().of(zone, &self.timing).parts.images;
+            let at_once = self.timing.at_once;
+            let answers = look::ask(&self.places, &verdict.asks, deadline, at_once).await;
             for (ask, named) in answers {
                 for sight in sights.iter_mut().filter(|s| s.zone == ask.zone) {
                     sight.named.insert(ask.image.clone(), named);
@@ -263,6 +279,11 @@ impl Keeper {
         if let Some(at) = status.last_good {
             m.last_good(at);
         }
+    }
+
+    fn patience(&self) -> MutexGuard<'_, Patience> {
+        // Each change under this lock is one assignment.
+        self.patience.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

@@ -11,6 +11,7 @@ use rekindle_driver::backend::memory::Cluster;
 use rekindle_orchestrator::catalogue::cinder::{Cinder, CinderError, Reach};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::pending,
     sync::{Mutex, MutexGuard},
     time::Duration,
 };
@@ -23,6 +24,10 @@ pub(crate) const POOL: &str = "volumes";
 pub(crate) struct Script {
     /// Nothing is answered.
     pub dead: bool,
+    /// Nobody refuses, and nobody answers.
+    pub hangs: bool,
+    /// A list of its records takes so long.
+    pub slow_list: Duration,
     /// Each write takes so long.
     pub slow: Duration,
     /// Changes of that name, about that image if one is named, are refused in these words.
@@ -243,7 +248,18 @@ impl Cinder for FakeCinder {
         BTreeMap::from([(POOL.to_owned(), "host@ceph#ceph".to_owned())])
     }
     fn records(&self) -> BoxFuture<'_, Result<Records, CinderError>> {
-        async move { Ok(self.alive()?.records.clone()) }.boxed()
+        async move {
+            let (hangs, slow) = {
+                let state = self.state();
+                (state.script.hangs, state.script.slow_list)
+            };
+            if hangs {
+                pending::<()>().await;
+            }
+            sleep(slow).await;
+            Ok(self.alive()?.records.clone())
+        }
+        .boxed()
     }
     fn projects(&self) -> BoxFuture<'_, Result<Vec<Project>, CinderError>> {
         async move {

@@ -226,6 +226,61 @@ async fn hard_case_53_a_cinder_that_is_dead_stops_nothing_but_its_own_catalogue(
     .await;
 }
 
+/// A zone is lost with all that answers for it, without a word: the other's records say soon that it has taken over.
+#[tokio::test(start_paused = true)]
+async fn hard_case_53_a_zone_that_hangs_holds_nothing_up_and_is_heard_when_it_is_back_and_slow() {
+    let play = Play::of(2).await;
+    for n in 0..2 {
+        play.shown(n, "active - primary", "active - secondary")
+            .await;
+    }
+    play.until("all is well", |s| s.last_good.is_some() && s.written == 0)
+        .await;
+    play.a.state().script.hangs = true;
+    play.rig.world.fabric().a().kill();
+    let forced = rekindle_common::action::Promotion::Forced {
+        reason: "lost".to_owned(),
+    };
+    for n in 0..2 {
+        let promote = VolumeAction::Promote {
+            promotion: forced.clone(),
+        };
+        play.act(&zone_b(), n, promote).await;
+        let promoted = Instant::now();
+        eventually("zone-b's record says so", || async {
+            let shown = play.b.shows(&image(n), words::STATUS)?;
+            (shown == "active - primary").then_some(())
+        })
+        .await;
+        let took = promoted.elapsed();
+        assert!(took < Duration::from_secs(18), "{took:?}");
+    }
+    // And so it goes on, round after round.
+    for _ in 0..5 {
+        let changed = Instant::now();
+        play.b.change(&image(0), |r| {
+            r.metadata.remove(words::STATUS);
+        });
+        eventually("it is mended", || async {
+            play.b.shows(&image(0), words::STATUS)
+        })
+        .await;
+        let took = changed.elapsed();
+        assert!(took < Duration::from_secs(18), "{took:?}");
+    }
+    // It is back, and its list takes longer than a silent zone is waited for.
+    play.a.change(&image(0), |r| {
+        r.metadata.remove(words::MODE);
+    });
+    play.a.state().script.slow_list = Duration::from_secs(12);
+    play.a.state().script.hangs = false;
+    play.rig.world.fabric().a().start();
+    eventually("its record is mended", || async {
+        play.a.shows(&image(0), words::MODE)
+    })
+    .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn hard_case_20_what_cinder_refuses_of_one_volume_holds_no_other_up_and_is_told_once_it_lasts()
  {
