@@ -79,7 +79,7 @@ impl Judge<'_> {
             // Of a cluster, one is enough.
             (None, members) => {
                 let serves = |s: &&Service| s.state == "up" && s.status == "enabled";
-                if members.iter().any(|s| serves(s)) {
+                if members.iter().any(serves) {
                     return;
                 }
                 format!(
