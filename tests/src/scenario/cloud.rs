@@ -164,7 +164,7 @@ impl Cloud {
         for site in [Site::Witness, Site::ZoneB, Site::ZoneA] {
             let url = format!("https://{}", ports.orchestrator(&lab, site)?);
             let tls = config::files(&lab.operator_certs());
-            endpoints.push(Endpoint::https(&url, tls, limits(5))?);
+            endpoints.push(Endpoint::https(&url, tls, limits(15))?);
         }
         let cloud = Self {
             lab,
