@@ -95,12 +95,13 @@ async fn failover_host_has_a_protection_group_moved_by_its_plan_and_never_withou
         // As docs/operations.md says: a person sees to it that nothing writes there, and vouches for that; no server uses these.
         until("a person to be asked", SOON, async || -> Look<()> {
             let decided = group.status().await?.decision.ok_or("no decision yet")?;
-            match decided.decision {
+            let asks = matches!(
+                decided.decision,
                 Decision::AskOperator {
-                    why: Ask::LeaseOfALostCeph { .. },
-                } => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
+                    why: Ask::LeaseOfALostCeph { .. }
+                }
+            );
+            asks.then_some(()).ok_or(decided.text)
         })
         .await?;
         let word = ApproveRequest {
