@@ -13,6 +13,25 @@ pub enum LogFormat {
     Json,
 }
 
+/// A program's `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Text or JSON.
+    pub format: LogFormat,
+    /// What is logged, where `REKINDLE_LOG` does not say.
+    pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: "info".to_owned(),
+        }
+    }
+}
+
 /// Starts logging to standard error. The filter comes from `REKINDLE_LOG`, else `default`.
 ///
 /// A second call does nothing: tests may start several programs in one process.

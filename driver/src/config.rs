@@ -22,7 +22,7 @@
 //! ```
 
 use crate::{actions::Limits, cinder::CinderLimits};
-use rekindle_common::{SiteName, ZoneName, duration::Span, telemetry::LogFormat, tls::TlsFiles};
+use rekindle_common::{SiteName, ZoneName, duration::Span, telemetry::Log, tls::TlsFiles};
 use rekindle_net::AllowedNames;
 use rekindle_store::EtcdConfig;
 use serde::Deserialize;
@@ -208,25 +208,6 @@ impl HttpLimits {
             body: self.body,
             request_time: self.request_time.get(),
             drain_time: self.drain_time.get(),
-        }
-    }
-}
-
-/// Logging.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Log {
-    /// Text or JSON.
-    pub format: LogFormat,
-    /// What is logged, where `REKINDLE_LOG` does not say.
-    pub filter: String,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            format: LogFormat::Text,
-            filter: "info".to_owned(),
         }
     }
 }

@@ -4,9 +4,11 @@ use anyhow::Context as _;
 use clap::Parser;
 use rekindle_common::telemetry;
 use rekindle_driver::{build, config::Config};
-use rekindle_net::{Drained, supervisor};
+use rekindle_net::{
+    Drained,
+    supervisor::{self, StopSignals},
+};
 use std::{path::PathBuf, process::ExitCode};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// The sidecar beside cinder-volume.
@@ -51,21 +53,9 @@ fn main() -> anyhow::Result<ExitCode> {
 
 async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let stop = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let signals = StopSignals::listen().context("cannot listen for SIGTERM and SIGINT")?;
     let sidecar = build::sidecar(config).await?;
-    let signals = {
-        let stop = stop.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            tracing::info!("draining");
-            supervisor::stopping();
-            stop.cancel();
-        })
-    };
+    let signals = signals.cancel(stop.clone(), "draining");
     // It listens. Whether its cluster answers is another matter, and `/readyz` tells.
     supervisor::started(&format!("zone {}", config.zone));
     let drained = supervisor::watched(sidecar.run(stop)).await;

@@ -46,7 +46,7 @@ mod cross;
 pub use clouds::{CatalogueConfig, read_mapping};
 pub use cross::{Disagreement, cross_check};
 
-use rekindle_common::{SiteName, ZoneName, duration::Span, telemetry::LogFormat, tls::TlsFiles};
+use rekindle_common::{SiteName, ZoneName, duration::Span, telemetry::Log, tls::TlsFiles};
 use rekindle_openstack::CloudConfig;
 use rekindle_store::EtcdConfig;
 use serde::Deserialize;
@@ -196,25 +196,6 @@ pub struct CommandConfig {
 
 fn default_timeout() -> Span {
     Span::secs(60)
-}
-
-/// Logging.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Log {
-    /// Text or JSON.
-    pub format: LogFormat,
-    /// What is logged, where `REKINDLE_LOG` does not say.
-    pub filter: String,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            format: LogFormat::Text,
-            filter: "info".to_owned(),
-        }
-    }
 }
 
 /// A configuration that cannot be used.

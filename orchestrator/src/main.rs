@@ -3,10 +3,12 @@
 use anyhow::Context as _;
 use clap::Parser;
 use rekindle_common::telemetry;
-use rekindle_net::{Drained, supervisor};
+use rekindle_net::{
+    Drained,
+    supervisor::{self, StopSignals},
+};
 use rekindle_orchestrator::{config::Config, start::start};
 use std::{path::PathBuf, process::ExitCode};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Observes both zones, decides, and carries out.
@@ -42,23 +44,11 @@ fn main() -> anyhow::Result<ExitCode> {
 }
 
 async fn run(config: &Config) -> anyhow::Result<ExitCode> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let signals = StopSignals::listen().context("cannot listen for SIGTERM and SIGINT")?;
     let (orchestrator, server) = start(config).await?;
     // First it leads no more and its executors stop, then nobody is answered any more.
     let (stop, stop_serving) = (CancellationToken::new(), CancellationToken::new());
-    let signals = {
-        let stop = stop.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            tracing::info!("stopping");
-            supervisor::stopping();
-            stop.cancel();
-        })
-    };
+    let signals = signals.cancel(stop.clone(), "stopping");
     let serving = tokio::spawn(server.run(stop_serving.clone()));
     tracing::info!(site = %config.site, "started");
     supervisor::started(&format!("site {}", config.site));

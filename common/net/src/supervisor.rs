@@ -1,7 +1,12 @@
 //! What is said to the supervisor: `sd_notify(3)`, where a systemd unit of `Type=notify` runs us. Elsewhere it does nothing.
 
 use sd_notify::NotifyState;
-use std::{future::Future, time::Duration};
+use std::{future::Future, io, time::Duration};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
 
 fn say(state: &[NotifyState<'_>]) {
     // A supervisor that does not listen is no reason to stop.
@@ -16,11 +21,44 @@ pub fn started(status: &str) {
 }
 
 /// It was told to stop, and finishes what is in flight.
-pub fn stopping() {
+fn stopping() {
     say(&[
         NotifyState::Stopping,
         NotifyState::Status("draining: what is in flight ends first"),
     ]);
+}
+
+/// What tells a daemon to stop: SIGTERM and SIGINT. From [`StopSignals::listen`] on they do not kill, and are kept.
+#[derive(Debug)]
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Listens for both.
+    ///
+    /// # Errors
+    /// The system refuses it.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// At the first one logs this word, tells the supervisor and cancels `stop`. To be aborted where the work ended by itself.
+    pub fn cancel(mut self, stop: CancellationToken, word: &'static str) -> JoinHandle<()> {
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+            tracing::info!("{word}");
+            stopping();
+            stop.cancel();
+        })
+    }
 }
 
 /// Runs `work`, and meanwhile shows the supervisor that the runtime still turns, as often as its `WatchdogSec` asks. A process

@@ -7,7 +7,7 @@ use crate::{
     trust::Networks,
     upstream::{UpstreamTimes, UpstreamUrl},
 };
-use rekindle_common::{ZoneName, duration::Span, telemetry::LogFormat, tls::TlsFiles};
+use rekindle_common::{ZoneName, duration::Span, telemetry::Log, tls::TlsFiles};
 use rekindle_openstack::CloudConfig;
 use serde::Deserialize;
 use std::{
@@ -230,25 +230,6 @@ impl Limits {
                 idle: self.idle_time.get(),
             },
             drain: self.drain_time.get(),
-        }
-    }
-}
-
-/// Logging.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Log {
-    /// Text or JSON.
-    pub format: LogFormat,
-    /// What is logged, where `REKINDLE_LOG` does not say.
-    pub filter: String,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self {
-            format: LogFormat::Text,
-            filter: "info".to_owned(),
         }
     }
 }
