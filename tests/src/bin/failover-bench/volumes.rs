@@ -23,8 +23,8 @@ const DATA: usize = 64 << 10;
 const MARK: &str = "failover-bench.mark";
 /// Images handled at once by the harness itself.
 const PARALLEL: usize = 12;
-/// For all copies to be in step.
-const IN_STEP: Duration = Duration::from_secs(240);
+/// For all copies to be in step: with two restarts of the daemon, and a copy made anew.
+const IN_STEP: Duration = Duration::from_secs(420);
 /// Nothing moved for so long, twice the daemon's round of all images and more: it is stuck.
 const STALLED: Duration = Duration::from_secs(75);
 /// Between two looks.
@@ -121,7 +121,7 @@ fn poisoned() -> anyhow::Error {
 /// Waits until each volume meets a condition that a zone's daemon has to bring about. `met` answers what it sees instead.
 ///
 /// A daemon of Ceph 16 may leave one image of a hundred lying for ever after its zone was killed; an operator starts it
-/// again then, and so does this. The report counts that.
+/// again then, and where that does not help has the copy made anew, and so does this. The report counts both.
 pub(crate) fn wait_all(
     world: &World,
     zone: Site,
@@ -132,6 +132,7 @@ pub(crate) fn wait_all(
 ) -> anyhow::Result<Duration> {
     let begun = Instant::now();
     let mut moved = begun;
+    let mut restarted = false;
     let mut left = volumes.to_vec();
     loop {
         let still = Mutex::new(Vec::new());
@@ -155,12 +156,38 @@ pub(crate) fn wait_all(
         if still.len() < left.len() {
             moved = Instant::now();
         } else if moved.elapsed() > STALLED {
+            if restarted {
+                let stuck: Vec<Volume> = still.iter().map(|(v, _)| v.clone()).collect();
+                make_anew(world, zone, &stuck)?;
+            }
             world.restart_daemon(zone, &format!("{what}; {}: {why}", one.name))?;
+            restarted = true;
             moved = Instant::now();
         }
         left = still.into_iter().map(|(v, _)| v).collect();
         std::thread::sleep(PAUSE);
     }
+}
+
+/// Asks for new copies of those that are copies. What the daemon said of them goes into the log, and the report.
+fn make_anew(world: &World, zone: Site, stuck: &[Volume]) -> anyhow::Result<()> {
+    let pool = world.admin(zone)?;
+    each(stuck, |v| {
+        let Ok(image) = pool.open(&v.name) else {
+            return Ok(());
+        };
+        match image.mirror_info()?.role {
+            Role::Primary => Ok(()),
+            Role::NonPrimary => {
+                let said = match image.mirror_status() {
+                    Ok(status) => status.local().map_or_else(String::new, |l| l.word()),
+                    Err(e) => e.to_string(),
+                };
+                image.mirror_resync()?;
+                world.made_anew(zone, &v.name, &said)
+            }
+        }
+    })
 }
 
 /// Writes a mark on the primary's side. Snapshot images carry it with their next mirror snapshot.

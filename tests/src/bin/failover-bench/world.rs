@@ -128,6 +128,16 @@ impl World {
         Ok(())
     }
 
+    /// Notes that a copy which no restart helped was asked for anew.
+    pub(crate) fn made_anew(&self, site: Site, volume: &str, said: &str) -> anyhow::Result<()> {
+        tracing::warn!(zone = %site, volume, said, "its copy is asked for anew");
+        self.restarts
+            .lock()
+            .map_err(|_| anyhow::anyhow!("a thread panicked"))?
+            .push(format!("{site}: {volume} made anew, the daemon said {said:?}"));
+        Ok(())
+    }
+
     /// Why a zone's rbd-mirror had to be started again, each time.
     pub(crate) fn restarts(&self) -> Vec<String> {
         self.restarts.lock().map(|r| r.clone()).unwrap_or_default()
