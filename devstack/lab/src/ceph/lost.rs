@@ -15,10 +15,10 @@ use crate::services::SiteCtx;
 /// The manager says what became of each group within a second or two of the OSD's start.
 const SETTLED: Duration = Duration::from_secs(30);
 
-/// Waits until all placement groups are active, and gives up what is not to be found. Where they do not get active in time
-/// that is for others to find out: a zone may have been broken on purpose.
+/// Waits until all placement groups have recovered or found that they cannot, and gives up what is not to be found. Where they do
+/// not get so far in time that is for others to find out: a zone may have been broken on purpose.
 pub(crate) fn give_up_lost(ctx: &SiteCtx) -> Result<()> {
-    let what = format!("the placement groups of {} to be active", ctx.site);
+    let what = format!("the placement groups of {} to have recovered", ctx.site);
     let settled = until(&what, SETTLED, |last| {
         let states = match json(ctx, &["pg", "stat"]) {
             Ok(stat) => states(&stat),
@@ -28,8 +28,8 @@ pub(crate) fn give_up_lost(ctx: &SiteCtx) -> Result<()> {
             }
             Err(error) => return Err(error),
         };
-        if !states.is_empty() && states.iter().all(|s| s.contains("active")) {
-            return Ok(Some(states.iter().any(|s| s.contains("unfound"))));
+        if let Some(lost) = settled_with_loss(&states) {
+            return Ok(Some(lost));
         }
         *last = states.join(", ");
         Ok(None)
@@ -42,6 +42,16 @@ pub(crate) fn give_up_lost(ctx: &SiteCtx) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Whether something is lost; `None`: that is not known yet. A group that recovers is active before it knows what it misses
+/// (`active+recovering+degraded`), so active is not enough.
+fn settled_with_loss(states: &[String]) -> Option<bool> {
+    let lost = |s: &String| s.contains("unfound");
+    let over = |s: &String| {
+        !s.contains("stale") && s.contains("active") && (s.contains("clean") || lost(s))
+    };
+    (!states.is_empty() && states.iter().all(over)).then(|| states.iter().any(lost))
 }
 
 fn give_up(ctx: &SiteCtx) -> Result<()> {
@@ -104,5 +114,33 @@ mod tests {
             );
         }
         assert!(states(&Value::Null).is_empty());
+    }
+
+    #[test]
+    fn what_is_lost_is_known_when_nothing_recovers_any_more() {
+        for (states, known) in [
+            (&["active+clean"][..], Some(false)),
+            (&["active+clean", "active+clean+scrubbing"], Some(false)),
+            (&["active+clean", "active+recovering+degraded"], None),
+            (&["active+recovery_wait+degraded"], None),
+            (
+                &["active+clean", "active+recovery_unfound+degraded"],
+                Some(true),
+            ),
+            (
+                &[
+                    "active+recovering+degraded",
+                    "active+recovery_unfound+degraded",
+                ],
+                None,
+            ),
+            (&["unknown"], None),
+            (&["activating", "active+clean"], None),
+            (&["stale+active+clean"], None),
+            (&[], None),
+        ] {
+            let states: Vec<String> = states.iter().map(|s| (*s).to_owned()).collect();
+            assert_eq!(settled_with_loss(&states), known, "{states:?}");
+        }
     }
 }

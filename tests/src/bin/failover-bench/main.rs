@@ -70,7 +70,6 @@ fn main() -> anyhow::Result<()> {
     let filter = if args.verbose { "info" } else { "warn" };
     rekindle_common::telemetry::init(rekindle_common::telemetry::LogFormat::Text, filter);
     let report = run(&args)?;
-    write(&args.out, &report)?;
     let mut out = std::io::stdout().lock();
     write!(out, "\n{report}")?;
     writeln!(out, "\nWritten to {}", args.out.display())?;
@@ -120,9 +119,11 @@ fn run(args: &Args) -> anyhow::Result<Report> {
             mirrored_in_zone: 2 * count,
             peak_mib: peak,
         });
+        report.daemon_restarts = world.restarts();
+        report.total_s = begun.elapsed().as_secs_f64();
+        // What was measured is not lost with what comes after it.
+        write(&args.out, &report)?;
     }
-    report.daemon_restarts = world.restarts();
-    report.total_s = begun.elapsed().as_secs_f64();
     Ok(report)
 }
 

@@ -134,7 +134,9 @@ impl World {
         self.restarts
             .lock()
             .map_err(|_| anyhow::anyhow!("a thread panicked"))?
-            .push(format!("{site}: {volume} made anew, the daemon said {said:?}"));
+            .push(format!(
+                "{site}: {volume} made anew, the daemon said {said:?}"
+            ));
         Ok(())
     }
 
