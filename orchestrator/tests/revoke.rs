@@ -19,7 +19,7 @@ use rekindle_common::{
     policy::{GroupPolicy, IsolationResponse},
 };
 use rekindle_core::{
-    decision::{Ask, Decision},
+    decision::{Ask, Decision, Hold},
     detector::Diagnosis,
     plan::{Plan, PlanKind, Step},
     saga::Left,
@@ -156,7 +156,26 @@ async fn a_fence_that_fails_leaves_the_zone_its_lease() {
             .then_some(())
     })
     .await;
-    sleep(Duration::from_secs(20)).await;
+    rig.until("it waits before it tries again", |g| {
+        g.decision.as_ref().is_some_and(|d| {
+            let why = matches!(
+                &d.decision,
+                Decision::Hold {
+                    why: Hold::TryingAgain { .. }
+                }
+            );
+            why && d.text.contains("came to nothing")
+        })
+    })
+    .await;
+    sleep(Duration::from_secs(60)).await;
+    // After 10 s, after 20 more, and not again for 40.
+    let plans = rig.client().plans(Some(&group()), 20).await.unwrap();
+    let tried = plans
+        .iter()
+        .filter(|p| p.kind == PlanKind::Failover)
+        .count();
+    assert!((2..=4).contains(&tried), "{tried} failovers in a minute");
     let lease = read::<LeaseRecord>(&rig, &keys::group_lease(&group())).await;
     assert_eq!((lease.zone, lease.generation), (zone_a(), Generation(1)));
     rig.world.fabric().a().start();

@@ -7,7 +7,7 @@ use rekindle_core::{
     alone,
     decision::{Decision, Hold, decide, forget_lease, remember_lease},
     plan::{Plan, Step},
-    snapshot::Snapshot,
+    snapshot::{GroupView, Snapshot},
 };
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::time::Instant;
@@ -51,6 +51,7 @@ impl Term {
                 continue;
             };
             let decision = bound(&world.snapshot, decision);
+            let decision = self.patient(view, decision);
             let asks = matches!(decision, Decision::AskOperator { .. });
             let unprotected = view.state.unprotected.is_some();
             self.means.metrics.group(name.as_str(), unprotected, asks);
@@ -75,6 +76,32 @@ impl Term {
         self.picture
             .send_replace(Some(Arc::new(Picture { world, decisions })));
         acts
+    }
+
+    /// A plan that we begin by ourselves waits for a while after one of its kind that came to nothing.
+    fn patient(&self, view: &GroupView, decision: Decision) -> Decision {
+        match &decision {
+            Decision::Begin { plan } if view.approval.is_none() => {
+                match self.attempts().wait(plan, Instant::now()) {
+                    None => decision,
+                    Some((left, failed)) => Decision::Hold {
+                        why: Hold::TryingAgain {
+                            kind: plan.kind,
+                            failed,
+                            left: Span(left),
+                        },
+                    },
+                }
+            }
+            Decision::Hold { why: Hold::AllWell } => {
+                self.attempts().forget(&view.spec.name);
+                decision
+            }
+            Decision::Begin { .. }
+            | Decision::Hold { .. }
+            | Decision::AskOperator { .. }
+            | Decision::MarkProtection { .. } => decision,
+        }
     }
 
     /// The decision with the time since when it is of this sort; logged where it is new.
@@ -127,6 +154,10 @@ impl Term {
     }
 
     fn plan_over(&self, plan: rekindle_common::PlanId, over: Over) {
+        if let Over::Ended { end } = &over {
+            let again = &self.means.timing.again;
+            self.attempts().ended(&plan, *end, Instant::now(), again);
+        }
         let state = match over {
             Over::Ended { .. } | Over::Lost => None,
             Over::Waiting { plan, .. } => Some(WorkState::Waiting { plan }),

@@ -11,11 +11,13 @@
 //! that is how a plan begins, how it goes on after a restart or a change of leader, and how it is tried again.
 
 mod apply;
+mod attempts;
 mod begin;
 mod describe;
 pub mod groups;
 mod work;
 
+pub use attempts::Again;
 pub use begin::{BeginError, Begun, begin};
 pub use describe::text;
 pub use work::{Work, WorkState};
@@ -30,6 +32,7 @@ use crate::{
     wire::DecisionView,
     world::{Assembler, GroupRecords, LeaseClock, World},
 };
+use attempts::Attempts;
 use rekindle_common::{GroupName, PlanId, SiteName, keys};
 use rekindle_core::{
     alone::SeenVolumes,
@@ -65,6 +68,8 @@ pub struct DecideTiming {
     pub halted: Duration,
     /// Waiting within steps.
     pub pauses: Pauses,
+    /// Before a plan like one that came to nothing.
+    pub again: Again,
 }
 
 impl Default for DecideTiming {
@@ -74,6 +79,7 @@ impl Default for DecideTiming {
             plans_at_once: 8,
             halted: Duration::from_secs(5),
             pauses: Pauses::default(),
+            again: Again::default(),
         }
     }
 }
@@ -114,6 +120,7 @@ pub struct Term {
     picture: watch::Sender<Option<Arc<Picture>>>,
     work: Mutex<BTreeMap<PlanId, Work>>,
     noted: Mutex<BTreeMap<GroupName, SeenVolumes>>,
+    attempts: Mutex<Attempts>,
     nudge: Notify,
     slots: Semaphore,
 }
@@ -160,6 +167,7 @@ impl Term {
             picture: watch::Sender::new(None),
             work: Mutex::default(),
             noted: Mutex::default(),
+            attempts: Mutex::default(),
             nudge: Notify::new(),
             slots,
         })
@@ -313,6 +321,10 @@ impl Term {
         };
         match begin(&self.lead, &records, plan, Begun::ByItself).await {
             Ok(()) => {
+                // A person's yes was for this one; the next needs another.
+                if records.approval.is_none() {
+                    self.attempts().begun(plan);
+                }
                 self.nudge();
                 Ok(())
             }
@@ -372,6 +384,12 @@ impl Term {
     fn noted(&self) -> MutexGuard<'_, BTreeMap<GroupName, SeenVolumes>> {
         // Each change under this lock is one insertion.
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What came to nothing.
+    fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        // Each change under this lock is whole: a map entry at a time, and no call out.
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn start(self: &Arc<Self>, plan: PlanId, executors: &mut JoinSet<(PlanId, Over)>) {

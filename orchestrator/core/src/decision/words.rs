@@ -50,6 +50,15 @@ pub enum Hold {
         /// What is left of the promise.
         left: Span,
     },
+    /// A plan of this kind came to nothing a short time ago.
+    TryingAgain {
+        /// Which kind.
+        kind: PlanKind,
+        /// It: `rekindle plan show` says why.
+        failed: PlanId,
+        /// What is left of the pause.
+        left: Span,
+    },
     /// The zone that holds the copies does not answer: what could be promoted is not known.
     CopiesUnknown {
         /// It.
@@ -185,6 +194,11 @@ impl fmt::Display for Hold {
                     left.tenths()
                 )
             }
+            Self::TryingAgain { kind, failed, left } => write!(
+                f,
+                "the {kind} {failed} came to nothing (`rekindle plan show {failed}` says why); another begins in {}",
+                left.tenths()
+            ),
             Self::CopiesUnknown { zone } => write!(f, "{zone} does not say what copies it holds"),
             Self::Unprotected { zone, diagnosis } => {
                 write!(f, "UNPROTECTED: {zone} is {diagnosis}")
