@@ -1,0 +1,147 @@
+//! A zone that was lost, copies that are not whole, and what is no copy at all.
+
+use super::*;
+
+/// The main story: a zone is lost, the other takes over by force, the first comes back and is made a copy again.
+#[tokio::test(start_paused = true)]
+async fn hard_case_16_a_lost_zone_comes_back_and_is_resynced_with_its_state_kept() {
+    for mode in [ReplicationMode::Instant, periodic()] {
+        let pair = Pair::replicated(1, mode).await;
+        let writer = pair.fabric.a().open(&spec(0)).await.unwrap();
+        for i in 0..10 {
+            writer.write(i, vec![0; 16]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        pair.fabric.a().kill();
+        pair.b.take_lease(&group(), Generation(2)).await.unwrap();
+        let o = pair.b.act(&spec(0), order(forced(), 2)).await.unwrap();
+        assert_eq!(o.report.status, VolumeStatus::ActivePrimary);
+        let kept = pair.fabric.b().records(&spec(0)).unwrap();
+        match mode {
+            ReplicationMode::Instant => assert!((5..10).contains(&kept.len()), "{}", kept.len()),
+            ReplicationMode::Once | ReplicationMode::Periodic(_) => assert_eq!(kept, []),
+        }
+        let noted = pair
+            .b
+            .backend()
+            .list(Instant::now() + Duration::from_secs(1))
+            .await
+            .unwrap();
+        let note = &noted[0].metadata[rekindle_common::metadata::FORCED];
+        assert!(note.contains("generation 2: zone-a lost"), "{note}");
+        // A is back, with its writer's last words: both say primary.
+        pair.fabric.a().start();
+        wait(&pair.b, &spec(0), VolumeStatus::ErrorSplitBrain).await;
+        let guard = pair.a.act(&spec(0), order(resync("t"), 2)).await;
+        assert_eq!(code(guard), ErrorCode::IsPrimary);
+        pair.a
+            .act(&spec(0), order(VolumeAction::Demote { token: None }, 2))
+            .await
+            .unwrap();
+        wait(&pair.a, &spec(0), VolumeStatus::ErrorSplitBrain).await;
+        wait(&pair.b, &spec(0), VolumeStatus::ActivePrimary).await;
+        // Twice, as a resumed plan does.
+        let id = pair.fabric.a().image_id(&spec(0));
+        let first = pair.a.act(&spec(0), order(resync("t"), 2)).await.unwrap();
+        assert_eq!(first.effect, Effect::Started);
+        wait(&pair.a, &spec(0), VolumeStatus::ActiveSecondary).await;
+        assert_ne!(pair.fabric.a().image_id(&spec(0)), id);
+        let second = pair.a.act(&spec(0), order(resync("t"), 2)).await.unwrap();
+        assert_eq!(second.effect, Effect::AlreadySo);
+        // What was discarded is kept beside it, and is no volume.
+        let name = format!("volume-0.rekindle-safety-2-{}", id.unwrap());
+        let safety = ImageSpec::new("volumes", name).unwrap();
+        assert_eq!(pair.fabric.a().records(&safety).unwrap().len(), 10);
+        let page = pair.a.volumes(&VolumeQuery::default()).await.unwrap();
+        assert_eq!(page.volumes.len(), 1);
+        assert_eq!(pair.fabric.a().records(&spec(0)).unwrap(), kept);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_18_a_resync_beside_no_primary_is_refused_and_would_have_been_fatal() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    pair.a
+        .act(&spec(0), order(VolumeAction::Demote { token: None }, 1))
+        .await
+        .unwrap();
+    wait(&pair.b, &spec(0), VolumeStatus::PendingPromotion).await;
+    let refused = pair.b.act(&spec(0), order(resync("t"), 2)).await;
+    assert_eq!(code(refused), ErrorCode::PeerNotPrimary);
+    assert!(pair.fabric.b().image_id(&spec(0)).is_some());
+    // What the guard is there for (ceph#63270).
+    let volume = spec(0);
+    let session = pair.b.backend().open(
+        &volume,
+        crate::backend::Access::Write,
+        Instant::now() + Duration::from_secs(5),
+    );
+    let session = session.await.unwrap();
+    session
+        .resync(Instant::now() + Duration::from_secs(5))
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(pair.fabric.b().image_id(&spec(0)), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_24_nothing_is_promoted_before_the_first_sync_has_ended() {
+    let pair = Pair::new();
+    pair.a.take_lease(&group(), Generation(1)).await.unwrap();
+    pair.fabric.a().create_image(&spec(0), 1);
+    let mode = ReplicationMode::Instant;
+    pair.a.act(&spec(0), replicate(mode)).await.unwrap();
+    wait(&pair.b, &spec(0), VolumeStatus::PendingFirstSync).await;
+    pair.fabric.a().kill();
+    pair.b.take_lease(&group(), Generation(2)).await.unwrap();
+    for action in [plain(), forced()] {
+        let r = pair.b.act(&spec(0), order(action, 2)).await;
+        assert_eq!(code(r), ErrorCode::NoCompleteCopy);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_29_a_dead_daemon_shows_and_its_copy_can_still_be_forced() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    pair.fabric.b().daemon().kill();
+    wait(&pair.b, &spec(0), VolumeStatus::ErrorMirrorDown).await;
+    let a = pair.a.volume(&spec(0)).await.unwrap();
+    assert!(
+        a.concerns[0].contains("does not report"),
+        "{:?}",
+        a.concerns
+    );
+    assert_eq!(pair.b.zone().await.mirror.daemon_up, Known::No);
+    pair.b.take_lease(&group(), Generation(2)).await.unwrap();
+    pair.b.act(&spec(0), order(forced(), 2)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_37_clones_and_unmirrored_pools_are_refused_and_leave_no_policy() {
+    let pair = Pair::new();
+    let a = pair.fabric.a();
+    a.create_image(&spec(0), 1);
+    a.set_lineage(&spec(0), Some("images/base@snap"), 0);
+    let r = pair
+        .a
+        .act(&spec(0), replicate(ReplicationMode::Instant))
+        .await;
+    assert_eq!(code(r), ErrorCode::HasClones);
+    a.add_pool("scratch", false);
+    let scratch = ImageSpec::new("scratch", "volume-9").unwrap();
+    a.create_image(&scratch, 1);
+    let r = pair
+        .a
+        .act(&scratch, replicate(ReplicationMode::Instant))
+        .await;
+    assert_eq!(code(r), ErrorCode::PoolNotMirrored);
+    let page = pair.a.volumes(&VolumeQuery::default()).await.unwrap();
+    assert_eq!(page.volumes, []);
+    let bad = ReplicationMode::Periodic(Schedule {
+        start: "2026-01-01T00:00:00Z".parse().unwrap(),
+        interval: Span::secs(0),
+    });
+    let error = pair.a.act(&spec(0), replicate(bad)).await.unwrap_err();
+    assert_eq!(error.field.as_deref(), Some("action.interval"));
+}
