@@ -277,6 +277,23 @@ async fn a_throttled_read_waits_as_it_is_told() {
 }
 
 #[tokio::test]
+async fn volumes_are_looked_at_by_their_ids_in_one_call() {
+    let fake = Fake::cinder(|_, _| page(&["v1", "v2"], false)).await;
+    let cinder = fake.cloud("").cinder(Scope::Home);
+    let ids = ["v1", "v2", "gone"].map(str::to_owned);
+    let found = cinder.volumes_of(&ids).await.unwrap();
+    assert_eq!(found.len(), 2);
+    let asked = fake.asked("/volumes/detail");
+    let line = &asked[0].line;
+    assert!(
+        line.contains("all_tenants=1&id=%5B%27v1%27%2C%27v2%27%2C%27gone%27%5D&"),
+        "{line}"
+    );
+    // A Cinder that does not filter is not believed.
+    assert!(cinder.volumes_of(&ids[..1]).await.is_err());
+}
+
+#[tokio::test]
 async fn a_list_is_whole_or_an_error() {
     let fake = Fake::cinder(|n, _| match n {
         0 => page(&["v1", "v2"], true),

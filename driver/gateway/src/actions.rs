@@ -12,7 +12,10 @@
 mod asked;
 mod rules;
 
-use crate::fault::Fault;
+use crate::{
+    fault::Fault,
+    status::{Names, Under},
+};
 use asked::Asked;
 pub(crate) use asked::{ActionPath, parse};
 use hyper::{StatusCode, header::HeaderValue};
@@ -31,6 +34,7 @@ pub use rules::RulesError;
 pub(crate) struct Actions {
     /// The gateway's own account.
     pub(crate) cloud: Cloud,
+    pub(crate) names: Names,
     pub(crate) sidecar: SidecarClient,
     pub(crate) rules: Rules,
 }
@@ -71,19 +75,19 @@ impl Actions {
             }
             Err(e) => return Err(away("cinder_account", "Cinder", &e)),
         };
-        let host = volume.host.as_deref().unwrap_or_default();
-        let backends = &self.cloud.config().backends;
-        let pool = backends.iter().find(|(_, h)| h.as_str() == host);
-        let spec = pool.and_then(|(pool, _)| ImageSpec::new(pool.as_str(), volume.image()).ok());
-        spec.ok_or_else(|| {
-            let why = "the volume is on a backend that is not replicated here";
-            tracing::info!(
-                volume.id = volume.id,
-                host,
-                "no pool of cloud.backends is this host's"
-            );
-            Fault::new(StatusCode::BAD_REQUEST, "backend", why)
-        })
+        // Asked anew, and not from what is kept: an order is given to what is under the volume now.
+        match self.names.backends.of(&volume) {
+            Under::Image(image) => Ok(image),
+            Under::Elsewhere | Under::Gone | Under::Unknown => {
+                let why = "the volume is on a backend that is not replicated here";
+                tracing::info!(
+                    volume.id = volume.id,
+                    host = volume.host,
+                    "no pool of cloud.backends is this host's"
+                );
+                Err(Fault::new(StatusCode::BAD_REQUEST, "backend", why))
+            }
+        }
     }
 
     /// Gives the order. Once it is given, it is carried out whether its client waits or not.

@@ -197,21 +197,26 @@ impl Body for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let first = self.first.as_ref().map_or(0, |f| f.len() as u64);
         let inner = self.inner.as_ref();
         let inner = inner.map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
-        let mut both = SizeHint::new();
-        both.set_lower(inner.lower() + first);
-        if let Some(upper) = inner.upper() {
-            both.set_upper(upper + first);
-        }
-        both
+        behind(self.first.as_ref(), &inner)
     }
 }
 
+/// The size of a body with what was read of it in front.
+fn behind(first: Option<&Bytes>, rest: &SizeHint) -> SizeHint {
+    let first = first.map_or(0, |f| f.len() as u64);
+    let mut both = SizeHint::new();
+    both.set_lower(rest.lower() + first);
+    if let Some(upper) = rest.upper() {
+        both.set_upper(upper + first);
+    }
+    both
+}
+
 enum Source {
-    /// Cinder's, as it comes.
-    Cinder(Incoming),
+    /// Cinder's, as it comes, behind what was read of it already.
+    Cinder(Option<Bytes>, Incoming),
     /// The gateway's own.
     Own(Option<Bytes>),
 }
@@ -226,9 +231,14 @@ pub(crate) struct AnswerBody {
 }
 
 impl AnswerBody {
-    pub(crate) fn cinders(inner: Incoming, idle: Duration, exchange: Exchange) -> Self {
+    pub(crate) fn cinders(
+        first: Option<Bytes>,
+        inner: Incoming,
+        idle: Duration,
+        exchange: Exchange,
+    ) -> Self {
         Self {
-            source: Source::Cinder(inner),
+            source: Source::Cinder(first.filter(|f| !f.is_empty()), inner),
             idle,
             timer: None,
             exchange,
@@ -245,9 +255,12 @@ impl AnswerBody {
     }
 
     fn poll_cinder(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
-        let Source::Cinder(inner) = &mut self.source else {
+        let Source::Cinder(first, inner) = &mut self.source else {
             return Poll::Ready(None);
         };
+        if let Some(first) = first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
         loop {
             let Poll::Ready(frame) = Pin::new(&mut *inner).poll_frame(cx) else {
                 let idle = self.idle;
@@ -281,7 +294,7 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let piece = match &mut self.source {
             Source::Own(bytes) => bytes.take().map(Ok),
-            Source::Cinder(_) => ready!(self.poll_cinder(cx)),
+            Source::Cinder(_, _) => ready!(self.poll_cinder(cx)),
         };
         match &piece {
             Some(Ok(data)) => self.exchange.passes(data.len()),
@@ -295,14 +308,14 @@ impl Body for AnswerBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Cinder(inner) => inner.is_end_stream(),
+            Source::Cinder(first, inner) => first.is_none() && inner.is_end_stream(),
             Source::Own(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Cinder(inner) => inner.size_hint(),
+            Source::Cinder(first, inner) => behind(first.as_ref(), &inner.size_hint()),
             Source::Own(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
             }

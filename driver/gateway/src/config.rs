@@ -4,6 +4,7 @@ use crate::{
     client_io::ClientTimes,
     framing::HeadLimits,
     server::ServerLimits,
+    status::Settings,
     trust::Networks,
     upstream::{UpstreamTimes, UpstreamUrl},
 };
@@ -28,9 +29,15 @@ pub struct Config {
     /// What Cinder is told of its clients.
     #[serde(default)]
     pub forwarded: Forwarded,
-    /// What carries out the volume actions; without it there are none but Cinder's.
+    /// The other zone, where the peers of this zone's volumes are.
+    #[serde(default)]
+    pub peer: Option<ZoneName>,
+    /// What carries out the volume actions; without it there are none but Cinder's, no status and no guards.
     #[serde(default)]
     pub actions: Option<ActionsConfig>,
+    /// How the replication status is shown.
+    #[serde(default)]
+    pub status: StatusConfig,
     /// Limits on clients.
     #[serde(default)]
     pub limits: Limits,
@@ -169,6 +176,50 @@ pub struct SidecarConfig {
 
 fn default_action() -> Span {
     Span::secs(60)
+}
+
+/// How the replication status is shown in Cinder's bodies. It comes from the sidecar of `[actions]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StatusConfig {
+    /// Whether it is.
+    pub shown: bool,
+    /// Whether it stands in Cinder's own `replication_status` too, for clients that show no other field.
+    pub replication_status: bool,
+    /// What the sidecar said is good for so long.
+    pub age: Span,
+    /// A look at volumes waits so long for the sidecar; then their status is unknown.
+    pub wait_time: Span,
+    /// Bytes of a body. A larger one goes through without the status.
+    pub body: usize,
+    /// Volumes that are collected to be ordered or filtered by status.
+    pub collected: usize,
+}
+
+impl Default for StatusConfig {
+    fn default() -> Self {
+        Self {
+            shown: true,
+            replication_status: false,
+            age: Span::secs(1),
+            wait_time: Span::millis(300),
+            body: 16 * 1024 * 1024,
+            collected: 5000,
+        }
+    }
+}
+
+impl StatusConfig {
+    /// As what shows it takes them.
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
+            age: self.age.get(),
+            wait: self.wait_time.get(),
+            body: self.body,
+            collected: self.collected,
+            replication_status: self.replication_status,
+        }
+    }
 }
 
 /// Limits on clients.
@@ -321,6 +372,9 @@ impl Config {
     }
 
     fn check_actions(&self) -> Result<(), ConfigError> {
+        if self.peer.as_ref() == Some(&self.zone) {
+            return bad("peer", "is the other zone, and not this one");
+        }
         let Some(actions) = &self.actions else {
             return Ok(());
         };
@@ -353,6 +407,8 @@ impl Config {
             ("limits.fields", l.fields, 16, 1000),
             ("limits.target", l.target, 1024, 60 * 1024),
             ("upstream.connections", self.upstream.connections, 1, 10_000),
+            ("status.body", self.status.body, 64 * 1024, 32 * 1024 * 1024),
+            ("status.collected", self.status.collected, 1, 20_000),
         ] {
             if !(least..=most).contains(&given) {
                 return bad(field, format!("{given} is outside {least} to {most}"));
@@ -371,6 +427,14 @@ impl Config {
 
     fn check_times(&self) -> Result<(), ConfigError> {
         let (l, up) = (&self.limits, &self.upstream);
+        for (field, span) in [
+            ("status.age", self.status.age),
+            ("status.wait_time", self.status.wait_time),
+        ] {
+            if span < Span::millis(10) || span > Span::secs(10) {
+                return bad(field, format!("{span} is outside 10ms to 10s"));
+            }
+        }
         for (field, span) in [
             ("limits.head_time", l.head_time),
             ("limits.keep_alive", l.keep_alive),

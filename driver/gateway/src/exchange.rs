@@ -39,6 +39,8 @@ pub(crate) struct Exchange {
     _counted: Counted,
     _in_flight: InFlight,
     _place: Option<OwnedSemaphorePermit>,
+    /// Its part of what all bodies that are held may take.
+    _held: Option<OwnedSemaphorePermit>,
 }
 
 impl Exchange {
@@ -65,12 +67,18 @@ impl Exchange {
             metrics: metrics.clone(),
             _in_flight: in_flight,
             _place: None,
+            _held: None,
         }
     }
 
     /// It has a place among the requests in flight.
     pub(crate) fn takes(&mut self, place: OwnedSemaphorePermit) {
         self._place = Some(place);
+    }
+
+    /// Its answer's body is held whole, until its last byte is handed over.
+    pub(crate) fn holds(&mut self, part: OwnedSemaphorePermit) {
+        self._held = Some(part);
     }
 
     /// Cinder answers.

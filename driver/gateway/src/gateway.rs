@@ -7,6 +7,7 @@ use crate::{
     metrics::Metrics,
     proxy::Proxy,
     server::Server,
+    status::{Names, Statuses},
     upstream::Upstream,
 };
 use hyper::header::HeaderValue;
@@ -113,6 +114,8 @@ impl Gateway {
         let tls = config.listen.tls.as_ref();
         let tls = tls.map(|t| ServerTls::load(&t.cert, &t.key)).transpose();
         let (listener, address) = bind(config.listen.address).await?;
+        let actions = config.actions.as_ref();
+        let actions = actions.map(|a| acting(&config.zone, a)).transpose()?;
         let server = Server {
             listener,
             tls: tls.map_err(BuildError::ListenTls)?,
@@ -124,10 +127,19 @@ impl Gateway {
                 body_limit: config.limits.body,
                 trusted: config.forwarded.trusted.clone(),
                 prefix: prefix.map_err(|_| BuildError::Unchecked("forwarded.prefix"))?,
-                actions: match &config.actions {
-                    Some(actions) => Some(acting(&config.zone, actions)?),
-                    None => None,
-                },
+                statuses: actions
+                    .as_ref()
+                    .filter(|_| config.status.shown)
+                    .map(|actions| {
+                        Statuses::new(
+                            actions.sidecar.clone(),
+                            actions.names.clone(),
+                            config.peer.clone(),
+                            config.status.settings(),
+                            &metrics,
+                        )
+                    }),
+                actions,
             }),
         };
         let mut admin = rekindle_net::Server::new(rekindle_net::Limits {
@@ -204,8 +216,10 @@ fn acting(zone: &ZoneName, config: &ActionsConfig) -> Result<Actions, BuildError
         }
         (_, _, _) => return Err(BuildError::Unchecked("actions.sidecar")),
     };
+    let cloud = Cloud::new(zone.clone(), config.cloud.clone())?;
     Ok(Actions {
-        cloud: Cloud::new(zone.clone(), config.cloud.clone())?,
+        names: Names::new(cloud.clone()),
+        cloud,
         sidecar: sidecar.into(),
         rules: match &config.rules {
             Some(file) => Rules::read(file)?,

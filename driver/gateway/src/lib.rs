@@ -3,7 +3,8 @@
 //! ```text
 //!   client ── server (connections, TLS) ── client_io (times) ── framing (one reading, or none) ── hyper
 //!          ── proxy ── headers ── upstream (pool, deadlines) ── Cinder
-//!                └─ actions ── Cinder, Keystone, rules ── the sidecar
+//!                ├─ actions ── Cinder, Keystone, rules ── the sidecar
+//!                └─ showing ── status: the sidecar's words in Cinder's bodies
 //!   anything in the way ── fault: Cinder's form, an id
 //! ```
 //!
@@ -20,9 +21,12 @@ pub mod framing;
 mod gateway;
 mod headers;
 mod metrics;
+mod percent;
 mod proxy;
 mod routes;
 mod server;
+mod showing;
+mod status;
 mod trust;
 mod upstream;
 

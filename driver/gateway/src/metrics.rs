@@ -23,6 +23,33 @@ struct NameLabel {
     name: &'static str,
 }
 
+/// What became of a body that the status might have gone into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BodyEnd {
+    /// It is in there.
+    Filled,
+    /// The body is larger than the bound.
+    TooLarge,
+    /// It is compressed.
+    Packed,
+    /// It is no JSON, or has no volumes that can be read in one way.
+    NoVolumes,
+    /// Too many were held at once.
+    NoPlace,
+}
+
+impl BodyEnd {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Filled => "filled",
+            Self::TooLarge => "too_large",
+            Self::Packed => "packed",
+            Self::NoVolumes => "no_volumes",
+            Self::NoPlace => "no_place",
+        }
+    }
+}
+
 fn durations() -> Histogram {
     Histogram::new([
         0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
@@ -42,6 +69,9 @@ struct Inner {
     connections: Gauge,
     upstream_open: Gauge,
     upstream_again: Counter,
+    bodies: Family<NameLabel, Counter>,
+    unknown: Counter,
+    listed: Histogram,
 }
 
 impl fmt::Debug for Metrics {
@@ -80,13 +110,13 @@ impl Metrics {
             "Requests by their class and the status of their answer",
             requests.clone(),
         );
-        let durations: Family<RouteLabel, Histogram, fn() -> Histogram> =
+        let by_route: Family<RouteLabel, Histogram, fn() -> Histogram> =
             Family::new_with_constructor(durations);
         r.register_with_unit(
             "request_duration",
             "From a request's head to the end of its answer",
             Unit::Seconds,
-            durations.clone(),
+            by_route.clone(),
         );
         let faults = Family::default();
         r.register(
@@ -114,15 +144,37 @@ impl Metrics {
             "Requests of which nothing was sent, for their kept connection had ended, and that went over another one",
             upstream_again.clone(),
         );
+        let bodies = Family::default();
+        r.register(
+            "status_bodies",
+            "Looks at volumes, by what became of the status: all but `filled` went through as they were",
+            bodies.clone(),
+        );
+        let unknown = Counter::default();
+        r.register(
+            "status_unknown",
+            "Volumes that were shown with an unknown status",
+            unknown.clone(),
+        );
+        let listed = durations();
+        r.register_with_unit(
+            "status_list_duration",
+            "The sidecar's list of volumes",
+            Unit::Seconds,
+            listed.clone(),
+        );
         Self(Arc::new(Inner {
             registry,
             requests,
-            durations,
+            durations: by_route,
             faults,
             in_flight,
             connections,
             upstream_open,
             upstream_again,
+            bodies,
+            unknown,
+            listed,
         }))
     }
 
@@ -140,6 +192,19 @@ impl Metrics {
 
     pub(crate) fn fault(&self, name: &'static str) {
         self.0.faults.get_or_create(&NameLabel { name }).inc();
+    }
+
+    pub(crate) fn body(&self, end: BodyEnd) {
+        let name = end.name();
+        self.0.bodies.get_or_create(&NameLabel { name }).inc();
+    }
+
+    pub(crate) fn unknown(&self, volumes: usize) {
+        self.0.unknown.inc_by(volumes as u64);
+    }
+
+    pub(crate) fn listed(&self, took: Duration) {
+        self.0.listed.observe(took.as_secs_f64());
     }
 
     pub(crate) fn sent_again(&self) {

@@ -14,6 +14,7 @@ use crate::{
     fault::{COMPUTE_REQUEST_ID, Fault, REQUEST_ID},
     headers::{self, From, Scheme},
     metrics::Metrics,
+    status::{Kind, Statuses, read_query, shows},
     trust::Networks,
     upstream::{Upstream, UpstreamError, in_full},
 };
@@ -42,6 +43,8 @@ pub(crate) struct Proxy {
     pub(crate) prefix: Option<HeaderValue>,
     /// `None`: there are no actions but Cinder's.
     pub(crate) actions: Option<Actions>,
+    /// `None`: no status is shown.
+    pub(crate) statuses: Option<Statuses>,
 }
 
 /// An action's body is no larger.
@@ -51,9 +54,9 @@ const VOLUME: usize = 1024 * 1024;
 const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 /// What a request is answered with.
-enum Answer {
-    /// What Cinder said, as it comes.
-    Cinders(Response<Incoming>),
+pub(crate) enum Answer {
+    /// What Cinder said, as it comes, behind what was read of it already.
+    Cinders(Response<Incoming>, Option<Bytes>),
     /// What the gateway has at hand.
     Own(Response<Bytes>),
 }
@@ -78,9 +81,9 @@ impl Proxy {
         let mut exchange = Exchange::begin(&head, client.peer, &self.metrics, in_flight);
         let answer = self.pass(head, body, client, &mut exchange).await;
         match answer {
-            Ok(Answer::Cinders(answer)) => {
+            Ok(Answer::Cinders(answer, first)) => {
                 let (head, body) = answer.into_parts();
-                let body = AnswerBody::cinders(body, self.upstream.idle(), exchange);
+                let body = AnswerBody::cinders(first, body, self.upstream.idle(), exchange);
                 Response::from_parts(head, body)
             }
             Ok(Answer::Own(answer)) => own(answer, exchange),
@@ -130,11 +133,22 @@ impl Proxy {
         if let Some(answer) = self.action(&head, &mut body, exchange).await? {
             return Ok(Answer::Own(answer));
         }
+        let shows = self.statuses.as_ref().zip(shows(&head));
+        if let Some((statuses, kind)) = shows {
+            // What it is packed in is for the client to know, and this is read here.
+            head.headers.remove(ACCEPT_ENCODING);
+            let query = head.uri.query().unwrap_or_default();
+            if let (Kind::Page, Some(query)) = (kind, read_query(query)) {
+                return self.page(statuses, &head, query, exchange).await;
+            }
+        }
         let request = Request::from_parts(head, body);
-        self.send(request, exchange)
-            .await
-            .map(Answer::Cinders)
-            .map_err(|fault| if unread { fault.closing() } else { fault })
+        let answer = self.send(request, exchange).await;
+        let answer = answer.map_err(|fault| if unread { fault.closing() } else { fault })?;
+        match shows {
+            Some((statuses, kind)) => self.shown(statuses, answer, kind, exchange).await,
+            None => Ok(Answer::Cinders(answer, None)),
+        }
     }
 
     /// Sends a request to Cinder, and makes the head of its answer the client's.
@@ -187,7 +201,11 @@ impl Proxy {
         };
         let holder = actions.allowed(&asked, token).await?;
         let image = actions.image(path.volume).await?;
-        actions.order(asked, &image, &holder, &exchange.id).await?;
+        let ordered = actions.order(asked, &image, &holder, &exchange.id).await;
+        if let Some(statuses) = &self.statuses {
+            statuses.changed();
+        }
+        ordered?;
         let mut answer = Response::new(Bytes::new());
         *answer.status_mut() = StatusCode::ACCEPTED;
         for name in [REQUEST_ID, COMPUTE_REQUEST_ID] {
@@ -206,18 +224,7 @@ impl Proxy {
         path: &str,
         exchange: &mut Exchange,
     ) -> Result<Option<Response<Bytes>>, Fault> {
-        let path = path
-            .parse::<Uri>()
-            .map_err(|_| Fault::new(StatusCode::BAD_REQUEST, "malformed", "the path is none"))?;
-        let mut request = Request::new(RequestBody::none());
-        *request.uri_mut() = path;
-        *request.headers_mut() = head.headers.clone();
-        for of_the_body in [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
-            request.headers_mut().remove(of_the_body);
-        }
-        // What it is packed in is for the client to know, and this is read here.
-        request.headers_mut().remove(ACCEPT_ENCODING);
-        let answer = self.send(request, exchange).await?;
+        let answer = self.look(head, path, exchange).await?;
         let (mut head, body) = answer.into_parts();
         let read = Limited::new(body, VOLUME).collect();
         let read = tokio::time::timeout(self.upstream.idle(), read).await;
@@ -233,6 +240,27 @@ impl Proxy {
         }
         head.headers.remove(CONTENT_LENGTH);
         Ok(Some(Response::from_parts(head, bytes)))
+    }
+
+    /// Looks at something of Cinder's as the user who sent a request does.
+    pub(crate) async fn look(
+        &self,
+        head: &Parts,
+        path: &str,
+        exchange: &mut Exchange,
+    ) -> Result<Response<Incoming>, Fault> {
+        let path = path
+            .parse::<Uri>()
+            .map_err(|_| Fault::new(StatusCode::BAD_REQUEST, "malformed", "the path is none"))?;
+        let mut request = Request::new(RequestBody::none());
+        *request.uri_mut() = path;
+        *request.headers_mut() = head.headers.clone();
+        for of_the_body in [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
+            request.headers_mut().remove(of_the_body);
+        }
+        // What it is packed in is for the client to know, and this is read here.
+        request.headers_mut().remove(ACCEPT_ENCODING);
+        self.send(request, exchange).await
     }
 }
 

@@ -7,60 +7,10 @@ mod support;
 use rekindle_common::{ApiError, ErrorCode};
 use serde_json::json;
 use support::{
-    Running,
-    cloud::{Cloud, ELSEWHERE, ITS_IMAGE, PLAIN, Sidecar, TAKEN_IN},
-    gateway_of,
-    raw::{Answer, ask},
+    cloud::{ELSEWHERE, ITS_IMAGE, PLAIN, TAKEN_IN},
+    raw::ask,
+    scene::scene,
 };
-
-struct Scene {
-    gateway: Running,
-    cloud: Cloud,
-    sidecar: Sidecar,
-    dir: tempfile::TempDir,
-    serving: Option<tokio::task::JoinHandle<()>>,
-}
-
-async fn scene() -> Scene {
-    let dir = tempfile::tempdir().unwrap();
-    let (cloud, address) = Cloud::start().await;
-    let sidecar = Sidecar::default();
-    let socket = dir.path().join("driver.sock");
-    let serving = sidecar.start(&socket).await;
-    let secret = dir.path().join("secret");
-    std::fs::write(&secret, "s3cret\n").unwrap();
-    let text = format!(
-        "zone = \"zone-a\"\n[listen]\naddress = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n\
-         [upstream]\nurl = \"http://{address}\"\n\
-         [actions.sidecar]\nunix = {socket:?}\n\
-         [actions.cloud]\nauth_url = \"http://{address}/v3\"\nusername = \"own\"\npassword_file = {secret:?}\n\
-         project = \"service\"\nbackends = {{ volumes = \"h@ceph#ceph\" }}\n"
-    );
-    Scene {
-        gateway: gateway_of(&text).await,
-        cloud,
-        sidecar,
-        dir,
-        serving: Some(serving),
-    }
-}
-
-impl Scene {
-    async fn act(&self, token: &str, volume: &str, body: &str) -> Answer {
-        let path = format!("/v3/p/volumes/{volume}/action");
-        let token = if token.is_empty() {
-            String::new()
-        } else {
-            format!("X-Auth-Token: {token}\r\n")
-        };
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: h\r\n{token}Content-Type: application/json\r\n\
-             Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        ask(self.gateway.address, &request).await
-    }
-}
 
 const EACH: [(&str, &str); 6] = [
     (r#"{"os-replicate": {"mode": "instant"}}"#, "replicate"),
@@ -73,7 +23,7 @@ const EACH: [(&str, &str); 6] = [
 
 #[tokio::test]
 async fn each_action_for_an_admin_a_member_a_reader_and_a_stranger() {
-    let scene = scene().await;
+    let scene = scene("").await;
     for (n, (body, name)) in EACH.iter().enumerate() {
         let members = n < 3;
         let before = scene.sidecar.orders().len();
@@ -140,7 +90,7 @@ async fn each_action_for_an_admin_a_member_a_reader_and_a_stranger() {
 
 #[tokio::test]
 async fn the_image_is_the_one_that_cinder_names() {
-    let scene = scene().await;
+    let scene = scene("").await;
     let body = r#"{"os-resync": null}"#;
     assert_eq!(scene.act("member", TAKEN_IN, body).await.status, 202);
     let orders = scene.sidecar.orders();
@@ -167,7 +117,7 @@ fn in_chunks(body: &str) -> String {
 
 #[tokio::test]
 async fn what_is_cinders_goes_there_byte_for_byte() {
-    let scene = scene().await;
+    let scene = scene("").await;
     let large = format!(r#"{{"os-promote": {{"force": "{}"}}}}"#, "x".repeat(20_000));
     for body in [
         r#"{"os-extend": {"new_size": 2}}"#,
@@ -209,7 +159,7 @@ async fn what_is_cinders_goes_there_byte_for_byte() {
 
 #[tokio::test]
 async fn what_is_wrong_is_said_to_those_who_may_know_that_there_is_a_volume() {
-    let scene = scene().await;
+    let scene = scene("").await;
     let bad = r#"{"os-replicate": {"mode": "often"}}"#;
     let answer = scene.act("member", PLAIN, bad).await;
     assert_eq!(answer.status, 400);
@@ -231,11 +181,9 @@ async fn what_is_wrong_is_said_to_those_who_may_know_that_there_is_a_volume() {
 
 #[tokio::test]
 async fn a_sidecar_that_is_away_is_told_and_cinder_is_unharmed() {
-    let mut scene = scene().await;
+    let mut scene = scene("").await;
     let body = r#"{"os-resync": null}"#;
-    let serving = scene.serving.take().unwrap();
-    serving.abort();
-    let _ = serving.await;
+    scene.sidecar_dies().await;
     let answer = scene.act("member", PLAIN, body).await;
     assert_eq!(
         (answer.status, answer.header("retry-after")),
@@ -243,8 +191,7 @@ async fn a_sidecar_that_is_away_is_told_and_cinder_is_unharmed() {
     );
     let cinders = scene.act("member", PLAIN, r#"{"os-extend": 1}"#).await;
     assert_eq!(cinders.status, 418);
-    let socket = scene.dir.path().join("driver.sock");
-    let _serving = scene.sidecar.start(&socket).await;
+    scene.sidecar_comes_back().await;
     assert_eq!(scene.act("member", PLAIN, body).await.status, 202);
     assert_eq!(scene.sidecar.orders().len(), 1);
 }

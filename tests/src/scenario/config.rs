@@ -210,8 +210,10 @@ pub fn driver(lab: &Lab, site: Site, ports: &Ports) -> anyhow::Result<Value> {
 pub fn gateway(lab: &Lab, site: Site, address: SocketAddr) -> anyhow::Result<Value> {
     let os = lab.openstack(site)?;
     let upstream = os.volume_url.trim_end_matches("/v3").to_owned();
+    let peer = site.peer().context("a gateway's site is a zone")?;
     Ok(table([
         ("zone", site.name().into()),
+        ("peer", peer.name().into()),
         ("listen", table([("address", address.to_string().into())])),
         ("upstream", table([("url", upstream.into())])),
         (

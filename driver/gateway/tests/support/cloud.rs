@@ -1,4 +1,4 @@
-//! Keystone and Cinder for the gateway's actions, and the zone's sidecar: each answers as it is told.
+//! Keystone and Cinder for what the gateway adds: each answers as it is told.
 
 use axum::{
     Json, Router,
@@ -8,16 +8,17 @@ use axum::{
     routing::{get, post},
 };
 use http_body_util::BodyExt;
-use rekindle_common::{ApiError, action::Order};
-use rekindle_net::{ListenConfig, Server, SocketOptions};
+use rekindle_net::{ListenConfig, Server};
 use serde_json::{Value, json};
 use std::{
     net::SocketAddr,
-    path::Path as FilePath,
     sync::{Arc, Mutex},
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// Volumes in a page, whatever its limit: as `osapi_max_limit`.
+const PAGE: usize = 100;
 
 /// A volume whose image has its id in its name.
 pub const PLAIN: &str = "9d2a4c1e-0000-4000-8000-000000000001";
@@ -27,17 +28,100 @@ pub const ITS_IMAGE: &str = "0a0a0a0a-0000-4000-8000-00000000000a";
 /// One on a backend that is not ours.
 pub const ELSEWHERE: &str = "9d2a4c1e-0000-4000-8000-000000000003";
 
-#[derive(Clone, Default)]
-pub struct Cloud(Arc<Mutex<Vec<(String, String)>>>);
+/// A volume of Cinder's.
+#[derive(Debug, Clone)]
+pub struct Volume {
+    pub id: String,
+    pub host: &'static str,
+    pub name_id: Option<String>,
+}
+
+impl Volume {
+    pub fn new(id: &str, name_id: Option<&str>) -> Self {
+        Self {
+            id: id.to_owned(),
+            host: if id == ELSEWHERE {
+                "h@lvm#lvm"
+            } else {
+                "h@ceph#ceph"
+            },
+            name_id: name_id.map(str::to_owned),
+        }
+    }
+
+    /// As its user sees it, with what a careless proxy would change.
+    pub fn text(&self, detail: bool) -> String {
+        let more = if detail {
+            r#""size": 1, "replication_status": null, "n": 10000000000000000000000.10, "metadata": {"k": "\u00e9\/"}, "#
+        } else {
+            ""
+        };
+        format!(r#"{{"id": "{}", {more}"name" : "ü"}}"#, self.id)
+    }
+}
+
+/// An answer that a look at volumes gets in place of its own.
+#[derive(Debug, Clone)]
+pub struct Odd {
+    pub headers: Vec<(&'static str, String)>,
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+#[derive(Clone)]
+pub struct Cloud(Arc<Mutex<Inner>>);
+
+struct Inner {
+    asked: Vec<(String, String)>,
+    /// What was asked with the gateway's own account.
+    own: Vec<String>,
+    volumes: Vec<Volume>,
+    odd: Option<Odd>,
+    packing: Vec<String>,
+}
+
+impl Default for Cloud {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Inner {
+            asked: Vec::new(),
+            own: Vec::new(),
+            volumes: vec![
+                Volume::new(PLAIN, None),
+                Volume::new(TAKEN_IN, Some(ITS_IMAGE)),
+                Volume::new(ELSEWHERE, None),
+            ],
+            odd: None,
+            packing: Vec::new(),
+        })))
+    }
+}
 
 impl Cloud {
     /// The requests that Cinder had of users: first line and body.
     pub fn asked(&self) -> Vec<(String, String)> {
-        self.0.lock().unwrap().clone()
+        self.0.lock().unwrap().asked.clone()
+    }
+
+    /// Those that it had of the gateway's own account.
+    pub fn asked_by_us(&self) -> Vec<String> {
+        self.0.lock().unwrap().own.clone()
+    }
+
+    /// What looks at volumes said that their answer may be packed in.
+    pub fn packing(&self) -> Vec<String> {
+        self.0.lock().unwrap().packing.clone()
+    }
+
+    pub fn has(&self, volumes: Vec<Volume>) {
+        self.0.lock().unwrap().volumes = volumes;
+    }
+
+    pub fn odd(&self, odd: Option<Odd>) {
+        self.0.lock().unwrap().odd = odd;
     }
 }
 
-async fn serve(at: ListenConfig, router: Router) -> (Option<SocketAddr>, JoinHandle<()>) {
+pub async fn serve(at: ListenConfig, router: Router) -> (Option<SocketAddr>, JoinHandle<()>) {
     let mut server = Server::new(rekindle_net::Limits::default());
     let bound = server.listen(&at, router).await.unwrap();
     let task = tokio::spawn(async move {
@@ -53,8 +137,17 @@ impl Cloud {
         let router = Router::new()
             .route("/v3/auth/tokens", post(token).get(looked_at))
             .route("/volume/v3/", get(versions))
+            .route(
+                "/volume/v3/{project}/volumes/detail",
+                get(many_for_ourselves),
+            )
             .route("/volume/v3/{project}/volumes/{id}", get(for_ourselves))
-            .route("/v3/{project}/volumes/{id}", get(for_a_user))
+            .route("/v3/{project}/volumes", get(list_for_a_user))
+            .route("/v3/{project}/volumes/detail", get(list_for_a_user))
+            .route(
+                "/v3/{project}/volumes/{id}",
+                get(for_a_user).fallback(cinders),
+            )
             .fallback(cinders)
             .with_state(cloud.clone());
         let (address, _) = serve(ListenConfig::Loopback { address }, router).await;
@@ -107,21 +200,115 @@ async fn versions() -> Response {
     (StatusCode::MULTIPLE_CHOICES, Json(body)).into_response()
 }
 
-async fn for_ourselves(headers: HeaderMap, Path((_, id)): Path<(String, String)>) -> Response {
-    assert_eq!(headers["x-auth-token"], "own-token");
-    let host = if id == ELSEWHERE {
-        "h@lvm#lvm"
-    } else {
-        "h@ceph#ceph"
-    };
-    let name_id = (id == TAKEN_IN).then_some(ITS_IMAGE);
-    Json(json!({ "volume": {
-        "id": id, "status": "available", "size": 1,
+fn as_admin(volume: &Volume) -> Value {
+    json!({
+        "id": volume.id, "status": "available", "size": 1,
         "os-vol-tenant-attr:tenant_id": "p",
-        "os-vol-host-attr:host": host,
-        "os-vol-mig-status-attr:name_id": name_id,
-    }}))
-    .into_response()
+        "os-vol-host-attr:host": volume.host,
+        "os-vol-mig-status-attr:name_id": volume.name_id,
+    })
+}
+
+async fn for_ourselves(
+    State(cloud): State<Cloud>,
+    headers: HeaderMap,
+    Path((_, id)): Path<(String, String)>,
+) -> Response {
+    assert_eq!(headers["x-auth-token"], "own-token");
+    let mut inner = cloud.0.lock().unwrap();
+    inner.own.push(id.clone());
+    match inner.volumes.iter().find(|v| v.id == id) {
+        Some(volume) => Json(json!({ "volume": as_admin(volume) })).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn many_for_ourselves(State(cloud): State<Cloud>, request: Request) -> Response {
+    assert_eq!(request.headers()["x-auth-token"], "own-token");
+    let query = request.uri().query().unwrap().to_owned();
+    let mut inner = cloud.0.lock().unwrap();
+    // As Cinder reads it: id=['…','…'].
+    let ids = query.split('&').find_map(|p| p.strip_prefix("id="));
+    let ids = ids.unwrap().strip_prefix("%5B%27").unwrap();
+    let ids = ids.strip_suffix("%27%5D").unwrap();
+    let ids: Vec<&str> = ids.split("%27%2C%27").collect();
+    let found = inner
+        .volumes
+        .iter()
+        .filter(|v| ids.contains(&v.id.as_str()));
+    let found: Vec<Value> = found.map(as_admin).collect();
+    inner.own.push(query);
+    Json(json!({ "volumes": found })).into_response()
+}
+
+/// How a user's look at volumes ends, where it does not end well.
+fn refused(headers: &HeaderMap) -> Option<Response> {
+    match headers.get("x-auth-token").map(|t| t.to_str().unwrap()) {
+        None => Some((StatusCode::UNAUTHORIZED, "no token").into_response()),
+        Some(_) => None,
+    }
+}
+
+fn as_json(text: String) -> Response {
+    let headers = [("content-type", "application/json"), ("etag", "\"x\"")];
+    (headers, text).into_response()
+}
+
+fn looked(cloud: &Cloud, headers: &HeaderMap, asked: String) -> Option<Response> {
+    let mut inner = cloud.0.lock().unwrap();
+    inner.asked.push((asked, String::new()));
+    let packing = headers.get("accept-encoding");
+    let packing = packing.map(|p| p.to_str().unwrap().to_owned());
+    inner.packing.extend(packing);
+    let odd = inner.odd.clone()?;
+    let mut answer = Response::builder().status(odd.status);
+    for (name, value) in odd.headers {
+        answer = answer.header(name, value);
+    }
+    Some(answer.body(odd.body.into()).unwrap())
+}
+
+/// Pages as Cinder's.
+async fn list_for_a_user(State(cloud): State<Cloud>, request: Request) -> Response {
+    let (headers, uri) = (request.headers(), request.uri());
+    if let Some(odd) = looked(&cloud, headers, format!("GET {uri}")) {
+        return odd;
+    }
+    if let Some(no) = refused(headers) {
+        return no;
+    }
+    let query = uri.query().unwrap_or_default();
+    let value = |key: &str| {
+        let pairs = query.split('&').filter_map(|p| p.split_once('='));
+        pairs.filter(|(k, _)| *k == key).map(|(_, v)| v).next_back()
+    };
+    assert!(
+        !query.contains("rekindle"),
+        "Cinder knows no such field: {query}"
+    );
+    let inner = cloud.0.lock().unwrap();
+    let stranger = headers["x-auth-token"] == "stranger";
+    let all: &[Volume] = if stranger { &[] } else { &inner.volumes };
+    let from = value("marker").map_or(0, |m| all.iter().position(|v| v.id == m).unwrap() + 1);
+    let limit = value("limit")
+        .map_or(1000, |l| l.parse::<usize>().unwrap())
+        .min(PAGE);
+    let detail = uri.path().ends_with("/detail");
+    let some: Vec<&Volume> = all[from..].iter().take(limit).collect();
+    let texts: Vec<String> = some.iter().map(|v| v.text(detail)).collect();
+    let mut body = format!("{{\"volumes\": [{}]", texts.join(", "));
+    if some.len() == limit
+        && let Some(last) = some.last()
+    {
+        let link = format!("http://h{}?marker={}", uri.path(), last.id);
+        body.push_str(&format!(
+            r#", "volumes_links": [{{"rel": "next", "href": "{link}"}}]"#
+        ));
+    }
+    if value("with_count").is_some() {
+        body.push_str(&format!(", \"count\": {}", all.len()));
+    }
+    as_json(body + "}")
 }
 
 /// A stranger's token sees no volume of this project.
@@ -131,15 +318,17 @@ async fn for_a_user(
     Path((project, id)): Path<(String, String)>,
 ) -> Response {
     let asked = format!("GET /v3/{project}/volumes/{id}");
-    cloud.0.lock().unwrap().push((asked, String::new()));
-    let token = headers.get("x-auth-token").map(|t| t.to_str().unwrap());
-    let known = [PLAIN, TAKEN_IN, ELSEWHERE].contains(&id.as_str());
-    match token {
-        None => (StatusCode::UNAUTHORIZED, "no token").into_response(),
-        Some("admin" | "member" | "reader") if known => {
-            Json(json!({ "volume": { "id": id } })).into_response()
-        }
-        Some(_) => {
+    if let Some(odd) = looked(&cloud, &headers, asked) {
+        return odd;
+    }
+    if let Some(no) = refused(&headers) {
+        return no;
+    }
+    let stranger = headers["x-auth-token"] == "stranger";
+    let inner = cloud.0.lock().unwrap();
+    match inner.volumes.iter().find(|v| v.id == id && !stranger) {
+        Some(volume) => as_json(format!("{{\"volume\": {}}}", volume.text(true))),
+        None => {
             let words = format!("Volume {id} could not be found.");
             let body = json!({ "itemNotFound": { "code": 404, "message": words } });
             (StatusCode::NOT_FOUND, Json(body)).into_response()
@@ -152,63 +341,6 @@ async fn cinders(State(cloud): State<Cloud>, request: Request) -> Response {
     let body = body.collect().await.unwrap().to_bytes();
     let body = String::from_utf8(body.to_vec()).unwrap();
     let asked = format!("{} {}", head.method, head.uri);
-    cloud.0.lock().unwrap().push((asked, body.clone()));
+    cloud.0.lock().unwrap().asked.push((asked, body.clone()));
     (StatusCode::IM_A_TEAPOT, body).into_response()
-}
-
-/// What a sidecar was ordered.
-#[derive(Clone, Default)]
-pub struct Sidecar(Arc<Mutex<State2>>);
-
-#[derive(Default)]
-struct State2 {
-    orders: Vec<(String, Value)>,
-    refuses: Option<ApiError>,
-}
-
-impl Sidecar {
-    pub fn orders(&self) -> Vec<(String, Value)> {
-        self.0.lock().unwrap().orders.clone()
-    }
-
-    pub fn refuses(&self, with: Option<ApiError>) {
-        self.0.lock().unwrap().refuses = with;
-    }
-
-    pub async fn start(&self, socket: &FilePath) -> JoinHandle<()> {
-        let router = Router::new()
-            .route("/v1/volumes/{pool}/{image}/actions", post(act))
-            .with_state(self.clone());
-        let at = ListenConfig::Unix {
-            path: socket.to_owned(),
-            options: SocketOptions::default(),
-        };
-        serve(at, router).await.1
-    }
-}
-
-async fn act(
-    State(sidecar): State<Sidecar>,
-    Path((pool, image)): Path<(String, String)>,
-    Json(order): Json<Order>,
-) -> Response {
-    let mut state = sidecar.0.lock().unwrap();
-    let order = serde_json::to_value(order).unwrap();
-    state.orders.push((format!("{pool}/{image}"), order));
-    if let Some(error) = &state.refuses {
-        let status = StatusCode::from_u16(error.code.http_status()).unwrap();
-        return (status, Json(error.clone())).into_response();
-    }
-    Json(json!({
-        "effect": "done",
-        "took_ms": 1,
-        "report": {
-            "volume": format!("{pool}/{image}"),
-            "zone": "zone-a", "group": null, "status": "active - primary", "role": "primary",
-            "mode": { "mode": "instant" }, "mirror_mode": "journal", "size": 1, "last_sync": null,
-            "lag": { "kind": "none" }, "complete_copy": "yes", "local": null, "peer": null,
-            "peer_primary": "no", "concerns": [], "in_flight": null,
-        },
-    }))
-    .into_response()
 }

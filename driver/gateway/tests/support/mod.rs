@@ -10,6 +10,8 @@
 
 pub mod cloud;
 pub mod raw;
+pub mod scene;
+pub mod sidecar;
 pub mod stub;
 
 use rekindle_gateway::{Gateway, config::Config};

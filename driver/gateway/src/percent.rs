@@ -1,0 +1,66 @@
+//! Percent signs in queries. Pure.
+
+use std::fmt::Write as _;
+
+/// A part of a query, as a form writes it: a plus is a blank. What is no text then stays as it was written.
+pub(crate) fn of_form(raw: &str) -> String {
+    let hex = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
+    let bytes = raw.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let pair = (hex(bytes.get(at + 1)), hex(bytes.get(at + 2)));
+        match (byte, pair) {
+            (b'%', (Some(high), Some(low))) => {
+                out.push(u8::try_from(high * 16 + low).unwrap_or_default());
+                at += 2;
+            }
+            (b'+', _) => out.push(b' '),
+            (other, _) => out.push(*other),
+        }
+        at += 1;
+    }
+    String::from_utf8(out).unwrap_or_else(|_| raw.to_owned())
+}
+
+/// A value for a query.
+pub(crate) fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~,".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn percent_signs_stand_for_bytes() {
+        for (raw, form) in [
+            ("a%20b+c", "a b c"),
+            ("%C3%BC%2f", "ü/"),
+            ("%", "%"),
+            ("%4", "%4"),
+            ("%zz%41", "%zzA"),
+            ("%ff", "%ff"),
+            ("%2541", "%41"),
+        ] {
+            assert_eq!(of_form(raw), form);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_reads_as_it_was(text in ".{0,40}") {
+            prop_assert_eq!(of_form(&encoded(&text)), text);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Which image is under a volume. Cinder tells administrators alone, so the gateway asks with its own account, and keeps what it
+//! was told: it changes with a migration, and else never.
+
+use rekindle_common::ImageSpec;
+use rekindle_openstack::{Cloud, CloudError, Scope, Volume, each};
+use std::{
+    collections::{BTreeMap, HashMap},
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
+
+/// For so long it is taken for true.
+const AGE: Duration = Duration::from_secs(300);
+/// For so long an answer of Cinder's waits for it.
+const WAIT: Duration = Duration::from_secs(3);
+/// What may be another in a moment: a volume that has no backend yet, or is gone.
+const SHORT: Duration = Duration::from_secs(1);
+/// After a look that failed there is none for so long.
+const BREAK: Duration = Duration::from_secs(5);
+/// Names that are kept; past it all are looked at anew.
+const MOST: usize = 50_000;
+/// Volumes in one look: so many ids fit into a request's first line, whatever stands behind the address.
+const LOOK: usize = 100;
+/// Looks at once, of all requests together.
+const LOOKS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
+
+/// What is under a volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Under {
+    Image(ImageSpec),
+    /// It is on a backend that is not replicated here.
+    Elsewhere,
+    /// Cinder does not know the volume any more.
+    Gone,
+    /// It was not told.
+    Unknown,
+}
+
+/// On which backends volumes are, by pool: from the configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct Backends(pub(crate) BTreeMap<String, String>);
+
+impl Backends {
+    /// The image of a volume that says what it has to: `HOST@BACKEND#POOL`, its cluster, and the id in its image's name.
+    pub(crate) fn image(&self, host: Option<&str>, cluster: Option<&str>, id: &str) -> Under {
+        let pool = self.0.iter().find(|(_, backend)| {
+            let backend = backend.as_str();
+            let without_pool = backend.split_once('#').map(|(at, _)| at);
+            host == Some(backend)
+                || cluster == Some(backend)
+                || (cluster.is_some() && cluster == without_pool)
+        });
+        let spec = pool.map(|(pool, _)| ImageSpec::new(pool.as_str(), format!("volume-{id}")));
+        match spec {
+            Some(Ok(spec)) => Under::Image(spec),
+            Some(Err(_)) | None => Under::Elsewhere,
+        }
+    }
+
+    pub(crate) fn of(&self, volume: &Volume) -> Under {
+        let id = volume.name_id.as_deref().unwrap_or(&volume.id);
+        self.image(volume.host.as_deref(), volume.cluster.as_deref(), id)
+    }
+}
+
+/// The names that are known. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    cloud: Cloud,
+    pub(crate) backends: Backends,
+    state: Arc<Mutex<State>>,
+    places: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Each with the moment that it is good until.
+    known: HashMap<String, (Instant, Under)>,
+    broken: Option<Instant>,
+}
+
+impl Names {
+    pub(crate) fn new(cloud: Cloud) -> Self {
+        Self {
+            backends: Backends(cloud.config().backends.clone()),
+            cloud,
+            state: Arc::default(),
+            places: Arc::new(Semaphore::new(LOOKS.get())),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is under each of these volumes, in their order.
+    pub(crate) async fn of(&self, ids: &[&str]) -> Vec<Under> {
+        let missing = self.missing(ids);
+        if !missing.is_empty() {
+            let this = self.clone();
+            // It is carried to its end, for those who come later.
+            let looking = tokio::spawn(async move { this.look(missing).await });
+            let _ = timeout(WAIT, looking).await;
+        }
+        let now = Instant::now();
+        let state = self.state();
+        ids.iter()
+            .map(|id| match state.known.get(*id) {
+                Some((until, under)) if now < *until => under.clone(),
+                Some(_) | None => Under::Unknown,
+            })
+            .collect()
+    }
+
+    fn missing(&self, ids: &[&str]) -> Vec<String> {
+        let now = Instant::now();
+        let mut state = self.state();
+        if state.broken.is_some_and(|until| now < until) {
+            return Vec::new();
+        }
+        if state.known.len() + ids.len() > MOST {
+            state.known.clear();
+        }
+        let known = |id: &str| {
+            let until = state.known.get(id).map(|(until, _)| *until);
+            until.is_some_and(|until| now < until)
+        };
+        // Nothing else is an id of Cinder's, nor has a place in a query.
+        let is_id = |id: &str| uuid::Uuid::try_parse(id).is_ok();
+        let wanted = ids.iter().filter(|id| is_id(id) && !known(id));
+        wanted.map(ToString::to_string).collect()
+    }
+
+    async fn look(&self, missing: Vec<String>) {
+        let chunks: Vec<Vec<String>> = missing.chunks(LOOK).map(<[String]>::to_vec).collect();
+        each(LOOKS, chunks, |ids| {
+            let this = self.clone();
+            async move { this.look_at(&ids).await }
+        })
+        .await;
+    }
+
+    async fn look_at(&self, ids: &[String]) {
+        let Ok(_place) = self.places.acquire().await else {
+            return;
+        };
+        match self.looked(ids).await {
+            Ok(found) => self.keep(ids, &found),
+            Err(error) => {
+                tracing::warn!(
+                    error = error.in_full(),
+                    "Cinder does not tell which images are under volumes"
+                );
+                self.state().broken = Some(Instant::now() + BREAK);
+            }
+        }
+    }
+
+    async fn looked(&self, ids: &[String]) -> Result<Vec<Volume>, CloudError> {
+        let cinder = self.cloud.cinder(Scope::Home);
+        match ids {
+            [one] => match cinder.volume(one).await {
+                Ok(volume) => Ok(vec![volume]),
+                Err(CloudError::NotFound { .. }) => Ok(Vec::new()),
+                Err(e) => Err(e),
+            },
+            many => cinder.volumes_of(many).await,
+        }
+    }
+
+    fn keep(&self, ids: &[String], found: &[Volume]) {
+        let now = Instant::now();
+        let found: HashMap<&str, &Volume> = found.iter().map(|v| (v.id.as_str(), v)).collect();
+        let mut state = self.state();
+        for id in ids {
+            let (good, under) = match found.get(id.as_str()) {
+                Some(volume) if volume.host.is_none() => (SHORT, Under::Elsewhere),
+                Some(volume) => (AGE, self.backends.of(volume)),
+                None => (SHORT, Under::Gone),
+            };
+            state.known.insert(id.clone(), (now + good, under));
+        }
+    }
+}
