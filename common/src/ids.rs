@@ -98,6 +98,10 @@ label!(
     GroupName, "group name"
 );
 label!(
+    /// A protected server, by the name that its group's runbook gives it: the same in both zones, whatever Nova calls it there.
+    ServerKey, "server key"
+);
+label!(
     /// A plan's id. Later plans of one group sort after earlier ones.
     PlanId, "plan id"
 );

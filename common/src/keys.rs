@@ -10,11 +10,12 @@
 //! /rekindle/v1/groups/<group>/state               core's `GroupState`: what must be remembered between decisions
 //! /rekindle/v1/groups/<group>/active-plan         the one plan at work on it
 //! /rekindle/v1/groups/<group>/approval            an operator's yes to a plan
+//! /rekindle/v1/servers/<group>/<server>           KeptServer: its record, and which server it is in each zone
 //! /rekindle/v1/plans/<plan>/plan                  the plan, immutable
 //! /rekindle/v1/plans/<plan>/journal/<seq>         its journal, ten digits
 //! ```
 
-use crate::ids::{GroupName, PlanId, SiteName};
+use crate::ids::{GroupName, PlanId, ServerKey, SiteName};
 
 /// Everything of Rekindle's stands under it.
 pub const ROOT: &str = "/rekindle/v1/";
@@ -28,6 +29,8 @@ pub const GROUPS: &str = "/rekindle/v1/groups/";
 pub const PLANS: &str = "/rekindle/v1/plans/";
 /// The primary's volumes, a list for each group. Not under [`GROUPS`], which is read at every look: these are long.
 pub const VOLUMES: &str = "/rekindle/v1/volumes/";
+/// What is kept of the groups' servers. Not under [`GROUPS`], which is read at every look: records are long.
+pub const SERVERS: &str = "/rekindle/v1/servers/";
 /// All sites.
 pub const SITES: &str = "/rekindle/v1/sites/";
 
@@ -70,6 +73,16 @@ pub fn group_approval(group: &GroupName) -> String {
 #[must_use]
 pub fn group_volumes(group: &GroupName) -> String {
     format!("{VOLUMES}{group}")
+}
+/// All of a group's servers.
+#[must_use]
+pub fn group_servers(group: &GroupName) -> String {
+    format!("{SERVERS}{group}/")
+}
+/// One of them.
+#[must_use]
+pub fn kept_server(group: &GroupName, server: &ServerKey) -> String {
+    format!("{SERVERS}{group}/{server}")
 }
 /// A plan.
 #[must_use]

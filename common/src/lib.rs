@@ -13,6 +13,7 @@
 //! | [`error`] | the codes that a refusal carries, and what the caller should do |
 //! | [`plan`] | what is asked of an orchestrator about plans, and how one ends |
 //! | [`policy`] | what an operator decides for a protection group |
+//! | [`runbook`] | a group's servers: in which order they start, and what is waited for |
 //! | [`lease`] | the primary record, the primary lease, and their timing |
 //! | [`zone`] | what a sidecar says of its zone |
 //! | [`keys`] | where everything stands in etcd |
@@ -33,6 +34,7 @@ pub mod metadata;
 pub mod mode;
 pub mod plan;
 pub mod policy;
+pub mod runbook;
 pub mod schedule;
 pub mod servers;
 pub mod status;
@@ -44,6 +46,7 @@ pub mod zone;
 
 pub use error::{ApiError, ErrorCode};
 pub use ids::{
-    DemotionToken, Generation, GroupName, ImageSpec, PlanId, ResyncToken, SiteName, ZoneName,
+    DemotionToken, Generation, GroupName, ImageSpec, PlanId, ResyncToken, ServerKey, SiteName,
+    ZoneName,
 };
 pub use jiff::Timestamp;

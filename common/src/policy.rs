@@ -6,6 +6,7 @@ use crate::{
     duration::Span,
     ids::{GroupName, ZoneName},
     lease::LeaseTiming,
+    runbook::Runbook,
 };
 use serde::{Deserialize, Serialize};
 
@@ -147,6 +148,9 @@ pub struct GroupSpec {
     /// Its policy.
     #[serde(default)]
     pub policy: GroupPolicy,
+    /// Its servers.
+    #[serde(default, skip_serializing_if = "Runbook::is_empty")]
+    pub runbook: Runbook,
 }
 
 impl GroupSpec {

@@ -14,6 +14,7 @@ mod check;
 pub mod diff;
 pub mod export;
 mod file_name;
+mod kept;
 mod quote;
 mod read;
 pub mod record;
@@ -22,6 +23,7 @@ pub mod shown;
 pub mod terraform;
 mod user_data;
 
+pub use kept::{Build, Instance, KeptServer};
 pub use read::InvalidRecord;
 pub use record::{
     DiskRecord, FixedIp, FlavorRecord, PortRecord, PowerWish, RecordSource, ServerRecord, VolumeRef,

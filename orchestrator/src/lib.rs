@@ -15,6 +15,7 @@
 //! | [`decide`] | the leader's loop, and how a plan is begun |
 //! | [`journal`], [`executor`], [`steps`] | a plan carried out, step by step, whoever leads |
 //! | [`catalogue`] | beside all that: the other zone's Cinder is kept |
+//! | [`servers`] | the groups' servers: what is asked of a zone's Nova |
 //! | [`zone`], [`agent`] | what orders go to: sidecars, and the operator's commands |
 //! | [`run`], [`config`], [`start`] | an orchestrator put together from its parts, or from a file |
 //! | [`admin`], [`wire`], [`client`] | its API, its words, and its client |
@@ -39,6 +40,7 @@ pub mod observe;
 mod plan_id;
 pub mod preflight;
 pub mod run;
+pub mod servers;
 pub mod start;
 pub mod steps;
 pub mod wire;

@@ -14,6 +14,7 @@ use rekindle_common::{
     lease::LeaseTiming,
     mode::ReplicationMode,
     policy::{FailoverMode, GroupPolicy, GroupSpec},
+    runbook::Runbook,
     status::VolumeStatus,
     tls::TlsFiles,
 };
@@ -288,6 +289,7 @@ async fn over_real_etcd_and_mutual_tls_a_group_is_moved_and_then_failed_over() {
             application: Some("shop".to_owned()),
             ..GroupPolicy::default()
         },
+        runbook: Runbook::default(),
     };
     eventually("the group is defined", || async {
         client.put_group(&spec).await.ok()

@@ -12,6 +12,7 @@ use rekindle_common::{
     lease::{LeaseRecord, LeaseView, PrimaryRecord},
     mode::ReplicationMode,
     policy::{FailoverMode, GroupPolicy, GroupSpec, IsolationResponse},
+    runbook::Runbook,
     status::VolumeStatus,
     volume::{Known, Lag, LastSync, Role, VolumeReport},
     zone::{CephReport, GroupReport, MirrorReport, ZoneReport},
@@ -54,6 +55,7 @@ impl World {
             home: zone("zone-a"),
             away: zone("zone-b"),
             policy,
+            runbook: Runbook::default(),
         };
         let view = GroupView {
             primary: Some(PrimaryRecord {

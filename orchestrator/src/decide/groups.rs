@@ -110,6 +110,9 @@ impl Term {
         if let Err(e) = spec.policy.check() {
             return bad(&format!("policy.{}", e.field), e.why);
         }
+        if let Err(e) = spec.runbook.check() {
+            return bad(e.field, e.why);
+        }
         if spec.home == spec.away {
             return bad("away", format!("{} is home already", spec.away));
         }

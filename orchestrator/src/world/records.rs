@@ -212,6 +212,9 @@ fn group(name: &str, raw: &Raw) -> Result<Option<(GroupName, GroupRecords)>, Pro
         if let Err(e) = spec.value.policy.check() {
             bad.push(corrupt(format!("the policy contradicts itself: {e}")));
         }
+        if let Err(e) = spec.value.runbook.check() {
+            bad.push(corrupt(format!("the runbook contradicts itself: {e}")));
+        }
     }
     if !bad.is_empty() {
         return Err(bad);
@@ -242,7 +245,9 @@ pub(crate) fn zones_of(groups: &BTreeMap<GroupName, GroupRecords>) -> BTreeSet<&
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rekindle_common::{ErrorCode, Generation, ZoneName, policy::GroupPolicy};
+    use rekindle_common::{
+        ErrorCode, Generation, ZoneName, policy::GroupPolicy, runbook::Runbook,
+    };
     use rekindle_store::{MemoryStore, Op, Txn};
 
     async fn put(store: &Store, key: String, value: &[u8]) {
@@ -263,6 +268,7 @@ mod tests {
             home: zone("zone-a"),
             away: zone("zone-b"),
             policy: GroupPolicy::default(),
+            runbook: Runbook::default(),
         };
         let primary = PrimaryRecord {
             zone: zone("zone-a"),

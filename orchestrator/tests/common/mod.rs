@@ -16,6 +16,7 @@ use rekindle_common::{
     lease::LeaseTiming,
     mode::ReplicationMode,
     policy::{FailoverMode, GroupPolicy, GroupSpec, OnReturn},
+    runbook::Runbook,
     status::VolumeStatus,
 };
 use rekindle_core::snapshot::LeaseSight;
@@ -190,6 +191,7 @@ impl Rig {
             home: zone_a(),
             away: zone_b(),
             policy,
+            runbook: Runbook::default(),
         }
     }
 

@@ -9,6 +9,7 @@ use rekindle_common::{
     lease::{LeaseRecord, PrimaryRecord},
     mode::ReplicationMode,
     policy::{GroupSpec, IsolationResponse},
+    runbook::Runbook,
     status::VolumeStatus,
     volume::{Known, Lag, Role, VolumeReport},
     zone::{CephReport, GroupReport, MirrorReport, ZoneReport},
@@ -204,6 +205,7 @@ impl World {
                 home: Self::name(A),
                 away: Self::name(B),
                 policy: policy(guards, self.agent),
+                runbook: Runbook::default(),
             },
             primary: Some(PrimaryRecord {
                 zone: Self::name(e.primary),

@@ -14,6 +14,7 @@ use rekindle_common::{
     lease::LeaseView,
     mode::ReplicationMode,
     policy::{GroupPolicy, GroupSpec},
+    runbook::Runbook,
     schedule::Schedule,
     status::VolumeStatus,
     volume::{Known, Role, VolumeReport},
@@ -96,6 +97,7 @@ impl Cloud {
             home: zone(Site::ZoneA)?,
             away: zone(Site::ZoneB)?,
             policy,
+            runbook: Runbook::default(),
         };
         retried("the group's definition", async || {
             self.orchestrators().put_group(&spec).await

@@ -12,6 +12,7 @@ use rekindle_common::{
     keys,
     lease::{LeaseRecord, LeaseView, PrimaryRecord},
     policy::{GroupPolicy, GroupSpec},
+    runbook::Runbook,
     zone::FailsafeAnswer,
 };
 use rekindle_store::{Compare, MemoryStore, Op, Txn, TxnOutcome};
@@ -209,6 +210,7 @@ impl Bench {
             home: zone("zone-a"),
             away: zone("zone-b"),
             policy,
+            runbook: Runbook::default(),
         };
         self.put(keys::group_spec(&db()), &spec).await;
     }

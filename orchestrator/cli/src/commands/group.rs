@@ -9,6 +9,7 @@ use crate::{
 use rekindle_common::{
     GroupName, ZoneName,
     policy::{GroupPolicy, GroupSpec},
+    runbook::Runbook,
 };
 use rekindle_orchestrator::wire::{GroupEffect, GroupPut, GroupStatus};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -25,6 +26,9 @@ pub(super) struct GroupFile {
     /// Its policy.
     #[serde(default)]
     pub policy: GroupPolicy,
+    /// Its servers.
+    #[serde(default)]
+    pub runbook: Runbook,
 }
 
 impl GroupFile {
@@ -36,7 +40,7 @@ impl GroupFile {
         let bad = |e: Box<dyn std::error::Error + Send + Sync>| CliError::Usage {
             message: format!("{} cannot be used as a group", path.display()),
             advice: Some(
-                "a group's file has `home`, `away` and, where wanted, `[policy]`".to_owned(),
+                "a group's file has `home`, `away` and, where wanted, `[policy]` and `[runbook]`".to_owned(),
             ),
             source: Some(e),
         };
@@ -49,7 +53,8 @@ impl GroupFile {
         if self.home == self.away {
             return Err(format!("home and away are both {}", self.home));
         }
-        self.policy.check().map_err(|e| format!("policy.{e}"))
+        self.policy.check().map_err(|e| format!("policy.{e}"))?;
+        self.runbook.check().map_err(|e| e.to_string())
     }
 }
 
@@ -79,7 +84,8 @@ pub(super) fn new_spec(
             .1
             .or(file.as_ref().map(|f| f.away.clone()))
             .ok_or_else(|| missing("away"))?,
-        policy: file.map(|f| f.policy).unwrap_or_default(),
+        policy: file.as_ref().map(|f| f.policy.clone()).unwrap_or_default(),
+        runbook: file.map(|f| f.runbook).unwrap_or_default(),
     };
     changed(spec, flags)
 }
@@ -97,6 +103,7 @@ pub(super) fn changed_spec(
         None => now,
         Some(f) if f.home == now.home && f.away == now.away => GroupSpec {
             policy: f.policy,
+            runbook: f.runbook,
             ..now
         },
         Some(f) => {
@@ -120,6 +127,9 @@ fn changed(mut spec: GroupSpec, flags: &PolicyFlags) -> Result<GroupSpec, CliErr
     spec.policy
         .check()
         .map_err(|e| CliError::usage(format!("policy.{e}")))?;
+    spec.runbook
+        .check()
+        .map_err(|e| CliError::usage(e.to_string()))?;
     Ok(spec)
 }
 

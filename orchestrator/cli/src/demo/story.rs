@@ -16,6 +16,7 @@ use rekindle_common::{
     ErrorCode, Generation, GroupName, ImageSpec, Timestamp, ZoneName,
     action::{BatchItem, BatchResult, Order, SafetyCopy, VolumeAction},
     policy::{FailoverMode, GroupPolicy, GroupSpec, IsolationResponse, OnReturn},
+    runbook::Runbook,
     status::VolumeStatus,
     volume::{Known, Role, VolumeReport},
 };
@@ -109,6 +110,7 @@ impl<'a, W: World> Story<'a, W> {
                 application: Some(self.world.application().to_owned()),
                 ..GroupPolicy::default()
             },
+            runbook: Runbook::default(),
         };
         let world = &*self.world;
         // The first election may still be on.

@@ -1,0 +1,112 @@
+//! What is asked of a zone's servers.
+
+use futures::future::BoxFuture;
+use rekindle_common::{
+    GroupName, ServerKey, duration::Span, runbook::StandbyPolicy, servers::ServerRecord,
+};
+use std::fmt;
+
+/// What a call is about: one server of a group, in the zone that is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Of which group.
+    pub group: GroupName,
+    /// Its name there.
+    pub key: ServerKey,
+    /// Its id in this zone, where it is known. Without one it is looked for by its mark.
+    pub id: Option<String>,
+    /// The other zone's server that it is the counterpart of: `ZONE/ID`. What we build bears it.
+    pub counterpart: Option<String>,
+}
+
+/// A server as a zone's Nova shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Its id.
+    pub id: String,
+    /// What it does.
+    pub state: ServerState,
+    /// Whether it is locked by us, so that nobody but an administrator starts it.
+    pub held: bool,
+    /// In Nova's words, for people: `SHUTOFF`, `ERROR (No valid host was found)`.
+    pub words: String,
+}
+
+/// What a server does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ServerState {
+    /// It runs.
+    Running,
+    /// It does not, and can be started: shut off, or shelved.
+    Stopped,
+    /// Something is at work on it.
+    Changing,
+    /// Nova says that it failed.
+    Failed,
+    /// Nova cannot see it now: its cell does not answer.
+    Unknown,
+}
+
+/// What became of an order.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ServersError {
+    /// It may go better later: nothing is known, or something is in the way that passes. An order may have taken effect.
+    #[error("{0}")]
+    NotNow(String),
+    /// It will not, until a person does what is said.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// How a server is built in this zone: in this zone's names, on this zone's volumes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildOrder {
+    /// Which.
+    pub wanted: Wanted,
+    /// In this zone's names: mapped already.
+    pub record: ServerRecord,
+    /// How it rests once it is built.
+    pub rest: StandbyPolicy,
+}
+
+/// A zone's servers. Each call looks before it acts, may be made any number of times, and ends within its time, also where Nova hangs.
+pub trait Servers: Send + Sync + fmt::Debug {
+    /// The server; `None`: it is certain that there is none.
+    fn look<'a>(
+        &'a self,
+        wanted: &'a Wanted,
+        within: Span,
+    ) -> BoxFuture<'a, Result<Option<Seen>, ServersError>>;
+    /// Has it stopped and locked, with the reason for people. One that is not there is.
+    fn hold<'a>(
+        &'a self,
+        wanted: &'a Wanted,
+        reason: &'a str,
+        within: Span,
+    ) -> BoxFuture<'a, Result<Option<Seen>, ServersError>>;
+    /// Has it run, our lock taken off.
+    fn start<'a>(
+        &'a self,
+        wanted: &'a Wanted,
+        within: Span,
+    ) -> BoxFuture<'a, Result<Seen, ServersError>>;
+    /// Has it built and at rest, locked; adopts what bears its mark. Never stops what serves: who calls this knows that the zone is not the
+    /// primary. A `rest` of `Record` builds it to be started at once.
+    fn build<'a>(
+        &'a self,
+        order: &'a BuildOrder,
+        within: Span,
+    ) -> BoxFuture<'a, Result<Seen, ServersError>>;
+    /// Has what we built gone, and its volumes left as they are. One that does not bear the mark is left alone.
+    fn remove<'a>(
+        &'a self,
+        wanted: &'a Wanted,
+        within: Span,
+    ) -> BoxFuture<'a, Result<(), ServersError>>;
+    /// The server's record as it is now, in this zone's names; `None`: it is certain that there is none.
+    fn record<'a>(
+        &'a self,
+        wanted: &'a Wanted,
+        within: Span,
+    ) -> BoxFuture<'a, Result<Option<ServerRecord>, ServersError>>;
+}
