@@ -13,7 +13,7 @@
 
 use crate::{duration::Span, ids::ServerKey, policy::InvalidPolicy};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 /// The most servers of a group.
 pub const MAX_SERVERS: usize = 5000;
@@ -23,6 +23,10 @@ pub const MAX_LEVELS: usize = 64;
 pub const MAX_HOOKS: usize = 16;
 /// The most waits of one server.
 pub const MAX_WAITS: usize = 8;
+/// The most characters of a name: of a command, of a server's id, of an address.
+pub const MAX_NAME: usize = 255;
+/// The most characters of what a person is asked to look at.
+pub const MAX_PAUSE: usize = 500;
 /// The longest that a server, a hook or a wait may take.
 pub const LONGEST: Span = Span::secs(6 * 3600);
 
@@ -107,7 +111,7 @@ fn ten_minutes() -> Span {
 
 /// What is waited for, from the leading orchestrator.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum Wait {
     /// A connection is taken.
     Tcp {
@@ -132,6 +136,28 @@ pub enum Wait {
     },
 }
 
+impl Wait {
+    /// How long it may take to become so.
+    #[must_use]
+    pub fn within(&self) -> Span {
+        match self {
+            Self::Tcp { within, .. } | Self::Http { within, .. } | Self::Command { within, .. } => {
+                *within
+            }
+        }
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { tcp, .. } => write!(f, "tcp {tcp}"),
+            Self::Http { http, .. } => f.write_str(http),
+            Self::Command { command, .. } => write!(f, "command {command}"),
+        }
+    }
+}
+
 impl Runbook {
     /// Whether it says nothing: a group of volumes alone.
     #[must_use]
@@ -142,6 +168,18 @@ impl Runbook {
     /// All servers, in the order in which they start.
     pub fn servers(&self) -> impl Iterator<Item = &RunbookServer> {
         self.levels.iter().flat_map(|l| l.servers.iter())
+    }
+
+    /// The commands that it names, of `[hooks.NAME]`.
+    pub fn commands(&self) -> impl Iterator<Item = &str> {
+        let hooks = self.before.iter().chain(&self.after);
+        let waits = self.servers().flat_map(|s| &s.wait);
+        hooks
+            .map(|h| h.agent.as_str())
+            .chain(waits.filter_map(|w| match w {
+                Wait::Command { command, .. } => Some(command.as_str()),
+                Wait::Tcp { .. } | Wait::Http { .. } => None,
+            }))
     }
 
     /// What stands by for a server.
@@ -166,10 +204,16 @@ impl Runbook {
         let mut keys = BTreeSet::new();
         let mut ids = BTreeSet::new();
         for level in &self.levels {
+            if let Some(text) = &level.pause {
+                check_text("runbook.levels.pause", text, MAX_PAUSE)?;
+            }
             let mut earlier = BTreeSet::new();
             for s in &level.servers {
                 if !keys.insert(&s.key) {
-                    return bad("runbook.levels.servers.key", format!("{} stands twice", s.key));
+                    return bad(
+                        "runbook.levels.servers.key",
+                        format!("{} stands twice", s.key),
+                    );
                 }
                 if let Some(id) = &s.server
                     && !ids.insert(id)
@@ -179,10 +223,16 @@ impl Runbook {
                         format!("{id:?} stands twice, the second time as {}", s.key),
                     );
                 }
+                if let Some(id) = &s.server {
+                    check_text("runbook.levels.servers.server", id, MAX_NAME)?;
+                }
                 if let Some(missing) = s.after.iter().find(|a| !earlier.contains(a)) {
                     return bad(
                         "runbook.levels.servers.after",
-                        format!("{} is after {missing}, which does not stand before it in its level", s.key),
+                        format!(
+                            "{} is after {missing}, which does not stand before it in its level",
+                            s.key
+                        ),
                     );
                 }
                 earlier.insert(&s.key);
@@ -198,7 +248,10 @@ fn check_hooks(field: &'static str, hooks: &[Hook]) -> Result<(), InvalidPolicy>
     if hooks.len() > MAX_HOOKS {
         return bad(field, format!("more than {MAX_HOOKS}"));
     }
-    hooks.iter().try_for_each(|h| check_within(field, h.within))
+    hooks.iter().try_for_each(|h| {
+        check_text(field, &h.agent, MAX_NAME)?;
+        check_within(field, h.within)
+    })
 }
 
 fn check_waits(waits: &[Wait]) -> Result<(), InvalidPolicy> {
@@ -207,8 +260,9 @@ fn check_waits(waits: &[Wait]) -> Result<(), InvalidPolicy> {
         return bad(field, format!("more than {MAX_WAITS}"));
     }
     for w in waits {
-        let within = match w {
-            Wait::Tcp { tcp, within } => {
+        match w {
+            Wait::Tcp { tcp, .. } => {
+                check_text(field, tcp, MAX_NAME)?;
                 let port = tcp.rsplit_once(':').and_then(|(host, port)| {
                     let named = !host.is_empty();
                     port.parse::<u16>().ok().filter(|p| named && *p != 0)
@@ -216,17 +270,30 @@ fn check_waits(waits: &[Wait]) -> Result<(), InvalidPolicy> {
                 if port.is_none() {
                     return bad(field, format!("{tcp:?} is not HOST:PORT"));
                 }
-                *within
             }
-            Wait::Http { http, within } => {
+            Wait::Http { http, .. } => {
+                check_text(field, http, 4 * MAX_NAME)?;
                 if !http.starts_with("http://") && !http.starts_with("https://") {
-                    return bad(field, format!("{http:?} does not begin with http:// or https://"));
+                    return bad(
+                        field,
+                        format!("{http:?} does not begin with http:// or https://"),
+                    );
                 }
-                *within
             }
-            Wait::Command { within, .. } => *within,
-        };
-        check_within(field, within)?;
+            Wait::Command { command, .. } => check_text(field, command, MAX_NAME)?,
+        }
+        check_within(field, w.within())?;
+    }
+    Ok(())
+}
+
+fn check_text(field: &'static str, text: &str, most: usize) -> Result<(), InvalidPolicy> {
+    let length = text.chars().count();
+    if length == 0 || length > most || text.chars().any(char::is_control) {
+        return bad(
+            field,
+            format!("write it in 1 to {most} characters, on one line"),
+        );
     }
     Ok(())
 }
@@ -241,3 +308,6 @@ fn check_within(field: &'static str, within: Span) -> Result<(), InvalidPolicy> 
 fn bad<T>(field: &'static str, why: String) -> Result<T, InvalidPolicy> {
     Err(InvalidPolicy { field, why })
 }
+
+#[cfg(test)]
+mod tests;

@@ -245,9 +245,7 @@ pub(crate) fn zones_of(groups: &BTreeMap<GroupName, GroupRecords>) -> BTreeSet<&
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rekindle_common::{
-        ErrorCode, Generation, ZoneName, policy::GroupPolicy, runbook::Runbook,
-    };
+    use rekindle_common::{ErrorCode, Generation, ZoneName, policy::GroupPolicy, runbook::Runbook};
     use rekindle_store::{MemoryStore, Op, Txn};
 
     async fn put(store: &Store, key: String, value: &[u8]) {

@@ -40,7 +40,8 @@ impl GroupFile {
         let bad = |e: Box<dyn std::error::Error + Send + Sync>| CliError::Usage {
             message: format!("{} cannot be used as a group", path.display()),
             advice: Some(
-                "a group's file has `home`, `away` and, where wanted, `[policy]` and `[runbook]`".to_owned(),
+                "a group's file has `home`, `away` and, where wanted, `[policy]` and `[runbook]`"
+                    .to_owned(),
             ),
             source: Some(e),
         };
