@@ -38,6 +38,9 @@ pub struct Config {
     /// How the replication status is shown.
     #[serde(default)]
     pub status: StatusConfig,
+    /// What of Cinder's own requests is refused where it would break a replicated pair.
+    #[serde(default)]
+    pub guards: GuardsConfig,
     /// Limits on clients.
     #[serde(default)]
     pub limits: Limits,
@@ -218,6 +221,25 @@ impl StatusConfig {
             body: self.body,
             collected: self.collected,
             replication_status: self.replication_status,
+        }
+    }
+}
+
+/// What of Cinder's own requests is refused where it would break a replicated pair. The sidecar of `[actions]` says which volumes are.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GuardsConfig {
+    /// Whether anything is.
+    pub enforced: bool,
+    /// A request waits so long for the sidecar.
+    pub wait_time: Span,
+}
+
+impl Default for GuardsConfig {
+    fn default() -> Self {
+        Self {
+            enforced: true,
+            wait_time: Span::secs(2),
         }
     }
 }
@@ -430,6 +452,7 @@ impl Config {
         for (field, span) in [
             ("status.age", self.status.age),
             ("status.wait_time", self.status.wait_time),
+            ("guards.wait_time", self.guards.wait_time),
         ] {
             if span < Span::millis(10) || span > Span::secs(10) {
                 return bad(field, format!("{span} is outside 10ms to 10s"));

@@ -4,6 +4,7 @@ use crate::{
     actions::{Actions, Rules, RulesError},
     admin,
     config::{ActionsConfig, Config},
+    guards::Guards,
     metrics::Metrics,
     proxy::Proxy,
     server::Server,
@@ -137,6 +138,17 @@ impl Gateway {
                             config.peer.clone(),
                             config.status.settings(),
                             &metrics,
+                        )
+                    }),
+                guards: actions
+                    .as_ref()
+                    .filter(|_| config.guards.enforced)
+                    .map(|actions| {
+                        Guards::new(
+                            actions.names.clone(),
+                            &actions.sidecar,
+                            config.peer.clone(),
+                            config.guards.wait_time.get(),
                         )
                     }),
                 actions,

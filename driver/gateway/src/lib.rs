@@ -4,6 +4,7 @@
 //!   client ── server (connections, TLS) ── client_io (times) ── framing (one reading, or none) ── hyper
 //!          ── proxy ── headers ── upstream (pool, deadlines) ── Cinder
 //!                ├─ actions ── Cinder, Keystone, rules ── the sidecar
+//!                ├─ guards ── the sidecar: may Cinder do that to this volume?
 //!                └─ showing ── status: the sidecar's words in Cinder's bodies
 //!   anything in the way ── fault: Cinder's form, an id
 //! ```
@@ -19,6 +20,8 @@ mod exchange;
 mod fault;
 pub mod framing;
 mod gateway;
+mod guarding;
+mod guards;
 mod headers;
 mod metrics;
 mod percent;

@@ -1,9 +1,18 @@
-//! Percent signs in queries. Pure.
+//! Percent signs in paths and queries. Pure.
 
 use std::fmt::Write as _;
 
 /// A part of a query, as a form writes it: a plus is a blank. What is no text then stays as it was written.
 pub(crate) fn of_form(raw: &str) -> String {
+    decoded(raw, true)
+}
+
+/// A path, as Cinder's server reads it.
+pub(crate) fn of_path(raw: &str) -> String {
+    decoded(raw, false)
+}
+
+fn decoded(raw: &str, plus: bool) -> String {
     let hex = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
     let bytes = raw.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
@@ -15,7 +24,7 @@ pub(crate) fn of_form(raw: &str) -> String {
                 out.push(u8::try_from(high * 16 + low).unwrap_or_default());
                 at += 2;
             }
-            (b'+', _) => out.push(b' '),
+            (b'+', _) if plus => out.push(b' '),
             (other, _) => out.push(*other),
         }
         at += 1;
@@ -44,23 +53,24 @@ mod tests {
 
     #[test]
     fn percent_signs_stand_for_bytes() {
-        for (raw, form) in [
-            ("a%20b+c", "a b c"),
-            ("%C3%BC%2f", "ü/"),
-            ("%", "%"),
-            ("%4", "%4"),
-            ("%zz%41", "%zzA"),
-            ("%ff", "%ff"),
-            ("%2541", "%41"),
+        for (raw, form, path) in [
+            ("a%20b+c", "a b c", "a b+c"),
+            ("%C3%BC%2f", "ü/", "ü/"),
+            ("%", "%", "%"),
+            ("%4", "%4", "%4"),
+            ("%zz%41", "%zzA", "%zzA"),
+            ("%ff", "%ff", "%ff"),
+            ("%2541", "%41", "%41"),
         ] {
-            assert_eq!(of_form(raw), form);
+            assert_eq!((of_form(raw).as_str(), of_path(raw).as_str()), (form, path));
         }
     }
 
     proptest! {
         #[test]
         fn what_is_encoded_reads_as_it_was(text in ".{0,40}") {
-            prop_assert_eq!(of_form(&encoded(&text)), text);
+            prop_assert_eq!(of_form(&encoded(&text)), text.clone());
+            prop_assert_eq!(of_path(&encoded(&text)), text);
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     client_io::{InFlight, Shared},
     exchange::Exchange,
     fault::{COMPUTE_REQUEST_ID, Fault, REQUEST_ID},
+    guards::Guards,
     headers::{self, From, Scheme},
     metrics::Metrics,
     status::{Kind, Statuses, read_query, shows},
@@ -43,6 +44,8 @@ pub(crate) struct Proxy {
     pub(crate) prefix: Option<HeaderValue>,
     /// `None`: there are no actions but Cinder's.
     pub(crate) actions: Option<Actions>,
+    /// `None`: nothing is guarded.
+    pub(crate) guards: Option<Guards>,
     /// `None`: no status is shown.
     pub(crate) statuses: Option<Statuses>,
 }
@@ -133,6 +136,7 @@ impl Proxy {
         if let Some(answer) = self.action(&head, &mut body, exchange).await? {
             return Ok(Answer::Own(answer));
         }
+        self.guard(&head, &mut body, exchange).await?;
         let shows = self.statuses.as_ref().zip(shows(&head));
         if let Some((statuses, kind)) = shows {
             // What it is packed in is for the client to know, and this is read here.
@@ -218,7 +222,7 @@ impl Proxy {
     }
 
     /// Asks Cinder for a volume as its user does. `None`: they see it. Else what Cinder says to that.
-    async fn unseen(
+    pub(crate) async fn unseen(
         &self,
         head: &Parts,
         path: &str,
@@ -272,7 +276,7 @@ fn own(answer: Response<Bytes>, exchange: Exchange) -> Response<AnswerBody> {
     Response::from_parts(head, AnswerBody::own(bytes, exchange))
 }
 
-fn body_fault(fault: BodyFault) -> Fault {
+pub(crate) fn body_fault(fault: BodyFault) -> Fault {
     match fault {
         BodyFault::TooLarge(limit) => too_large(limit),
         BodyFault::Cut => {

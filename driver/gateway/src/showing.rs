@@ -39,14 +39,18 @@ const ADDED: usize = 192;
 const BETWEEN: &[u8] = b", ";
 
 /// What was read of a body.
-enum Ahead {
+pub(crate) enum Ahead {
     Whole(Bytes),
     /// It is larger; the rest is to come.
     Part(Bytes),
 }
 
 /// Reads a body up to a bound. Cinder may be silent for so long between two pieces.
-async fn ahead(body: &mut Incoming, most: usize, idle: Duration) -> Result<Ahead, Fault> {
+pub(crate) async fn ahead(
+    body: &mut Incoming,
+    most: usize,
+    idle: Duration,
+) -> Result<Ahead, Fault> {
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(most);
     let mut read = BytesMut::with_capacity(expected.min(most));
     loop {

@@ -17,6 +17,8 @@ mod splice;
 
 use crate::{config::StatusConfig, metrics::Metrics};
 pub(crate) use fields::Told;
+#[cfg(test)]
+pub(crate) use fields::tests::report;
 use hyper::{Method, http::request::Parts};
 use listed::{List, Listed, Rows};
 pub(crate) use names::{Names, Under};

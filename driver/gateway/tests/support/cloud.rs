@@ -142,7 +142,10 @@ impl Cloud {
                 get(many_for_ourselves),
             )
             .route("/volume/v3/{project}/volumes/{id}", get(for_ourselves))
-            .route("/v3/{project}/volumes", get(list_for_a_user))
+            .route(
+                "/v3/{project}/volumes",
+                get(list_for_a_user).fallback(cinders),
+            )
             .route("/v3/{project}/volumes/detail", get(list_for_a_user))
             .route(
                 "/v3/{project}/volumes/{id}",

@@ -1,0 +1,154 @@
+//! The guards: what of Cinder's own requests would break a replicated pair is refused before Cinder sees it.
+//!
+//! ```text
+//!   a request that changes a volume ── asked: what, to which ── names: its image ── the sidecar: how is it now ── judge
+//!     ── it may        ── Cinder
+//!     ── it may not    ── does its user see the volume? ── 409, and why
+//!     └─ unknown       ── Cinder, but for what ends a volume: 503
+//! ```
+//!
+//! Behind it Cinder's driver has guards of its own, and they hold for who comes by another door. But theirs come when Cinder has
+//! taken the request: what a user sees then is a volume in `error`.
+
+mod asked;
+mod judge;
+
+use crate::{
+    fault::Fault,
+    status::{Names, Under},
+};
+pub(crate) use asked::{Guarded, Place, Target};
+use hyper::StatusCode;
+use judge::{Verdict, ends_it, judge};
+use rekindle_common::{ErrorCode, ImageSpec, ZoneName, volume::VolumeReport};
+use rekindle_net::SidecarClient;
+use rekindle_openstack::each;
+use std::{
+    num::NonZeroUsize,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// After a look that failed there is none for so long.
+const BREAK: Duration = Duration::from_secs(5);
+/// When a refused request may come again.
+const AGAIN: u64 = 5;
+/// Looks at once, for one request.
+const LOOKS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
+/// A guarded request's body is no larger: Cinder's own limit is just below.
+pub(crate) const BODY: usize = 128 * 1024;
+/// Volumes of a group that are looked at. Of a larger one each volume has the driver's guard.
+pub(crate) const GROUP: usize = 200;
+
+/// What guards.
+#[derive(Debug)]
+pub(crate) struct Guards {
+    names: Names,
+    sidecar: SidecarClient,
+    peer: Option<ZoneName>,
+    broken: Mutex<Option<Instant>>,
+}
+
+/// How a volume is.
+enum Seen {
+    Is(Box<VolumeReport>),
+    /// The zone has no such image, or it is no volume of a backend that is replicated here.
+    Not,
+    Unknown,
+}
+
+impl Guards {
+    /// A look takes no longer than `wait`.
+    pub(crate) fn new(
+        names: Names,
+        sidecar: &SidecarClient,
+        peer: Option<ZoneName>,
+        wait: Duration,
+    ) -> Self {
+        Self {
+            names,
+            sidecar: sidecar.http().with_call_time(wait).into(),
+            peer,
+            broken: Mutex::new(None),
+        }
+    }
+
+    /// Whether that may be done to all of these volumes. The first that says no is told.
+    pub(crate) async fn allow(&self, asked: &Guarded, volumes: &[&str]) -> Result<(), Fault> {
+        let under = self.names.of(volumes).await;
+        let seen = each(LOOKS, under, async |under| match under {
+            Under::Image(image) => self.look(&image).await,
+            Under::Elsewhere | Under::Gone => Seen::Not,
+            Under::Unknown => Seen::Unknown,
+        })
+        .await;
+        for (volume, seen) in volumes.iter().zip(seen) {
+            self.decide(asked, volume, seen)?;
+        }
+        Ok(())
+    }
+
+    fn decide(&self, asked: &Guarded, volume: &str, seen: Seen) -> Result<(), Fault> {
+        let operation = asked.operation;
+        let verdict = match seen {
+            Seen::Not => Verdict::Pass,
+            Seen::Unknown => Verdict::Unknown,
+            Seen::Is(report) => judge(operation, &report, self.peer.as_ref()),
+        };
+        // Where the user named no volume, they are told which it is.
+        let named = |why: String| match &asked.target {
+            Target::Volume(_) => why,
+            Target::Group(_) => format!("volume {volume}: {why}"),
+        };
+        match verdict {
+            Verdict::Pass => Ok(()),
+            Verdict::Refuse { name, why } => {
+                Err(Fault::new(StatusCode::CONFLICT, name, named(why)))
+            }
+            Verdict::Later(why) => {
+                let fault = Fault::new(StatusCode::CONFLICT, "guard_moving", named(why));
+                Err(fault.retry_after(AGAIN))
+            }
+            // Deleting a primary deletes its copy too, and nothing brings them back. All else can wait for the driver's own guard.
+            Verdict::Unknown if ends_it(operation) => {
+                let why = format!(
+                    "it is not known now whether the volume is replicated: it is not {} before the zone's sidecar says so",
+                    operation.done()
+                );
+                let fault = Fault::new(StatusCode::SERVICE_UNAVAILABLE, "guard_unknown", why);
+                Err(fault.retry_after(AGAIN))
+            }
+            Verdict::Unknown => {
+                tracing::warn!(
+                    volume.id = volume,
+                    operation = operation.done(),
+                    "not guarded: the sidecar does not say how the volume is"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    async fn look(&self, image: &ImageSpec) -> Seen {
+        let broken = *self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        if broken.is_some_and(|until| Instant::now() < until) {
+            return Seen::Unknown;
+        }
+        match self.sidecar.volume(image).await {
+            Ok(report) => Seen::Is(Box::new(report)),
+            Err(e) if e.code == ErrorCode::UnknownVolume => Seen::Not,
+            Err(error) => {
+                tracing::warn!(%error, volume.image = %image, "the sidecar does not say how a volume is");
+                if matches!(
+                    error.code,
+                    ErrorCode::SidecarUnreachable | ErrorCode::DeadlineExceeded
+                ) {
+                    let until = Instant::now() + BREAK;
+                    *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+                }
+                Seen::Unknown
+            }
+        }
+    }
+}

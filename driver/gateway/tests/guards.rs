@@ -1,0 +1,323 @@
+//! The guards: what would break a pair is refused before Cinder sees it, in words; all else is Cinder's.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{
+    cloud::{ELSEWHERE, ITS_IMAGE, PLAIN, TAKEN_IN, Volume},
+    raw::Answer,
+    scene::{Scene, scene},
+};
+
+/// Of each kind, one request of Cinder's that does something to a volume: what is said of it, and whether it ends the volume.
+fn requests(id: &str) -> Vec<(&'static str, String, Value, &'static str)> {
+    let action = format!("/v3/p/volumes/{id}/action");
+    let post = |path: &str, body: Value, done| ("POST", format!("/v3/p/{path}"), body, done);
+    let act = |body: Value, done| ("POST", action.clone(), body, done);
+    vec![
+        (
+            "DELETE",
+            format!("/v3/p/volumes/{id}"),
+            Value::Null,
+            "deleted",
+        ),
+        act(json!({ "os-force_delete": {} }), "deleted"),
+        act(json!({ "os-unmanage": {} }), "unmanaged"),
+        act(json!({ "os-migrate_volume": { "host": "h" } }), "migrated"),
+        act(
+            json!({ "os-retype": { "new_type": "t", "migration_policy": "on-demand" } }),
+            "migrated",
+        ),
+        act(json!({ "os-retype": { "new_type": "t" } }), "retyped"),
+        act(json!({ "os-extend": { "new_size": 5 } }), "extended"),
+        act(json!({ "os-reserve": null }), "attached"),
+        act(
+            json!({ "os-attach": { "mountpoint": "/dev/vdb" } }),
+            "attached",
+        ),
+        act(
+            json!({ "os-initialize_connection": { "connector": {} } }),
+            "attached",
+        ),
+        act(json!({ "revert": { "snapshot_id": "s" } }), "written to"),
+        act(json!({ "os-reimage": { "image_id": "i" } }), "written to"),
+        post(
+            "attachments",
+            json!({ "attachment": { "volume_uuid": id } }),
+            "attached",
+        ),
+        post(
+            "snapshots",
+            json!({ "snapshot": { "volume_id": id, "force": true } }),
+            "snapshotted",
+        ),
+        post(
+            "backups",
+            json!({ "backup": { "volume_id": id } }),
+            "backed up",
+        ),
+        post(
+            "backups/b-1/restore",
+            json!({ "restore": { "volume_id": id } }),
+            "written to",
+        ),
+        post(
+            "volumes",
+            json!({ "volume": { "size": 1, "source_volid": id } }),
+            "cloned",
+        ),
+        post(
+            "volume-transfers",
+            json!({ "transfer": { "volume_id": id } }),
+            "transferred",
+        ),
+    ]
+}
+
+const ENDS: [&str; 3] = ["deleted", "unmanaged", "migrated"];
+
+async fn send(
+    scene: &Scene,
+    token: &str,
+    (method, path, body, _): &(&str, String, Value, &str),
+) -> Answer {
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    scene.send(method, path, token, &body).await
+}
+
+/// Whether Cinder had it, as it was sent. The stub says 418 to what it does not know.
+fn is_cinders(answer: &Answer) -> bool {
+    answer.status == 418
+}
+
+fn copy(report: &mut Value) {
+    report["status"] = json!("active - secondary");
+    report["role"] = json!("secondary");
+    report["peer_primary"] = json!("yes");
+}
+
+#[tokio::test]
+async fn hard_case_48_a_copy_is_refused_in_words_that_name_the_other_zone() {
+    let scene = scene("").await;
+    scene
+        .sidecar
+        .says(&format!("volumes/volume-{ITS_IMAGE}"), copy);
+    for request in requests(TAKEN_IN) {
+        let answer = send(&scene, "admin", &request).await;
+        let (_, _, _, done) = request;
+        if done == "deleted" || done == "unmanaged" {
+            assert!(is_cinders(&answer), "{request:?}: {}", answer.text());
+            continue;
+        }
+        assert_eq!(answer.status, 409, "{request:?}: {}", answer.text());
+        let why = answer.json()["conflictingRequest"]["message"].to_string();
+        assert!(why.contains("copy in zone-a (active - secondary)"), "{why}");
+        assert!(
+            why.contains("its primary is in zone-b") && why.contains(done),
+            "{why}"
+        );
+        assert_eq!(answer.header("retry-after"), None);
+    }
+    // Its record may grow to what its image has.
+    let body = r#"{"os-extend": {"new_size": 1}}"#;
+    assert!(is_cinders(&scene.act("admin", TAKEN_IN, body).await));
+    // Nor is a group snapshotted that has a copy in it.
+    let body = r#"{"group_snapshot": {"group_id": "g-1"}}"#;
+    let answer = scene
+        .send("POST", "/v3/p/group_snapshots", "member", body)
+        .await;
+    assert_eq!(answer.status, 409);
+    assert!(
+        answer.text().contains(&format!("volume {TAKEN_IN}: ")),
+        "{}",
+        answer.text()
+    );
+    scene.cloud.has(vec![Volume::new(PLAIN, None)]);
+    let answer = scene
+        .send("POST", "/v3/p/group_snapshots", "member", body)
+        .await;
+    assert!(is_cinders(&answer));
+    assert!(
+        scene
+            .gateway
+            .metric("rekindle_gateway_faults_total{zone=\"zone-a\",name=\"guard_copy\"")
+            .await
+            > Some(14.0)
+    );
+}
+
+#[tokio::test]
+async fn hard_case_32_a_primary_ends_as_its_policy_says() {
+    let scene = scene("").await;
+    let image = format!("volumes/volume-{PLAIN}");
+    for (policy, passes) in [
+        ("refuse", false),
+        ("keep", true),
+        ("delete:7d", true),
+        ("delete:0s", true),
+    ] {
+        scene.sidecar.says(&image, |r| {
+            r["on_delete"] = json!(policy);
+            r["group"] = json!("db");
+        });
+        for request in requests(PLAIN) {
+            let answer = send(&scene, "admin", &request).await;
+            if passes || !ENDS.contains(&request.3) {
+                assert!(
+                    is_cinders(&answer),
+                    "{policy} {request:?}: {}",
+                    answer.text()
+                );
+            } else {
+                assert_eq!(answer.status, 409, "{request:?}");
+                assert!(
+                    answer
+                        .text()
+                        .contains("protection group db (on_delete = refuse)"),
+                    "{}",
+                    answer.text()
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn hard_case_48_what_races_a_failover_comes_again() {
+    let scene = scene("").await;
+    scene.sidecar.says(&format!("volumes/volume-{PLAIN}"), |r| {
+        r["in_flight"] = json!("demote");
+        r["on_delete"] = json!("delete:0s");
+    });
+    scene
+        .sidecar
+        .says(&format!("volumes/volume-{ITS_IMAGE}"), |r| {
+            copy(r);
+            r["status"] = json!("pending - promotion");
+            r["peer_primary"] = json!("no");
+        });
+    for id in [PLAIN, TAKEN_IN] {
+        for request in requests(id) {
+            let answer = send(&scene, "admin", &request).await;
+            if id == TAKEN_IN && ["deleted", "unmanaged"].contains(&request.3) {
+                assert!(is_cinders(&answer), "{request:?}");
+            } else {
+                assert_eq!(
+                    (answer.status, answer.header("retry-after")),
+                    (409, Some("5")),
+                    "{request:?}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_guard_tells_nobody_more_than_cinder_does() {
+    let scene = scene("").await;
+    scene
+        .sidecar
+        .says(&format!("volumes/volume-{ITS_IMAGE}"), copy);
+    for request in requests(TAKEN_IN) {
+        for token in ["stranger", ""] {
+            let answer = send(&scene, token, &request).await;
+            assert!(
+                is_cinders(&answer),
+                "{token} {request:?}: {}",
+                answer.text()
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_replicated_is_cinders_and_reading_always_is() {
+    let scene = scene("").await;
+    let none = "9d2a4c1e-0000-4000-8000-00000000ffff";
+    for id in [PLAIN, ELSEWHERE, none] {
+        for request in requests(id) {
+            let answer = send(&scene, "member", &request).await;
+            assert!(is_cinders(&answer), "{request:?}: {}", answer.text());
+            // Byte for byte, as far as the stub shows it.
+            let sent = if request.2.is_null() {
+                String::new()
+            } else {
+                request.2.to_string()
+            };
+            assert_eq!(answer.text(), sent);
+        }
+    }
+    scene
+        .sidecar
+        .says(&format!("volumes/volume-{ITS_IMAGE}"), copy);
+    for body in [
+        r#"{"os-volume_upload_image": {"image_name": "i"}}"#,
+        r#"{"os-detach": {}}"#,
+        r#"{"os-terminate_connection": {"connector": {}}}"#,
+        r#"{"os-reset_status": {"status": "available"}}"#,
+        r#"{"os-set_bootable": {"bootable": true}}"#,
+    ] {
+        assert!(
+            is_cinders(&scene.act("admin", TAKEN_IN, body).await),
+            "{body}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn while_the_sidecar_is_away_only_what_ends_a_volume_waits() {
+    let mut scene = scene("").await;
+    scene.sidecar_dies().await;
+    for request in requests(PLAIN) {
+        let answer = send(&scene, "admin", &request).await;
+        if ENDS.contains(&request.3) {
+            assert_eq!(
+                (answer.status, answer.header("retry-after")),
+                (503, Some("5")),
+                "{request:?}"
+            );
+            assert!(answer.text().contains("not known"), "{}", answer.text());
+        } else {
+            assert!(is_cinders(&answer), "{request:?}: {}", answer.text());
+        }
+    }
+    // What is on another backend is none of its business.
+    for request in requests(ELSEWHERE) {
+        let answer = send(&scene, "admin", &request).await;
+        assert!(is_cinders(&answer), "{request:?}: {}", answer.text());
+    }
+    // One that hangs holds nobody up for long.
+    scene.sidecar.hangs();
+    scene.sidecar_comes_back().await;
+    let began = std::time::Instant::now();
+    for _ in 0..20 {
+        let answer = scene.act("admin", PLAIN, r#"{"os-reserve": null}"#).await;
+        assert!(is_cinders(&answer), "{}", answer.text());
+    }
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(6),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn without_them_all_is_cinders() {
+    let scene = scene("[guards]\nenforced = false\n").await;
+    scene
+        .sidecar
+        .says(&format!("volumes/volume-{ITS_IMAGE}"), copy);
+    for request in requests(TAKEN_IN) {
+        assert!(
+            is_cinders(&send(&scene, "admin", &request).await),
+            "{request:?}"
+        );
+    }
+    assert_eq!(scene.sidecar.asked(), (0, 0));
+}
