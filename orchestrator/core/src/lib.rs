@@ -14,6 +14,7 @@
 //! * [`saga`]: where a plan stands, replayed from its journal, and what comes next.
 //! * [`alone`]: volumes that stand in one zone alone, which no failover helps.
 //! * [`catalogue`]: each zone's volumes as volumes of the other zone's Cinder: what is to be written, and what a person must see to.
+//! * [`servers`]: each protected server's record and its stand-by: what is to be kept and mended.
 //! * [`skew`]: how far a zone's clock is from ours, which only the figure of a loss needs to know.
 //! * [`revoke`]: whether a lease may still be taken from a zone whose Ceph is lost.
 //! * [`overtaken`]: when a zone's loss makes a plan's waiting vain, and the plan make way.
@@ -32,6 +33,7 @@ pub mod overtaken;
 pub mod plan;
 pub mod revoke;
 pub mod saga;
+pub mod servers;
 pub mod skew;
 pub mod snapshot;
 

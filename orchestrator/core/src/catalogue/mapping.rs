@@ -1,4 +1,5 @@
-//! The mapping file: which project, type and key of one zone is which of the other.
+//! The mapping file: which project, type and key of one zone is which of the other; and, for servers, which flavor, network, subnet,
+//! address, security group, key pair, availability zone and server group.
 //!
 //! ```toml
 //! same_name = ["projects", "types"]   # what stands in no entry has the same name in both zones
@@ -11,13 +12,30 @@
 //! [[keys]]                            # by id in each zone's key manager
 //! zone-a = "6f1c…"
 //! zone-b = "a07d…"
+//! [[networks]]                        # as the server's record has it: by name, or by id where a name is not unique
+//! zone-a = "front"
+//! zone-b = "front-dr"
+//! [[addresses]]                       # one address
+//! zone-a = "10.0.0.5"
+//! zone-b = "10.1.0.77"
+//! [[ranges]]                          # all others of a subnet, each with its host part kept: 10.0.0.9 is 10.1.0.9
+//! zone-a = "10.0.0.0/24"
+//! zone-b = "10.1.0.0/24"
+//! [[any_address]]                     # or none of a subnet's is kept: the other zone gives one
+//! zone-a = "192.168.0.0/24"
+//! zone-b = "192.168.9.0/24"
 //! ```
+//!
+//! `[[flavors]]`, `[[subnets]]`, `[[security_groups]]`, `[[key_pairs]]`, `[[availability_zones]]` and `[[server_groups]]` are written as
+//! `[[networks]]`.
 //!
 //! It is read both ways: after a failover the roles swap. So nothing may stand in two entries, and nothing that has an entry is found
 //! by its name too. What has no counterpart is said, with its field; nothing is guessed.
 
+mod addresses;
 mod projects;
 
+pub use addresses::Address;
 pub use projects::{Project, Side};
 
 use rekindle_common::ZoneName;
@@ -37,16 +55,52 @@ pub enum Kind {
     Types,
     /// Encryption keys. Those have the same "name" only where one key manager serves both zones.
     Keys,
+    /// Nova's flavors.
+    Flavors,
+    /// Neutron's networks.
+    Networks,
+    /// Their subnets.
+    Subnets,
+    /// Fixed addresses. They are the same only where both zones have the same subnets.
+    Addresses,
+    /// Security groups.
+    SecurityGroups,
+    /// Key pairs: those of the user that builds.
+    KeyPairs,
+    /// Nova's availability zones.
+    AvailabilityZones,
+    /// Nova's server groups.
+    ServerGroups,
 }
 
 impl Kind {
     /// All.
-    pub const ALL: [Self; 3] = [Self::Projects, Self::Types, Self::Keys];
+    pub const ALL: [Self; 11] = [
+        Self::Projects,
+        Self::Types,
+        Self::Keys,
+        Self::Flavors,
+        Self::Networks,
+        Self::Subnets,
+        Self::Addresses,
+        Self::SecurityGroups,
+        Self::KeyPairs,
+        Self::AvailabilityZones,
+        Self::ServerGroups,
+    ];
     fn one(self) -> &'static str {
         match self {
             Self::Projects => "project",
             Self::Types => "volume type",
             Self::Keys => "key",
+            Self::Flavors => "flavor",
+            Self::Networks => "network",
+            Self::Subnets => "subnet",
+            Self::Addresses => "address",
+            Self::SecurityGroups => "security group",
+            Self::KeyPairs => "key pair",
+            Self::AvailabilityZones => "availability zone",
+            Self::ServerGroups => "server group",
         }
     }
 }
@@ -58,6 +112,14 @@ impl fmt::Display for Kind {
             Self::Projects => "projects",
             Self::Types => "types",
             Self::Keys => "keys",
+            Self::Flavors => "flavors",
+            Self::Networks => "networks",
+            Self::Subnets => "subnets",
+            Self::Addresses => "addresses",
+            Self::SecurityGroups => "security_groups",
+            Self::KeyPairs => "key_pairs",
+            Self::AvailabilityZones => "availability_zones",
+            Self::ServerGroups => "server_groups",
         })
     }
 }
@@ -77,6 +139,26 @@ pub struct Mapping {
     pub types: Vec<Entry>,
     /// Keys.
     pub keys: Vec<Entry>,
+    /// Flavors.
+    pub flavors: Vec<Entry>,
+    /// Networks.
+    pub networks: Vec<Entry>,
+    /// Subnets.
+    pub subnets: Vec<Entry>,
+    /// Single addresses; they go before what a range says.
+    pub addresses: Vec<Entry>,
+    /// Ranges whose addresses keep their host part.
+    pub ranges: Vec<Entry>,
+    /// Ranges whose addresses are not kept.
+    pub any_address: Vec<Entry>,
+    /// Security groups.
+    pub security_groups: Vec<Entry>,
+    /// Key pairs.
+    pub key_pairs: Vec<Entry>,
+    /// Availability zones.
+    pub availability_zones: Vec<Entry>,
+    /// Server groups.
+    pub server_groups: Vec<Entry>,
 }
 
 /// A field of the file that cannot be used.
@@ -140,50 +222,28 @@ impl Mapping {
             Kind::Projects => &self.projects,
             Kind::Types => &self.types,
             Kind::Keys => &self.keys,
+            Kind::Flavors => &self.flavors,
+            Kind::Networks => &self.networks,
+            Kind::Subnets => &self.subnets,
+            Kind::Addresses => &self.addresses,
+            Kind::SecurityGroups => &self.security_groups,
+            Kind::KeyPairs => &self.key_pairs,
+            Kind::AvailabilityZones => &self.availability_zones,
+            Kind::ServerGroups => &self.server_groups,
         }
     }
 
-    /// All that is wrong with the file by itself: unknown zones, one-sided and empty entries, what stands in two of them.
+    /// All that is wrong with the file by itself: unknown zones, one-sided and empty entries, what stands in two of them, and what is no
+    /// address or no range.
     #[must_use]
     pub fn check(&self, zones: &BTreeSet<ZoneName>) -> Vec<MappingError> {
         let mut found = Vec::new();
         for kind in Kind::ALL {
-            // Of each zone, what is named, and by which entry first.
-            let mut named: BTreeMap<(&ZoneName, &str), usize> = BTreeMap::new();
-            for (n, entry) in self.entries(kind).iter().enumerate() {
-                let mut say = |zone: Option<&ZoneName>, why: String| {
-                    let field = match zone {
-                        Some(zone) => format!("{kind}[{n}].{zone}"),
-                        None => format!("{kind}[{n}]"),
-                    };
-                    found.push(MappingError { field, why });
-                };
-                if entry.len() < 2 {
-                    say(None, "name it in both zones".to_owned());
-                }
-                for (zone, name) in entry {
-                    if !zones.contains(zone) {
-                        let all = zones.iter().map(ZoneName::as_str).collect::<Vec<_>>();
-                        say(
-                            Some(zone),
-                            format!("there is no such zone, but {}", all.join(", ")),
-                        );
-                    }
-                    if name.is_empty() || name.trim() != name {
-                        say(
-                            Some(zone),
-                            format!("{name:?} is empty, or has blanks around it"),
-                        );
-                    }
-                    if let Some(before) = named.insert((zone, name), n) {
-                        say(
-                            Some(zone),
-                            format!("{name:?} stands in {kind}[{before}] too: what would it be?"),
-                        );
-                    }
-                }
-            }
+            check_list(&kind.to_string(), self.entries(kind), zones, &mut found);
         }
+        check_list("ranges", &self.ranges, zones, &mut found);
+        check_list("any_address", &self.any_address, zones, &mut found);
+        self.check_addresses(&mut found);
         found
     }
 
@@ -213,7 +273,12 @@ impl Mapping {
         self.by_text(Kind::Keys, from, id, to)
     }
 
-    fn by_text<'a>(
+    /// What one zone's thing of a list is in another. Projects and addresses have rules of their own: [`Mapping::project`],
+    /// [`Mapping::address`].
+    ///
+    /// # Errors
+    /// [`Unmapped`]. Whether it is there is for that zone to say.
+    pub fn by_text<'a>(
         &'a self,
         kind: Kind,
         from: &ZoneName,
@@ -240,6 +305,50 @@ impl Mapping {
         {
             Some(n) => Err(taken(kind, n, name, from, to)),
             None => Ok(name),
+        }
+    }
+}
+
+/// The rules for entries of every list.
+fn check_list(
+    list: &str,
+    entries: &[Entry],
+    zones: &BTreeSet<ZoneName>,
+    found: &mut Vec<MappingError>,
+) {
+    // Of each zone, what is named, and by which entry first.
+    let mut named: BTreeMap<(&ZoneName, &str), usize> = BTreeMap::new();
+    for (n, entry) in entries.iter().enumerate() {
+        let mut say = |zone: Option<&ZoneName>, why: String| {
+            let field = match zone {
+                Some(zone) => format!("{list}[{n}].{zone}"),
+                None => format!("{list}[{n}]"),
+            };
+            found.push(MappingError { field, why });
+        };
+        if entry.len() < 2 {
+            say(None, "name it in both zones".to_owned());
+        }
+        for (zone, name) in entry {
+            if !zones.contains(zone) {
+                let all = zones.iter().map(ZoneName::as_str).collect::<Vec<_>>();
+                say(
+                    Some(zone),
+                    format!("there is no such zone, but {}", all.join(", ")),
+                );
+            }
+            if name.is_empty() || name.trim() != name {
+                say(
+                    Some(zone),
+                    format!("{name:?} is empty, or has blanks around it"),
+                );
+            }
+            if let Some(before) = named.insert((zone, name), n) {
+                say(
+                    Some(zone),
+                    format!("{name:?} stands in {list}[{before}] too: what would it be?"),
+                );
+            }
         }
     }
 }

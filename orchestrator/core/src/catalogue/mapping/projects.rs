@@ -46,7 +46,7 @@ impl<'a> Side<'a> {
     }
 
     /// The one project that a text means.
-    fn find(&self, field: &str, text: &str) -> Result<&'a Project, Unmapped> {
+    pub(crate) fn find(&self, field: &str, text: &str) -> Result<&'a Project, Unmapped> {
         let all = self.projects(field)?;
         let meant: Vec<&Project> = all.iter().filter(|p| p.is_meant_by(text)).collect();
         match meant.as_slice() {
