@@ -6,9 +6,10 @@ use crate::{
     facts::CinderFacts,
     ids::{DemotionToken, Generation, GroupName, ImageSpec, ResyncToken},
     mode::ReplicationMode,
+    servers::ServerRecord,
     volume::VolumeReport,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The most volumes in one batch.
 pub const MAX_BATCH: usize = 2000;
@@ -81,6 +82,13 @@ pub enum VolumeAction {
         /// What it says.
         facts: Box<CinderFacts>,
     },
+    /// Write down what is needed to build the server that boots from the volume, or take that away. Belongs to the primary, and travels as
+    /// [`VolumeAction::Describe`] does.
+    RecordServer {
+        /// It; `null`: nothing boots from the volume that is protected.
+        #[serde(deserialize_with = "said")]
+        record: Option<Box<ServerRecord>>,
+    },
     /// Note that the volume was deleted in Cinder, and what is to follow. Belongs to the primary.
     MarkDeleted {
         /// What follows.
@@ -119,6 +127,7 @@ impl VolumeAction {
         match self {
             Self::Replicate { .. } => "replicate",
             Self::Describe { .. } => "describe",
+            Self::RecordServer { .. } => "record_server",
             Self::MarkDeleted { .. } => "mark_deleted",
             Self::Undelete => "undelete",
             Self::Unreplicate => "unreplicate",
@@ -127,6 +136,11 @@ impl VolumeAction {
             Self::Resync { .. } => "resync",
         }
     }
+}
+
+/// `null` takes something away, so it must be said: a field that is missing is an error.
+fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Option<T>, D::Error> {
+    Option::deserialize(d)
 }
 
 /// An action with the authority behind it. The body of `POST /v1/volumes/{pool}/{image}/actions`.
@@ -221,6 +235,7 @@ mod tests {
             r#"{"action":{"type":"promote","promotion":"after","token":"plan-1"},"generation":4}"#,
             r#"{"action":{"type":"replicate","mode":"once","cinder":{"on_delete":"delete:2h"}}}"#,
             r#"{"action":{"type":"describe","facts":{"zone":"zone-a","id":"1","project_id":"p","size_gib":3,"bootable":false}}}"#,
+            r#"{"action":{"type":"record_server","record":null}}"#,
             r#"{"action":{"type":"mark_deleted","then":"keep","from":"zone-a"}}"#,
             r#"{"action":{"type":"mark_deleted","then":"delete","after":"2h"}}"#,
             r#"{"action":{"type":"undelete"}}"#,
@@ -240,6 +255,8 @@ mod tests {
             r#"{"action":{"type":"demote"},"generation":-1}"#,
             r#"{"action":{"type":"demote"},"force":true}"#,
             r#"{"action":{"type":"describe"}}"#,
+            r#"{"action":{"type":"record_server"}}"#,
+            r#"{"action":{"type":"record_server","record":{"name":"x"}}}"#,
             r#"{"action":{"type":"mark_deleted"}}"#,
             r#"{"action":{"type":"mark_deleted","then":"delete"}}"#,
             r#"{"action":{"type":"replicate","mode":"once","cinder":{"on_delete":"maybe"}}}"#,

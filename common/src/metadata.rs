@@ -28,6 +28,9 @@ pub const GROUP: &str = "rekindle.group";
 pub const ISOLATION: &str = "rekindle.isolation_response";
 /// What Cinder says of the volume: [`crate::facts::CinderFacts`] as JSON.
 pub const CINDER: &str = "rekindle.cinder";
+/// The record of the server that boots from the volume: [`crate::servers::ServerRecord`] as JSON, on one line. In no list and no log: its user data
+/// may hold secrets. librbd takes and mirrors more than it can have (tried on 16.2.15: 256 KiB in a value, in both modes).
+pub const SERVER: &str = "rekindle.server";
 /// What becomes of the volume when it is deleted in Cinder: [`crate::deletion::OnDelete`]'s text.
 pub const ON_DELETE: &str = "rekindle.on_delete";
 /// That it was deleted in Cinder, and what is to follow: [`crate::deletion::Deletion`] as JSON.

@@ -20,7 +20,7 @@ use rekindle_common::{
 };
 use rekindle_net::{
     ApiJson, ApiPath, ApiQuery, ApiResult, FencedClients, FreezeRequest, GenerationBody,
-    VolumePage, ndjson, with_fallbacks,
+    GrantRequest, Granted, VolumePage, ndjson, with_fallbacks,
 };
 use std::sync::{
     Arc,
@@ -50,6 +50,7 @@ impl Ready {
 pub fn api(volumes: Volumes, ready: Ready) -> Router {
     let acting = Router::new()
         .route("/v1/volumes/{pool}/{image}/actions", post(act))
+        .route("/v1/volumes/{pool}/{image}/standby-grant", post(grant))
         .route("/v1/batch", post(batch))
         .route(
             "/v1/groups/{group}/lease",
@@ -148,6 +149,14 @@ async fn act(
     ApiJson(order): ApiJson<Order>,
 ) -> ApiResult<Json<ActionOutcome>> {
     Ok(Json(v.act(&spec(path)?, order).await?))
+}
+
+async fn grant(
+    Extension(v): On,
+    ApiPath(path): ApiPath<(String, String)>,
+    ApiJson(request): ApiJson<GrantRequest>,
+) -> ApiResult<Json<Granted>> {
+    Ok(Json(v.grant_standby(&spec(path)?, &request).await?))
 }
 
 async fn batch(Extension(v): On, ApiJson(request): ApiJson<BatchRequest>) -> ApiResult<Response> {

@@ -166,6 +166,25 @@ async fn the_whole_surface_is_as_described() {
         assert_eq!(status, 200, "{outcome}");
         assert_eq!(outcome["report"]["status"], "active - primary");
     }
+    let record = json!({
+        "version": 1, "name": "web-1", "zone": "zone-a", "flavor": { "name": "small" },
+        "disks": [{ "volume": { "id": "0" }, "boot_index": 0, "delete_on_termination": false }], "ports": [], "security_groups": [],
+        "config_drive": false, "locked": false, "power": "running", "taken_at": "2026-11-26T10:00:00Z", "source": { "type": "nova" },
+    });
+    for record in [record, Value::Null] {
+        let order = json!({"action": {"type": "record_server", "record": record}});
+        let (status, outcome) = api.json("POST", &actions(0), order).await;
+        assert_eq!(
+            (status, &outcome["effect"]),
+            (200, &json!("done")),
+            "{outcome}"
+        );
+    }
+    let grant = "/v1/volumes/volumes/volume-0/standby-grant";
+    let (status, granted) = api
+        .json("POST", grant, json!({"within": "10m", "generation": 1}))
+        .await;
+    assert_eq!(status, 200, "{granted}");
     let (_, page) = api
         .json("GET", "/v1/volumes?group=db&limit=2", Value::Null)
         .await;

@@ -24,7 +24,8 @@ pub use client::{Client, ClientLimits, NdjsonStream};
 pub use extract::{ApiJson, ApiPath, ApiQuery, ApiResult, Failure, ndjson, with_fallbacks};
 pub use orchestrators::Orchestrators;
 pub use peers::{
-    FencedClients, FreezeRequest, GenerationBody, OrchestratorClient, SidecarClient, VolumePage,
+    FencedClients, FreezeRequest, GenerationBody, GrantRequest, Granted, OrchestratorClient,
+    SidecarClient, VolumePage,
 };
 pub use rekindle_common::tls::TlsFiles;
 pub use server::{

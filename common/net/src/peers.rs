@@ -6,6 +6,7 @@
 //! GET    /v1/volumes?group=&limit=&after=            VolumePage
 //! GET    /v1/volumes/{pool}/{image}                  VolumeReport
 //! POST   /v1/volumes/{pool}/{image}/actions          Order -> ActionOutcome
+//! POST   /v1/volumes/{pool}/{image}/standby-grant    GrantRequest -> Granted
 //! POST   /v1/batch                                   BatchRequest -> BatchLine, one a line
 //! POST   /v1/groups/{group}/lease                    GenerationBody -> GroupReport
 //! DELETE /v1/groups/{group}/lease                    GenerationBody -> GroupReport
@@ -20,8 +21,9 @@
 
 use crate::{Client, NdjsonStream};
 use rekindle_common::{
-    ApiError, Generation, GroupName, ImageSpec, PlanId,
+    ApiError, Generation, GroupName, ImageSpec, PlanId, Timestamp,
     action::{ActionOutcome, BatchLine, BatchRequest, Order},
+    duration::Span,
     plan::{GroupGlance, LeaderAnswer, PlanBegun, PlanLine, PlanRequest},
     volume::VolumeReport,
     zone::{FailsafeAnswer, FailsafeQuestion, GroupReport, ZoneReport},
@@ -44,6 +46,24 @@ pub struct VolumePage {
 pub struct GenerationBody {
     /// An older one than the zone has seen is refused.
     pub generation: Generation,
+}
+
+/// For how long a copy may be attached, so that a stand-by can be built on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantRequest {
+    /// From now on: a second to 15 minutes.
+    pub within: Span,
+    /// The group's generation that the sender acts under; required where the volume is in a group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
+}
+
+/// A grant that was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    /// Until then, by the sidecar's clock. It ends sooner with the sidecar's process, which keeps it in memory.
+    pub until: Timestamp,
 }
 
 /// The Ceph clients that were blocklisted.
@@ -175,6 +195,19 @@ impl SidecarClient {
     pub async fn act(&self, volume: &ImageSpec, order: &Order) -> Result<ActionOutcome, ApiError> {
         let path = format!("{}/actions", volume_path(volume));
         self.http.post(&path, order).await
+    }
+
+    /// Lets Cinder attach an image for a while also as long as it is a copy.
+    ///
+    /// # Errors
+    /// The sidecar's refusal; see [`Client`].
+    pub async fn grant_standby(
+        &self,
+        image: &ImageSpec,
+        request: &GrantRequest,
+    ) -> Result<Granted, ApiError> {
+        let path = format!("{}/standby-grant", volume_path(image));
+        self.http.post(&path, request).await
     }
 
     /// Gives many orders; a line comes as each volume ends.

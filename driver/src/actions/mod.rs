@@ -11,6 +11,7 @@
 //! against the lease again, and undone where that is gone.
 
 mod batch;
+mod grants;
 mod group;
 mod perform;
 mod pulse;
@@ -22,6 +23,7 @@ mod run;
 mod watch;
 
 pub use batch::BatchStream;
+pub use grants::LONGEST as LONGEST_GRANT;
 pub use group::DemoteAll;
 pub use records::GroupRecord;
 pub use reports::{MAX_PAGE, VolumeQuery};
@@ -34,6 +36,7 @@ use crate::{
     leases::Leases,
     replication::{Hints, Look, Refusal},
 };
+use grants::Grants;
 use pulse::Pulse;
 use records::Records;
 use registry::Registry;
@@ -122,6 +125,7 @@ struct Inner {
     clock: Clock,
     limits: Limits,
     registry: Registry,
+    grants: Grants,
     hints: Mutex<HashMap<ImageSpec, Hints>>,
     freeze: RwLock<Option<Freeze>>,
     /// Bounds what batches and demotions of whole groups do at once.
@@ -173,6 +177,7 @@ impl Volumes {
                 leases,
                 clock,
                 registry: Registry::default(),
+                grants: Grants::default(),
                 hints: Mutex::default(),
                 freeze: RwLock::default(),
                 slots: Semaphore::new(limits.parallel.max(1)),

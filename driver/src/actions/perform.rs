@@ -62,6 +62,7 @@ impl Inner {
                     metadata::INTERVAL,
                     metadata::GROUP,
                     metadata::CINDER,
+                    metadata::SERVER,
                     metadata::ON_DELETE,
                     metadata::DELETED,
                 ];

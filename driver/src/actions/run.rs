@@ -69,6 +69,7 @@ impl Volumes {
             VolumeAction::Demote { .. } => {}
             VolumeAction::Replicate { .. }
             | VolumeAction::Describe { .. }
+            | VolumeAction::RecordServer { .. }
             | VolumeAction::MarkDeleted { .. }
             | VolumeAction::Undelete
             | VolumeAction::Unreplicate
@@ -195,6 +196,7 @@ impl Inner {
             VolumeAction::Demote { .. } | VolumeAction::Resync { .. } => (true, Seen::Order),
             VolumeAction::Replicate { .. }
             | VolumeAction::Describe { .. }
+            | VolumeAction::RecordServer { .. }
             | VolumeAction::MarkDeleted { .. }
             | VolumeAction::Undelete
             | VolumeAction::Unreplicate => (false, Seen::Order),
@@ -320,12 +322,16 @@ fn group_of(look: &Look, action: &VolumeAction) -> Result<Option<GroupName>, Ref
             Some(why),
         ) => Err(Refusal::CorruptPolicy { why: why.clone() }),
         (
-            VolumeAction::Demote { .. } | VolumeAction::Describe { .. } | VolumeAction::Undelete,
+            VolumeAction::Demote { .. }
+            | VolumeAction::Describe { .. }
+            | VolumeAction::RecordServer { .. }
+            | VolumeAction::Undelete,
             Some(_),
         ) => Ok(None),
         (
             VolumeAction::Unreplicate
             | VolumeAction::Describe { .. }
+            | VolumeAction::RecordServer { .. }
             | VolumeAction::MarkDeleted { .. }
             | VolumeAction::Undelete
             | VolumeAction::Promote { .. }

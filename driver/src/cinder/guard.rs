@@ -122,6 +122,8 @@ fn judge(
         // Also for deletion and taking in: what is done with a copy in the catalogue is the caller's, its image stays.
         Role::Secondary => match operation {
             Operation::Unmanage => Ok(()),
+            // A stand-by server reads it at most: RBD takes no write to a copy.
+            Operation::Attach if side.may_stand_by(&report.volume) => Ok(()),
             Operation::Create
             | Operation::Delete
             | Operation::Extend

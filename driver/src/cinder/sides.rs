@@ -65,6 +65,14 @@ impl Side {
         &self.zone
     }
 
+    /// Whether a copy may be attached now: a stand-by is being built on it. Of the other zone's sidecar nobody asks that.
+    pub(super) fn may_stand_by(&self, image: &ImageSpec) -> bool {
+        match &self.reach {
+            Reach::Own(volumes, _) => volumes.may_stand_by(image),
+            Reach::Other(_) => false,
+        }
+    }
+
     /// Looks at its cluster once.
     pub async fn look(&self) {
         match &self.reach {

@@ -13,6 +13,7 @@ use rekindle_common::{
     facts::CinderFacts,
     metadata::{self, VolumePolicy},
     mode::{MirrorImageMode, ReplicationMode},
+    servers::ServerRecord,
     status::VolumeStatus,
     volume::Role,
 };
@@ -20,8 +21,9 @@ use std::collections::BTreeMap;
 
 /// What an image brings along that was copied from another one, or was left by a former replication: librbd copies metadata
 /// to clones.
-const OF_ANOTHER_LIFE: [&str; 5] = [
+const OF_ANOTHER_LIFE: [&str; 6] = [
     metadata::CINDER,
+    metadata::SERVER,
     metadata::ON_DELETE,
     metadata::DELETED,
     metadata::FORCED,
@@ -189,6 +191,32 @@ pub(super) fn describe(look: &Look, facts: &CinderFacts) -> Result<Step, Refusal
     }
     Ok(Step::SetPolicy {
         set,
+        remove: Vec::new(),
+        snapshot: false,
+    })
+}
+
+pub(super) fn record_server(look: &Look, record: Option<&ServerRecord>) -> Result<Step, Refusal> {
+    primary(look)?;
+    let is = look.view.metadata.get(metadata::SERVER);
+    let Some(record) = record else {
+        return Ok(match is {
+            None => Step::AlreadySo,
+            Some(_) => Step::SetPolicy {
+                set: BTreeMap::new(),
+                remove: vec![metadata::SERVER],
+                snapshot: false,
+            },
+        });
+    };
+    let text = serde_json::to_string(record).map_err(|e| Refusal::Internal {
+        what: format!("the server's record cannot be written: {e}"),
+    })?;
+    if is == Some(&text) {
+        return Ok(Step::AlreadySo);
+    }
+    Ok(Step::SetPolicy {
+        set: BTreeMap::from([(metadata::SERVER.to_owned(), text)]),
         remove: Vec::new(),
         snapshot: false,
     })

@@ -3,7 +3,7 @@
 use super::{
     error::{Refusal, ReplicationError},
     look::Look,
-    policy::{describe, mark_deleted, replicate, undelete},
+    policy::{describe, mark_deleted, record_server, replicate, undelete},
 };
 use crate::backend::view::{DaemonState, ImageView};
 use rekindle_common::{
@@ -130,6 +130,7 @@ pub fn next(look: &Look, action: &VolumeAction, context: &Context) -> Result<Ste
             replicate(look, &policy, cinder.as_deref())
         }
         VolumeAction::Describe { facts } => describe(look, facts),
+        VolumeAction::RecordServer { record } => record_server(look, record.as_deref()),
         VolumeAction::MarkDeleted { then } => mark_deleted(look, then, context.now),
         VolumeAction::Undelete => undelete(look),
         VolumeAction::Unreplicate => unreplicate(look),

@@ -14,6 +14,7 @@ use rekindle_common::{
     zone::{GroupReport, ZoneReport},
 };
 use rekindle_driver::actions::{VolumeQuery, Volumes};
+use rekindle_net::{GrantRequest, Granted};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The sidecar that runs now, if one does.
@@ -119,6 +120,13 @@ impl Sidecar for ReachedSidecar {
             Ok(lines.boxed())
         }
         .boxed()
+    }
+    fn grant_standby<'a>(
+        &'a self,
+        image: &'a ImageSpec,
+        request: GrantRequest,
+    ) -> BoxFuture<'a, Result<Granted, ApiError>> {
+        async move { self.reach()?.grant_standby(image, &request).await }.boxed()
     }
     fn take_lease<'a>(
         &'a self,

@@ -12,7 +12,7 @@ use rekindle_common::{
     volume::VolumeReport,
     zone::{GroupReport, ZoneReport},
 };
-use rekindle_net::SidecarClient;
+use rekindle_net::{GrantRequest, Granted, SidecarClient};
 
 impl Sidecar for SidecarClient {
     fn report(&self) -> BoxFuture<'_, Result<ZoneReport, ApiError>> {
@@ -48,6 +48,13 @@ impl Sidecar for SidecarClient {
             Ok(lines.boxed())
         }
         .boxed()
+    }
+    fn grant_standby<'a>(
+        &'a self,
+        image: &'a ImageSpec,
+        request: GrantRequest,
+    ) -> BoxFuture<'a, Result<Granted, ApiError>> {
+        async move { Self::grant_standby(self, image, &request).await }.boxed()
     }
     fn take_lease<'a>(
         &'a self,

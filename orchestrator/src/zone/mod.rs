@@ -16,6 +16,7 @@ use rekindle_common::{
     volume::VolumeReport,
     zone::{GroupReport, ZoneReport},
 };
+use rekindle_net::{GrantRequest, Granted};
 use std::{
     fmt,
     future::Future,
@@ -48,6 +49,12 @@ pub trait Sidecar: Send + Sync + fmt::Debug {
         &self,
         request: BatchRequest,
     ) -> BoxFuture<'_, Result<BoxStream<'static, Result<BatchLine, ApiError>>, ApiError>>;
+    /// `POST /v1/volumes/{pool}/{image}/standby-grant`: for so long Cinder may attach the image also while it is a copy.
+    fn grant_standby<'a>(
+        &'a self,
+        image: &'a ImageSpec,
+        request: GrantRequest,
+    ) -> BoxFuture<'a, Result<Granted, ApiError>>;
     /// Takes the group's primary lease under that generation; taken already is fine.
     fn take_lease<'a>(
         &'a self,
@@ -195,6 +202,13 @@ mod tests {
             _: BatchRequest,
         ) -> BoxFuture<'_, Result<BoxStream<'static, Result<BatchLine, ApiError>>, ApiError>>
         {
+            Box::pin(pending())
+        }
+        fn grant_standby<'a>(
+            &'a self,
+            _: &'a ImageSpec,
+            _: GrantRequest,
+        ) -> BoxFuture<'a, Result<Granted, ApiError>> {
             Box::pin(pending())
         }
         fn take_lease<'a>(

@@ -1,6 +1,7 @@
 //! What stands in metadata beside the policy: what Cinder says, and that a volume was deleted there.
 
 use super::*;
+use rekindle_common::servers::ServerRecord;
 
 fn with(mut v: ImageView, pairs: &[(&str, &str)]) -> Look {
     for (k, val) in pairs {
@@ -68,6 +69,43 @@ fn facts_are_written_once_and_shown() {
     // In snapshot mode they go with the next snapshot, and none is taken for them: `once` means the volume as it was then.
     let once = with(primary(MirrorImageMode::Snapshot), &[]);
     assert!(!written(&once, &described(3)).2);
+}
+
+#[test]
+fn a_servers_record_is_written_once_and_taken_away() {
+    let record: ServerRecord = serde_json::from_value(serde_json::json!({
+        "version": 1, "name": "web-1", "zone": "zone-a", "flavor": { "name": "small" },
+        "disks": [{ "volume": { "id": "1" }, "boot_index": 0, "delete_on_termination": false }], "ports": [], "security_groups": [],
+        "config_drive": false, "locked": false, "power": "running", "taken_at": "2026-11-26T10:00:00Z", "source": { "type": "nova" },
+    }))
+    .unwrap();
+    let recorded = |record: Option<&ServerRecord>| VolumeAction::RecordServer {
+        record: record.cloned().map(Box::new),
+    };
+    let plain = with(primary(MirrorImageMode::Snapshot), &[]);
+    let (set, remove, snapshot) = written(&plain, &recorded(Some(&record)));
+    assert_eq!(
+        (set, remove, snapshot),
+        (vec![metadata::SERVER.to_owned()], vec![], false)
+    );
+    assert_eq!(
+        next(&plain, &recorded(None), &generation(2)),
+        Ok(Step::AlreadySo)
+    );
+
+    let text = serde_json::to_string(&record).unwrap();
+    let told = with(
+        primary(MirrorImageMode::Journal),
+        &[(metadata::SERVER, &text)],
+    );
+    assert_eq!(
+        next(&told, &recorded(Some(&record)), &generation(2)),
+        Ok(Step::AlreadySo)
+    );
+    assert_eq!(written(&told, &recorded(None)).1, [metadata::SERVER]);
+    // It is shown in no report.
+    let report = serde_json::to_string(&told.report(&"zone-a".parse().unwrap(), None)).unwrap();
+    assert!(!report.contains("web-1"), "{report}");
 }
 
 #[test]
