@@ -141,6 +141,24 @@ impl Neutron {
         self.all(&path, "subnets").await
     }
 
+    /// All subnets that the scope may see.
+    ///
+    /// # Errors
+    /// See [`CloudError`].
+    pub async fn all_subnets(&self) -> Result<Vec<Subnet>, CloudError> {
+        self.all("/subnets?sort_key=id&sort_dir=asc", "subnets")
+            .await
+    }
+
+    /// All security groups that the scope may see: an administrator those of all projects.
+    ///
+    /// # Errors
+    /// See [`CloudError`].
+    pub async fn security_groups(&self) -> Result<Vec<SecurityGroup>, CloudError> {
+        let path = "/security-groups?sort_key=id&sort_dir=asc";
+        self.all(path, "security_groups").await
+    }
+
     /// Security groups of a project with that name, or that id. An administrator sees those of all projects: each has a `default`.
     ///
     /// # Errors

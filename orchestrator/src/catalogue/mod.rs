@@ -16,6 +16,7 @@
 //! | [`write`] | one round's writes |
 //! | [`memory`] | what failed and waits, what has been found and since when |
 //! | [`view`] | what people are shown |
+//! | [`volumes`] | which volume is which, for those who build servers |
 
 pub mod cinder;
 mod look;
@@ -23,6 +24,7 @@ mod memory;
 pub mod openstack;
 mod patience;
 mod view;
+pub mod volumes;
 mod write;
 
 use crate::{

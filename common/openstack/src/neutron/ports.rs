@@ -199,6 +199,23 @@ impl Neutron {
         self.ports(&format!("device_id={}", escaped(server))).await
     }
 
+    /// The ports of a name. It is nobody's alone: look at their descriptions too.
+    ///
+    /// # Errors
+    /// See [`CloudError`].
+    pub async fn ports_named(&self, name: &str) -> Result<Vec<Port>, CloudError> {
+        self.ports(&format!("name={}", escaped(name))).await
+    }
+
+    /// All ports of a network that the scope may see.
+    ///
+    /// # Errors
+    /// See [`CloudError`].
+    pub async fn ports_in(&self, network: &str) -> Result<Vec<Port>, CloudError> {
+        self.ports(&format!("network_id={}", escaped(network)))
+            .await
+    }
+
     async fn ports(&self, filter: &str) -> Result<Vec<Port>, CloudError> {
         let path = format!("/ports?{filter}&sort_key=id&sort_dir=asc");
         self.all(&path, "ports").await

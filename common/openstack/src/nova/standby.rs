@@ -10,6 +10,8 @@
 //!
 //! Nova builds no server that is off: each runs for a moment. Its volumes are copies that cannot be written then, and what it does in that
 //! moment comes to nothing.
+//!
+//! One that is to run at once, on volumes that are primary by now, is built the same way and is neither stopped nor locked.
 
 use super::{
     Nova, ensure::Patience, error::ServerError, mark::Mark, request::ServerRequest, server::Server,
@@ -31,6 +33,8 @@ pub enum Rest {
     Shutoff,
     /// On no host.
     Shelved,
+    /// It does not: it is to serve.
+    Running,
 }
 
 /// How we came to it.
@@ -52,7 +56,7 @@ pub struct Standby {
 }
 
 impl Nova {
-    /// Has a stand-by there, at rest and locked. Who calls this knows that its zone is not the one that serves: it stops what it finds
+    /// Has a stand-by there, at rest and locked, or running. Who calls this knows that its zone is not the one that serves: it stops what it finds
     /// running. What was found is not compared with what was asked for.
     ///
     /// # Errors
@@ -86,10 +90,15 @@ impl Nova {
             Found::NameTaken(servers) => return Err(self.name_taken(&search, servers)),
             Found::None => self.build(&search).await?,
         };
-        let server = self.at_rest(&id, rest, patience.until(end)).await?;
-        self.lock_as_ours(&server, &format!("stand-by of {mark}"))
-            .await?;
-        let server = self.server(&id).await?;
+        let server = match rest {
+            Rest::Running => self.ensure_active(&id, patience.until(end)).await?,
+            Rest::Shutoff | Rest::Shelved => {
+                let server = self.at_rest(&id, rest, patience.until(end)).await?;
+                self.lock_as_ours(&server, &format!("stand-by of {mark}"))
+                    .await?;
+                self.server(&id).await?
+            }
+        };
         Ok(Standby { server, how })
     }
 
@@ -141,7 +150,7 @@ impl Nova {
             return Err(self.failed(&server));
         }
         match rest {
-            Rest::Shutoff => Ok(server),
+            Rest::Shutoff | Rest::Running => Ok(server),
             Rest::Shelved => self.ensure_offloaded(id, patience.until(end)).await,
         }
     }

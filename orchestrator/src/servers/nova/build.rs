@@ -1,0 +1,347 @@
+//! A server is built from a record in this zone's names: each name is looked up, each port is made with its addresses, and then the server.
+//!
+//! Everything is found again by what we wrote on it: the server by its mark, a port by its description. So a build that was cut off goes on
+//! where it stood.
+
+use super::{MOST, NovaServers, no_port, seen, told, unseen};
+use crate::servers::control::{BuildOrder, Seen, ServersError, Wanted};
+use rekindle_common::{
+    duration::Span,
+    runbook::StandbyPolicy,
+    servers::{PortRecord, ServerRecord},
+};
+use rekindle_openstack::{
+    CloudError, Neutron, Nova, Scope,
+    neutron::{ByName, FixedIp, PortRequest, Subnet},
+    nova::{Disk, GROUP, Network, Nic, Rest, Server, ServerRequest, Status, UserData},
+};
+use std::collections::BTreeMap;
+use tokio::time::Instant;
+
+/// A cloud as the server's own project has it.
+struct Place<'a> {
+    zone: &'a str,
+    project: String,
+    nova: Nova,
+    neutron: Neutron,
+}
+
+impl NovaServers {
+    pub(super) async fn built(
+        &self,
+        order: &BuildOrder,
+        within: Span,
+    ) -> Result<Seen, ServersError> {
+        let end = Instant::now() + within.get();
+        let record = &order.record;
+        let refuse = |why: String| Err(ServersError::Refused(format!("{}: {why}", self.zone())));
+        let rest = match order.rest {
+            StandbyPolicy::Shutoff => Rest::Shutoff,
+            StandbyPolicy::Shelved => Rest::Shelved,
+            StandbyPolicy::Record => Rest::Running,
+            StandbyPolicy::None => {
+                return refuse(format!(
+                    "{} is not to be built: its stand-by is \"none\"",
+                    order.wanted.key
+                ));
+            }
+        };
+        if record.zone != *self.zone() {
+            return refuse(format!("the record is in {}'s names", record.zone));
+        }
+        let Some(mark) = self.mark(&order.wanted)? else {
+            return refuse(format!(
+                "whose counterpart {} is to be is not known",
+                order.wanted.key
+            ));
+        };
+        let there = self.within(within, self.find(&order.wanted)).await?;
+        let request = match there {
+            // It is gone on with as it is: nothing more is asked for.
+            Some(server) if !failed_at_once(&server) => {
+                let place = self.place(server.project_id.clone().unwrap_or_default());
+                (place, bare(record))
+            }
+            Some(_) | None => {
+                let left = self.patience(end).within;
+                self.within(left, self.request(order)).await?
+            }
+        };
+        let (place, request) = request;
+        let standby = place
+            .nova
+            .ensure_standby(&request, &mark, rest, MOST, self.patience(end))
+            .await
+            .map_err(|e| told(&e))?;
+        Ok(seen(&standby.server))
+    }
+
+    fn place(&self, project: String) -> Place<'_> {
+        let scope = Scope::Project(project.clone());
+        Place {
+            zone: self.zone().as_str(),
+            project,
+            nova: self.cloud.nova(scope.clone()),
+            neutron: self.cloud.neutron(scope),
+        }
+    }
+
+    /// What Nova is asked for, its ports made.
+    async fn request(
+        &self,
+        order: &BuildOrder,
+    ) -> Result<(Place<'_>, ServerRequest), ServersError> {
+        let record = &order.record;
+        let project = match &record.project {
+            Some(project) => project.clone(),
+            None => self.project_of_root(record).await?,
+        };
+        let place = self.place(project);
+        let flavor = place.flavor(&record.flavor.name).await?;
+        let server_group = match &record.server_group {
+            None => None,
+            Some(text) => Some(place.server_group(text).await?),
+        };
+        // Last, for these are made.
+        let nics = place.ports(&order.wanted, record).await?;
+        let request = ServerRequest {
+            flavor,
+            network: if nics.is_empty() {
+                Network::None
+            } else {
+                Network::Ports(nics)
+            },
+            server_group,
+            metadata: record
+                .metadata
+                .clone()
+                .into_iter()
+                .chain([(GROUP.to_owned(), order.wanted.group.to_string())])
+                .collect(),
+            ..bare(record)
+        };
+        Ok((place, request))
+    }
+
+    async fn project_of_root(&self, record: &ServerRecord) -> Result<String, ServersError> {
+        let refuse = |why: &str| ServersError::Refused(format!("{}: {why}", self.zone()));
+        let root = record
+            .disks
+            .first()
+            .ok_or_else(|| refuse("the record has no disk"))?;
+        let cinder = self.cloud.cinder(Scope::Home);
+        match cinder.volume(&root.volume.id).await {
+            Ok(volume) => Ok(volume.project_id),
+            Err(CloudError::NotFound { .. }) => Err(refuse(&format!(
+                "its root volume {} is not there",
+                root.volume.id
+            ))),
+            Err(e) => Err(unseen(&e)),
+        }
+    }
+
+    /// The ports that were made for a server, and that nothing has: they go with it.
+    pub(super) async fn remove_ports(&self, wanted: &Wanted) -> Result<(), ServersError> {
+        let neutron = self.neutron();
+        let all = neutron.ports_named(&port_name(wanted)).await;
+        for port in all.map_err(|e| unseen(&e))? {
+            let ours = port
+                .description
+                .as_deref()
+                .is_some_and(|d| d.starts_with(&port_mark(wanted, "")));
+            let free = port.device_id.as_deref().is_none_or(str::is_empty);
+            if ours && free {
+                let gone = neutron.ensure_port_absent(&port.id).await;
+                gone.map_err(|e| unseen(&e))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// It failed before it ever ran: it is built again.
+fn failed_at_once(server: &Server) -> bool {
+    server.status == Status::Error && server.launched_at.is_none() && server.task_state.is_none()
+}
+
+/// The name of a server's ports.
+fn port_name(wanted: &Wanted) -> String {
+    format!("rekindle-{}-{}", wanted.group, wanted.key)
+}
+
+/// By which one of them is found again.
+fn port_mark(wanted: &Wanted, n: &str) -> String {
+    format!("rekindle:{}/{}/{n}", wanted.group, wanted.key)
+}
+
+/// What needs no look at the cloud. Without a flavor nothing is built of it.
+fn bare(record: &ServerRecord) -> ServerRequest {
+    ServerRequest {
+        name: record.name.clone(),
+        flavor: String::new(),
+        disks: record
+            .disks
+            .iter()
+            .map(|d| Disk {
+                volume: d.volume.id.clone(),
+                boot_index: d.boot_index,
+                device: d.device.clone(),
+                tag: d.tag.clone(),
+            })
+            .collect(),
+        network: Network::None,
+        security_groups: Vec::new(),
+        key_name: record.key_name.clone(),
+        availability_zone: record.availability_zone.clone(),
+        metadata: record.metadata.clone(),
+        tags: record.tags.clone(),
+        user_data: record
+            .user_data
+            .as_ref()
+            .map(|u| UserData(u.base64().to_owned())),
+        config_drive: record.config_drive,
+        server_group: None,
+        description: record.description.clone(),
+    }
+}
+
+impl Place<'_> {
+    fn missing(&self, what: &str, text: &str, advice: &str) -> ServersError {
+        ServersError::Refused(format!("{}: {what} {text:?} {advice}", self.zone))
+    }
+
+    fn one<T>(&self, what: &str, text: &str, found: ByName<T>) -> Result<T, ServersError> {
+        match found {
+            ByName::One(one) => Ok(one),
+            ByName::None => Err(self.missing(
+                what,
+                text,
+                "is missing, or not to be used by this project: make it, or map it to another",
+            )),
+            ByName::Several(_) => {
+                Err(self.missing(what, text, "is the name of several: map it by its id"))
+            }
+        }
+    }
+
+    async fn flavor(&self, text: &str) -> Result<String, ServersError> {
+        let all = self.nova.flavors().await.map_err(|e| unseen(&e))?;
+        // A name goes before an id: one may look like the other's.
+        let found = all
+            .iter()
+            .find(|f| f.name == text)
+            .or_else(|| all.iter().find(|f| f.id == text));
+        found.map(|f| f.id.clone()).ok_or_else(|| {
+            self.missing(
+                "flavor",
+                text,
+                "is missing: make it, or map the server's to another",
+            )
+        })
+    }
+
+    async fn server_group(&self, text: &str) -> Result<String, ServersError> {
+        let all = self.nova.server_groups().await.map_err(|e| unseen(&e))?;
+        let fits: Vec<_> = all
+            .into_iter()
+            .filter(|g| g.id == text || g.name == text)
+            .collect();
+        let found = match <[_; 1]>::try_from(fits) {
+            Ok([one]) => ByName::One(one),
+            Err(none) if none.is_empty() => ByName::None,
+            Err(several) => ByName::Several(several),
+        };
+        self.one("server group", text, found).map(|g| g.id)
+    }
+
+    async fn ports(
+        &self,
+        wanted: &Wanted,
+        record: &ServerRecord,
+    ) -> Result<Vec<Nic>, ServersError> {
+        let mut nics = Vec::new();
+        let mut groups = BTreeMap::new();
+        for (n, port) in record.ports.iter().enumerate() {
+            let found = self.neutron.network(&port.network).await;
+            let network = self.one("network", &port.network, found.map_err(|e| unseen(&e))?)?;
+            let fixed_ips = self.fixed_ips(&network.id, port).await?;
+            let security_groups = self
+                .security_groups(record.groups_of(port), &mut groups)
+                .await?;
+            let request = PortRequest {
+                mark: port_mark(wanted, &n.to_string()),
+                name: port_name(wanted),
+                network: network.id,
+                fixed_ips,
+                mac: port.mac.clone(),
+                security_groups,
+            };
+            let made = self.neutron.ensure_port(&request).await;
+            nics.push(Nic {
+                port: made.map_err(|e| no_port(&e))?.id,
+                tag: port.tag.clone(),
+            });
+        }
+        Ok(nics)
+    }
+
+    async fn fixed_ips(
+        &self,
+        network: &str,
+        port: &PortRecord,
+    ) -> Result<Vec<FixedIp>, ServersError> {
+        let mut subnets: Option<Vec<Subnet>> = None;
+        let mut all = Vec::new();
+        for ip in &port.fixed_ips {
+            let subnet = match &ip.subnet {
+                None => None,
+                Some(text) => {
+                    if subnets.is_none() {
+                        let of_it = self.neutron.subnets(network).await;
+                        subnets = Some(of_it.map_err(|e| unseen(&e))?);
+                    }
+                    let mut fits: Vec<&Subnet> = subnets
+                        .iter()
+                        .flatten()
+                        .filter(|s| s.id == *text || s.name == *text)
+                        .collect();
+                    let found = match (fits.pop(), fits.is_empty()) {
+                        (None, _) => ByName::None,
+                        (Some(one), true) => ByName::One(one.id.clone()),
+                        (Some(one), false) => ByName::Several(vec![one.id.clone()]),
+                    };
+                    let what = format!("subnet of network {:?}", port.network);
+                    Some(self.one(&what, text, found)?)
+                }
+            };
+            all.push(FixedIp {
+                subnet,
+                address: ip.address.map(|a| a.to_string()),
+            });
+        }
+        Ok(all)
+    }
+
+    /// By id; none: the project's `default`.
+    async fn security_groups(
+        &self,
+        texts: &[String],
+        known: &mut BTreeMap<String, String>,
+    ) -> Result<Option<Vec<String>>, ServersError> {
+        let mut all = Vec::new();
+        for text in texts {
+            let id = match known.get(text) {
+                Some(id) => id.clone(),
+                None => {
+                    let found = self.neutron.security_group(&self.project, text).await;
+                    let found = found.map_err(|e| unseen(&e))?;
+                    let id = self.one("security group", text, found)?.id;
+                    known.insert(text.clone(), id.clone());
+                    id
+                }
+            };
+            all.push(id);
+        }
+        Ok((!all.is_empty()).then_some(all))
+    }
+}
