@@ -128,6 +128,8 @@ codes! {
     ClockSkew = "clock_skew", 409, AskOperator;
     /// A volume is not in the other zone's Cinder, or not as it should be. Stands among a status's problems and refuses nothing by itself.
     CatalogueGap = "catalogue_gap", 409, AskOperator;
+    /// A protected server's record or stand-by is not as it should be. Told in a status, never refused with.
+    ServerGap = "server_gap", 409, AskOperator;
     /// A fault of ours.
     Internal = "internal", 500, AskOperator;
 }

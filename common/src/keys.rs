@@ -11,6 +11,7 @@
 //! /rekindle/v1/groups/<group>/active-plan         the one plan at work on it
 //! /rekindle/v1/groups/<group>/approval            an operator's yes to a plan
 //! /rekindle/v1/servers/<group>/<server>           KeptServer: its record, and which server it is in each zone
+//! /rekindle/v1/standbys/<group>/<server>          what its stand-by was built from, core's `Built`
 //! /rekindle/v1/plans/<plan>/plan                  the plan, immutable
 //! /rekindle/v1/plans/<plan>/journal/<seq>         its journal, ten digits
 //! ```
@@ -31,6 +32,8 @@ pub const PLANS: &str = "/rekindle/v1/plans/";
 pub const VOLUMES: &str = "/rekindle/v1/volumes/";
 /// What is kept of the groups' servers. Not under [`GROUPS`], which is read at every look: records are long.
 pub const SERVERS: &str = "/rekindle/v1/servers/";
+/// What the groups' stand-bys were built from.
+pub const STANDBYS: &str = "/rekindle/v1/standbys/";
 /// All sites.
 pub const SITES: &str = "/rekindle/v1/sites/";
 
@@ -73,6 +76,11 @@ pub fn group_approval(group: &GroupName) -> String {
 #[must_use]
 pub fn group_volumes(group: &GroupName) -> String {
     format!("{VOLUMES}{group}")
+}
+/// What a server's stand-by was built from.
+#[must_use]
+pub fn built_standby(group: &GroupName, server: &ServerKey) -> String {
+    format!("{STANDBYS}{group}/{server}")
 }
 /// All of a group's servers.
 #[must_use]

@@ -7,7 +7,8 @@ mod transport;
 
 use crate::wire::{
     AcknowledgeRequest, ApproveRequest, CatalogueStatus, GroupPut, GroupStatus, LeaderAnswer,
-    Maintenance, PlanAnswer, PlanDetail, PlanRequest, PlanSummary, Run, Status, View, WatchLine,
+    Maintenance, PlanAnswer, PlanDetail, PlanRequest, PlanSummary, Run, ServersStatus, Status,
+    View, WatchLine,
 };
 use rekindle_common::{
     ApiError, ErrorCode, GroupName, PlanId,
@@ -105,6 +106,14 @@ impl OrchestratorClient {
     /// [`ApiError`]; `unsupported` where none is kept.
     pub async fn catalogue(&self) -> Result<CatalogueStatus, ApiError> {
         self.leading(Verb::Get, "/v1/catalogue", NO_BODY).await
+    }
+
+    /// The groups' servers, as of the leader's last round.
+    ///
+    /// # Errors
+    /// [`ApiError`]; `unsupported` where none are followed.
+    pub async fn servers(&self) -> Result<ServersStatus, ApiError> {
+        self.leading(Verb::Get, "/v1/servers", NO_BODY).await
     }
 
     /// Defines a group, or changes its policy. A new one is primary at home, under generation 1.

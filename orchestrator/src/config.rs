@@ -25,7 +25,7 @@
 //! [fence_agents.power]
 //! command = ["/usr/local/bin/fence-zone"]
 //! timeout = "1m"
-//! [clouds.zone-a]                          # each zone's OpenStack, where its catalogue is kept
+//! [clouds.zone-a]                          # each zone's OpenStack, where its catalogue is kept and its servers are followed
 //! auth_url = "https://192.0.2.10:5000/v3"
 //! region = "RegionOne"                     # where Keystone's catalogue has several
 //! interface = "internal"                   # public by default
@@ -164,6 +164,8 @@ pub struct Times {
     pub max_skew: Span,
     /// Between two looks at the zones' catalogues.
     pub catalogue: Span,
+    /// Between two looks at the groups' servers.
+    pub servers: Span,
 }
 
 impl Default for Times {
@@ -179,6 +181,7 @@ impl Default for Times {
             poll: Span::millis(500),
             max_skew: Span::secs(5),
             catalogue: Span::secs(10),
+            servers: Span::secs(30),
         }
     }
 }

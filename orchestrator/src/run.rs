@@ -18,6 +18,10 @@ use crate::{
     decide::{DecideTiming, Means, Term},
     metrics::Metrics,
     observe::{Observer, ObserverTiming, Probe},
+    servers::{
+        control::Servers,
+        keeper::{ServersKeeper, ServersPart, ServersTiming},
+    },
     steps::{Fenced, Tools},
     world::{Assembler, Records},
     zone::{Sidecar, Zone},
@@ -106,6 +110,10 @@ pub struct Parts {
     pub agents: Agents,
     /// Both zones' Cinders, where the other zone's catalogue is kept.
     pub catalogue: Option<CataloguePart>,
+    /// The zones' Novas, where groups have servers.
+    pub servers: BTreeMap<ZoneName, Arc<dyn Servers>>,
+    /// How those servers are followed, where they are. It needs the catalogue, which knows the volumes.
+    pub stand_bys: Option<ServersTiming>,
     /// Times.
     pub timing: Timing,
 }
@@ -132,6 +140,8 @@ pub fn build(parts: Parts) -> Orchestrator {
         clock,
         agents,
         catalogue,
+        servers,
+        stand_bys,
         timing,
     } = parts;
     let zones: Vec<Arc<Zone>> = zones
@@ -179,6 +189,15 @@ pub fn build(parts: Parts) -> Orchestrator {
         metrics: Arc::new(Metrics::default()),
     });
     let metrics = Arc::clone(&means.metrics);
+    let server_keeper = catalogue.as_ref().zip(stand_bys).map(|(c, timing)| {
+        let part = ServersPart {
+            servers,
+            mapping: c.mapping.clone(),
+            volumes: c.volumes.clone(),
+            timing,
+        };
+        Arc::new(ServersKeeper::new(site.clone(), part, zones.clone(), clock))
+    });
     let keeper = catalogue
         .and_then(|part| Keeper::new(site.clone(), part, &zones, clock, metrics))
         .map(Arc::new);
@@ -201,6 +220,7 @@ pub fn build(parts: Parts) -> Orchestrator {
         records: records.subscribe(),
         failsafe,
         keeper,
+        servers: server_keeper,
     });
     Orchestrator {
         service,
@@ -281,15 +301,20 @@ async fn lead(service: Arc<Service>, current: watch::Sender<Option<Arc<Term>>>) 
     }
 }
 
-/// A term, and beside it the catalogue: neither waits for the other, and what the catalogue is at ends with the term.
+/// A term, and beside it the catalogue and the servers: none waits for another, and what they are at ends with the term.
 async fn serve(service: &Service, term: Arc<Term>) {
     let Some(keeper) = &service.keeper else {
         return term.run().await;
     };
     let lead = term.lead.clone();
+    let servers = async {
+        if let Some(servers) = &service.servers {
+            servers.run(&lead).await;
+        }
+    };
     let keeping = async {
-        keeper.run(&lead).await;
-        // It ends where the lead is lost, which the term finds out too.
+        tokio::join!(keeper.run(&lead), servers);
+        // They end where the lead is lost, which the term finds out too.
         std::future::pending::<()>().await;
     };
     tokio::select! {
@@ -297,6 +322,9 @@ async fn serve(service: &Service, term: Arc<Term>) {
         () = keeping => {}
     }
     keeper.forget();
+    if let Some(servers) = &service.servers {
+        servers.forget();
+    }
 }
 
 /// Keeps what this site knows of etcd's records fresh while it does not lead: its promises and its partial status need them.

@@ -4,22 +4,27 @@ use crate::{
     Orchestrator, Parts, SitePart, Timing, ZonePart,
     agent::{Agent, Agents, CommandAgent},
     build,
-    catalogue::{CataloguePart, CatalogueTiming, cinder::Cinder},
+    catalogue::{CataloguePart, CatalogueTiming, cinder::Cinder, volumes::VolumeFeed},
     clock::Clock,
     config::{CommandConfig, Config, ConfigError},
     decide::DecideTiming,
     executor::Pauses,
     observe::{ObserverTiming, Probe, ceph_mon::CephMonProbe, sidecar::SidecarProbe},
+    servers::{control::Servers, keeper::ServersTiming, nova::NovaServers},
     zone::Sidecar,
 };
-use rekindle_common::ApiError;
+use rekindle_common::{ApiError, ZoneName, duration::Span};
+use rekindle_core::catalogue::mapping::Mapping;
 use rekindle_net::{
     AllowedNames, Client, ClientLimits, Limits, ListenConfig, ServeError, Server, SidecarClient,
     SocketOptions,
 };
-use rekindle_openstack::{Cloud, CloudError};
+use rekindle_openstack::{Cloud, CloudConfig, CloudError};
 use rekindle_store::{ElectionTiming, EtcdStore, StoreError};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// Between two looks at a server that is waited for.
+const NOVA_POLL: Span = Span::secs(2);
 
 /// What of the machine could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +99,14 @@ pub async fn start(config: &Config) -> Result<(Orchestrator, Server), StartError
             sidecar,
         });
     }
+    let volumes = VolumeFeed::default();
+    let mapping = config.mapping()?;
+    let clouds = clouds(config)?;
+    let servers = servers(&clouds, mapping.as_ref(), &volumes);
+    let catalogue = match mapping {
+        None => None,
+        Some(mapping) => Some(catalogue(config, clouds, mapping, volumes)?),
+    };
     let orchestrator = build(Parts {
         site: config.site.clone(),
         sites: config
@@ -112,7 +125,12 @@ pub async fn start(config: &Config) -> Result<(Orchestrator, Server), StartError
             applications: commands(&config.applications),
             fences: commands(&config.fence_agents),
         },
-        catalogue: catalogue(config)?,
+        catalogue,
+        servers,
+        stand_bys: Some(ServersTiming {
+            every: config.times.servers.get(),
+            ..ServersTiming::default()
+        }),
         timing: timing(config)?,
     });
     let server = listen(config, &orchestrator).await?;
@@ -132,33 +150,60 @@ fn commands(configured: &BTreeMap<String, CommandConfig>) -> BTreeMap<String, Ag
         .collect()
 }
 
-/// Both zones' Cinders and the mapping, where a catalogue is kept.
-fn catalogue(config: &Config) -> Result<Option<CataloguePart>, StartError> {
-    let Some(mapping) = config.mapping()? else {
-        return Ok(None);
+/// The zones' OpenStacks.
+fn clouds(config: &Config) -> Result<Vec<(ZoneName, Cloud)>, StartError> {
+    let cloud = |(zone, cloud): (&ZoneName, &CloudConfig)| {
+        let made = Cloud::new(zone.clone(), cloud.clone());
+        let made = made.map_err(|source| StartError::Cloud {
+            zone: zone.to_string(),
+            source,
+        })?;
+        Ok((zone.clone(), made))
     };
-    let mut clouds = Vec::new();
-    for (zone, cloud) in &config.clouds {
-        let cloud =
-            Cloud::new(zone.clone(), cloud.clone()).map_err(|source| StartError::Cloud {
-                zone: zone.to_string(),
-                source,
-            })?;
-        clouds.push((zone.clone(), Arc::new(cloud) as Arc<dyn Cinder>));
-    }
-    let clouds = clouds.try_into().map_err(|_| {
+    config.clouds.iter().map(cloud).collect()
+}
+
+/// Their servers.
+fn servers(
+    clouds: &[(ZoneName, Cloud)],
+    mapping: Option<&Mapping>,
+    volumes: &VolumeFeed,
+) -> BTreeMap<ZoneName, Arc<dyn Servers>> {
+    let servers = |(zone, cloud): &(ZoneName, Cloud)| {
+        let mut servers = NovaServers::new(cloud.clone(), NOVA_POLL);
+        if let Some(mapping) = mapping {
+            servers = servers.translating(mapping.clone(), volumes.clone());
+        }
+        (zone.clone(), Arc::new(servers) as Arc<dyn Servers>)
+    };
+    clouds.iter().map(servers).collect()
+}
+
+/// Both zones' Cinders and the mapping, where a catalogue is kept.
+fn catalogue(
+    config: &Config,
+    clouds: Vec<(ZoneName, Cloud)>,
+    mapping: Mapping,
+    volumes: VolumeFeed,
+) -> Result<CataloguePart, StartError> {
+    let cinders: Vec<(ZoneName, Arc<dyn Cinder>)> = clouds
+        .into_iter()
+        .map(|(zone, cloud)| (zone, Arc::new(cloud) as Arc<dyn Cinder>))
+        .collect();
+    let clouds = cinders.try_into().map_err(|_| {
         StartError::Unchecked("catalogue: it is kept between two zones, and clouds")
     })?;
     let every = config.times.catalogue.get();
-    Ok(Some(CataloguePart {
+    Ok(CataloguePart {
         clouds,
         mapping,
+        volumes,
         timing: CatalogueTiming {
             every,
             again: every,
             ..CatalogueTiming::default()
         },
-    }))
+    })
 }
 
 fn timing(config: &Config) -> Result<Timing, StartError> {

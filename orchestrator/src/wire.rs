@@ -13,6 +13,7 @@
 //! | `POST /v1/groups/{group}/acknowledge` | leader | [`AcknowledgeRequest`] -> core's `FailoverMemory` |
 //! | `PUT`, `DELETE /v1/maintenance` | leader | [`Maintenance`] -> 204 |
 //! | `GET /v1/catalogue` | leader | -> [`CatalogueStatus`]; `unsupported` where no catalogue is kept |
+//! | `GET /v1/servers` | leader | -> [`ServersStatus`]; `unsupported` where none are followed |
 //! | `GET /v1/plans?group=&limit=` | any site | -> `[`[`PlanSummary`]`]`, newest first |
 //! | `GET /v1/plans/{plan}` | any site | -> [`PlanDetail`] |
 //! | `POST /v1/plans/{plan}/retry` | leader | -> [`PlanSummary`] |
@@ -30,8 +31,9 @@ pub use rekindle_common::plan::{
 
 use jiff::Timestamp;
 use rekindle_common::{
-    GroupName, PlanId, SiteName, ZoneName, duration::Span, lease::PrimaryRecord, policy::GroupSpec,
-    status::VolumeStatus, volume::VolumeReport, zone::ZoneReport,
+    ErrorCode, GroupName, PlanId, ServerKey, SiteName, ZoneName, duration::Span,
+    lease::PrimaryRecord, policy::GroupSpec, runbook::StandbyPolicy, status::VolumeStatus,
+    volume::VolumeReport, zone::ZoneReport,
 };
 use rekindle_core::{
     catalogue::{Finding, Shown},
@@ -383,6 +385,63 @@ pub struct FoundView {
     /// What.
     #[serde(flatten)]
     pub finding: Finding,
+}
+
+/// The answer to `GET /v1/servers`: the groups' servers, as of the leader's last round.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServersStatus {
+    /// Who answers.
+    pub site: SiteName,
+    /// When the last round ended.
+    pub at: Timestamp,
+    /// They.
+    pub servers: Vec<ServerView>,
+    /// So many more there are.
+    pub more: usize,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerView {
+    /// Of which group.
+    pub group: GroupName,
+    /// Its name there.
+    pub key: ServerKey,
+    /// What is to stand by for it.
+    pub standby: StandbyPolicy,
+    /// Where it serves; none: it was not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary: Option<ZoneName>,
+    /// What it does there: `running`, `shut_off`, `not there`, `unknown`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<String>,
+    /// What its stand-by does, in Nova's words; `-`: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stands_by: Option<String>,
+    /// How old its record is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_at: Option<Timestamp>,
+    /// Which server it is in each zone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub instances: BTreeMap<ZoneName, String>,
+    /// What is in the way, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+impl ServersStatus {
+    /// What of it a person must look at.
+    #[must_use]
+    pub fn problems(&self) -> Vec<Problem> {
+        let troubled = self.servers.iter().filter_map(|s| {
+            Some(Problem {
+                code: ErrorCode::ServerGap,
+                about: format!("server {} of {}", s.key, s.group),
+                message: s.trouble.clone()?,
+            })
+        });
+        troubled.collect()
+    }
 }
 
 /// The answer to `GET /healthz` and `GET /readyz`.

@@ -2,6 +2,7 @@
 
 mod cinder;
 mod record;
+mod server;
 
 use crate::{exit, output::Format};
 pub use cinder::{CinderCommand, CinderRepair};
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 pub use record::{RecordCommand, RecordForm, RecordImport, RecordOrigin};
 use rekindle_common::{DemotionToken, GroupName, ImageSpec, PlanId, ZoneName, duration::Span};
+pub use server::ServerCommand;
 use std::path::PathBuf;
 
 /// Brings OpenStack volumes back to life in a second zone.
@@ -37,6 +39,9 @@ pub enum Command {
     Status,
     /// Replicated volumes as both zones' Cinders have them, and what is missing there.
     Catalogue,
+    /// The groups' servers: where each serves, and what stands by for it.
+    #[command(subcommand)]
+    Server(ServerCommand),
     /// Look at volumes and act on them, one zone at a time.
     #[command(subcommand)]
     Volume(VolumeCommand),

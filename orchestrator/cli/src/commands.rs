@@ -7,6 +7,7 @@ mod group;
 mod history;
 mod preflight;
 mod record;
+mod server;
 mod status;
 mod volume;
 mod words;
@@ -49,6 +50,7 @@ pub async fn run(command: Command, peers: &Peers, output: &Output) -> Result<Exi
     match command {
         Command::Status => status(peers, output).await,
         Command::Catalogue => catalogue::show(peers, output).await,
+        Command::Server(command) => server::run(command, peers, output).await,
         Command::Volume(command) => volume::run(command, peers, output).await,
         Command::Group(command) => groups(command, peers, output).await,
         Command::Failover { group, run } => {

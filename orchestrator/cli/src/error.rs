@@ -220,6 +220,7 @@ fn advice_for(e: &ApiError) -> Option<String> {
         | C::Held
         | C::ClockSkew
         | C::CatalogueGap
+        | C::ServerGap
         | C::BodyTooLarge
         | C::Unsupported
         | C::StorageFull

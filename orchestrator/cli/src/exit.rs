@@ -108,7 +108,8 @@ impl From<ErrorCode> for Exit {
             | ErrorCode::SplitBrain
             | ErrorCode::CorruptRecord
             | ErrorCode::ClockSkew
-            | ErrorCode::CatalogueGap => Self::Held,
+            | ErrorCode::CatalogueGap
+            | ErrorCode::ServerGap => Self::Held,
             ErrorCode::DeadlineExceeded
             | ErrorCode::NotLeader
             | ErrorCode::ClusterUnreachable

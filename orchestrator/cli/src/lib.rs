@@ -98,6 +98,7 @@ fn run(cli: Cli, output: &Output) -> Result<Exit, CliError> {
         Command::Demo(args) => runtime()?.block_on(demo::run(&args, output)),
         command @ (Command::Status
         | Command::Catalogue
+        | Command::Server(_)
         | Command::Volume(_)
         | Command::Group(_)
         | Command::Failover { .. }

@@ -3,9 +3,14 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`mapped`] | a record in the other zone's names |
+//! | [`built`] | what a stand-by was built from |
+//! | [`follow`] | what is to be done about a server, by what is seen and kept of it |
 
+pub mod built;
+pub mod follow;
 pub mod mapped;
 
+pub use built::Built;
 pub use mapped::{Counterpart, Gap, Way, mapped};
 
 #[cfg(test)]

@@ -10,9 +10,11 @@ use crate::{
     catalogue::Keeper,
     coordination::{Standing, failsafe::Failsafe},
     decide::{Means, Term},
+    servers::keeper::ServersKeeper,
     wire::{
         AcknowledgeRequest, ApproveRequest, CatalogueStatus, GroupPut, GroupStatus, Health, Leader,
-        LeaderAnswer, Maintenance, PlanAnswer, PlanRequest, PlanSummary, Run, Status,
+        LeaderAnswer, Maintenance, PlanAnswer, PlanRequest, PlanSummary, Run, ServersStatus,
+        Status,
     },
     world::Records,
 };
@@ -57,6 +59,8 @@ pub struct Service {
     pub failsafe: Arc<Failsafe>,
     /// The other zone's catalogue, where it is kept.
     pub keeper: Option<Arc<Keeper>>,
+    /// The groups' servers, where they are followed.
+    pub servers: Option<Arc<ServersKeeper>>,
 }
 
 type Site = State<Arc<Service>>;
@@ -119,6 +123,7 @@ pub fn routes(service: Arc<Service>) -> Router {
         .route("/v1/groups/{group}/acknowledge", post(acknowledge))
         .route("/v1/maintenance", put(maintain).delete(end_maintenance))
         .route("/v1/catalogue", get(catalogue))
+        .route("/v1/servers", get(servers))
         .route("/v1/plans", get(plans::list))
         .route("/v1/plans/{plan}", get(plans::show))
         .route("/v1/plans/{plan}/retry", post(retry))
@@ -208,6 +213,19 @@ async fn catalogue(State(s): Site) -> ApiResult<Json<CatalogueStatus>> {
         ApiError::new(ErrorCode::Unavailable, message)
     })?;
     Ok(Json(CatalogueStatus::clone(&shown)))
+}
+
+async fn servers(State(s): Site) -> ApiResult<Json<ServersStatus>> {
+    let Some(keeper) = &s.servers else {
+        let message = "no servers are followed: this orchestrator's configuration has no [catalogue] with [clouds.ZONE] for both zones";
+        return Err(Failure(ApiError::new(ErrorCode::Unsupported, message)));
+    };
+    s.term()?;
+    let shown = keeper.shown().ok_or_else(|| {
+        let message = "the leader has not looked at the servers yet: ask again soon";
+        ApiError::new(ErrorCode::Unavailable, message)
+    })?;
+    Ok(Json(ServersStatus::clone(&shown)))
 }
 
 async fn put_group(

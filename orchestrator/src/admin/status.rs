@@ -96,6 +96,9 @@ fn problems(s: &Service, picture: &Picture) -> Vec<Problem> {
     if let Some(shown) = s.keeper.as_ref().and_then(|k| k.shown()) {
         problems.extend(shown.problems());
     }
+    if let Some(shown) = s.servers.as_ref().and_then(|k| k.shown()) {
+        problems.extend(shown.problems());
+    }
     if let Some(Err(e)) = &*s.records.borrow() {
         problems.push(Problem {
             code: e.code,

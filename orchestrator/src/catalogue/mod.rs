@@ -43,6 +43,7 @@ use tokio::{
     sync::watch,
     time::{MissedTickBehavior, interval, sleep},
 };
+use volumes::{VolumeFeed, VolumeMap};
 use write::Written;
 
 /// How often, how long, and how much.
@@ -88,6 +89,8 @@ pub struct CataloguePart {
     pub clouds: [(ZoneName, Arc<dyn Cinder>); 2],
     /// What is called what.
     pub mapping: Mapping,
+    /// Where both zones' volumes are told.
+    pub volumes: VolumeFeed,
     /// Times.
     pub timing: CatalogueTiming,
 }
@@ -105,6 +108,7 @@ pub struct Keeper {
     site: SiteName,
     places: [Place; 2],
     mapping: Mapping,
+    volumes: VolumeFeed,
     timing: CatalogueTiming,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -146,6 +150,7 @@ impl Keeper {
             site,
             places: [place(a)?, place(b)?],
             mapping: part.mapping,
+            volumes: part.volumes,
             timing: part.timing,
             clock,
             metrics,
@@ -187,6 +192,7 @@ impl Keeper {
         // What still knocks at a silent zone's door ends with it.
         *self.patience() = Patience::default();
         self.shown.send_replace(None);
+        self.volumes.tell(None);
         self.metrics.catalogue.clear();
     }
 
@@ -194,6 +200,7 @@ impl Keeper {
         let (sights, silent) = self.look().await;
         let (sights, verdict) = self.decide(sights).await;
         let now = self.clock.now();
+        self.volumes.tell(Some(VolumeMap::of(now, &sights)));
         let due = self.memory().due(&verdict.mends);
         let (first, left) = due.split_at(due.len().min(self.timing.most));
         let Ok(written) = write::all(self, lead, first.to_vec()).await else {

@@ -45,6 +45,10 @@ impl Config {
         if every < Span::secs(1) || every > Span::secs(600) {
             return bad("times.catalogue", format!("{every} is outside 1s to 10m"));
         }
+        let every = self.times.servers;
+        if every < Span::secs(1) || every > Span::secs(3600) {
+            return bad("times.servers", format!("{every} is outside 1s to 1h"));
+        }
         Ok(())
     }
 

@@ -318,6 +318,8 @@ impl Embedded {
             clock: clock(self.fabric.clock()),
             agents: self.options.agents.clone(),
             catalogue: None,
+            servers: BTreeMap::new(),
+            stand_bys: None,
             timing: self.options.timing,
         }
     }

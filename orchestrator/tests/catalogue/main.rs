@@ -24,7 +24,7 @@ use rekindle_core::catalogue::{
 };
 use rekindle_orchestrator::{
     build,
-    catalogue::{CataloguePart, CatalogueTiming, cinder::Cinder},
+    catalogue::{CataloguePart, CatalogueTiming, cinder::Cinder, volumes::VolumeFeed},
     client::OrchestratorClient,
     wire::{CatalogueStatus, Sight},
 };
@@ -63,6 +63,7 @@ impl Play {
         let clouds: [(ZoneName, Arc<dyn Cinder>); 2] =
             [(zone_a(), a.clone()), (zone_b(), b.clone())];
         parts.catalogue = Some(CataloguePart {
+            volumes: VolumeFeed::default(),
             clouds,
             mapping,
             timing,

@@ -264,6 +264,8 @@ fn parts(name: &'static str, shared: &Shared) -> Result<orchestrator::Parts, Dem
             fences: BTreeMap::new(),
         },
         catalogue: None,
+        servers: BTreeMap::new(),
+        stand_bys: None,
         timing: timing(),
     })
 }

@@ -1,0 +1,540 @@
+//! What is to be done about one protected server, by what is seen of it in both zones and what is kept. Pure, and looked at anew each time.
+//!
+//! ```text
+//!   where it serves   unknown      -> nothing at all
+//!                     not there    -> said; its stand-by stays. One that was never built (its record was imported) is built from what is kept
+//!                     a record     -> kept, in etcd and with its root volume; its stand-by follows
+//!   its stand-by      unknown, or something is at work on it -> nothing
+//!                     not there    -> built, where all its volumes are copies there and every name is mapped
+//!                     ours         -> held; built anew where another would be built now; taken away where none is wanted
+//!                     its users'   -> held, and never taken away: what differs is said
+//! ```
+//!
+//! The zone that serves is never touched. A stand-by is touched only while none of its volumes can be written in its zone: so it serves nobody,
+//! whatever is recorded.
+
+use super::{built::Built, mapped::Gap};
+use jiff::Timestamp;
+use rekindle_common::{
+    ServerKey, ZoneName,
+    duration::Span,
+    runbook::StandbyPolicy,
+    servers::{Build, Instance, KeptServer, ServerRecord, diff},
+};
+use std::collections::BTreeMap;
+
+/// That it was seen is written down again after so long.
+const SEEN_AGAIN: Span = Span::secs(3600);
+
+/// All that is known of it at one moment.
+#[derive(Debug, Clone)]
+pub struct Sight<'a> {
+    /// Its name in the runbook.
+    pub key: &'a ServerKey,
+    /// Where it serves: the group's recorded primary.
+    pub primary: &'a ZoneName,
+    /// Where its stand-by is.
+    pub other: &'a ZoneName,
+    /// What is to stand by.
+    pub policy: StandbyPolicy,
+    /// What is kept of it.
+    pub kept: Option<&'a KeptServer>,
+    /// What its stand-by was built from.
+    pub built: Option<&'a Built>,
+    /// Its users' own server in each zone, as the runbook names it.
+    pub named: &'a BTreeMap<ZoneName, String>,
+    /// It, where it serves.
+    pub serving: Serving,
+    /// Its stand-by.
+    pub standby: Standby,
+    /// What would be built now.
+    pub mapped: Mapped,
+    /// Its volumes in the other zone.
+    pub copies: Copies,
+    /// As whose stand-by it is marked, or would be: `ZONE/ID`.
+    pub counterpart: &'a str,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// A server where it serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Serving {
+    /// It cannot be told now.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+    /// It is certain that there is none.
+    Absent,
+    /// Its record as it is now.
+    There(Box<ServerRecord>),
+}
+
+/// A stand-by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standby {
+    /// It cannot be told now.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+    /// It is certain that there is none.
+    Absent,
+    /// There is one.
+    There {
+        /// Its id.
+        id: String,
+        /// What it does.
+        state: Rests,
+        /// Whether it is locked by us.
+        held: bool,
+        /// In Nova's words.
+        words: String,
+        /// Its volumes in their order; of its users' own alone, and only where that can be seen.
+        disks: Option<Vec<String>>,
+    },
+}
+
+/// What a stand-by does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rests {
+    /// It runs.
+    Running,
+    /// It does not.
+    Resting,
+    /// Something is at work on it.
+    Changing,
+    /// Nova says that it failed.
+    Failed,
+    /// Nova cannot see it now.
+    Unknown,
+}
+
+/// What would be built now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mapped {
+    /// There is no record to build from.
+    NoRecord,
+    /// What is in the way.
+    Gaps(Vec<Gap>),
+    /// This.
+    Record(Box<ServerRecord>),
+}
+
+/// A server's volumes in the zone of its stand-by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copies {
+    /// Each is a copy there.
+    All,
+    /// None can be written there; some are not there.
+    Some,
+    /// One of them can be written there: it is primary, or not replicated.
+    Writable,
+    /// It cannot be told now.
+    Unknown,
+}
+
+/// What is to be done, in this order. What fails ends the round for this server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Written to etcd.
+    Keep(Box<KeptServer>),
+    /// Written to the root volume's image, where that is primary.
+    Describe {
+        /// The root volume's id where the server serves.
+        volume: String,
+        /// The record.
+        record: Box<ServerRecord>,
+    },
+    /// Has the stand-by stopped and locked.
+    Hold {
+        /// Which.
+        id: String,
+    },
+    /// Has what we built gone.
+    Remove {
+        /// Which.
+        id: String,
+        /// As whose stand-by it is marked.
+        counterpart: String,
+        /// Why, for people.
+        why: String,
+    },
+    /// Has a stand-by there and at rest; one that bears the mark is adopted.
+    Build {
+        /// In the other zone's names.
+        record: Box<ServerRecord>,
+        /// How it rests.
+        policy: StandbyPolicy,
+    },
+}
+
+/// What comes of a look.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Verdict {
+    /// What is to be done.
+    pub acts: Vec<Act>,
+    /// What is in the way, in words.
+    pub trouble: Option<String>,
+}
+
+/// What is to be done.
+#[must_use]
+pub fn follow(s: &Sight<'_>) -> Verdict {
+    match &s.serving {
+        Serving::Unknown { why } => Verdict {
+            acts: Vec::new(),
+            trouble: Some(format!("it cannot be followed now: {why}")),
+        },
+        Serving::Absent => absent(s),
+        Serving::There(record) => {
+            let (mut acts, trouble) = stand_by(s);
+            let mut first = vec![Act::Describe {
+                volume: root(record),
+                record: record.clone(),
+            }];
+            first.extend(keep(s, record, trouble.as_deref()));
+            first.append(&mut acts);
+            Verdict {
+                acts: first,
+                trouble,
+            }
+        }
+    }
+}
+
+fn root(record: &ServerRecord) -> String {
+    let first = record.disks.first();
+    first.map(|d| d.volume.id.clone()).unwrap_or_default()
+}
+
+/// It is not there where it should serve.
+fn absent(s: &Sight<'_>) -> Verdict {
+    let Some(kept) = s.kept else {
+        let why = "it is not there, and nothing is kept of it: name the right one in the runbook, or import its record";
+        return Verdict {
+            acts: Vec::new(),
+            trouble: Some(format!("{}: {why}", s.primary)),
+        };
+    };
+    // One that was never built stands by all the same.
+    if kept.record.id.is_none() && kept.record.zone == *s.primary {
+        let (acts, trouble) = stand_by(s);
+        return Verdict { acts, trouble };
+    }
+    let why = "it is not there any more. Its stand-by and its record are left as they are: take it out of the runbook if it is meant to be gone";
+    Verdict {
+        acts: Vec::new(),
+        trouble: Some(format!("{}: {why}", s.primary)),
+    }
+}
+
+/// What is to be written down, where it is not so already.
+fn keep(s: &Sight<'_>, record: &ServerRecord, trouble: Option<&str>) -> Option<Act> {
+    let mut instances = s.kept.map(|k| k.instances.clone()).unwrap_or_default();
+    if let Some(id) = &record.id {
+        note(s, &mut instances, s.primary, id);
+    }
+    match &s.standby {
+        Standby::There { id, .. } => note(s, &mut instances, s.other, id),
+        Standby::Absent => {
+            instances.remove(s.other);
+        }
+        Standby::Unknown { .. } => {}
+    }
+    let mut new = KeptServer {
+        key: s.key.clone(),
+        record: record.clone(),
+        instances,
+        trouble: trouble.map(str::to_owned),
+    };
+    if let Some(kept) = s.kept {
+        // The same thing read again is no news.
+        if diff::diff(&kept.record, record).is_empty() {
+            new.record = kept.record.clone();
+        }
+        if *kept == new {
+            return None;
+        }
+    }
+    Some(Act::Keep(Box::new(new)))
+}
+
+fn note(s: &Sight<'_>, instances: &mut BTreeMap<ZoneName, Instance>, zone: &ZoneName, id: &str) {
+    let before = instances.get(zone).filter(|i| i.id == id);
+    let old = |i: &Instance| s.now.duration_since(i.seen_at).unsigned_abs() >= SEEN_AGAIN.get();
+    let seen_at = match before {
+        Some(i) if !old(i) => i.seen_at,
+        Some(_) | None => s.now,
+    };
+    let instance = Instance {
+        id: id.to_owned(),
+        build: build_of(s, zone, id),
+        seen_at,
+    };
+    instances.insert(zone.clone(), instance);
+}
+
+/// How a server came to be. Without its users' word for it, it was found by our mark.
+fn build_of(s: &Sight<'_>, zone: &ZoneName, id: &str) -> Build {
+    let kept = s.kept.and_then(|k| k.instances.get(zone));
+    match kept.filter(|i| i.id == id) {
+        Some(i) => i.build,
+        None if s.named.get(zone).is_some_and(|n| n == id) => Build::Users,
+        None => Build::Standby { policy: s.policy },
+    }
+}
+
+type Acts = (Vec<Act>, Option<String>);
+
+fn nothing(trouble: impl Into<String>) -> Acts {
+    (Vec::new(), Some(trouble.into()))
+}
+
+/// What the stand-by needs.
+fn stand_by(s: &Sight<'_>) -> Acts {
+    match (&s.standby, s.policy) {
+        (Standby::Unknown { why }, _) => nothing(format!("its stand-by cannot be seen now: {why}")),
+        (Standby::Absent, StandbyPolicy::Record | StandbyPolicy::None) => (Vec::new(), None),
+        (Standby::Absent, StandbyPolicy::Shutoff | StandbyPolicy::Shelved) => match buildable(s) {
+            Ok(record) => (vec![build(s, record)], None),
+            Err(why) => nothing(format!("its stand-by is not built: {why}")),
+        },
+        (
+            Standby::There {
+                id,
+                state,
+                held,
+                words,
+                disks,
+            },
+            _,
+        ) => match build_of(s, s.other, id) {
+            Build::Users => theirs(s, id, *state, *held, disks.as_deref()),
+            Build::Standby { .. } => ours(s, id, *state, *held, words),
+        },
+    }
+}
+
+fn build(s: &Sight<'_>, record: &ServerRecord) -> Act {
+    Act::Build {
+        record: Box::new(record.clone()),
+        policy: s.policy,
+    }
+}
+
+/// What would be built, where it may be.
+fn buildable<'a>(s: &'a Sight<'_>) -> Result<&'a ServerRecord, String> {
+    let record = match &s.mapped {
+        Mapped::NoRecord => return Err("nothing is kept of it".to_owned()),
+        Mapped::Gaps(gaps) => return Err(in_words(gaps)),
+        Mapped::Record(record) => record,
+    };
+    let other = s.other;
+    match s.copies {
+        Copies::All => Ok(record),
+        Copies::Some => Err(format!("not all its volumes have a copy in {other} yet")),
+        Copies::Writable => Err(writable(s)),
+        Copies::Unknown => Err(format!("its volumes in {other} cannot be seen now")),
+    }
+}
+
+fn writable(s: &Sight<'_>) -> String {
+    format!(
+        "a volume of it can be written in {}, which is not the primary: look at `rekindle volume show`",
+        s.other
+    )
+}
+
+fn in_words(gaps: &[Gap]) -> String {
+    let all: Vec<String> = gaps.iter().map(ToString::to_string).collect();
+    all.join("; ")
+}
+
+/// Whether it may be touched: nothing that it has can be written in its zone.
+fn may_touch(s: &Sight<'_>) -> Result<(), String> {
+    match s.copies {
+        Copies::All | Copies::Some => Ok(()),
+        Copies::Writable => Err(writable(s)),
+        Copies::Unknown => Err(format!("its volumes in {} cannot be seen now", s.other)),
+    }
+}
+
+/// One that its users built: after a failover and the way back it stands by in its turn.
+fn theirs(s: &Sight<'_>, id: &str, state: Rests, held: bool, disks: Option<&[String]>) -> Acts {
+    let hold = || match may_touch(s) {
+        Ok(()) => (vec![Act::Hold { id: id.to_owned() }], None),
+        Err(why) => nothing(format!("its stand-by is left as it is: {why}")),
+    };
+    match state {
+        Rests::Running => hold(),
+        Rests::Resting if !held => hold(),
+        Rests::Resting => (Vec::new(), other_disks(s, disks)),
+        Rests::Changing => (Vec::new(), None),
+        Rests::Failed => nothing(format!(
+            "its stand-by in {} ({id}) failed, and was built by its users: `openstack server show {id}` there",
+            s.other
+        )),
+        Rests::Unknown => nothing(format!("{}'s Nova cannot see its stand-by now", s.other)),
+    }
+}
+
+/// Its volumes there are others than the server's here.
+fn other_disks(s: &Sight<'_>, disks: Option<&[String]>) -> Option<String> {
+    let (Mapped::Record(wanted), Some(disks)) = (&s.mapped, disks) else {
+        return None;
+    };
+    let wanted: Vec<&str> = wanted.disks.iter().map(|d| d.volume.id.as_str()).collect();
+    let same = wanted.len() == disks.len() && wanted.iter().zip(disks).all(|(a, b)| a == b);
+    (!same).then(|| {
+        format!(
+            "its stand-by in {} was built by its users, and has the volumes {} where it should have {}: attach and detach them there, in this order",
+            s.other,
+            disks.join(", "),
+            wanted.join(", ")
+        )
+    })
+}
+
+/// One that we built.
+fn ours(s: &Sight<'_>, id: &str, state: Rests, held: bool, words: &str) -> Acts {
+    let built = s.built.filter(|b| b.id == id && b.zone == *s.other);
+    let remove = |why: &str| Act::Remove {
+        id: id.to_owned(),
+        counterpart: built.map_or_else(|| s.counterpart.to_owned(), |b| b.counterpart.clone()),
+        why: why.to_owned(),
+    };
+    let wanted = match s.policy {
+        StandbyPolicy::Shutoff | StandbyPolicy::Shelved => true,
+        StandbyPolicy::Record | StandbyPolicy::None => false,
+    };
+    match state {
+        Rests::Changing => return (Vec::new(), None),
+        Rests::Unknown => {
+            return nothing(format!("{}'s Nova cannot see its stand-by now", s.other));
+        }
+        Rests::Running | Rests::Resting | Rests::Failed => {}
+    }
+    if let Err(why) = may_touch(s) {
+        return nothing(format!("its stand-by is left as it is: {why}"));
+    }
+    match (state, wanted) {
+        // It is at rest before anything else is done with it.
+        (Rests::Running, _) => (vec![Act::Hold { id: id.to_owned() }], None),
+        (Rests::Resting | Rests::Failed, false) => {
+            (vec![remove("no stand-by is wanted any more")], None)
+        }
+        (Rests::Failed, true) => match buildable(s) {
+            Ok(record) => {
+                let why = format!("it failed: {words}");
+                (vec![remove(&why), build(s, record)], None)
+            }
+            Err(why) => nothing(format!(
+                "its stand-by failed ({words}), and is not built anew: {why}"
+            )),
+        },
+        (Rests::Resting, true) => match (buildable(s), built) {
+            (Err(why), _) => nothing(format!("its stand-by is as it was built: {why}")),
+            // It was built, and the word of it was lost.
+            (Ok(record), None) => (vec![build(s, record)], None),
+            (Ok(record), Some(built)) => {
+                let mut differs = built.differs_from(record);
+                if built.counterpart != s.counterpart {
+                    differs.push(format!(
+                        "whose stand-by: was {}, is {}",
+                        built.counterpart, s.counterpart
+                    ));
+                }
+                // Nova gives no host to one that is shelved without running it.
+                if built.policy == StandbyPolicy::Shelved && s.policy == StandbyPolicy::Shutoff {
+                    differs.push("stand-by: was shelved, is shutoff".to_owned());
+                }
+                if !differs.is_empty() {
+                    (vec![remove(&differs.join("; ")), build(s, record)], None)
+                } else if held && built.policy == s.policy {
+                    (Vec::new(), None)
+                } else {
+                    (vec![build(s, record)], None)
+                }
+            }
+        },
+        (Rests::Changing | Rests::Unknown, _) => (Vec::new(), None),
+    }
+}
+
+/// What is left to do about a server that is protected no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leave {
+    /// Its stand-by goes first.
+    Remove {
+        /// Which.
+        id: String,
+        /// As whose stand-by it is marked.
+        counterpart: String,
+    },
+    /// All that is kept of it is forgotten.
+    Forget,
+    /// Not now.
+    Wait {
+        /// Why, in words.
+        why: String,
+    },
+}
+
+/// What is to be done about a server that is in no runbook any more: what we built goes, if it serves nobody.
+#[must_use]
+pub fn leave(
+    kept: &KeptServer,
+    built: Option<&Built>,
+    standby: &Standby,
+    copies: Copies,
+    primary: Option<&ZoneName>,
+) -> Leave {
+    let wait = |why: String| Leave::Wait { why };
+    if primary.is_some_and(|p| *p != kept.record.zone) {
+        return wait(format!(
+            "it was last seen to serve in {}, which is not the primary now",
+            kept.record.zone
+        ));
+    }
+    let ours = kept.instances.iter().find(|(zone, i)| {
+        **zone != kept.record.zone
+            && match i.build {
+                Build::Users => false,
+                Build::Standby { .. } => true,
+            }
+    });
+    // What its users built is theirs.
+    let Some((zone, instance)) = ours else {
+        return Leave::Forget;
+    };
+    match standby {
+        Standby::Unknown { why } => wait(format!("its stand-by cannot be seen now: {why}")),
+        Standby::Absent => Leave::Forget,
+        Standby::There { id, state, .. } => match (state, copies) {
+            (Rests::Running | Rests::Changing | Rests::Unknown, _) => wait(format!(
+                "its stand-by in {zone} ({id}) is not at rest: stop it, or take the property rekindle:standby-of from it to keep it"
+            )),
+            (Rests::Resting | Rests::Failed, Copies::Writable) => wait(format!(
+                "its stand-by in {zone} ({id}) has a volume that can be written there: delete it by hand, or take the property rekindle:standby-of from it to keep it"
+            )),
+            (Rests::Resting | Rests::Failed, Copies::Unknown) => {
+                wait(format!("its volumes in {zone} cannot be seen now"))
+            }
+            (Rests::Resting | Rests::Failed, Copies::All | Copies::Some) => Leave::Remove {
+                id: instance.id.clone(),
+                counterpart: built.map_or_else(
+                    || {
+                        let (zone, id) = kept.record.identity();
+                        format!("{zone}/{id}")
+                    },
+                    |b| b.counterpart.clone(),
+                ),
+            },
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

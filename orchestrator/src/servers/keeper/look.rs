@@ -1,0 +1,385 @@
+//! One look at one server: what is kept, what is seen in both zones, and what would be built now.
+
+use super::{ServersKeeper, ground::Ground};
+use crate::{
+    catalogue::volumes::VolumeMap,
+    coordination::Lead,
+    servers::{
+        control::{ServerState, ServersError, Wanted},
+        translate,
+    },
+    wire::ServerView,
+};
+use jiff::Timestamp;
+use rekindle_common::{
+    ErrorCode, ImageSpec, ZoneName, keys,
+    runbook::{RunbookServer, StandbyPolicy},
+    servers::{Build, KeptServer, ServerRecord},
+    volume::Role,
+};
+use rekindle_core::servers::{
+    Built,
+    follow::{Copies, Mapped, Rests, Serving, Sight, Standby},
+};
+use rekindle_store::{Revision, Store, StoreError};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+
+/// What was seen.
+pub(super) struct Looked {
+    pub server: RunbookServer,
+    pub policy: StandbyPolicy,
+    pub ground: Ground,
+    /// What is kept, and the revision that a change compares.
+    pub kept: Option<(KeptServer, Revision)>,
+    pub built: Option<Built>,
+    pub named: BTreeMap<ZoneName, String>,
+    pub serving: Serving,
+    pub standby: Standby,
+    pub mapped: Mapped,
+    pub copies: Copies,
+    pub counterpart: String,
+    /// The image of its root volume where it serves.
+    pub root: Option<ImageSpec>,
+    /// The images of its volumes where it stands by.
+    pub images: Vec<ImageSpec>,
+    pub at: Timestamp,
+}
+
+impl Looked {
+    pub(super) fn sight(&self) -> Sight<'_> {
+        Sight {
+            key: &self.server.key,
+            primary: &self.ground.primary,
+            other: &self.ground.other,
+            policy: self.policy,
+            kept: self.kept.as_ref().map(|(k, _)| k),
+            built: self.built.as_ref(),
+            named: &self.named,
+            serving: self.serving.clone(),
+            standby: self.standby.clone(),
+            mapped: self.mapped.clone(),
+            copies: self.copies,
+            counterpart: &self.counterpart,
+            now: self.at,
+        }
+    }
+
+    /// What calls to the stand-by's zone are about.
+    pub(super) fn wanted(&self, id: Option<String>, counterpart: &str) -> Wanted {
+        Wanted {
+            group: self.ground.group.clone(),
+            key: self.server.key.clone(),
+            id,
+            counterpart: Some(counterpart.to_owned()),
+        }
+    }
+
+    /// For people.
+    pub(super) fn show(&self, view: &mut ServerView) {
+        view.serving = Some(match &self.serving {
+            Serving::Unknown { .. } => "unknown".to_owned(),
+            Serving::Absent => "not there".to_owned(),
+            Serving::There(record) => record.power.as_str().to_owned(),
+        });
+        view.stands_by = Some(match &self.standby {
+            Standby::Unknown { .. } => "unknown".to_owned(),
+            Standby::Absent => "-".to_owned(),
+            Standby::There { words, .. } => words.clone(),
+        });
+        let kept = self.kept.as_ref().map(|(k, _)| k);
+        view.recorded_at = match &self.serving {
+            Serving::There(record) => Some(record.taken_at),
+            Serving::Unknown { .. } | Serving::Absent => kept.map(|k| k.record.taken_at),
+        };
+        let instances = kept.map(|k| k.instances.clone()).unwrap_or_default();
+        view.instances = instances.into_iter().map(|(z, i)| (z, i.id)).collect();
+    }
+}
+
+/// Reads one key.
+pub(super) async fn read<T: DeserializeOwned>(
+    store: &Store,
+    key: &str,
+) -> Result<Option<(T, Revision)>, StoreError> {
+    match store.get(key).await? {
+        None => Ok(None),
+        Some(kv) => Ok(Some((kv.json()?, kv.mod_revision))),
+    }
+}
+
+pub(super) async fn look(
+    keeper: &ServersKeeper,
+    lead: &Lead,
+    server: &RunbookServer,
+    policy: StandbyPolicy,
+    ground: Ground,
+    volumes: Option<&VolumeMap>,
+) -> Result<Looked, StoreError> {
+    let store = lead.store();
+    let kept: Option<(KeptServer, Revision)> =
+        read(store, &keys::kept_server(&ground.group, &server.key)).await?;
+    let built: Option<(Built, Revision)> =
+        read(store, &keys::built_standby(&ground.group, &server.key)).await?;
+    let built = built.map(|(b, _)| b);
+    let mut named = BTreeMap::new();
+    if let Some(id) = &server.server {
+        named.insert(ground.home.clone(), id.clone());
+    }
+    let ids = Ids {
+        server,
+        ground: &ground,
+        kept: kept.as_ref().map(|(k, _)| k),
+        built: built.as_ref(),
+        named: &named,
+    };
+    let serving = serving(keeper, &ids).await;
+    let counterpart = ids.counterpart(&serving);
+    let standby = standby(keeper, &ids, &counterpart).await;
+    let record = match &serving {
+        Serving::There(record) => Some(record.as_ref()),
+        Serving::Unknown { .. } | Serving::Absent => kept
+            .as_ref()
+            .map(|(k, _)| &k.record)
+            .filter(|r| r.zone == ground.primary),
+    };
+    let mapped = record.map_or(Mapped::NoRecord, |r| map(keeper, &ground, r, volumes));
+    let images = images(&ground, &mapped, built.as_ref(), volumes);
+    let copies = match &images {
+        None => Copies::Unknown,
+        Some(images) => copies(keeper, &ground.other, images).await,
+    };
+    let root = record.and_then(|r| {
+        let root = r.disks.first()?;
+        let image = volumes?.image(&ground.primary, &root.volume.id);
+        image.ok().flatten().cloned()
+    });
+    Ok(Looked {
+        server: server.clone(),
+        policy,
+        kept,
+        built,
+        named,
+        serving,
+        standby,
+        mapped,
+        copies,
+        counterpart,
+        root,
+        images: images.unwrap_or_default().there,
+        at: keeper.clock.now(),
+        ground,
+    })
+}
+
+/// By which ids it is looked for.
+struct Ids<'a> {
+    server: &'a RunbookServer,
+    ground: &'a Ground,
+    kept: Option<&'a KeptServer>,
+    built: Option<&'a Built>,
+    named: &'a BTreeMap<ZoneName, String>,
+}
+
+impl Ids<'_> {
+    fn id(&self, zone: &ZoneName) -> Option<String> {
+        // The users' own may be another by now: the runbook has the last word where nothing of ours serves.
+        let kept = self.kept.and_then(|k| k.instances.get(zone));
+        let ours = kept.is_some_and(|i| match i.build {
+            Build::Users => false,
+            Build::Standby { .. } => true,
+        });
+        let named = self.named.get(zone);
+        match (named, kept) {
+            (_, Some(i)) if ours => Some(i.id.clone()),
+            (Some(id), _) => Some(id.clone()),
+            (None, kept) => kept.map(|i| i.id.clone()),
+        }
+    }
+
+    fn wanted(&self, zone: &ZoneName, counterpart: Option<String>) -> Wanted {
+        Wanted {
+            group: self.ground.group.clone(),
+            key: self.server.key.clone(),
+            id: self.id(zone),
+            counterpart,
+        }
+    }
+
+    /// What the one that serves bears, where we built it.
+    fn mark_of_serving(&self) -> Option<String> {
+        let Ground { primary, other, .. } = self.ground;
+        if let Some(b) = self.built.filter(|b| b.zone == *primary) {
+            return Some(b.counterpart.clone());
+        }
+        // Its users' own bears none.
+        if self.named.contains_key(primary) {
+            return None;
+        }
+        self.id(other).map(|id| format!("{other}/{id}"))
+    }
+
+    /// What the stand-by bears.
+    fn counterpart(&self, serving: &Serving) -> String {
+        let Ground { primary, group, .. } = self.ground;
+        let seen = match serving {
+            Serving::There(record) => record.id.clone(),
+            Serving::Unknown { .. } | Serving::Absent => None,
+        };
+        match seen.or_else(|| self.id(primary)) {
+            Some(id) => format!("{primary}/{id}"),
+            // It was never built there.
+            None => format!("{primary}/{group}/{}", self.server.key),
+        }
+    }
+}
+
+fn why(e: ServersError) -> String {
+    match e {
+        ServersError::NotNow(why) | ServersError::Refused(why) => why,
+    }
+}
+
+async fn serving(keeper: &ServersKeeper, ids: &Ids<'_>) -> Serving {
+    let zone = &ids.ground.primary;
+    let servers = match keeper.servers(zone) {
+        Ok(servers) => servers,
+        Err(why) => return Serving::Unknown { why },
+    };
+    let wanted = ids.wanted(zone, ids.mark_of_serving());
+    if wanted.id.is_none() && wanted.counterpart.is_none() {
+        return Serving::Absent;
+    }
+    match servers.record(&wanted, keeper.timing.deadline).await {
+        Ok(Some(record)) => Serving::There(Box::new(record)),
+        Ok(None) => Serving::Absent,
+        Err(e) => Serving::Unknown { why: why(e) },
+    }
+}
+
+async fn standby(keeper: &ServersKeeper, ids: &Ids<'_>, counterpart: &str) -> Standby {
+    let zone = &ids.ground.other;
+    let servers = match keeper.servers(zone) {
+        Ok(servers) => servers,
+        Err(why) => return Standby::Unknown { why },
+    };
+    // It bears what it was built with, which may be another's by now.
+    let bears = ids
+        .built
+        .filter(|b| b.zone == *zone)
+        .map_or(counterpart, |b| &b.counterpart);
+    let wanted = ids.wanted(zone, Some(bears.to_owned()));
+    // Where none is known none is looked for in a list of the whole cloud: a build finds what bears the mark.
+    if wanted.id.is_none() {
+        return Standby::Absent;
+    }
+    let seen = match servers.look(&wanted, keeper.timing.deadline).await {
+        Ok(Some(seen)) => seen,
+        Ok(None) => return Standby::Absent,
+        Err(e) => return Standby::Unknown { why: why(e) },
+    };
+    let theirs = ids.named.get(zone) == Some(&seen.id);
+    let disks = if theirs && seen.state == ServerState::Stopped {
+        let record = servers.record(&wanted, keeper.timing.deadline).await;
+        let volumes = |r: ServerRecord| r.disks.into_iter().map(|d| d.volume.id).collect();
+        record.ok().flatten().map(volumes)
+    } else {
+        None
+    };
+    Standby::There {
+        id: seen.id,
+        state: rests(seen.state),
+        held: seen.held,
+        words: seen.words,
+        disks,
+    }
+}
+
+pub(super) fn rests(state: ServerState) -> Rests {
+    match state {
+        ServerState::Running => Rests::Running,
+        ServerState::Stopped => Rests::Resting,
+        ServerState::Changing => Rests::Changing,
+        ServerState::Failed => Rests::Failed,
+        ServerState::Unknown => Rests::Unknown,
+    }
+}
+
+fn map(
+    keeper: &ServersKeeper,
+    ground: &Ground,
+    record: &ServerRecord,
+    volumes: Option<&VolumeMap>,
+) -> Mapped {
+    match translate::translated(record, &ground.other, &keeper.mapping, volumes) {
+        Ok(record) => Mapped::Record(Box::new(record)),
+        Err(gaps) => Mapped::Gaps(gaps),
+    }
+}
+
+/// The images of all that a stand-by has or would have, and whether some are not there; none: it is not known.
+fn images(
+    ground: &Ground,
+    mapped: &Mapped,
+    built: Option<&Built>,
+    volumes: Option<&VolumeMap>,
+) -> Option<Images> {
+    let wanted = match mapped {
+        Mapped::Record(record) => Some(record.as_ref()),
+        Mapped::NoRecord | Mapped::Gaps(_) => None,
+    };
+    let has = built.filter(|b| b.zone == ground.other).map(|b| &b.record);
+    if wanted.is_none() && has.is_none() {
+        return None;
+    }
+    images_of(&ground.other, wanted.into_iter().chain(has), volumes?)
+}
+
+/// Images of volumes.
+#[derive(Debug, Default)]
+pub(super) struct Images {
+    pub there: Vec<ImageSpec>,
+    /// Whether that zone's Cinder does not have some of the volumes.
+    pub some_gone: bool,
+}
+
+/// The images of what these records name; none: that zone's Cinder was not seen.
+pub(super) fn images_of<'a>(
+    zone: &ZoneName,
+    records: impl Iterator<Item = &'a ServerRecord>,
+    volumes: &VolumeMap,
+) -> Option<Images> {
+    let mut all = Images::default();
+    for disk in records.flat_map(|r| &r.disks) {
+        match volumes.image(zone, &disk.volume.id).ok()? {
+            None => all.some_gone = true,
+            Some(image) if all.there.contains(image) => {}
+            Some(image) => all.there.push(image.clone()),
+        }
+    }
+    Some(all)
+}
+
+/// What the images are in a zone, by its sidecar.
+pub(super) async fn copies(keeper: &ServersKeeper, zone: &ZoneName, images: &Images) -> Copies {
+    let Some(zone) = keeper.zone(zone) else {
+        return Copies::Unknown;
+    };
+    let mut end = if images.some_gone {
+        Copies::Some
+    } else {
+        Copies::All
+    };
+    for image in &images.there {
+        let question = zone.sidecar().volume(image);
+        let answer = zone.ask(keeper.timing.deadline.get(), question).await;
+        match answer.map(|r| r.role) {
+            Ok(Role::Secondary) => {}
+            Ok(Role::Primary | Role::NotMirrored) => return Copies::Writable,
+            Ok(Role::Unknown) => return Copies::Unknown,
+            Err(e) if e.code == ErrorCode::UnknownVolume => end = Copies::Some,
+            Err(_) => return Copies::Unknown,
+        }
+    }
+    end
+}
