@@ -10,12 +10,13 @@
 
 mod judge;
 mod look;
+mod servers;
 
 pub use look::{Seen, ZoneSeen, known};
 
 use crate::config::Config;
 use rekindle_common::{ApiError, ZoneName};
-use rekindle_core::catalogue::mapping::Mapping;
+use rekindle_core::catalogue::mapping::{Kind, Mapping};
 use rekindle_openstack::{Cloud, CloudError};
 use serde::Serialize;
 use std::fmt;
@@ -54,6 +55,24 @@ pub enum GapKind {
     Quota,
     /// An encrypted volume's key has no counterpart.
     UnmappedKey,
+    /// Something of a server has no counterpart.
+    UnmappedServer,
+    /// A server's flavor is not there, or smaller.
+    Flavor,
+    /// A network or a subnet of a server is not there.
+    Network,
+    /// A server's address is taken.
+    Address,
+    /// A security group of a server is not there.
+    SecurityGroup,
+    /// A server's key pair is not there.
+    KeyPair,
+    /// A server's availability zone is not there, or does not work.
+    AvailabilityZone,
+    /// A server's server group is not there.
+    ServerGroup,
+    /// No host takes servers.
+    Capacity,
 }
 
 /// Something that is missing.
@@ -87,7 +106,30 @@ impl GapKind {
             | Self::TypeMismatch
             | Self::Backend
             | Self::Quota
-            | Self::UnmappedKey => false,
+            | Self::UnmappedKey
+            | Self::UnmappedServer
+            | Self::Flavor
+            | Self::Network
+            | Self::Address
+            | Self::SecurityGroup
+            | Self::KeyPair
+            | Self::AvailabilityZone
+            | Self::ServerGroup
+            | Self::Capacity => false,
+        }
+    }
+
+    /// What is missing where something of a server that the mapping names is not there.
+    fn of_server(kind: Kind) -> Self {
+        match kind {
+            Kind::Flavors => Self::Flavor,
+            Kind::Networks | Kind::Subnets => Self::Network,
+            Kind::Addresses => Self::Address,
+            Kind::SecurityGroups => Self::SecurityGroup,
+            Kind::KeyPairs => Self::KeyPair,
+            Kind::AvailabilityZones => Self::AvailabilityZone,
+            Kind::ServerGroups => Self::ServerGroup,
+            Kind::Projects | Kind::Types | Kind::Keys => Self::UnmappedServer,
         }
     }
 }
@@ -105,6 +147,15 @@ impl fmt::Display for GapKind {
             Self::Backend => "backend",
             Self::Quota => "quota",
             Self::UnmappedKey => "key",
+            Self::UnmappedServer => "server",
+            Self::Flavor => "flavor",
+            Self::Network => "network",
+            Self::Address => "address",
+            Self::SecurityGroup => "security group",
+            Self::KeyPair => "key pair",
+            Self::AvailabilityZone => "availability zone",
+            Self::ServerGroup => "server group",
+            Self::Capacity => "capacity",
         })
     }
 }
@@ -131,6 +182,8 @@ pub struct Counts {
     pub projects: usize,
     /// Replicated volume types.
     pub types: usize,
+    /// Protected servers.
+    pub servers: usize,
 }
 
 /// All that came of it.
@@ -179,7 +232,8 @@ pub async fn run(config: &Config, mapping: &Mapping) -> Result<Preflight, Prefli
     }
     let mut seen = look::look(config, &clouds).await?;
     look::further(&mut seen, mapping, &clouds).await;
-    Ok(judge::judge(config, mapping, &seen))
+    let servers = servers::look(config, &clouds, mapping, &seen).await;
+    Ok(judge::judge(config, mapping, &seen, &servers))
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ mod projects;
 mod reach;
 mod types;
 
-use super::{Counts, Gap, GapKind, Preflight, Seen, Unchecked, ZoneSeen};
+use super::{
+    Counts, Gap, GapKind, Preflight, Seen, Unchecked, ZoneSeen,
+    servers::{self, ServersSeen},
+};
 use crate::config::Config;
 use rekindle_common::ZoneName;
 use rekindle_core::catalogue::mapping::{Mapping, Unmapped};
@@ -13,13 +16,13 @@ use rekindle_openstack::CloudError;
 use std::collections::BTreeSet;
 
 /// What is judged, and what was found so far. Each is said once.
-struct Judge<'a> {
+pub(super) struct Judge<'a> {
     config: &'a Config,
-    mapping: &'a Mapping,
+    pub(super) mapping: &'a Mapping,
     seen: &'a Seen,
     gaps: BTreeSet<Gap>,
     unchecked: BTreeSet<Unchecked>,
-    counts: Counts,
+    pub(super) counts: Counts,
 }
 
 /// One way across: what is made here, and gets its record there.
@@ -31,7 +34,12 @@ struct Way<'a> {
     there: &'a ZoneSeen,
 }
 
-pub(super) fn judge(config: &Config, mapping: &Mapping, seen: &Seen) -> Preflight {
+pub(super) fn judge(
+    config: &Config,
+    mapping: &Mapping,
+    seen: &Seen,
+    servers: &ServersSeen,
+) -> Preflight {
     let mut judge = Judge {
         config,
         mapping,
@@ -47,6 +55,7 @@ pub(super) fn judge(config: &Config, mapping: &Mapping, seen: &Seen) -> Prefligh
     judge.projects();
     judge.types();
     judge.backends();
+    servers::judge(&mut judge, servers, seen);
     Preflight {
         gaps: judge.gaps.into_iter().collect(),
         unchecked: judge.unchecked.into_iter().collect(),
@@ -55,7 +64,7 @@ pub(super) fn judge(config: &Config, mapping: &Mapping, seen: &Seen) -> Prefligh
 }
 
 impl<'a> Judge<'a> {
-    fn gap(
+    pub(super) fn gap(
         &mut self,
         kind: GapKind,
         zone: Option<&ZoneName>,
@@ -70,7 +79,12 @@ impl<'a> Judge<'a> {
         });
     }
 
-    fn unchecked(&mut self, zone: &ZoneName, what: impl Into<String>, why: impl Into<String>) {
+    pub(super) fn unchecked(
+        &mut self,
+        zone: &ZoneName,
+        what: impl Into<String>,
+        why: impl Into<String>,
+    ) {
         self.unchecked.insert(Unchecked {
             zone: zone.clone(),
             what: what.into(),
@@ -79,7 +93,7 @@ impl<'a> Judge<'a> {
     }
 
     /// A value, or that it is not known.
-    fn known<'v, T>(
+    pub(super) fn known<'v, T>(
         &mut self,
         zone: &ZoneName,
         what: &str,

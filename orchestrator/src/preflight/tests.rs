@@ -1,4 +1,4 @@
-mod world;
+pub(super) mod world;
 
 use super::{look::CloudSeen, *};
 use jiff::{SignedDuration, Timestamp};
@@ -19,6 +19,7 @@ fn two_zones_that_fit_have_no_gap() {
         volumes: 2,
         projects: 2,
         types: 2,
+        servers: 0,
     };
     assert_eq!(found.counts, counts);
 }

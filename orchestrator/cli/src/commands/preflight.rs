@@ -21,8 +21,8 @@ impl Document for PreflightPage {
         let p = &self.0;
         let c = p.counts;
         page.line(format!(
-            "{} zones, {} replicated volumes, {} projects that they are mapped to, {} replicated types",
-            c.zones, c.volumes, c.projects, c.types
+            "{} zones, {} replicated volumes, {} projects that they are mapped to, {} replicated types, {} servers",
+            c.zones, c.volumes, c.projects, c.types, c.servers
         ));
         if !p.gaps.is_empty() {
             page.heading("Gaps");

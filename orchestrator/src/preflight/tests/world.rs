@@ -3,6 +3,7 @@
 use super::super::{
     judge::judge,
     look::{CloudSeen, Rest},
+    servers::ServersSeen,
     *,
 };
 use jiff::Timestamp;
@@ -21,7 +22,7 @@ use rekindle_openstack::{
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub(super) const CONFIG: &str = r#"
+pub(in crate::preflight) const CONFIG: &str = r#"
 site = "witness"
 [sites]
 zone-a = "https://192.0.2.1:7400"
@@ -54,25 +55,25 @@ backends = { volumes = "b@ceph#ceph" }
 mapping = "/none"
 "#;
 
-pub(super) fn zone(name: &str) -> ZoneName {
+pub(in crate::preflight) fn zone(name: &str) -> ZoneName {
     ZoneName::new(name).unwrap()
 }
 
-pub(super) fn call() -> Call {
+pub(in crate::preflight) fn call() -> Call {
     Call {
         zone: zone("zone-b"),
         what: "GET".to_owned(),
     }
 }
 
-pub(super) fn unauthorized() -> CloudError {
+pub(in crate::preflight) fn unauthorized() -> CloudError {
     CloudError::Unauthorized {
         call: call(),
         message: "no".to_owned(),
     }
 }
 
-pub(super) fn silent() -> CloudError {
+pub(in crate::preflight) fn silent() -> CloudError {
     CloudError::Unreachable {
         call: call(),
         why: "nobody".to_owned(),
@@ -80,7 +81,7 @@ pub(super) fn silent() -> CloudError {
     }
 }
 
-pub(super) fn image(zone_of: &str, id: &str, role: Role) -> VolumeReport {
+pub(in crate::preflight) fn image(zone_of: &str, id: &str, role: Role) -> VolumeReport {
     VolumeReport {
         volume: ImageSpec::new("volumes", format!("volume-{id}")).unwrap(),
         zone: zone(zone_of),
@@ -106,7 +107,7 @@ pub(super) fn image(zone_of: &str, id: &str, role: Role) -> VolumeReport {
     }
 }
 
-pub(super) fn volume(id: &str, project: &str) -> Volume {
+pub(in crate::preflight) fn volume(id: &str, project: &str) -> Volume {
     serde_json::from_value(json!({
         "id": id, "status": "available", "size": 10, "os-vol-tenant-attr:tenant_id": project,
         "volume_type": "fast",
@@ -114,7 +115,7 @@ pub(super) fn volume(id: &str, project: &str) -> Volume {
     .unwrap()
 }
 
-pub(super) fn fast(specs: &[(&str, &str)]) -> VolumeType {
+pub(in crate::preflight) fn fast(specs: &[(&str, &str)]) -> VolumeType {
     let usual = [
         ("replication_enabled", "<is> True"),
         ("volume_backend_name", "ceph"),
@@ -131,7 +132,7 @@ pub(super) fn fast(specs: &[(&str, &str)]) -> VolumeType {
     }
 }
 
-pub(super) fn quotas(volumes: i64, gigabytes: i64) -> QuotaSet {
+pub(in crate::preflight) fn quotas(volumes: i64, gigabytes: i64) -> QuotaSet {
     let one = |limit| Quota {
         limit,
         in_use: 0,
@@ -150,7 +151,7 @@ pub(super) fn quotas(volumes: i64, gigabytes: i64) -> QuotaSet {
     )
 }
 
-pub(super) fn well(prefix: &str) -> Rest {
+pub(in crate::preflight) fn well(prefix: &str) -> Rest {
     let host = format!("{prefix}@ceph");
     let shop = format!("{prefix}-shop");
     Rest {
@@ -186,7 +187,7 @@ pub(super) fn well(prefix: &str) -> Rest {
     }
 }
 
-pub(super) fn zone_well(prefix: &str) -> ZoneSeen {
+pub(in crate::preflight) fn zone_well(prefix: &str) -> ZoneSeen {
     let now = Timestamp::now();
     ZoneSeen {
         images: Ok(Vec::new()),
@@ -209,15 +210,16 @@ pub(super) fn zone_well(prefix: &str) -> ZoneSeen {
 }
 
 /// Two zones that are well, with two volumes of `shop` in zone-a, of which zone-b has no records yet.
-pub(super) struct World {
-    pub(super) config: Config,
-    pub(super) mapping: Mapping,
-    pub(super) a: ZoneSeen,
-    pub(super) b: ZoneSeen,
+pub(in crate::preflight) struct World {
+    pub(in crate::preflight) config: Config,
+    pub(in crate::preflight) mapping: Mapping,
+    pub(in crate::preflight) a: ZoneSeen,
+    pub(in crate::preflight) b: ZoneSeen,
+    pub(in crate::preflight) servers: ServersSeen,
 }
 
 impl World {
-    pub(super) fn new() -> Self {
+    pub(in crate::preflight) fn new() -> Self {
         let mut a = zone_well("a");
         let mut b = zone_well("b");
         let ids = ["v1", "v2"];
@@ -231,35 +233,36 @@ impl World {
             },
             a,
             b,
+            servers: ServersSeen::default(),
         };
         world.rest_a().volumes = Ok(ids.map(|id| volume(id, "a-shop")).into());
         world
     }
-    pub(super) fn rest_a(&mut self) -> &mut Rest {
+    pub(in crate::preflight) fn rest_a(&mut self) -> &mut Rest {
         self.a.cloud.as_mut().unwrap().rest.as_mut().unwrap()
     }
-    pub(super) fn rest_b(&mut self) -> &mut Rest {
+    pub(in crate::preflight) fn rest_b(&mut self) -> &mut Rest {
         self.b.cloud.as_mut().unwrap().rest.as_mut().unwrap()
     }
-    pub(super) fn judged(self) -> Preflight {
+    pub(in crate::preflight) fn judged(self) -> Preflight {
         let seen: Seen = [(zone("zone-a"), self.a), (zone("zone-b"), self.b)].into();
-        judge(&self.config, &self.mapping, &seen)
+        judge(&self.config, &self.mapping, &seen, &self.servers)
     }
 }
 
-pub(super) fn snapshot(id: &str, of: &str, metadata: serde_json::Value) -> Snapshot {
+pub(in crate::preflight) fn snapshot(id: &str, of: &str, metadata: serde_json::Value) -> Snapshot {
     let row = json!({ "id": id, "volume_id": of, "status": "available", "size": 10, "metadata": metadata });
     serde_json::from_value(row).unwrap()
 }
 
 impl World {
-    pub(super) fn refuse(&mut self, e: CloudError) {
+    pub(in crate::preflight) fn refuse(&mut self, e: CloudError) {
         self.b.cloud = Some(CloudSeen {
             home: Err(e),
             rest: None,
         });
     }
-    pub(super) fn entry(&mut self, kind: &str, a: &str, b: &str) {
+    pub(in crate::preflight) fn entry(&mut self, kind: &str, a: &str, b: &str) {
         let entry = BTreeMap::from([
             (zone("zone-a"), a.to_owned()),
             (zone("zone-b"), b.to_owned()),
@@ -269,10 +272,10 @@ impl World {
             _ => self.mapping.types.push(entry),
         }
     }
-    pub(super) fn retype(&mut self, specs: &[(&str, &str)]) {
+    pub(in crate::preflight) fn retype(&mut self, specs: &[(&str, &str)]) {
         self.rest_b().types = Ok(vec![fast(specs)]);
     }
-    pub(super) fn quota(&mut self, quota: QuotaSet) {
+    pub(in crate::preflight) fn quota(&mut self, quota: QuotaSet) {
         self.rest_b().quotas.insert("b-shop".to_owned(), Ok(quota));
     }
 }
