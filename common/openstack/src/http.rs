@@ -116,6 +116,20 @@ impl Http {
         })
     }
 
+    /// The status of what is there, and nothing of what it says. The caller has the deadline.
+    pub(crate) async fn status(&self, url: &Url) -> io::Result<StatusCode> {
+        let ask = Ask {
+            method: Method::GET,
+            url,
+            headers: Vec::new(),
+            body: None,
+        };
+        let request = request(&ask).map_err(io::Error::other)?;
+        let mut sender = self.connect(url).await?;
+        let answer = sender.send_request(request).await;
+        Ok(answer.map_err(io::Error::other)?.status())
+    }
+
     async fn connect(&self, url: &Url) -> io::Result<SendRequest<Full<Bytes>>> {
         let stream = TcpStream::connect((url.host.as_str(), url.port)).await?;
         stream.set_nodelay(true)?;

@@ -17,6 +17,7 @@
 //! * [`cinder`]: everything of Cinder.
 //! * [`nova`]: everything of Nova.
 //! * [`neutron`]: the few things of Neutron that a server needs.
+//! * [`probe`]: whether some web server answers.
 //! * [`each`]: many at once, and never more than so many.
 //!
 //! What it is not: a general client. It follows no redirect, knows no proxy, and keeps no connection open.
@@ -30,6 +31,7 @@ mod http;
 pub mod keystone;
 pub mod neutron;
 pub mod nova;
+pub mod probe;
 mod roots;
 mod service;
 mod url;
