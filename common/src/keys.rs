@@ -14,6 +14,7 @@
 //! /rekindle/v1/standbys/<group>/<server>          what its stand-by was built from, core's `Built`
 //! /rekindle/v1/plans/<plan>/plan                  the plan, immutable
 //! /rekindle/v1/plans/<plan>/journal/<seq>         its journal, ten digits
+//! /rekindle/v1/plans/<plan>/approval/<level>      a person's yes to a pause of it
 //! ```
 
 use crate::ids::{GroupName, PlanId, ServerKey, SiteName};
@@ -91,6 +92,11 @@ pub fn group_servers(group: &GroupName) -> String {
 #[must_use]
 pub fn kept_server(group: &GroupName, server: &ServerKey) -> String {
     format!("{SERVERS}{group}/{server}")
+}
+/// A person's yes to a level of a plan that paused before it. It sorts before the plan, as its journal does.
+#[must_use]
+pub fn plan_approval(plan: &PlanId, level: usize) -> String {
+    format!("{PLANS}{plan}/approval/{level}")
 }
 /// A plan.
 #[must_use]

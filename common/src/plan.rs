@@ -5,7 +5,7 @@
 
 use crate::{
     error::ErrorCode,
-    ids::{ImageSpec, PlanId, SiteName, ZoneName},
+    ids::{ImageSpec, PlanId, ServerKey, SiteName, ZoneName},
     lease::PrimaryRecord,
 };
 use serde::{Deserialize, Serialize};
@@ -56,9 +56,9 @@ pub struct PlanRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum End {
-    /// All steps, all volumes.
+    /// All steps, all volumes, all servers.
     Succeeded,
-    /// All steps; some volumes need a person (hard case 41).
+    /// All steps; some volumes or servers need a person (hard case 41).
     Partial,
     /// A step failed before anything was changed.
     Abandoned,
@@ -127,6 +127,15 @@ impl fmt::Display for Problem {
 pub struct FailedVolumeView {
     /// Which.
     pub volume: ImageSpec,
+    /// Why.
+    pub why: String,
+}
+
+/// A server that a plan did not help.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedServerView {
+    /// Which.
+    pub server: ServerKey,
     /// Why.
     pub why: String,
 }

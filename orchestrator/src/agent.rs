@@ -1,4 +1,4 @@
-//! Commands of the operator's that a plan calls: to stop or start an application, to fence a zone.
+//! Commands of the operator's that a plan calls: to stop or start an application, to fence a zone, hooks, and what is waited for.
 //!
 //! An [`Agent`] is named in the orchestrator's own configuration; a group's policy and a plan only carry the name, so nobody who
 //! can define a group can have a command run. The command gets one JSON object on its standard input, [`AgentOrder`]:
@@ -10,14 +10,16 @@
 //! | any other | it failed |
 //!
 //! A fence that is confirmed has to hold until a person lifts it: clients of a dead cluster hang, and go on when it is back. It may be
-//! called any number of times for one plan. At its timeout it is killed with all that it started.
+//! called any number of times for one plan. At its timeout it is killed with all that it started. So may hooks: what they do, they do by the plan's id.
+//! Nothing of what a command prints is read but for people.
 
 mod command;
 
 pub use command::CommandAgent;
 
 use futures::future::BoxFuture;
-use rekindle_common::{Generation, GroupName, ImageSpec, PlanId, ZoneName};
+use rekindle_common::{Generation, GroupName, ImageSpec, PlanId, ServerKey, ZoneName};
+use rekindle_core::plan::PlanKind;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -31,6 +33,12 @@ pub enum AgentAction {
     Stop,
     /// Cut the zone's clients off from its storage.
     Fence,
+    /// A hook: the plan is about to begin. Whatever does not end with 0 ends the plan.
+    Before,
+    /// A hook: the plan's servers were started.
+    After,
+    /// Say whether a server serves: 0 is yes, all else is not yet.
+    Ready,
 }
 
 /// What a command reads on its standard input.
@@ -48,6 +56,28 @@ pub struct AgentOrder {
     pub volumes: Vec<ImageSpec>,
     /// On behalf of which plan.
     pub plan: PlanId,
+    /// What the plan does, for a hook or a wait of its runbook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runbook: Option<RunbookOrder>,
+}
+
+/// What a hook or a wait is told of its plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunbookOrder {
+    /// What for.
+    pub kind: PlanKind,
+    /// Where the primary was.
+    pub from: ZoneName,
+    /// Where it is to be.
+    pub to: ZoneName,
+    /// Why.
+    pub why: String,
+    /// The server that is waited for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ServerKey>,
+    /// Servers that are not helped so far.
+    #[serde(default)]
+    pub failed_servers: Vec<ServerKey>,
 }
 
 /// Why a command did not do it.
@@ -96,4 +126,6 @@ pub struct Agents {
     pub applications: BTreeMap<String, Agent>,
     /// What policies name as `fence_agent`.
     pub fences: BTreeMap<String, Agent>,
+    /// What runbooks name as hooks, and as commands to wait for.
+    pub hooks: BTreeMap<String, Agent>,
 }

@@ -7,8 +7,8 @@ mod transport;
 
 use crate::wire::{
     AcknowledgeRequest, ApproveRequest, CatalogueStatus, GroupPut, GroupStatus, LeaderAnswer,
-    Maintenance, PlanAnswer, PlanDetail, PlanRequest, PlanSummary, Run, ServersStatus, Status,
-    View, WatchLine,
+    Maintenance, PauseApproval, PauseRequest, PlanAnswer, PlanDetail, PlanRequest, PlanSummary,
+    Run, ServersStatus, Status, View, WatchLine,
 };
 use rekindle_common::{
     ApiError, ErrorCode, GroupName, PlanId,
@@ -165,6 +165,23 @@ impl OrchestratorClient {
         self.leading(
             Verb::Post,
             &format!("/v1/groups/{group}/approve"),
+            Some(approval),
+        )
+        .await
+    }
+
+    /// Gives a person's yes to the level that a plan pauses before.
+    ///
+    /// # Errors
+    /// [`ApiError`]; `held` where it does not pause there.
+    pub async fn approve_pause(
+        &self,
+        plan: &PlanId,
+        approval: &PauseRequest,
+    ) -> Result<PauseApproval, ApiError> {
+        self.leading(
+            Verb::Post,
+            &format!("/v1/plans/{plan}/approve"),
             Some(approval),
         )
         .await

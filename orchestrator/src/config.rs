@@ -25,6 +25,9 @@
 //! [fence_agents.power]
 //! command = ["/usr/local/bin/fence-zone"]
 //! timeout = "1m"
+//! [hooks.open-ticket]                      # what a group's runbook may name: hooks, and waits for a command
+//! command = ["/usr/local/bin/ticket", "open"]
+//! timeout = "30s"
 //! [clouds.zone-a]                          # each zone's OpenStack, where its catalogue is kept and its servers are followed
 //! auth_url = "https://192.0.2.10:5000/v3"
 //! region = "RegionOne"                     # where Keystone's catalogue has several
@@ -82,6 +85,9 @@ pub struct Config {
     /// What a group's policy may name as `fence_agent`.
     #[serde(default)]
     pub fence_agents: BTreeMap<String, CommandConfig>,
+    /// What a group's runbook may name as a hook, or as a command to wait for.
+    #[serde(default)]
+    pub hooks: BTreeMap<String, CommandConfig>,
     /// The zones' OpenStacks.
     #[serde(default)]
     pub clouds: BTreeMap<ZoneName, CloudConfig>,
@@ -302,6 +308,7 @@ impl Config {
         for (kind, commands) in [
             ("applications", &self.applications),
             ("fence_agents", &self.fence_agents),
+            ("hooks", &self.hooks),
         ] {
             for (name, c) in commands {
                 let field = |f: &str| format!("{kind}.{name}.{f}");

@@ -18,15 +18,15 @@ use crate::{
     wire::{Problem, Progress},
     world::{Assembler, LeaseClock},
 };
-use passes::{Owes, Stop, unwind_deadline};
+use passes::{Before, Owes, Stop, owes_in_unwinding, told_only, unwind_deadline};
 use rekindle_common::{PlanId, SiteName, keys};
 use rekindle_core::{
     overtaken,
     plan::{Plan, Step},
-    saga::{self, End, Event, Next, Record, Saga},
+    saga::{self, End, Event, FailedServer, Next, Record, Saga},
 };
 use rekindle_store::Op;
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 use tokio::{sync::watch, time::Instant};
 
 /// How the executor's work on a plan ended.
@@ -229,7 +229,11 @@ impl Executor<'_> {
         tracing::info!(plan.id = %plan.id, step = n, "{}", planned.step);
         let owes = match planned.step {
             Step::Promote { .. } => Owes::Some,
-            Step::AwaitReplay { .. } => Owes::None,
+            Step::AwaitReplay { .. } | Step::StartServers { .. } | Step::HoldServers { .. } => {
+                Owes::None
+            }
+            // Where nothing is put back, what could not be stopped is named, and is not started later.
+            Step::StopServers { .. } if planned.unwind.is_empty() => Owes::None,
             Step::Fence { .. }
             | Step::AwaitLeaseEnd { .. }
             | Step::StopApplication { .. }
@@ -241,7 +245,10 @@ impl Executor<'_> {
             | Step::TakeLease { .. }
             | Step::MarkUnprotected { .. }
             | Step::Resync { .. }
-            | Step::MarkProtected => {
+            | Step::MarkProtected
+            | Step::RunHook { .. }
+            | Step::Pause { .. }
+            | Step::StopServers { .. } => {
                 if planned.unwind.is_empty() {
                     Owes::Some
                 } else {
@@ -250,7 +257,6 @@ impl Executor<'_> {
             }
         };
         let begun = Instant::now();
-        let failed_before = saga.failed().iter().map(|f| f.volume.clone()).collect();
         let ended = self
             .passes(
                 plan,
@@ -258,9 +264,10 @@ impl Executor<'_> {
                 &planned.step,
                 planned.deadline,
                 owes,
-                &failed_before,
+                &Before::of(saga),
             )
             .await;
+        let ended = told_only(&planned.step, ended);
         self.metrics
             .step_ended(planned.step.name(), begun.elapsed());
         let event = match ended {
@@ -268,6 +275,7 @@ impl Executor<'_> {
                 for f in &outcome.failed {
                     tracing::error!(plan.id = %plan.id, step = n, volume.id = %f.volume, "{}: {}", planned.step.name(), f.why);
                 }
+                self.tell_servers(plan, n, &planned.step, &outcome.servers);
                 Event::StepDone { step: n, outcome }
             }
             Err(Stop::Lost) => return Err(JournalError::Lost),
@@ -304,13 +312,19 @@ impl Executor<'_> {
                 plan,
                 failed,
                 step,
-                unwind_deadline(step),
-                Owes::All,
-                &BTreeSet::new(),
+                unwind_deadline(plan, step),
+                owes_in_unwinding(step),
+                &Before::default(),
             )
             .await;
         let event = match ended {
-            Ok(_) => Event::UnwindDone { undo },
+            Ok(outcome) => {
+                self.tell_servers(plan, failed, step, &outcome.servers);
+                Event::UnwindDone {
+                    undo,
+                    servers: outcome.servers,
+                }
+            }
             Err(Stop::Lost) => return Err(JournalError::Lost),
             Err(Stop::Failed { why, .. }) => {
                 tracing::error!(plan.id = %plan.id, step = failed, undo, "putting back failed: {why}");
@@ -318,6 +332,14 @@ impl Executor<'_> {
             }
         };
         self.append(plan, saga, event, vec![]).await
+    }
+
+    /// Servers that a step could not help: a person must look.
+    fn tell_servers(&self, plan: &Plan, n: usize, step: &Step, servers: &[FailedServer]) {
+        for f in servers {
+            tracing::error!(plan.id = %plan.id, step = n, server = %f.server, "{}: {}", step.name(), f.why);
+        }
+        self.metrics.servers_failed(step.name(), servers.len());
     }
 
     /// Writes the event, then takes it.

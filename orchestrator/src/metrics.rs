@@ -51,6 +51,7 @@ pub struct Metrics {
     leading: Gauge,
     plans: Family<PlanLabels, Counter>,
     steps: Family<StepLabels, Histogram>,
+    servers: Family<StepLabels, Counter>,
     looks: Histogram,
     answering: Family<ZoneLabels, Gauge>,
     unprotected: Family<GroupLabels, Gauge>,
@@ -67,6 +68,7 @@ impl Default for Metrics {
         let plans = Family::default();
         let steps: Family<StepLabels, Histogram> =
             Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 3.0, 12)));
+        let servers = Family::default();
         let looks = Histogram::new(exponential_buckets(0.005, 2.0, 12));
         let answering = Family::default();
         let unprotected = Family::default();
@@ -75,6 +77,11 @@ impl Default for Metrics {
         registry.register("leading", "1 while this site leads", leading.clone());
         registry.register("plans_ended", "Plans that this site ended", plans.clone());
         registry.register("step_seconds", "How long steps took", steps.clone());
+        registry.register(
+            "servers_not_helped",
+            "Servers that a step could not stop, hold or start",
+            servers.clone(),
+        );
         registry.register(
             "look_seconds",
             "How long a look at everything took",
@@ -107,6 +114,7 @@ impl Default for Metrics {
             leading,
             plans,
             steps,
+            servers,
             looks,
             answering,
             unprotected,
@@ -151,6 +159,13 @@ impl Metrics {
         self.steps
             .get_or_create(&StepLabels { step: Word(step) })
             .observe(took.as_secs_f64());
+    }
+    /// A step has ended, and so many servers need a person.
+    pub fn servers_failed(&self, step: &'static str, servers: usize) {
+        if let Ok(n @ 1..) = u64::try_from(servers) {
+            let labels = StepLabels { step: Word(step) };
+            self.servers.get_or_create(&labels).inc_by(n);
+        }
     }
     /// A look at everything was made.
     pub fn looked(&self, took: Duration, problems: usize) {

@@ -174,6 +174,7 @@ pub fn build(parts: Parts) -> Orchestrator {
         clock,
         zone_deadline: timing.zone_deadline,
         fenced: Fenced::default(),
+        servers,
     };
     let instance = uuid::Uuid::now_v7().simple().to_string();
     let me = LeaderRecord {

@@ -124,6 +124,7 @@ pub async fn start(config: &Config) -> Result<(Orchestrator, Server), StartError
         agents: Agents {
             applications: commands(&config.applications),
             fences: commands(&config.fence_agents),
+            hooks: commands(&config.hooks),
         },
         catalogue,
         servers,

@@ -18,6 +18,7 @@
 //! | `GET /v1/plans/{plan}` | any site | -> [`PlanDetail`] |
 //! | `POST /v1/plans/{plan}/retry` | leader | -> [`PlanSummary`] |
 //! | `POST /v1/plans/{plan}/give-up` | leader | -> [`PlanSummary`] |
+//! | `POST /v1/plans/{plan}/approve` | leader | [`PauseRequest`] -> [`PauseApproval`]; `held` where it does not pause before that level |
 //! | `GET /v1/plans/{plan}/watch` | any site | -> [`WatchLine`]s, one JSON object a line, until the plan ends or waits for a person |
 //! | `POST /v1/failsafe` | any site | `FailsafeQuestion` -> `FailsafeAnswer` |
 //!
@@ -25,8 +26,9 @@
 //! [`rekindle_common::ApiError`].
 
 // What sidecars read too.
+pub use crate::steps::pause::PauseApproval;
 pub use rekindle_common::plan::{
-    FailedVolumeView, Leader, LeaderAnswer, PlanRequest, Problem, Run,
+    FailedServerView, FailedVolumeView, Leader, LeaderAnswer, PlanRequest, Problem, Run,
 };
 
 use jiff::Timestamp;
@@ -180,9 +182,9 @@ pub struct Progress {
     pub step: usize,
     /// Its name.
     pub name: String,
-    /// Volumes done, or in the state that is waited for.
+    /// Volumes or servers done, or in the state that is waited for.
     pub done: usize,
-    /// Of how many; 0 for a step that is not about volumes.
+    /// Of how many; 0 for a step that is about neither.
     pub of: usize,
     /// What it does or waits for, in words.
     pub note: String,
@@ -238,6 +240,16 @@ pub struct ApproveRequest {
     pub generation: Option<rekindle_common::Generation>,
 }
 
+/// The body of `POST /v1/plans/{plan}/approve`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PauseRequest {
+    /// The level that may start, from 0: the one that the plan pauses before.
+    pub level: usize,
+    /// Who says so.
+    pub by: String,
+}
+
 /// The body of `POST /v1/groups/{group}/acknowledge`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -265,7 +277,7 @@ pub struct PlanSummary {
     pub updated: Option<Timestamp>,
     /// Where it stands; `None` where its journal is corrupted.
     pub state: Option<saga::State>,
-    /// Volumes that it could not help: left out from the start, or failed on the way.
+    /// Volumes and servers that it could not help: left out from the start, or failed on the way.
     pub not_helped: usize,
     /// Why its journal cannot be read.
     pub problem: Option<Problem>,
@@ -282,6 +294,9 @@ pub struct PlanDetail {
     pub journal: Vec<saga::Record>,
     /// Volumes that steps failed for.
     pub failed: Vec<saga::FailedVolume>,
+    /// Servers that steps failed for.
+    #[serde(default)]
+    pub failed_servers: Vec<saga::FailedServer>,
     /// Why its journal cannot be read.
     pub problem: Option<Problem>,
 }
@@ -308,6 +323,9 @@ pub enum WatchLine {
         end: saga::End,
         /// Volumes that need a person.
         not_helped: Vec<FailedVolumeView>,
+        /// Servers that need a person.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        servers: Vec<FailedServerView>,
     },
     /// The last line: the plan waits for a person.
     Waiting {
@@ -501,6 +519,10 @@ mod tests {
         let read = as_sidecars_read(&WatchLine::Ended {
             end,
             not_helped: not_helped.clone(),
+            servers: vec![FailedServerView {
+                server: "db".parse().unwrap(),
+                why: "no flavor".to_owned(),
+            }],
         });
         assert_eq!(read, PlanLine::Ended { end, not_helped });
         let stuck = saga::State::Stuck {

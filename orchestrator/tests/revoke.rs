@@ -193,6 +193,7 @@ async fn once(bench: &Bench, plan: &Plan, step: &Step) -> Result<Pass, StepError
         lead: &bench.hand.lead,
         plan,
         failed_before: &none,
+        failed_servers: &Default::default(),
         leases: bench.hand.term.leases(),
         assembler: &bench.hand.means().assembler,
         tools: &bench.hand.means().tools,

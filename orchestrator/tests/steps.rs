@@ -55,12 +55,14 @@ async fn one_pass(
         lead: &bench.hand.lead,
         plan,
         failed_before: &failed_before,
+        failed_servers: &Default::default(),
         leases: bench.hand.term.leases(),
         assembler: &bench.hand.means().assembler,
         tools: &bench.hand.means().tools,
         progress: &progress,
     };
-    let mut tally = Tally::new(steps::volumes_of(step), &failed_before);
+    let mut tally = Tally::new(steps::volumes_of(step), &failed_before)
+        .with_servers(steps::servers_of(plan, step));
     let end = steps::attempt(&ctx, step, &mut tally).await;
     (end, tally)
 }

@@ -75,18 +75,22 @@ pub enum Command {
         #[command(flatten)]
         run: RunOptions,
     },
-    /// Say yes to what the orchestrator asks for; valid for the group's generation as it is now.
+    /// Say yes to what the orchestrator asks for; valid for the group's generation as it is now. Alone it ends the pause that the group's
+    /// plan is at.
     Approve {
         /// The group.
         group: GroupName,
-        /// What may be done.
+        /// What may be done; nothing: the plan at work on the group goes on.
         #[arg(value_enum)]
-        what: Approvable,
+        what: Option<Approvable>,
+        /// Only if the plan pauses before this level of the runbook, from 1.
+        #[arg(long, value_name = "N", conflicts_with = "what", value_parser = clap::value_parser!(u32).range(1..=64))]
+        level: Option<u32>,
         /// Failover: you vouch that the old primary is powered off or cut from its clients, and stays so.
-        #[arg(long)]
+        #[arg(long, requires = "what")]
         vouch_cannot_write: bool,
         /// Failover: any loss is accepted, an unknown one too.
-        #[arg(long)]
+        #[arg(long, requires = "what")]
         accept_loss: bool,
         /// Who says so; kept in the record.
         #[arg(long, value_name = "NAME")]

@@ -5,6 +5,7 @@ mod cinder;
 mod config_check;
 mod group;
 mod history;
+mod pause;
 mod preflight;
 mod record;
 mod server;
@@ -64,7 +65,16 @@ pub async fn run(command: Command, peers: &Peers, output: &Output) -> Result<Exi
         }
         Command::Approve {
             group,
-            what,
+            what: None,
+            level,
+            by,
+            vouch_cannot_write: _,
+            accept_loss: _,
+        } => pause::approve(&group, level, by, peers, output).await,
+        Command::Approve {
+            group,
+            what: Some(what),
+            level: _,
             vouch_cannot_write,
             accept_loss,
             by,

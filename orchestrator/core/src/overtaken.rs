@@ -51,7 +51,12 @@ fn needs<'a>(plan: &'a Plan, step: &'a Step) -> Vec<&'a ZoneName> {
         | Step::TakeLease { zone, .. }
         | Step::Promote { zone, .. }
         | Step::StopApplication { zone, .. }
-        | Step::StartApplication { zone, .. } => vec![zone],
+        | Step::StartApplication { zone, .. }
+        | Step::StopServers { zone, .. }
+        | Step::StartServers { zone, .. }
+        | Step::HoldServers { zone, .. } => vec![zone],
+        // What is looked at stands where the plan ends.
+        Step::Pause { .. } => vec![&plan.to],
         // Copies follow their primary: the one that was demoted, or the one that the plan ends with.
         Step::AwaitDemotionReplayed { zone, .. } => vec![zone, &plan.from],
         Step::Resync { zone, .. } | Step::AwaitReplay { zone, .. } => vec![zone, &plan.to],
@@ -59,6 +64,7 @@ fn needs<'a>(plan: &'a Plan, step: &'a Step) -> Vec<&'a ZoneName> {
         | Step::AwaitLeaseEnd { .. }
         | Step::RecordPrimary { .. }
         | Step::MarkUnprotected { .. }
+        | Step::RunHook { .. }
         | Step::MarkProtected => Vec::new(),
     }
 }

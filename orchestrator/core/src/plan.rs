@@ -5,14 +5,20 @@
 //! that the point of no return (the first promotion) is behind and only forward is safe.
 
 mod build;
+mod servers;
+mod words;
 
-pub use build::{FailoverParts, ReprotectParts, failback_or_move, failover, reprotect, resume};
+pub use build::{
+    FailoverParts, ReprotectParts, failback_or_move, failover, reprotect, resume, start_again,
+};
+pub use servers::{HookTime, SERVERS_AT_ONCE};
 
 use jiff::Timestamp;
 use rekindle_common::{
     DemotionToken, Generation, GroupName, ImageSpec, PlanId, ResyncToken, ZoneName,
     action::{Promotion, SafetyCopy},
     duration::Span,
+    runbook::Runbook,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -229,113 +235,59 @@ pub enum Step {
     },
     /// Say that the group is protected again.
     MarkProtected,
-}
-
-impl Step {
-    /// Its name, as in the journal and in `rekindle history`.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Fence { .. } => "fence",
-            Self::AwaitLeaseEnd { .. } => "await_lease_end",
-            Self::StopApplication { .. } => "stop_application",
-            Self::StartApplication { .. } => "start_application",
-            Self::Demote { .. } => "demote",
-            Self::AwaitDemotionReplayed { .. } => "await_demotion_replayed",
-            Self::ReleaseLease { .. } => "release_lease",
-            Self::RecordPrimary { .. } => "record_primary",
-            Self::TakeLease { .. } => "take_lease",
-            Self::MarkUnprotected { .. } => "mark_unprotected",
-            Self::Promote { .. } => "promote",
-            Self::Resync { .. } => "resync",
-            Self::AwaitReplay { .. } => "await_replay",
-            Self::MarkProtected => "mark_protected",
-        }
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Fence { agent, zone } => write!(f, "fence {zone} with {agent}"),
-            Self::AwaitLeaseEnd {
-                zone,
-                generation,
-                margin,
-            } => {
-                write!(
-                    f,
-                    "see that {zone}'s lease of generation {generation} is gone, and was for {margin}"
-                )
-            }
-            Self::StopApplication {
-                application, zone, ..
-            } => write!(f, "stop {application} in {zone}"),
-            Self::StartApplication {
-                application, zone, ..
-            } => write!(f, "start {application} in {zone}"),
-            Self::Demote { zone, volumes, .. } => {
-                write!(f, "demote {} volumes in {zone}", volumes.len())
-            }
-            Self::AwaitDemotionReplayed { zone, volumes, .. } => {
-                write!(
-                    f,
-                    "wait until {zone} has replayed the demotion of {} volumes",
-                    volumes.len()
-                )
-            }
-            Self::ReleaseLease { zone, generation } => {
-                write!(
-                    f,
-                    "have {zone} release its lease of generation {generation}"
-                )
-            }
-            Self::RecordPrimary {
-                zone,
-                generation,
-                replaces,
-                lease,
-            } => {
-                write!(
-                    f,
-                    "record {zone} as primary, generation {generation} after {replaces}"
-                )?;
-                match lease {
-                    OldLease::Gone => Ok(()),
-                    OldLease::Revoked { from } => write!(
-                        f,
-                        ", and take the lease of generation {replaces} from {from}"
-                    ),
-                }
-            }
-            Self::TakeLease { zone, generation } => {
-                write!(f, "have {zone} take the lease of generation {generation}")
-            }
-            Self::MarkUnprotected { why, .. } => write!(f, "mark the group unprotected: {why}"),
-            Self::Promote { zone, volumes, .. } => {
-                let forced = volumes
-                    .iter()
-                    .filter(|v| matches!(v.promotion, Promotion::Forced { .. }))
-                    .count();
-                write!(
-                    f,
-                    "promote {} volumes in {zone} ({forced} by force)",
-                    volumes.len()
-                )
-            }
-            Self::Resync { zone, volumes, .. } => {
-                write!(f, "resync {} volumes in {zone}", volumes.len())
-            }
-            Self::AwaitReplay { zone, volumes } => {
-                write!(
-                    f,
-                    "wait until {} volumes in {zone} are in step",
-                    volumes.len()
-                )
-            }
-            Self::MarkProtected => f.write_str("mark the group protected"),
-        }
-    }
+    /// Run a command of the operator's. One that runs `before` and fails ends the plan; one that runs `after` is told about.
+    RunHook {
+        /// Its name in the orchestrators' configuration.
+        hook: String,
+        /// Before everything else, or after the last server.
+        when: HookTime,
+        /// Where the group is primary when the plan ends.
+        zone: ZoneName,
+        /// Under which generation.
+        generation: Generation,
+        /// It counts as failed after that long.
+        within: Span,
+    },
+    /// Wait for a person's `rekindle approve`, before a level starts.
+    Pause {
+        /// The level, from 0.
+        level: usize,
+        /// What is to be looked at.
+        text: String,
+    },
+    /// Stop and lock the servers of a level where they serve, in the order opposite to that of their start. Which they are stands in
+    /// [`Plan::runbook`].
+    StopServers {
+        /// Where.
+        zone: ZoneName,
+        /// The level, from 0.
+        level: usize,
+        /// How many servers it has.
+        servers: usize,
+        /// Under which generation.
+        generation: Generation,
+    },
+    /// Have the servers of a level serve, each after those that it needs. One whose volumes were not promoted is not started.
+    StartServers {
+        /// Where.
+        zone: ZoneName,
+        /// The level, from 0.
+        level: usize,
+        /// How many servers it has.
+        servers: usize,
+        /// Under which generation.
+        generation: Generation,
+    },
+    /// Stop and lock all of the group's servers in a zone that is not primary, those too that their hypervisor started by itself (hard
+    /// case 50). What cannot be held is named, and holds nothing up.
+    HoldServers {
+        /// Where.
+        zone: ZoneName,
+        /// How many they are.
+        servers: usize,
+        /// Under which generation the other zone is primary.
+        generation: Generation,
+    },
 }
 
 /// A step in a plan.
@@ -350,7 +302,8 @@ pub struct PlannedStep {
     ///
     /// A step with such a list does all of its volumes or fails; one without goes on with those that it could help, and
     /// the plan then ends as partial. [`Step::Promote`] fails only where it promoted none, and a last wait for copies
-    /// ([`Step::AwaitReplay`]) never: copies that did not come are named, and the group is marked unprotected.
+    /// ([`Step::AwaitReplay`]) never: copies that did not come are named, and the group is marked unprotected. Nor does
+    /// [`Step::StartServers`], in an unwind list either, or [`Step::HoldServers`]: the servers are named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unwind: Vec<Step>,
 }
@@ -400,36 +353,11 @@ pub struct Plan {
     pub expected_loss: Vec<ExpectedLoss>,
     /// Volumes that it cannot help.
     pub left_out: Vec<LeftOut>,
+    /// The group's servers as they were to be started when the plan was made: the steps name its levels.
+    #[serde(default, skip_serializing_if = "Runbook::is_empty")]
+    pub runbook: Runbook,
     /// What is done, in order.
     pub steps: Vec<PlannedStep>,
-}
-
-impl fmt::Display for Plan {
-    /// The plan as `--dry-run` prints it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} of group {}: {} -> {}",
-            self.kind, self.group, self.from, self.to
-        )?;
-        writeln!(f, "  because {}", self.why)?;
-        for (n, s) in self.steps.iter().enumerate() {
-            writeln!(f, "  {:2}. {} (within {})", n + 1, s.step, s.deadline)?;
-            for u in &s.unwind {
-                writeln!(f, "        if it fails: {u}")?;
-            }
-        }
-        for l in &self.left_out {
-            writeln!(f, "  left out: {} ({})", l.volume, l.why)?;
-        }
-        for l in &self.expected_loss {
-            match l.up_to {
-                Some(s) => writeln!(f, "  may lose up to {s} of {}", l.volume)?,
-                None => writeln!(f, "  may lose an unknown amount of {}", l.volume)?,
-            }
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -17,8 +17,9 @@ pub use rekindle_common::plan::End;
 
 use crate::plan::{Plan, Step};
 use jiff::Timestamp;
-use rekindle_common::ImageSpec;
+use rekindle_common::{ImageSpec, ServerKey};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// One record of a plan's journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +69,9 @@ pub enum Event {
     UnwindDone {
         /// Its place in that list.
         undo: usize,
+        /// Servers for which it failed, with the reason: the others serve again.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        servers: Vec<FailedServer>,
     },
     /// It failed for good.
     UnwindFailed {
@@ -104,6 +108,9 @@ pub struct StepOutcome {
     /// Volumes for which it failed, with the reason; the others go on without them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<FailedVolume>,
+    /// Servers for which it failed, with the reason; the others go on without them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<FailedServer>,
 }
 
 /// A volume that a step could not help.
@@ -112,6 +119,16 @@ pub struct StepOutcome {
 pub struct FailedVolume {
     /// Which.
     pub volume: ImageSpec,
+    /// Why.
+    pub why: String,
+}
+
+/// A server that a step could not help.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FailedServer {
+    /// Which.
+    pub server: ServerKey,
     /// Why.
     pub why: String,
 }
@@ -215,6 +232,7 @@ pub struct Saga<'a> {
     state: State,
     records: usize,
     failed: Vec<FailedVolume>,
+    failed_servers: Vec<FailedServer>,
     /// A step that changed something was done, or may have been.
     touched: bool,
     /// A promotion has succeeded for at least one volume: only forward from here.
@@ -232,6 +250,7 @@ impl<'a> Saga<'a> {
             state: State::Fresh,
             records: 0,
             failed: Vec::new(),
+            failed_servers: Vec::new(),
             touched: false,
             promoted: false,
         };
@@ -257,6 +276,12 @@ impl<'a> Saga<'a> {
         &self.failed
     }
 
+    /// Servers that the last step about them has failed for: one that is held at the second try, say, is none of them.
+    #[must_use]
+    pub fn failed_servers(&self) -> &[FailedServer] {
+        &self.failed_servers
+    }
+
     /// Takes one event.
     ///
     /// # Errors
@@ -270,6 +295,7 @@ impl<'a> Saga<'a> {
         match event {
             Event::StepDone { step, outcome } => {
                 self.failed.extend(outcome.failed.iter().cloned());
+                self.note_servers(self.step(*step), &outcome.servers);
                 self.touched |= self.step(*step).is_some_and(changes_something);
                 self.promoted |= matches!(self.step(*step), Some(Step::Promote { .. }));
             }
@@ -280,6 +306,18 @@ impl<'a> Saga<'a> {
             } => {
                 self.touched |= self.step(*step).is_some_and(changes_something);
             }
+            Event::UnwindDone { undo, servers } => {
+                let undone = match &self.state {
+                    State::RunningUnwind { failed, .. } => self.unwind(*failed).get(*undo),
+                    State::Fresh
+                    | State::Between { .. }
+                    | State::Running { .. }
+                    | State::Unwinding { .. }
+                    | State::Stuck { .. }
+                    | State::Ended { .. } => None,
+                };
+                self.note_servers(undone, servers);
+            }
             Event::Begun
             | Event::StepBegun { .. }
             | Event::StepFailed {
@@ -287,7 +325,6 @@ impl<'a> Saga<'a> {
                 ..
             }
             | Event::UnwindBegun { .. }
-            | Event::UnwindDone { .. }
             | Event::UnwindFailed { .. }
             | Event::Retried
             | Event::Ended { .. } => {}
@@ -303,7 +340,7 @@ impl<'a> Saga<'a> {
         match &self.state {
             State::Fresh => Next::Begin,
             State::Between { next } if *next == self.plan.steps.len() => Next::Finish {
-                end: if self.failed.is_empty() && self.plan.left_out.is_empty() {
+                end: if self.all_were_helped() {
                     End::Succeeded
                 } else {
                     End::Partial
@@ -341,10 +378,45 @@ impl<'a> Saga<'a> {
         }
     }
 
-    fn step(&self, n: usize) -> Option<&Step> {
+    fn all_were_helped(&self) -> bool {
+        self.failed.is_empty() && self.failed_servers.is_empty() && self.plan.left_out.is_empty()
+    }
+
+    /// What a step says of its servers stands in the place of what was said of them before.
+    fn note_servers(&mut self, step: Option<&'a Step>, failed: &[FailedServer]) {
+        let about: BTreeSet<&ServerKey> = match step {
+            Some(Step::StopServers { level, .. } | Step::StartServers { level, .. }) => {
+                self.plan.level(*level).iter().map(|s| &s.key).collect()
+            }
+            Some(Step::HoldServers { .. }) => self.plan.runbook.servers().map(|s| &s.key).collect(),
+            Some(
+                Step::Fence { .. }
+                | Step::AwaitLeaseEnd { .. }
+                | Step::StopApplication { .. }
+                | Step::StartApplication { .. }
+                | Step::Demote { .. }
+                | Step::AwaitDemotionReplayed { .. }
+                | Step::ReleaseLease { .. }
+                | Step::RecordPrimary { .. }
+                | Step::TakeLease { .. }
+                | Step::MarkUnprotected { .. }
+                | Step::Promote { .. }
+                | Step::Resync { .. }
+                | Step::AwaitReplay { .. }
+                | Step::MarkProtected
+                | Step::RunHook { .. }
+                | Step::Pause { .. },
+            )
+            | None => return,
+        };
+        self.failed_servers.retain(|f| !about.contains(&f.server));
+        self.failed_servers.extend_from_slice(failed);
+    }
+
+    fn step(&self, n: usize) -> Option<&'a Step> {
         self.plan.steps.get(n).map(|s| &s.step)
     }
-    fn unwind(&self, n: usize) -> &[Step] {
+    fn unwind(&self, n: usize) -> &'a [Step] {
         self.plan.steps.get(n).map_or(&[], |s| s.unwind.as_slice())
     }
 
@@ -378,7 +450,7 @@ impl<'a> Saga<'a> {
                     failed,
                     undo: running,
                 },
-                Event::UnwindDone { undo },
+                Event::UnwindDone { undo, .. },
             ) if undo == running => Some(State::Unwinding {
                 failed: *failed,
                 next: undo + 1,
@@ -462,13 +534,17 @@ impl<'a> Saga<'a> {
 
 /// Whether a step, once done, has changed something that outlives it.
 ///
-/// [`Step::Fence`] counts: a zone that is fenced stays so until a person undoes it, but nothing of ours has to be put back.
+/// [`Step::Fence`] counts as nothing: a zone that is fenced stays so until a person undoes it, but nothing of ours has to be put back. So do
+/// [`Step::HoldServers`], for what it holds must not run in any case, and hooks, which we know nothing of.
 fn changes_something(step: &Step) -> bool {
     match step {
         Step::AwaitLeaseEnd { .. }
         | Step::AwaitDemotionReplayed { .. }
         | Step::AwaitReplay { .. }
-        | Step::Fence { .. } => false,
+        | Step::Fence { .. }
+        | Step::HoldServers { .. }
+        | Step::RunHook { .. }
+        | Step::Pause { .. } => false,
         Step::StopApplication { .. }
         | Step::StartApplication { .. }
         | Step::Demote { .. }
@@ -478,7 +554,9 @@ fn changes_something(step: &Step) -> bool {
         | Step::MarkUnprotected { .. }
         | Step::Promote { .. }
         | Step::Resync { .. }
-        | Step::MarkProtected => true,
+        | Step::MarkProtected
+        | Step::StopServers { .. }
+        | Step::StartServers { .. } => true,
     }
 }
 

@@ -13,8 +13,8 @@ use crate::{
     servers::keeper::ServersKeeper,
     wire::{
         AcknowledgeRequest, ApproveRequest, CatalogueStatus, GroupPut, GroupStatus, Health, Leader,
-        LeaderAnswer, Maintenance, PlanAnswer, PlanRequest, PlanSummary, Run, ServersStatus,
-        Status,
+        LeaderAnswer, Maintenance, PauseApproval, PauseRequest, PlanAnswer, PlanRequest,
+        PlanSummary, Run, ServersStatus, Status,
     },
     world::Records,
 };
@@ -128,6 +128,7 @@ pub fn routes(service: Arc<Service>) -> Router {
         .route("/v1/plans/{plan}", get(plans::show))
         .route("/v1/plans/{plan}/retry", post(retry))
         .route("/v1/plans/{plan}/give-up", post(give_up))
+        .route("/v1/plans/{plan}/approve", post(approve_pause))
         .route("/v1/plans/{plan}/watch", get(watch_plan::watch))
         .route("/v1/failsafe", post(failsafe));
     with_fallbacks(router).with_state(service)
@@ -312,6 +313,14 @@ async fn give_up(State(s): Site, ApiPath(plan): ApiPath<PlanId>) -> ApiResult<Js
     term.give_up(&plan).await?;
     let detail = plans::detail(term.lead.store(), &plan).await?;
     Ok(Json(plans::summary(&detail)))
+}
+
+async fn approve_pause(
+    State(s): Site,
+    ApiPath(plan): ApiPath<PlanId>,
+    ApiJson(request): ApiJson<PauseRequest>,
+) -> ApiResult<Json<PauseApproval>> {
+    Ok(Json(s.term()?.approve_pause(&plan, &request).await?))
 }
 
 async fn failsafe(

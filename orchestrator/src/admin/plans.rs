@@ -8,7 +8,6 @@ use crate::{
 };
 use axum::{Json, extract::State};
 use rekindle_common::{ApiError, ErrorCode, GroupName, PlanId};
-use rekindle_core::saga::Saga;
 use rekindle_net::{ApiPath, ApiQuery, ApiResult, Failure};
 use rekindle_store::Store;
 use serde::Deserialize;
@@ -87,7 +86,10 @@ pub(crate) async fn detail(store: &Store, id: &PlanId) -> Result<PlanDetail, Api
     let replayed = match &problem {
         Some(_) => None,
         None => match journal::replay(&plan, &journal) {
-            Ok(saga) => Some((saga.state().clone(), Saga::failed(&saga).to_vec())),
+            Ok(saga) => {
+                let failed = (saga.failed().to_vec(), saga.failed_servers().to_vec());
+                Some((saga.state().clone(), failed))
+            }
             Err(e) => {
                 problem = Some(broken(e)?);
                 None
@@ -95,11 +97,13 @@ pub(crate) async fn detail(store: &Store, id: &PlanId) -> Result<PlanDetail, Api
         },
     };
     let (state, failed) = replayed.unzip();
+    let (failed, failed_servers) = failed.unwrap_or_default();
     Ok(PlanDetail {
         plan,
         state,
         journal,
-        failed: failed.unwrap_or_default(),
+        failed,
+        failed_servers,
         problem,
     })
 }
@@ -114,7 +118,7 @@ pub(crate) fn summary(d: &PlanDetail) -> PlanSummary {
         at: d.plan.at,
         updated: d.journal.last().map(|r| r.at),
         state: d.state.clone(),
-        not_helped: d.plan.left_out.len() + d.failed.len(),
+        not_helped: d.plan.left_out.len() + d.failed.len() + d.failed_servers.len(),
         problem: d.problem.clone(),
     }
 }

@@ -4,7 +4,7 @@
 //! own executor, where it has one.
 
 use super::{Service, Site, plans};
-use crate::wire::{FailedVolumeView, PlanDetail, Progress, WatchLine};
+use crate::wire::{FailedServerView, FailedVolumeView, PlanDetail, Progress, WatchLine};
 use axum::{extract::State, response::Response};
 use futures::stream;
 use rekindle_common::{ApiError, PlanId};
@@ -141,8 +141,13 @@ fn ended(detail: &PlanDetail, end: End) -> WatchLine {
         volume: f.volume.clone(),
         why: f.why.clone(),
     });
+    let servers = detail.failed_servers.iter().map(|f| FailedServerView {
+        server: f.server.clone(),
+        why: f.why.clone(),
+    });
     WatchLine::Ended {
         end,
         not_helped: left_out.chain(failed).collect(),
+        servers: servers.collect(),
     }
 }

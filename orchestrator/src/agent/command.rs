@@ -164,6 +164,7 @@ mod tests {
             generation: Generation(4),
             volumes: vec!["volumes/v1".parse().unwrap()],
             plan: PlanId::new("p1").unwrap(),
+            runbook: None,
         }
     }
     fn sh(script: &str, timeout: Duration) -> CommandAgent {

@@ -84,6 +84,7 @@ pub fn cross_check(a: &Config, b: &Config) -> Vec<Disagreement> {
     for (kind, x, y) in [
         ("applications", &a.applications, &b.applications),
         ("fence_agents", &a.fence_agents, &b.fence_agents),
+        ("hooks", &a.hooks, &b.hooks),
     ] {
         let names: BTreeSet<_> = x.keys().chain(y.keys()).collect();
         for name in names {

@@ -138,7 +138,28 @@ impl Term {
                 format!("no fence agent {f:?} is configured here"),
             );
         }
-        Ok(())
+        let has_servers = spec.runbook.servers().next().is_some();
+        let zones = [&spec.home, &spec.away];
+        if let Some(zone) = zones
+            .into_iter()
+            .find(|z| has_servers && !self.means.tools.servers.contains_key(*z))
+        {
+            return bad(
+                "runbook.levels",
+                format!("no OpenStack is configured here for {zone}: name it as [clouds.{zone}]"),
+            );
+        }
+        match spec
+            .runbook
+            .commands()
+            .find(|c| !agents.hooks.contains_key(*c))
+        {
+            None => Ok(()),
+            Some(c) => bad(
+                "runbook",
+                format!("no hook {c:?} is configured here: name it as [hooks.{c}] at every site"),
+            ),
+        }
     }
 
     async fn change_group(&self, spec: &GroupSpec, records: &GroupRecords) -> Result<GroupPut> {

@@ -15,6 +15,7 @@ mod attempts;
 mod begin;
 mod describe;
 pub mod groups;
+mod pause;
 mod work;
 
 pub use attempts::Again;

@@ -33,6 +33,7 @@ fn a_plan() -> Box<Plan> {
         proof: None,
         expected_loss: Vec::new(),
         left_out: Vec::new(),
+        runbook: Default::default(),
         steps: Vec::new(),
     })
 }

@@ -25,6 +25,7 @@ use crate::{
     client::{Endpoint, OrchestratorClient},
     clock::Clock,
     observe::{Probe, sidecar::SidecarProbe},
+    servers::control::Servers,
 };
 use jiff::SignedDuration;
 use network::{AskedSites, ClusterProbe};
@@ -54,8 +55,10 @@ pub struct Options {
     pub limits: Limits,
     /// How often the sidecars look at their images for their leases.
     pub look_every: Span,
-    /// The applications and fence agents of every orchestrator.
+    /// The applications, fence agents and hooks of every orchestrator.
     pub agents: Agents,
+    /// The zones' Novas; none where there are no servers.
+    pub servers: BTreeMap<ZoneName, Arc<dyn Servers>>,
 }
 
 /// A whole Rekindle. Dropping it stops everything.
@@ -318,7 +321,7 @@ impl Embedded {
             clock: clock(self.fabric.clock()),
             agents: self.options.agents.clone(),
             catalogue: None,
-            servers: BTreeMap::new(),
+            servers: self.options.servers.clone(),
             stand_bys: None,
             timing: self.options.timing,
         }

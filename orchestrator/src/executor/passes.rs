@@ -4,13 +4,16 @@ use super::{Executor, NEVER};
 use crate::steps::{self, Context, Pass, StepError, Tally};
 use crate::wire::Progress;
 use backon::{BackoffBuilder, ExponentialBuilder};
-use rekindle_common::{ImageSpec, duration::Span};
+use rekindle_common::{ImageSpec, ServerKey, duration::Span};
 use rekindle_core::{
     overtaken,
-    plan::{Plan, Step},
-    saga::{FailedVolume, Left, StepOutcome},
+    plan::{HookTime, Plan, Step},
+    saga::{FailedVolume, Left, Saga, StepOutcome},
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// What a step owes before it counts as done.
@@ -20,8 +23,25 @@ pub(super) enum Owes {
     All,
     /// At least one: the others are named in its outcome.
     Some,
-    /// None: it only waits, at a plan's end, and those that did not come are named in its outcome.
+    /// None: it waits at a plan's end, or is about servers; those that it could not help are named in its outcome.
     None,
+}
+
+/// What earlier steps could not help.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    volumes: BTreeSet<ImageSpec>,
+    servers: BTreeMap<ServerKey, String>,
+}
+
+impl Before {
+    pub(super) fn of(saga: &Saga<'_>) -> Self {
+        let servers = saga.failed_servers().iter();
+        Self {
+            volumes: saga.failed().iter().map(|f| f.volume.clone()).collect(),
+            servers: servers.map(|f| (f.server.clone(), f.why.clone())).collect(),
+        }
+    }
 }
 
 /// A step did not get there.
@@ -39,18 +59,20 @@ impl Executor<'_> {
         step: &Step,
         deadline: Span,
         owes: Owes,
-        failed_before: &BTreeSet<ImageSpec>,
+        before: &Before,
     ) -> Result<StepOutcome, Stop> {
         let ctx = Context {
             lead: self.lead,
             plan,
-            failed_before,
+            failed_before: &before.volumes,
+            failed_servers: &before.servers,
             leases: self.leases,
             assembler: self.assembler,
             tools: self.tools,
             progress: self.progress,
         };
-        let mut tally = Tally::new(steps::volumes_of(step), failed_before);
+        let mut tally = Tally::new(steps::volumes_of(step), &before.volumes)
+            .with_servers(steps::servers_of(plan, step));
         self.progress.send_replace(Some(Progress {
             step: n,
             name: step.name().to_owned(),
@@ -108,7 +130,7 @@ impl Executor<'_> {
                     return give_up(tally, &not_within(deadline), &last, owes);
                 }
             };
-            if owes == Owes::All && !tally.failed().is_empty() {
+            if owes == Owes::All && tally.has_failed() {
                 return settle(tally, last, owes);
             }
             self.progress.send_modify(|p| {
@@ -176,10 +198,10 @@ fn give_up(mut tally: Tally, why: &str, last: &str, owes: Owes) -> Result<StepOu
 
 /// What the tally amounts to.
 fn settle(tally: Tally, note: String, owes: Owes) -> Result<StepOutcome, Stop> {
-    let (done, of) = tally.progress();
+    let (done, _) = tally.progress();
     let enough = match owes {
-        Owes::All => tally.failed().is_empty() && tally.is_over(),
-        Owes::Some => done > 0 || tally.failed().is_empty(),
+        Owes::All => !tally.has_failed() && tally.is_over(),
+        Owes::Some => done > 0 || !tally.has_failed(),
         Owes::None => true,
     };
     if enough {
@@ -191,16 +213,14 @@ fn settle(tally: Tally, note: String, owes: Owes) -> Result<StepOutcome, Stop> {
                 why: why.clone(),
             })
             .collect();
-        return Ok(StepOutcome { note, failed });
+        return Ok(StepOutcome {
+            note,
+            failed,
+            servers: tally.told_servers(),
+        });
     }
-    let first = tally
-        .failed()
-        .iter()
-        .next()
-        .map(|(v, why)| format!("{v}: {why}"))
-        .unwrap_or_default();
     Err(Stop::Failed {
-        why: format!("{} of {of} volumes failed; {first}", tally.failed().len()),
+        why: tally.failure().unwrap_or(note),
         left: if tally.changed() {
             Left::MaybeSomething
         } else {
@@ -209,9 +229,63 @@ fn settle(tally: Tally, note: String, owes: Owes) -> Result<StepOutcome, Stop> {
     })
 }
 
-/// What puts things back gets as long as what it undoes may take.
-pub(super) fn unwind_deadline(step: &Step) -> Span {
+/// A hook that runs after the last server is told about, and nothing hangs on it.
+pub(super) fn told_only(
+    step: &Step,
+    ended: Result<StepOutcome, Stop>,
+) -> Result<StepOutcome, Stop> {
+    let after = matches!(
+        step,
+        Step::RunHook {
+            when: HookTime::After,
+            ..
+        }
+    );
+    match ended {
+        Err(Stop::Failed { why, .. }) if after => {
+            tracing::error!("{step}: {why}");
+            Ok(StepOutcome {
+                note: format!("FAILED, and nothing hangs on it: {why}"),
+                ..StepOutcome::default()
+            })
+        }
+        other @ (Ok(_) | Err(Stop::Lost | Stop::Failed { .. })) => other,
+    }
+}
+
+/// What is put back is put back whole. Only of servers those that cannot be started are named: one must not keep the others down.
+pub(super) fn owes_in_unwinding(step: &Step) -> Owes {
     match step {
+        Step::StartServers { .. } => Owes::None,
+        Step::Fence { .. }
+        | Step::AwaitLeaseEnd { .. }
+        | Step::StopApplication { .. }
+        | Step::StartApplication { .. }
+        | Step::Demote { .. }
+        | Step::AwaitDemotionReplayed { .. }
+        | Step::ReleaseLease { .. }
+        | Step::RecordPrimary { .. }
+        | Step::TakeLease { .. }
+        | Step::MarkUnprotected { .. }
+        | Step::Promote { .. }
+        | Step::Resync { .. }
+        | Step::AwaitReplay { .. }
+        | Step::MarkProtected
+        | Step::RunHook { .. }
+        | Step::Pause { .. }
+        | Step::StopServers { .. }
+        | Step::HoldServers { .. } => Owes::All,
+    }
+}
+
+/// What puts things back gets as long as what it undoes may take.
+pub(super) fn unwind_deadline(plan: &Plan, step: &Step) -> Span {
+    match step {
+        Step::StartServers { level, .. } | Step::StopServers { level, .. } => {
+            plan.level_deadline(*level)
+        }
+        Step::HoldServers { .. } => Span::secs(600),
+        Step::RunHook { within, .. } => *within,
         Step::Promote { .. } | Step::Demote { .. } | Step::Resync { .. } => Span::secs(600),
         Step::StartApplication { .. } | Step::StopApplication { .. } | Step::Fence { .. } => {
             Span::secs(300)
@@ -223,6 +297,7 @@ pub(super) fn unwind_deadline(step: &Step) -> Span {
         | Step::RecordPrimary { .. }
         | Step::TakeLease { .. }
         | Step::MarkUnprotected { .. }
+        | Step::Pause { .. }
         | Step::MarkProtected => Span::secs(60),
     }
 }

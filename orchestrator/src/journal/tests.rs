@@ -44,6 +44,7 @@ fn plan(id: &str) -> Plan {
         proof: None,
         expected_loss: vec![],
         left_out: vec![],
+        runbook: Default::default(),
         steps: vec![PlannedStep {
             step: Step::MarkProtected,
             deadline: rekindle_common::duration::Span::secs(1),

@@ -1,8 +1,11 @@
 //! What is asked of a zone's servers.
 
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use rekindle_common::{
-    GroupName, ServerKey, duration::Span, runbook::StandbyPolicy, servers::ServerRecord,
+    GroupName, ServerKey,
+    duration::Span,
+    runbook::StandbyPolicy,
+    servers::{KeptServer, ServerRecord},
 };
 use std::fmt;
 
@@ -97,6 +100,19 @@ pub trait Servers: Send + Sync + fmt::Debug {
         order: &'a BuildOrder,
         within: Span,
     ) -> BoxFuture<'a, Result<Seen, ServersError>>;
+    /// The server's record in this zone's names and on this zone's volumes, as [`Self::build`] takes it. A refusal names what has no
+    /// counterpart here.
+    fn translate<'a>(
+        &'a self,
+        kept: &'a KeptServer,
+        _within: Span,
+    ) -> BoxFuture<'a, Result<ServerRecord, ServersError>> {
+        let why = format!(
+            "no names of this zone are known for what {} is made of: it cannot be built here",
+            kept.key
+        );
+        async move { Err(ServersError::Refused(why)) }.boxed()
+    }
     /// Has what we built gone, and its volumes left as they are. One that does not bear the mark is left alone.
     fn remove<'a>(
         &'a self,

@@ -7,28 +7,32 @@
 mod application;
 mod demote;
 mod fence;
+mod hook;
 mod lease;
 mod orders;
+pub mod pause;
 mod promote;
 mod record;
 mod replay;
 mod resync;
 mod revoke;
+mod servers;
 mod tally;
 
 pub use fence::Fenced;
 pub use tally::Tally;
 
 use crate::{
-    agent::{Agent, AgentError, AgentOrder, Agents},
+    agent::{Agent, AgentError, AgentOrder, Agents, RunbookOrder},
     clock::Clock,
     coordination::{Lead, LeadError, failsafe::Failsafe},
+    servers::control::Servers,
     wire::Progress,
     world::{Assembler, LeaseClock},
     zone::Zone,
 };
 use rekindle_common::{
-    ApiError, Generation, ImageSpec, ZoneName, duration::Span, volume::VolumeReport,
+    ApiError, Generation, ImageSpec, ServerKey, ZoneName, duration::Span, volume::VolumeReport,
 };
 use rekindle_core::{
     plan::{Plan, Step},
@@ -57,6 +61,8 @@ pub struct Tools {
     pub zone_deadline: Duration,
     /// What this process had fenced.
     pub fenced: Fenced,
+    /// The zones' Novas, by name.
+    pub servers: BTreeMap<ZoneName, Arc<dyn Servers>>,
 }
 
 /// What one step of one plan works with.
@@ -68,6 +74,8 @@ pub struct Context<'a> {
     pub plan: &'a Plan,
     /// Volumes that an earlier step failed for.
     pub failed_before: &'a BTreeSet<ImageSpec>,
+    /// Servers that an earlier step failed for, and why.
+    pub failed_servers: &'a BTreeMap<ServerKey, String>,
     /// How long each lease has been gone.
     pub leases: &'a LeaseClock,
     /// Says what the sites see now.
@@ -218,6 +226,29 @@ pub async fn attempt(ctx: &Context<'_>, step: &Step, tally: &mut Tally) -> Resul
         } => resync::run(ctx, zone, token, *safety, *generation, tally).await,
         Step::AwaitReplay { zone, .. } => replay::await_replay(ctx, zone, tally).await,
         Step::MarkProtected => record::protected(ctx).await,
+        Step::RunHook {
+            hook,
+            when,
+            zone,
+            generation,
+            within,
+        } => hook::run(ctx, hook, *when, zone, *generation, *within).await,
+        Step::Pause { level, text } => pause::run(ctx, *level, text).await,
+        Step::StopServers {
+            zone,
+            level,
+            generation,
+            ..
+        } => servers::stop(ctx, zone, *level, *generation, tally).await,
+        Step::StartServers {
+            zone,
+            level,
+            generation,
+            ..
+        } => servers::start(ctx, zone, *level, *generation, tally).await,
+        Step::HoldServers {
+            zone, generation, ..
+        } => servers::hold(ctx, zone, *generation, tally).await,
     }
 }
 
@@ -238,7 +269,39 @@ pub fn volumes_of(step: &Step) -> Vec<ImageSpec> {
         | Step::RecordPrimary { .. }
         | Step::TakeLease { .. }
         | Step::MarkUnprotected { .. }
-        | Step::MarkProtected => Vec::new(),
+        | Step::MarkProtected
+        | Step::RunHook { .. }
+        | Step::Pause { .. }
+        | Step::StopServers { .. }
+        | Step::StartServers { .. }
+        | Step::HoldServers { .. } => Vec::new(),
+    }
+}
+
+/// The servers that a step of the plan is about; empty where it is about none.
+#[must_use]
+pub fn servers_of(plan: &Plan, step: &Step) -> Vec<ServerKey> {
+    match step {
+        Step::StopServers { level, .. } | Step::StartServers { level, .. } => {
+            plan.level(*level).iter().map(|s| s.key.clone()).collect()
+        }
+        Step::HoldServers { .. } => plan.runbook.servers().map(|s| s.key.clone()).collect(),
+        Step::Demote { .. }
+        | Step::AwaitDemotionReplayed { .. }
+        | Step::Resync { .. }
+        | Step::AwaitReplay { .. }
+        | Step::Promote { .. }
+        | Step::Fence { .. }
+        | Step::AwaitLeaseEnd { .. }
+        | Step::StopApplication { .. }
+        | Step::StartApplication { .. }
+        | Step::ReleaseLease { .. }
+        | Step::RecordPrimary { .. }
+        | Step::TakeLease { .. }
+        | Step::MarkUnprotected { .. }
+        | Step::MarkProtected
+        | Step::RunHook { .. }
+        | Step::Pause { .. } => Vec::new(),
     }
 }
 
@@ -319,6 +382,29 @@ impl Context<'_> {
                 .cloned()
                 .collect(),
             plan: self.plan.id.clone(),
+            runbook: None,
+        }
+    }
+
+    /// What a hook, or a command that is waited for, is told.
+    fn runbook_order(
+        &self,
+        action: crate::agent::AgentAction,
+        zone: &ZoneName,
+        generation: Generation,
+        server: Option<&ServerKey>,
+    ) -> AgentOrder {
+        let plan = self.plan;
+        AgentOrder {
+            runbook: Some(RunbookOrder {
+                kind: plan.kind,
+                from: plan.from.clone(),
+                to: plan.to.clone(),
+                why: plan.why.clone(),
+                server: server.cloned(),
+                failed_servers: self.failed_servers.keys().cloned().collect(),
+            }),
+            ..self.agent_order(action, zone, &[], generation)
         }
     }
 }

@@ -1,6 +1,9 @@
 //! A world that stands right before a plan of each kind, and a leader that is driven by hand: for the suite over all plans.
 
-use super::{Rig, eventually, group, patiently, policy, site, well, witness, zone_a, zone_b};
+use super::{
+    Rig, Servers, eventually, group, nova::Verb, patiently, policy, site, well, witness, zone_a,
+    zone_b,
+};
 use rekindle_common::{
     Generation, PlanId, SiteName, ZoneName,
     action::{Order, VolumeAction},
@@ -11,20 +14,22 @@ use rekindle_common::{
 use rekindle_core::{
     decision::Request,
     detector::{Diagnosis, diagnose},
-    plan::Plan,
+    plan::{Plan, Step},
     saga::{End, Record, Saga, State},
     snapshot::{Approved, GroupState, LossAccepted, Vouch},
 };
 use rekindle_orchestrator::{
+    agent::AgentAction,
     build,
+    client::OrchestratorClient,
     coordination::{Coordinator, Lead, Standing},
     decide::{Begun, Means, Term, begin},
     executor::{Executor, Over, Pauses, RecordHook},
     journal,
     observe::Observer,
-    wire::{ApproveRequest, Run},
+    wire::{ApproveRequest, PauseApproval, PauseRequest, Run},
 };
-use rekindle_store::{Election, LeaderRecord, Store};
+use rekindle_store::{Election, LeaderRecord, Op, Store, Txn};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -136,6 +141,10 @@ impl Drop for Hand {
 pub struct Bench {
     pub rig: Rig,
     pub kind: Kind,
+    pub servers: Servers,
+    /// Calls that the lost zone's Nova had when the plan was about to be made.
+    calls_before: u64,
+    orders_before: usize,
     pub hand: Hand,
     observers: Vec<JoinHandle<()>>,
 }
@@ -206,7 +215,17 @@ impl Hand {
 impl Bench {
     /// The world right before a plan of this kind.
     pub async fn prepared(kind: Kind) -> Self {
-        let mut rig = Rig::with(COUNT, kind.policy()).await;
+        Self::prepared_with(kind, Servers::None).await
+    }
+
+    /// The same, for a group with or without servers.
+    pub async fn prepared_with(kind: Kind, servers: Servers) -> Self {
+        let mut rig = match servers {
+            Servers::None => Rig::with(COUNT, kind.policy()).await,
+            Servers::Some => Rig::with_servers(COUNT, kind.policy()).await,
+        };
+        let client = rig.client();
+        let approving = tokio::spawn(approve_pauses(client));
         match kind {
             Kind::Failback => {
                 let to = Request::Move { to: zone_b() };
@@ -222,12 +241,12 @@ impl Bench {
                 .await;
             }
             Kind::Reprotect => {
-                rig.world.kill_zone(&zone_a());
+                rig.kill_zone(&zone_a());
                 rig.until("zone-b has taken over", |g| {
                     g.primary.as_ref().unwrap().zone == zone_b() && g.active_plan.is_none()
                 })
                 .await;
-                rig.world.start_zone(&zone_a());
+                rig.start_zone(&zone_a());
             }
             Kind::FailoverByLease
             | Kind::FailoverByFence
@@ -238,6 +257,7 @@ impl Bench {
             | Kind::Move
             | Kind::Resume => {}
         }
+        approving.abort();
         for s in rig.world.sites() {
             rig.world.stop_orchestrator(&s).await;
         }
@@ -251,18 +271,25 @@ impl Bench {
         let mut bench = Self {
             rig,
             kind,
+            servers,
+            calls_before: 0,
+            orders_before: 0,
             hand,
             observers,
         };
         bench.bring_about().await;
+        if servers == Servers::Some {
+            bench.calls_before = bench.rig.nova(&zone_a()).calls();
+            bench.orders_before = bench.rig.told.all().len();
+        }
         bench
     }
 
     async fn bring_about(&mut self) {
         match self.kind {
-            Kind::FailoverByLease | Kind::FailoverByFence => self.rig.world.kill_zone(&zone_a()),
+            Kind::FailoverByLease | Kind::FailoverByFence => self.rig.kill_zone(&zone_a()),
             Kind::FailoverVouched => {
-                self.rig.world.kill_zone(&zone_a());
+                self.rig.kill_zone(&zone_a());
                 self.vouch().await;
             }
             Kind::FailoverDemoted => self.demote_by_hand().await,
@@ -332,7 +359,7 @@ impl Bench {
             Some(())
         })
         .await;
-        self.rig.world.kill_zone(&zone_a());
+        self.rig.kill_zone(&zone_a());
     }
 
     /// The plan for the request, as soon as there is one. Not begun.
@@ -362,7 +389,98 @@ impl Bench {
         begin(&self.hand.lead, records, plan, Begun::ByHand)
             .await
             .unwrap();
+        if self.servers == Servers::Some {
+            self.approve_beforehand(plan).await;
+        }
         plan.id.clone()
+    }
+
+    /// The person's yes to each pause is there already: who leads when it comes does not matter, and the suite is not about people.
+    async fn approve_beforehand(&self, plan: &Plan) {
+        for s in &plan.steps {
+            if let Step::Pause { level, .. } = &s.step {
+                let approval = PauseApproval {
+                    level: *level,
+                    by: "ann".to_owned(),
+                    at: plan.at,
+                };
+                let key = keys::plan_approval(&plan.id, *level);
+                let put = Op::put_json(key, &approval, None).unwrap();
+                self.store().txn(Txn::new().then(put)).await.unwrap();
+            }
+        }
+    }
+
+    /// All of the group's servers serve in that zone, and none in the other.
+    pub fn assert_servers_in(&self, zone: &ZoneName) {
+        if self.servers == Servers::None {
+            return;
+        }
+        let all = ["db", "web-1", "web-2"];
+        assert_eq!(self.rig.nova(zone).serving(), all, "{:?}", self.kind);
+        let other = if *zone == zone_a() {
+            zone_b()
+        } else {
+            zone_a()
+        };
+        let none: [&str; 0] = [];
+        let dead = self.rig.world.volumes(&other).is_none();
+        if !dead && !matches!(self.kind, Kind::RevokedByFence | Kind::RevokedVouched) {
+            assert_eq!(self.rig.nova(&other).serving(), none, "{:?}", self.kind);
+        }
+        for z in [zone_a(), zone_b()] {
+            assert_eq!(self.rig.nova(&z).wrong(), none, "{:?}", self.kind);
+        }
+    }
+
+    /// What the servers of a plan that has succeeded must have seen.
+    fn assert_servers_were_ordered(&self, zone: &ZoneName) {
+        if self.servers == Servers::None {
+            return;
+        }
+        self.assert_servers_in(zone);
+        match self.kind {
+            Kind::FailoverByLease
+            | Kind::FailoverByFence
+            | Kind::FailoverVouched
+            | Kind::FailoverDemoted
+            | Kind::RevokedByFence
+            | Kind::RevokedVouched => {
+                let asked = self.rig.nova(&zone_a()).calls() - self.calls_before;
+                assert_eq!(asked, 0, "the lost zone's Nova was asked (hard case 53)");
+            }
+            Kind::Reprotect => {
+                assert!(self.rig.nova(&zone_a()).all_held(), "hard case 50");
+                return;
+            }
+            Kind::Move | Kind::Failback => {
+                let left = if *zone == zone_a() {
+                    zone_b()
+                } else {
+                    zone_a()
+                };
+                assert!(self.rig.nova(&left).all_held());
+            }
+            Kind::Resume => {}
+        }
+        self.assert_order_of_starts(zone);
+        let told = self.rig.told.all().split_off(self.orders_before);
+        // A fence is the suite's own fault at times, and stands anywhere.
+        let actions = told.iter().map(|(a, _)| *a);
+        let actions: Vec<AgentAction> = actions.filter(|a| *a != AgentAction::Fence).collect();
+        assert_eq!(actions.first(), Some(&AgentAction::Before), "{actions:?}");
+        assert_eq!(actions.last(), Some(&AgentAction::After), "{actions:?}");
+    }
+
+    fn assert_order_of_starts(&self, zone: &ZoneName) {
+        let orders = self.rig.nova(zone).orders();
+        let first = |k: &str| {
+            let start = (Verb::Start, k.to_owned());
+            let at = orders.iter().position(|o| *o == start);
+            at.unwrap_or_else(|| panic!("{k} was never started: {orders:?}"))
+        };
+        assert!(first("db") < first("web-1"), "{orders:?}");
+        assert!(first("web-1") < first("web-2"), "{orders:?}");
     }
 
     /// The leader dies, and another site's takes its place.
@@ -413,6 +531,7 @@ impl Bench {
         );
         let (zone, generation) = self.kind.end();
         self.assert_at(&zone, generation).await;
+        self.assert_servers_were_ordered(&zone);
         let state = self.group_state().await;
         match self.kind {
             Kind::FailoverByLease
@@ -487,6 +606,32 @@ impl Bench {
 
     pub async fn settle(&self) {
         sleep(Duration::from_secs(3)).await;
+    }
+}
+
+/// A person who says yes to every pause, while the orchestrators run by themselves.
+async fn approve_pauses(client: OrchestratorClient) {
+    loop {
+        sleep(Duration::from_millis(200)).await;
+        let Ok(g) = client.group(&group()).await else {
+            continue;
+        };
+        let Some(active) = g.active_plan else {
+            continue;
+        };
+        let (Ok(detail), Some(State::Running { step })) =
+            (client.plan(&active.id).await, active.state)
+        else {
+            continue;
+        };
+        if let Step::Pause { level, .. } = &detail.plan.steps[step].step {
+            let request = PauseRequest {
+                level: *level,
+                by: "ann".to_owned(),
+            };
+            // It may have gone on meanwhile.
+            let _ = client.approve_pause(&active.id, &request).await;
+        }
     }
 }
 

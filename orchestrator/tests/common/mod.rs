@@ -6,8 +6,10 @@
 )]
 
 pub mod bench;
+pub mod nova;
 
 use futures::{FutureExt, future::BoxFuture};
+use nova::FakeNova;
 use rekindle_common::{
     GroupName, ImageSpec, SiteName, ZoneName,
     action::{Order, VolumeAction},
@@ -29,6 +31,7 @@ use rekindle_orchestrator::{
     agent::{Agent, AgentAction, AgentError, AgentOrder, Agents, InProcessAgent},
     client::OrchestratorClient,
     embedded::{Embedded, Options},
+    servers::control,
     wire::{GroupStatus, Status, View},
 };
 use rekindle_store::Store;
@@ -82,7 +85,7 @@ impl Told {
         let last = orders
             .iter()
             .rev()
-            .find(|o| o.action != AgentAction::Fence)?;
+            .find(|o| matches!(o.action, AgentAction::Start | AgentAction::Stop))?;
         (last.action == AgentAction::Start).then(|| last.zone.clone())
     }
     pub fn all(&self) -> Vec<(AgentAction, ZoneName)> {
@@ -126,7 +129,16 @@ pub fn policy() -> GroupPolicy {
     }
 }
 
+/// Whether the group has servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Servers {
+    None,
+    Some,
+}
+
 pub struct Rig {
+    /// The zones' Novas; empty where the group has no servers.
+    pub novas: BTreeMap<ZoneName, Arc<FakeNova>>,
     pub world: Embedded,
     pub told: Arc<Told>,
     pub client: OrchestratorClient,
@@ -138,13 +150,27 @@ pub fn agents(told: &Arc<Told>) -> Agents {
     Agents {
         applications: [("shop".to_owned(), agent())].into(),
         fences: [("power".to_owned(), agent())].into(),
+        hooks: ["open-ticket", "close-ticket", "db-answers"]
+            .map(|h| (h.to_owned(), agent()))
+            .into(),
     }
 }
 
 impl Rig {
     /// A group of `count` volumes, primary in zone-a, in step in zone-b, its application running.
     pub async fn with(count: usize, policy: GroupPolicy) -> Self {
-        let rig = Self::bare(count);
+        Self::ready(Self::bare(count), count, policy).await
+    }
+
+    /// The same with servers: see [`nova::populate`].
+    pub async fn with_servers(count: usize, policy: GroupPolicy) -> Self {
+        let rig = Self::bare_with(count, Servers::Some);
+        let store = Store::from(rig.world.store("witness"));
+        nova::populate(rig.nova(&zone_a()), rig.nova(&zone_b()), &store).await;
+        Self::ready(rig, count, policy).await
+    }
+
+    async fn ready(rig: Self, count: usize, policy: GroupPolicy) -> Self {
         rig.define(policy).await;
         rig.replicate_all().await;
         rig.until("the group is well", |g| well(g, count)).await;
@@ -160,12 +186,23 @@ impl Rig {
 
     /// Nothing but the volumes, not replicated.
     pub fn bare(count: usize) -> Self {
+        Self::bare_with(count, Servers::None)
+    }
+
+    fn bare_with(count: usize, servers: Servers) -> Self {
         let fabric = Fabric::new(zone_a(), zone_b(), FabricConfig::default());
         let volumes: Vec<ImageSpec> = (0..count).map(image).collect();
         for v in &volumes {
             fabric.a().create_image(v, 1 << 30);
         }
         let told = Arc::new(Told::default());
+        let novas: BTreeMap<ZoneName, Arc<FakeNova>> = match servers {
+            Servers::None => BTreeMap::new(),
+            Servers::Some => [zone_a(), zone_b()]
+                .map(|z| (z.clone(), FakeNova::new(z, fabric.clone())))
+                .into(),
+        };
+        let control = |n: &Arc<FakeNova>| Arc::clone(n) as Arc<dyn control::Servers>;
         let world = Embedded::start(
             fabric,
             Options {
@@ -174,10 +211,12 @@ impl Rig {
                 limits: Limits::default(),
                 look_every: Span::secs(1),
                 agents: agents(&told),
+                servers: novas.iter().map(|(z, n)| (z.clone(), control(n))).collect(),
             },
         );
         let client = world.client();
         Self {
+            novas,
             world,
             told,
             client,
@@ -191,7 +230,30 @@ impl Rig {
             home: zone_a(),
             away: zone_b(),
             policy,
-            runbook: Runbook::default(),
+            runbook: match self.novas.is_empty() {
+                true => Runbook::default(),
+                false => nova::runbook(),
+            },
+        }
+    }
+
+    pub fn nova(&self, zone: &ZoneName) -> &FakeNova {
+        &self.novas[zone]
+    }
+    /// The whole zone dies, its Nova too: that one hangs, as an API behind a dead balancer does (hard case 53).
+    pub fn kill_zone(&mut self, zone: &ZoneName) {
+        self.world.kill_zone(zone);
+        if let Some(nova) = self.novas.get(zone) {
+            nova.hang();
+            nova.hypervisors_die();
+        }
+    }
+    /// It is back, and its hypervisors start what ran (hard case 50).
+    pub fn start_zone(&mut self, zone: &ZoneName) {
+        self.world.start_zone(zone);
+        if let Some(nova) = self.novas.get(zone) {
+            nova.heal();
+            nova.hypervisors_start_everything();
         }
     }
 

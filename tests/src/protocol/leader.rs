@@ -255,7 +255,13 @@ impl World {
             Next::Unwind { failed, undo, .. } => {
                 let what = plan.steps[failed].unwind[undo].clone();
                 match self.try_to(n, &plan, &what, guards) {
-                    Did::Done => vec![Event::UnwindBegun { undo }, Event::UnwindDone { undo }],
+                    Did::Done => vec![
+                        Event::UnwindBegun { undo },
+                        Event::UnwindDone {
+                            undo,
+                            servers: vec![],
+                        },
+                    ],
                     Did::NotYet => Vec::new(),
                     Did::Failed(_) => vec![
                         Event::UnwindBegun { undo },
@@ -374,7 +380,12 @@ impl World {
             Step::StopApplication { .. }
             | Step::StartApplication { .. }
             | Step::AwaitReplay { .. }
-            | Step::MarkProtected => Did::Done,
+            | Step::MarkProtected
+            | Step::RunHook { .. }
+            | Step::Pause { .. }
+            | Step::StopServers { .. }
+            | Step::StartServers { .. }
+            | Step::HoldServers { .. } => Did::Done,
         }
     }
 

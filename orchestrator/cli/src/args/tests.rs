@@ -40,6 +40,8 @@ fn every_command_parses() {
         "failback db",
         "approve db failover --vouch-cannot-write --accept-loss --by me",
         "approve db reprotect --by me",
+        "approve db --by me",
+        "approve db --level 2 --by me",
         "acknowledge db",
         "maintenance on --reason update",
         "maintenance off",
@@ -150,4 +152,19 @@ fn help_shows_the_exit_codes() {
         assert!(help.contains(exit.meaning()), "{exit:?}");
     }
     assert!(!help.contains("demo-writer"), "hidden commands stay hidden");
+}
+
+/// A yes to a pause is for nothing else, and a vouch belongs to what is named.
+#[test]
+fn a_pause_is_approved_alone() {
+    for line in [
+        "approve db --vouch-cannot-write --by me",
+        "approve db --accept-loss --by me",
+        "approve db failover --level 2 --by me",
+        "approve db --level 0 --by me",
+        "approve db --level 65 --by me",
+        "approve db",
+    ] {
+        assert!(parse(line).is_err(), "{line}");
+    }
 }

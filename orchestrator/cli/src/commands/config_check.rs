@@ -369,6 +369,22 @@ fn orchestrator_and_group(o: &Orchestrator, g: &GroupFile) -> Found {
             );
         }
     }
+    let unknown = g.runbook.commands().find(|c| !o.hooks.contains_key(*c));
+    if let Some(name) = unknown {
+        let why = format!("the orchestrator of {} has no hook {name:?}", o.site);
+        say(&mut found, "runbook", why);
+    }
+    if g.runbook.servers().next().is_some() {
+        for zone in [&g.home, &g.away] {
+            if !o.clouds.contains_key(zone) {
+                let why = format!(
+                    "the orchestrator of {} has no clouds.{zone}, and could start no server there",
+                    o.site
+                );
+                say(&mut found, "runbook.levels", why);
+            }
+        }
+    }
     let look = o.times.observe.get() + o.times.probe.get();
     if g.policy.hold_off.get() < look * 2 {
         let why = format!(

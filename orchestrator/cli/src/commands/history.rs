@@ -6,10 +6,13 @@ use jiff::Timestamp;
 use rekindle_common::duration::Span;
 use rekindle_core::{
     plan::Plan,
-    saga::{Event, Record},
+    saga::{Event, Record, StepOutcome},
 };
 use rekindle_orchestrator::wire::{PlanAnswer, PlanDetail, PlanSummary, Run};
 use serde::Serialize;
+
+/// So many servers that were not helped are named; JSON has them all.
+const MAX_SERVERS: usize = 20;
 
 /// A list of plans.
 #[derive(Debug, Serialize)]
@@ -194,6 +197,23 @@ fn ending(page: &mut Page, d: &PlanDetail) {
     for f in &d.failed {
         page.loud(format!("  failed: {} ({})", f.volume, f.why));
     }
+    for f in d.failed_servers.iter().take(MAX_SERVERS) {
+        page.loud(format!("  server {}: {}", f.server, f.why));
+    }
+    match d.failed_servers.len() {
+        0 => {}
+        n if n > MAX_SERVERS => page.loud(format!(
+            "  and {} servers more; --output json has them all",
+            n - MAX_SERVERS
+        )),
+        _ => {}
+    }
+    if !d.failed_servers.is_empty() {
+        page.line(format!(
+            "  when that is mended, `rekindle group resume {}` starts what does not serve",
+            d.plan.group
+        ));
+    }
     if let Some(p) = &d.problem {
         page.loud(format!("  {p}"));
     }
@@ -222,18 +242,31 @@ pub(super) fn event(plan: &Plan, r: &Record) -> String {
         Event::Begun => "begun".to_owned(),
         Event::StepBegun { step: n } => format!("{:2}. {} …", n + 1, step(*n)),
         Event::StepDone { step: n, outcome } => {
-            let failed = match outcome.failed.len() {
-                0 => String::new(),
-                k => format!("; FAILED for {}", plural(k, "volume")),
-            };
-            format!("{:2}. done: {}{failed}", n + 1, outcome.note)
+            format!("{:2}. done: {}{}", n + 1, outcome.note, failures(outcome))
         }
         Event::StepFailed { step: n, error, .. } => format!("{:2}. FAILED: {error}", n + 1),
         Event::UnwindBegun { undo: n } => format!("{} …", undo(*n)),
-        Event::UnwindDone { undo: n } => format!("{} done", undo(*n)),
+        Event::UnwindDone { undo: n, servers } => match servers.len() {
+            0 => format!("{} done", undo(*n)),
+            k => format!("{} done; FAILED for {}", undo(*n), plural(k, "server")),
+        },
         Event::UnwindFailed { undo: n, error } => format!("{} FAILED: {error}", undo(*n)),
         Event::Retried => "tried again by an operator".to_owned(),
         Event::Ended { end } => format!("ended: {}", end.word()),
+    }
+}
+
+/// For what a step failed: `; FAILED for 2 volumes`.
+fn failures(outcome: &StepOutcome) -> String {
+    match (outcome.failed.len(), outcome.servers.len()) {
+        (0, 0) => String::new(),
+        (v, 0) => format!("; FAILED for {}", plural(v, "volume")),
+        (0, s) => format!("; FAILED for {}", plural(s, "server")),
+        (v, s) => format!(
+            "; FAILED for {} and {}",
+            plural(v, "volume"),
+            plural(s, "server")
+        ),
     }
 }
 
@@ -248,11 +281,11 @@ pub(super) fn step_times(d: &PlanDetail) -> Vec<StepTime> {
                 times.push(begun(step + 1, name, false, r.at));
             }
             Event::StepDone { outcome, .. } => {
-                let note = match outcome.failed.len() {
-                    0 => outcome.note.clone(),
-                    n => format!("{}; FAILED for {}", outcome.note, plural(n, "volume")),
-                };
-                end(&mut times, r.at, note);
+                end(
+                    &mut times,
+                    r.at,
+                    format!("{}{}", outcome.note, failures(outcome)),
+                );
             }
             Event::StepFailed { step, error, .. } => {
                 failed = *step;

@@ -190,6 +190,12 @@ pub(super) fn group(page: &mut Page, g: &GroupStatus, now: Timestamp) {
     }
     if let Some(p) = &g.active_plan {
         page.line(format!("    plan {} at work: {}", p.id, p.text));
+        if p.progress.as_ref().is_some_and(|at| at.name == "pause") {
+            let group = &g.spec.name;
+            page.loud(format!(
+                "    PAUSED: `rekindle approve {group} --by NAME` when that is looked at"
+            ));
+        }
         if let Some(at) = &p.progress
             && at.of > 0
         {

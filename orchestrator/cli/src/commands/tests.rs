@@ -100,7 +100,7 @@ fn detail() -> PlanDetail {
     };
     let outcome = |note: &str| StepOutcome {
         note: note.to_owned(),
-        failed: Vec::new(),
+        ..StepOutcome::default()
     };
     PlanDetail {
         plan: serde_json::from_value(plan).unwrap(),
@@ -130,6 +130,7 @@ fn detail() -> PlanDetail {
             ),
         ],
         failed: Vec::new(),
+        failed_servers: Vec::new(),
         problem: None,
     }
 }
@@ -241,4 +242,54 @@ fn the_catalogue_names_both_volumes_and_what_is_to_be_done() {
     let status: CatalogueStatus = serde_json::from_value(value.clone()).unwrap();
     assert_eq!(serde_json::to_value(&status).unwrap(), value);
     assert_snapshot!("the_catalogue", text(&CataloguePage(status)));
+}
+
+/// Whoever reads that a plan was partial has to find which servers, why, and what to do; and of thousands not all.
+#[test]
+fn servers_that_were_not_helped_are_named_with_what_to_do() {
+    use rekindle_core::saga::{End, FailedServer};
+    let failed = |n: usize| FailedServer {
+        server: format!("web-{n}").parse().unwrap(),
+        why: "quota exceeded: 20 of 20 cores".to_owned(),
+    };
+    let mut d = detail();
+    d.state = Some(State::Ended { end: End::Partial });
+    d.failed_servers = (0..30).map(failed).collect();
+    let outcome = StepOutcome {
+        note: "0 of 30 servers serve".to_owned(),
+        servers: d.failed_servers.clone(),
+        ..StepOutcome::default()
+    };
+    let done = Event::StepDone { step: 1, outcome };
+    d.journal.last_mut().unwrap().event = done;
+    let shown = text(&DetailPage(d.clone()));
+    for line in [
+        "server web-0: quota exceeded: 20 of 20 cores",
+        "and 10 servers more; --output json has them all",
+        "`rekindle group resume db` starts what does not serve",
+        "0 of 30 servers serve; FAILED for 30 servers",
+    ] {
+        assert!(shown.contains(line), "{line:?} is not in:\n{shown}");
+    }
+    assert!(!shown.contains("server web-20"), "{shown}");
+    let history = text(&HistoryPage(vec![History::new(d)]));
+    assert!(history.contains("FAILED for 30 servers"), "{history}");
+}
+
+#[test]
+fn a_pause_is_loud() {
+    let mut group: GroupStatus = serde_json::from_value(group()).unwrap();
+    group.active_plan = Some(
+        serde_json::from_value(json!({
+            "id": "p9", "kind": "failover", "state": { "state": "running", "step": 7 },
+            "text": "step 8 of 12: wait for `rekindle approve` before level 2: look at the database",
+            "progress": { "step": 7, "name": "pause", "done": 0, "of": 0, "note": "" },
+        }))
+        .unwrap(),
+    );
+    let page = text(&GroupPage(group));
+    assert!(
+        page.contains("PAUSED: `rekindle approve db --by NAME`"),
+        "{page}"
+    );
 }

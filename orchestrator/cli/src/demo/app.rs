@@ -50,6 +50,9 @@ impl App {
             AgentAction::Stop => self.stop(site),
             AgentAction::Start => self.start(site, order),
             AgentAction::Fence => Err(CliError::usage("this command fences nothing")),
+            AgentAction::Before | AgentAction::After | AgentAction::Ready => {
+                Err(CliError::usage("this command is no hook"))
+            }
         }
     }
 

@@ -157,6 +157,7 @@ impl World {
             generation,
             volumes,
             plan: PlanId::new("by-hand").map_err(DemoError::world(WHAT))?,
+            runbook: None,
         };
         self.app(WHAT, move |app| {
             app.carry_out(&order).map_err(DemoError::world(WHAT))

@@ -212,6 +212,7 @@ impl World for Embedded {
             generation,
             volumes: volumes.iter().map(|v| v.spec.clone()).collect(),
             plan: PlanId::new("by-hand").map_err(DemoError::world("naming the order"))?,
+            runbook: None,
         };
         self.application
             .carry_out(order)

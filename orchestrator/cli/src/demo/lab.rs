@@ -197,6 +197,7 @@ impl World for LabWorld {
             generation,
             volumes: volumes.iter().map(|v| v.spec.clone()).collect(),
             plan: PlanId::new("by-hand").map_err(name())?,
+            runbook: None,
         };
         self.app("starting the application", move |app| {
             app.carry_out(&order)

@@ -177,7 +177,9 @@ impl Zones {
                 agents: Agents {
                     applications: [("shop".to_owned(), shop)].into(),
                     fences: [].into(),
+                    hooks: [].into(),
                 },
+                servers: [].into(),
             },
         );
         // Whoever leads by now gives it up; then the others may stand for it again.

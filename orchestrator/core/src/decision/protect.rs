@@ -274,7 +274,7 @@ pub(super) fn planned_move(case: &Case<'_>) -> Result<Plan, Refusal> {
     ))
 }
 
-/// An operator's `rekindle group resume`.
+/// An operator's `rekindle group resume`. Where all volumes serve already, the servers are started that do not.
 pub(super) fn resume_by_hand(case: &Case<'_>) -> Result<Plan, Refusal> {
     let zone = &case.primary.zone;
     let diagnosis = case.diagnose(zone);
@@ -291,6 +291,13 @@ pub(super) fn resume_by_hand(case: &Case<'_>) -> Result<Plan, Refusal> {
         .view
         .volumes_in(zone)
         .ok_or(Refusal::Hold(Hold::PrimaryUnclear { zone: zone.clone() }))?;
+    if not_primary(originals).is_empty() && !case.view.spec.runbook.is_empty() {
+        lease_in_place(case)?;
+        let why = format!("asked for by hand: all volumes are primary in {zone}");
+        let at = case.snapshot.reference_time;
+        let id = case.id.clone();
+        return Ok(plan::start_again(id, case.view, case.primary, at, why));
+    }
     if not_primary(originals).is_empty() {
         return Err(Refusal::NothingToDo(format!(
             "all volumes are primary in {zone}"

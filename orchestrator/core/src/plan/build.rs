@@ -1,7 +1,13 @@
 //! How each kind of plan is put together. One function a kind; none of them decides, [`crate::decision`] does.
 
+mod resume;
+mod servers;
+
+pub use resume::{resume, start_again};
+
 use super::{
-    ExpectedLoss, LeftOut, OldLease, Plan, PlanKind, PlannedStep, Proof, Step, VolumePromotion,
+    ExpectedLoss, HookTime, LeftOut, OldLease, Plan, PlanKind, PlannedStep, Proof, Step,
+    VolumePromotion,
 };
 use crate::snapshot::GroupView;
 use jiff::Timestamp;
@@ -19,6 +25,8 @@ const APPLICATION: Span = Span::secs(300);
 /// For a demotion to reach the other zone: the last delta goes with it. The application stands still meanwhile, and where a mirror
 /// daemon does not follow it never arrives (hard case 57), so this is how long a move that cannot succeed takes to be undone.
 const REPLAY: Span = Span::secs(1800);
+/// For a returned zone's servers to be held before its stale primaries are demoted.
+const FIRST_HOLD: Span = Span::secs(60);
 /// For a full resync.
 const RESYNC: Span = Span::secs(24 * 3600);
 
@@ -59,6 +67,7 @@ impl<'a> Base<'a> {
             proof: None,
             expected_loss: Vec::new(),
             left_out: Vec::new(),
+            runbook: self.view.spec.runbook.clone(),
             steps,
         }
     }
@@ -135,7 +144,7 @@ pub struct FailoverParts {
     pub expected_loss: Vec<ExpectedLoss>,
 }
 
-/// The primary zone is lost: prove, record, promote, start.
+/// The primary zone is lost: prove, record, promote, start. Nothing is asked of the lost zone's Nova (hard case 53).
 ///
 /// Up to the record nothing was changed, so nothing is unwound; from there it only goes forward.
 #[must_use]
@@ -155,7 +164,7 @@ pub fn failover(
         primary.generation.next(),
     );
     let images: Vec<ImageSpec> = parts.volumes.iter().map(|v| v.volume.clone()).collect();
-    let mut steps = Vec::new();
+    let mut steps = b.hooks(HookTime::Before, &to, new);
     match &parts.proof {
         Proof::FenceAgent { agent } => {
             steps.push(step(
@@ -230,7 +239,7 @@ pub fn failover(
             ORDERS,
         ),
     ]);
-    steps.extend(b.start(&to, &images, new).map(|s| step(s, APPLICATION)));
+    steps.extend(b.serve(&to, &images, new));
     let mut plan = b.plan(PlanKind::Failover, from, to, steps);
     plan.parent = None;
     plan.proof = Some(parts.proof);
@@ -257,7 +266,7 @@ pub fn failback_or_move(
         primary.generation.next(),
     );
     // Until the record is changed the old primary goes on under its own generation.
-    let restart = b.start(&from, volumes, old);
+    let restart = b.serve_again(&from, volumes, old);
     let promote_back = Step::Promote {
         zone: from.clone(),
         volumes: plainly(volumes),
@@ -297,7 +306,7 @@ pub fn failback_or_move(
             generation: after,
         },
     ];
-    back_after.extend(b.start(&from, volumes, after));
+    back_after.extend(b.serve_again(&from, volumes, after));
 
     // What proves that nothing is lost: the copies show the name under which the originals were demoted.
     let token = DemotionToken::from_plan(&b.id);
@@ -331,7 +340,7 @@ pub fn failback_or_move(
         volumes: each(volumes, &Promotion::After { token }),
         generation: new,
     };
-    let mut steps = Vec::new();
+    let mut steps = b.hooks(HookTime::Before, to, new);
     if let Some(stop) = b.stop(&from, volumes, old) {
         steps.push(PlannedStep {
             step: stop,
@@ -339,6 +348,7 @@ pub fn failback_or_move(
             unwind: back(&[]),
         });
     }
+    steps.extend(b.stop_levels(&from, old, &back(&[])));
     steps.extend([
         PlannedStep {
             step: demote,
@@ -372,7 +382,7 @@ pub fn failback_or_move(
             unwind: back_after,
         },
     ]);
-    steps.extend(b.start(to, volumes, new).map(|s| step(s, APPLICATION)));
+    steps.extend(b.serve(to, volumes, new));
     let replay = Step::AwaitReplay {
         zone: from.clone(),
         volumes: volumes.to_vec(),
@@ -387,6 +397,9 @@ pub fn failback_or_move(
 }
 
 /// The zone that lost the role is made a copy again: demote first, then stop what still writes there, then resync (hard case 31).
+///
+/// Its servers are held before that, but not waited for: a Nova that comes up later than its Ceph must not keep the demotion back.
+/// What it did not hold then is held before the resync.
 #[must_use]
 pub fn reprotect(
     id: PlanId,
@@ -401,6 +414,7 @@ pub fn reprotect(
     let generation = primary.generation;
     let mut steps = Vec::new();
     if !parts.demote.is_empty() {
+        steps.extend(b.hold(loser, generation, FIRST_HOLD));
         let demote = Step::Demote {
             zone: loser.clone(),
             volumes: parts.demote,
@@ -411,6 +425,7 @@ pub fn reprotect(
     }
     // Whoever demoted it: what still runs there has the old volumes open, and would get the new copy's errors (hard case 50).
     if !parts.resync.is_empty() {
+        steps.extend(b.hold(loser, generation, b.hold_time()));
         steps.extend(
             b.stop(loser, &parts.resync, generation)
                 .map(|s| step(s, APPLICATION)),
@@ -459,44 +474,4 @@ pub struct ReprotectParts {
     pub all: Vec<ImageSpec>,
     /// Those that cannot be helped.
     pub left_out: Vec<LeftOut>,
-}
-
-/// The recorded primary demoted itself while isolated and is back: it takes its lease again and goes on.
-///
-/// No other zone was recorded meanwhile, so a plain promotion loses nothing.
-#[must_use]
-pub fn resume(
-    id: PlanId,
-    view: &GroupView,
-    primary: &PrimaryRecord,
-    at: Timestamp,
-    why: String,
-    volumes: &[ImageSpec],
-) -> Plan {
-    let b = base(id, view, primary, at, why);
-    let (zone, generation) = (primary.zone.clone(), primary.generation);
-    let mut steps = vec![
-        step(
-            Step::TakeLease {
-                zone: zone.clone(),
-                generation,
-            },
-            SHORT,
-        ),
-        step(
-            Step::Promote {
-                zone: zone.clone(),
-                volumes: plainly(volumes),
-                generation,
-            },
-            ORDERS,
-        ),
-    ];
-    steps.extend(
-        b.start(&zone, volumes, generation)
-            .map(|s| step(s, APPLICATION)),
-    );
-    let mut plan = b.plan(PlanKind::Resume, zone.clone(), zone, steps);
-    plan.parent = None;
-    plan
 }

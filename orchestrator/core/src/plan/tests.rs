@@ -2,6 +2,8 @@ use super::*;
 use crate::decision::{Decision, Request, decide, plan_for};
 use crate::fixture::{World, group, plan_id, zone};
 
+mod servers;
+
 fn failover_plan() -> Plan {
     let mut w = World::healthy(2);
     w.kill_a(3600, 3600);
@@ -56,7 +58,12 @@ fn the_generation_grows_by_one_and_every_order_carries_it() {
                 | Step::MarkUnprotected { .. }
                 | Step::Resync { .. }
                 | Step::AwaitReplay { .. }
-                | Step::MarkProtected => {}
+                | Step::MarkProtected
+                | Step::RunHook { .. }
+                | Step::Pause { .. }
+                | Step::StopServers { .. }
+                | Step::StartServers { .. }
+                | Step::HoldServers { .. } => {}
             }
         }
     }

@@ -78,7 +78,10 @@ fn drive(
                     error: "broken".to_owned(),
                 }]
             }
-            Next::Unwind { undo, .. } => vec![Event::UnwindDone { undo }],
+            Next::Unwind { undo, .. } => vec![Event::UnwindDone {
+                undo,
+                servers: vec![],
+            }],
             Next::Finish { end } => vec![Event::Ended { end }],
             Next::Wait | Next::Over => break,
         };
@@ -266,6 +269,7 @@ fn hard_case_41_some_failed_volumes_make_it_partial() {
             outcome: StepOutcome {
                 note: String::new(),
                 failed,
+                servers: vec![],
             },
         })
         .unwrap();
@@ -317,7 +321,10 @@ fn any_event() -> impl Strategy<Value = Event> {
             left
         }),
         (0usize..6).prop_map(|undo| Event::UnwindBegun { undo }),
-        (0usize..6).prop_map(|undo| Event::UnwindDone { undo }),
+        (0usize..6).prop_map(|undo| Event::UnwindDone {
+            undo,
+            servers: vec![]
+        }),
         (0usize..6).prop_map(|undo| Event::UnwindFailed {
             undo,
             error: String::new()
@@ -348,5 +355,148 @@ proptest! {
                 },
             }
         }
+    }
+}
+
+/// A plan of a group with two servers in two levels.
+fn with_servers(request: &Request) -> Plan {
+    use rekindle_common::{ServerKey, duration::Span, runbook};
+    let server = |key: &str| runbook::RunbookServer {
+        key: ServerKey::new(key).unwrap(),
+        server: None,
+        standby: None,
+        after: vec![],
+        wait: vec![],
+        within: Span::secs(60),
+    };
+    let level = |key: &str| runbook::Level {
+        pause: None,
+        servers: vec![server(key)],
+    };
+    let mut w = World::healthy(2);
+    w.view().spec.runbook = runbook::Runbook {
+        before: vec![runbook::Hook {
+            agent: "ask".to_owned(),
+            within: Span::secs(5),
+        }],
+        levels: vec![level("db"), level("web")],
+        ..runbook::Runbook::default()
+    };
+    plan_for(&w.snapshot, &group(), request, plan_id()).unwrap()
+}
+
+fn failed_server(key: &str) -> FailedServer {
+    FailedServer {
+        server: rekindle_common::ServerKey::new(key).unwrap(),
+        why: "broken".to_owned(),
+    }
+}
+
+fn failing_if(its: bool, key: &str) -> Vec<FailedServer> {
+    its.then(|| failed_server(key)).into_iter().collect()
+}
+
+/// Drives a plan to its end; `outcome` says for which servers a step failed.
+fn to_its_end(
+    plan: &Plan,
+    outcome: &dyn Fn(&Step) -> Vec<FailedServer>,
+    bad: Option<usize>,
+) -> (End, Vec<String>) {
+    let mut saga = Saga::replay(plan, &[]).unwrap();
+    loop {
+        let event = match saga.next() {
+            Next::Begin => Event::Begun,
+            Next::Run {
+                step,
+                journalled: false,
+            } => Event::StepBegun { step },
+            Next::Run { step, .. } if Some(step) == bad => Event::StepFailed {
+                step,
+                error: "broken".to_owned(),
+                left: Left::MaybeSomething,
+            },
+            Next::Run { step, .. } => Event::StepDone {
+                step,
+                outcome: StepOutcome {
+                    servers: outcome(&plan.steps[step].step),
+                    ..ok()
+                },
+            },
+            Next::Unwind {
+                undo,
+                journalled: false,
+                ..
+            } => Event::UnwindBegun { undo },
+            Next::Unwind { failed, undo, .. } => Event::UnwindDone {
+                undo,
+                servers: outcome(&plan.steps[failed].unwind[undo]),
+            },
+            Next::Finish { end } => {
+                let left = saga.failed_servers().iter();
+                return (end, left.map(|f| f.server.to_string()).collect());
+            }
+            Next::Wait | Next::Over => panic!("{:?}", saga.state()),
+        };
+        saga.apply(&event).unwrap();
+    }
+}
+
+#[test]
+fn hard_case_41_a_server_that_failed_makes_it_partial_and_fails_nothing_else() {
+    let plan = with_servers(&Request::Move { to: zone("zone-b") });
+    let starts = |level: usize| {
+        move |s: &Step| {
+            let its = matches!(s, Step::StartServers { level: l, .. } if *l == level);
+            failing_if(its, ["db", "web"][level])
+        }
+    };
+    for (level, key) in [(0, "db"), (1, "web")] {
+        assert_eq!(
+            to_its_end(&plan, &starts(level), None),
+            (End::Partial, vec![key.to_owned()])
+        );
+    }
+    assert_eq!(
+        to_its_end(&plan, &|_| vec![], None),
+        (End::Succeeded, vec![])
+    );
+}
+
+/// What the last step about a server says of it counts.
+#[test]
+fn a_server_that_is_helped_in_the_end_is_not_named() {
+    let plan = with_servers(&Request::Move { to: zone("zone-b") });
+    let stop_fails = |s: &Step| failing_if(matches!(s, Step::StopServers { level: 1, .. }), "web");
+    assert_eq!(
+        to_its_end(&plan, &stop_fails, None),
+        (End::Succeeded, vec![])
+    );
+    // And one that could not be started again when a move was undone is.
+    let demote = plan.steps.iter().position(|s| s.step.name() == "demote");
+    let start_fails = |s: &Step| failing_if(matches!(s, Step::StartServers { level: 0, .. }), "db");
+    assert_eq!(
+        to_its_end(&plan, &start_fails, demote),
+        (End::Unwound, vec!["db".to_owned()])
+    );
+}
+
+#[test]
+fn a_hook_that_fails_before_everything_abandons_the_plan() {
+    let plan = with_servers(&Request::Move { to: zone("zone-b") });
+    assert!(matches!(plan.steps[0].step, Step::RunHook { .. }));
+    assert_eq!(
+        to_its_end(&plan, &|_| vec![], Some(0)),
+        (End::Abandoned, vec![])
+    );
+}
+
+#[test]
+fn records_of_earlier_releases_are_read_and_written_as_they_were() {
+    for text in [
+        r#"{"event":"step_done","step":3,"outcome":{"note":"well"}}"#,
+        r#"{"event":"unwind_done","undo":2}"#,
+    ] {
+        let event: Event = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&event).unwrap(), text);
     }
 }

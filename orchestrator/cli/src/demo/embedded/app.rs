@@ -92,6 +92,9 @@ impl Application {
     pub(super) async fn carry_out(&self, order: AgentOrder) -> Result<(), AgentError> {
         match order.action {
             AgentAction::Fence => return Err(AgentError::Failed("it fences nothing".to_owned())),
+            AgentAction::Before | AgentAction::After | AgentAction::Ready => {
+                return Err(AgentError::Failed("it is no hook".to_owned()));
+            }
             AgentAction::Stop => {
                 self.stop(&order.zone).await;
                 return Ok(());

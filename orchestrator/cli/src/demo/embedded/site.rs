@@ -262,6 +262,7 @@ fn parts(name: &'static str, shared: &Shared) -> Result<orchestrator::Parts, Dem
         agents: Agents {
             applications: BTreeMap::from([(APPLICATION.to_owned(), Agent::InProcess(application))]),
             fences: BTreeMap::new(),
+            hooks: BTreeMap::new(),
         },
         catalogue: None,
         servers: BTreeMap::new(),

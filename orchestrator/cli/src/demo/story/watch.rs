@@ -156,7 +156,9 @@ impl<W: World> Story<'_, W> {
                             self.stage
                                 .doing(&format!("{}{of} {}", progress.name, progress.note));
                         }
-                        Ok(Some(WatchLine::Ended { end, not_helped })) => {
+                        Ok(Some(WatchLine::Ended {
+                            end, not_helped, ..
+                        })) => {
                             drop(self.look().await);
                             return self
                                 .ended(
@@ -346,14 +348,17 @@ fn counts(volumes: &[VolumeReport]) -> String {
         .join(", ")
 }
 
-/// Whether a step's note says how many volumes it helped; the others' notes repeat the step.
+/// Whether a step's note says how many volumes or servers it helped; the others' notes repeat the step.
 fn counts_volumes(step: &Step) -> bool {
     match step {
         Step::Demote { .. }
         | Step::Promote { .. }
         | Step::Resync { .. }
         | Step::AwaitReplay { .. }
-        | Step::AwaitDemotionReplayed { .. } => true,
+        | Step::AwaitDemotionReplayed { .. }
+        | Step::StopServers { .. }
+        | Step::StartServers { .. }
+        | Step::HoldServers { .. } => true,
         Step::Fence { .. }
         | Step::AwaitLeaseEnd { .. }
         | Step::StopApplication { .. }
@@ -362,6 +367,8 @@ fn counts_volumes(step: &Step) -> bool {
         | Step::RecordPrimary { .. }
         | Step::TakeLease { .. }
         | Step::MarkUnprotected { .. }
-        | Step::MarkProtected => false,
+        | Step::MarkProtected
+        | Step::RunHook { .. }
+        | Step::Pause { .. } => false,
     }
 }

@@ -1,0 +1,183 @@
+//! What one pass knows of its servers, and the right to give an order.
+
+use super::{Result, StepError};
+use crate::{
+    coordination::LeadError,
+    servers::control::{Seen, Servers, Wanted},
+    steps::{Context, lease::spec},
+};
+use rekindle_common::{
+    Generation, ZoneName, keys,
+    lease::PrimaryRecord,
+    policy::GroupSpec,
+    runbook::RunbookServer,
+    servers::{Build, Instance, KeptServer},
+};
+use rekindle_core::saga::Left;
+use rekindle_store::{Compare, Op, Revision, Txn};
+
+/// Where the group has to be primary for the step's orders to be right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Serves {
+    /// In the step's zone.
+    Here,
+    /// Not there.
+    Elsewhere,
+}
+
+pub(super) struct Env<'a> {
+    pub(super) ctx: &'a Context<'a>,
+    pub(super) zone: &'a ZoneName,
+    pub(super) generation: Generation,
+    pub(super) nova: &'a dyn Servers,
+    serves: Serves,
+    spec: GroupSpec,
+}
+
+/// What is kept of a server, with the revision that it was read at.
+pub(super) struct Kept {
+    pub(super) value: KeptServer,
+    revision: Revision,
+}
+
+/// What stands in etcd of a server.
+pub(super) enum Known {
+    /// Nothing.
+    Nothing,
+    /// This.
+    Kept(Box<Kept>),
+    /// Something that cannot be read.
+    Unreadable(String),
+}
+
+impl Known {
+    pub(super) fn kept(&self) -> Option<&Kept> {
+        match self {
+            Self::Kept(k) => Some(k),
+            Self::Nothing | Self::Unreadable(_) => None,
+        }
+    }
+}
+
+impl<'a> Env<'a> {
+    pub(super) async fn new(
+        ctx: &'a Context<'a>,
+        zone: &'a ZoneName,
+        generation: Generation,
+        serves: Serves,
+        nova: &'a dyn Servers,
+    ) -> Result<Self> {
+        let spec = spec(ctx).await?;
+        let env = Self {
+            ctx,
+            zone,
+            generation,
+            nova,
+            serves,
+            spec,
+        };
+        env.may_order().await?;
+        Ok(env)
+    }
+
+    /// Asked right before each order: the primary record is still that of this step, and this orchestrator leads.
+    pub(super) async fn may_order(&self) -> Result<()> {
+        let key = keys::group_primary(&self.ctx.plan.group);
+        let Some(kv) = self.ctx.lead.store().get(&key).await? else {
+            return Err(StepError::refused(format!("{key} is not there")));
+        };
+        let now: PrimaryRecord = kv.json()?;
+        let right = match self.serves {
+            Serves::Here => now.zone == *self.zone,
+            Serves::Elsewhere => now.zone != *self.zone,
+        };
+        if now.generation != self.generation || !right {
+            return Err(StepError::Failed {
+                why: format!(
+                    "{} is primary under generation {}; servers in {} are ordered under {}",
+                    now.zone, now.generation, self.zone, self.generation
+                ),
+                left: Left::MaybeSomething,
+            });
+        }
+        self.ctx.lead.check()?;
+        Ok(())
+    }
+
+    pub(super) async fn known(&self, s: &RunbookServer) -> Result<Known> {
+        let key = keys::kept_server(&self.ctx.plan.group, &s.key);
+        let Some(kv) = self.ctx.lead.store().get(&key).await? else {
+            return Ok(Known::Nothing);
+        };
+        Ok(match kv.json::<KeptServer>() {
+            Ok(value) => Known::Kept(Box::new(Kept {
+                value,
+                revision: kv.mod_revision,
+            })),
+            Err(e) => Known::Unreadable(format!("{key}: {e}")),
+        })
+    }
+
+    /// Which server is meant in this zone.
+    pub(super) fn wanted(&self, s: &RunbookServer, kept: Option<&Kept>) -> Wanted {
+        let other = self.spec.other(self.zone);
+        let counterpart = other.and_then(|z| Some(format!("{z}/{}", self.id_in(z, s, kept)?)));
+        Wanted {
+            group: self.ctx.plan.group.clone(),
+            key: s.key.clone(),
+            id: self.id_in(self.zone, s, kept),
+            counterpart,
+        }
+    }
+
+    fn id_in(&self, zone: &ZoneName, s: &RunbookServer, kept: Option<&Kept>) -> Option<String> {
+        match kept.and_then(|k| k.value.instances.get(zone)) {
+            Some(instance) => Some(instance.id.clone()),
+            // As the runbook has it, for as long as nothing is kept of it.
+            None if *zone == self.spec.home => s.server.clone(),
+            None => None,
+        }
+    }
+
+    /// Whether the zone's server is one that its users built: it is never built by us.
+    pub(super) fn is_theirs(&self, s: &RunbookServer, kept: Option<&Kept>) -> bool {
+        match kept.and_then(|k| k.value.instances.get(self.zone)) {
+            Some(instance) => match instance.build {
+                Build::Users => true,
+                Build::Standby { .. } => false,
+            },
+            None => *self.zone == self.spec.home && s.server.is_some(),
+        }
+    }
+
+    /// Keeps which server it is in this zone, where that is new. Somebody else who changed the record meanwhile is no error: what bears
+    /// the mark is found again.
+    pub(super) async fn remember(
+        &self,
+        s: &RunbookServer,
+        kept: Option<&Kept>,
+        seen: &Seen,
+    ) -> Result<()> {
+        let Some(kept) = kept else { return Ok(()) };
+        let same = kept.value.instances.get(self.zone);
+        if same.is_some_and(|i| i.id == seen.id) {
+            return Ok(());
+        }
+        let mut value = kept.value.clone();
+        let policy = self.ctx.plan.runbook.standby_of(s);
+        let instance = Instance {
+            id: seen.id.clone(),
+            build: Build::Standby { policy },
+            seen_at: self.ctx.tools.clock.now(),
+        };
+        value.instances.insert(self.zone.clone(), instance);
+        let key = keys::kept_server(&self.ctx.plan.group, &s.key);
+        let txn = Txn::new()
+            .when(Compare::ModRevision(key.clone(), kept.revision))
+            .then(Op::put_json(&key, &value, None)?);
+        match self.ctx.lead.txn(txn).await {
+            Ok(_) | Err(LeadError::Refused { .. }) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! One server: found or built, started, and waited for until it serves.
+
+use super::{
+    LOOK, Memo, One, Result,
+    env::{Env, Kept, Known},
+    volumes::Unpromoted,
+    wait,
+};
+use crate::servers::control::{BuildOrder, Seen, ServerState, ServersError, Wanted};
+use rekindle_common::{
+    duration::Span,
+    runbook::{RunbookServer, StandbyPolicy},
+};
+use std::time::Duration;
+
+/// For one order to Nova; asked again within the server's own time.
+const ORDER: Duration = Duration::from_secs(60);
+/// A server that was seen to run is not looked at again for so long, while something else is waited for.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// One pass over it.
+pub(super) async fn one(
+    env: &Env<'_>,
+    s: &RunbookServer,
+    mut memo: Memo,
+    without: Option<&Unpromoted>,
+) -> Result<(One, Memo)> {
+    let one = pass(env, s, &mut memo, without).await?;
+    // Its own time ends what may still go better, and nothing else.
+    let one = match one {
+        One::Waits(why) | One::NotNow(why) if memo.left(s).is_zero() => {
+            One::Failed(format!("not within {}: {why}", s.within))
+        }
+        other @ (One::Done | One::Named(_) | One::Waits(_) | One::NotNow(_) | One::Failed(_)) => {
+            other
+        }
+    };
+    Ok((one, memo))
+}
+
+async fn pass(
+    env: &Env<'_>,
+    s: &RunbookServer,
+    memo: &mut Memo,
+    without: Option<&Unpromoted>,
+) -> Result<One> {
+    let left = memo.left(s);
+    if memo.runs.is_some_and(|at| at.elapsed() < FRESH) {
+        return wait::next(env, s, memo).await;
+    }
+    let known = env.known(s).await?;
+    if let Known::Unreadable(why) = &known {
+        return Ok(One::Failed(format!(
+            "not started: what is kept of it cannot be read: {why}"
+        )));
+    }
+    let kept = known.kept();
+    if let Some(why) = without.and_then(|w| w.against(kept.map(|k| &k.value.record))) {
+        return Ok(One::Failed(why));
+    }
+    let wanted = env.wanted(s, kept);
+    let seen = match env.nova.look(&wanted, Span(LOOK.min(left))).await {
+        Ok(seen) => seen,
+        Err(e) => return Ok(not_done(e)),
+    };
+    match seen {
+        None if memo.seen => Ok(One::Failed(format!(
+            "it was there, and is gone from {}: deleted while the plan was at work, and not built again",
+            env.zone
+        ))),
+        None => absent(env, s, memo, kept, &wanted).await,
+        Some(seen) => {
+            memo.seen = true;
+            env.remember(s, kept, &seen).await?;
+            present(env, s, memo, kept, &wanted, &seen).await
+        }
+    }
+}
+
+/// There is certainly none of it in this zone.
+async fn absent(
+    env: &Env<'_>,
+    s: &RunbookServer,
+    memo: &mut Memo,
+    kept: Option<&Kept>,
+    wanted: &Wanted,
+) -> Result<One> {
+    if env.is_theirs(s, kept) {
+        return Ok(One::Failed(format!(
+            "its users' server is not in {} any more, and is not built again",
+            env.zone
+        )));
+    }
+    match env.ctx.plan.runbook.standby_of(s) {
+        StandbyPolicy::None => Ok(One::Failed(format!(
+            "nothing stands by for it in {}, as its policy says: start it by hand",
+            env.zone
+        ))),
+        StandbyPolicy::Shutoff | StandbyPolicy::Shelved | StandbyPolicy::Record => {
+            build(env, s, memo, kept, wanted).await
+        }
+    }
+}
+
+async fn present(
+    env: &Env<'_>,
+    s: &RunbookServer,
+    memo: &mut Memo,
+    kept: Option<&Kept>,
+    wanted: &Wanted,
+    seen: &Seen,
+) -> Result<One> {
+    match seen.state {
+        ServerState::Running if !seen.held => serves(env, s, memo).await,
+        // Somebody started it under our lock: the lock comes off.
+        ServerState::Running | ServerState::Stopped => started(env, s, memo, wanted).await,
+        ServerState::Changing | ServerState::Unknown => Ok(One::Waits(seen.words.clone())),
+        ServerState::Failed if env.is_theirs(s, kept) || kept.is_none() => {
+            Ok(One::Failed(format!("Nova says {}", seen.words)))
+        }
+        // A stand-by that was half built: what bears our mark is built to its end, or anew (hard case 51).
+        ServerState::Failed => build(env, s, memo, kept, wanted).await,
+    }
+}
+
+async fn build(
+    env: &Env<'_>,
+    s: &RunbookServer,
+    memo: &mut Memo,
+    kept: Option<&Kept>,
+    wanted: &Wanted,
+) -> Result<One> {
+    let Some(kept) = kept else {
+        return Ok(One::Failed(
+            "no record of it is kept, so it cannot be built: start it by hand".to_owned(),
+        ));
+    };
+    let left = memo.left(s).min(ORDER);
+    let record = match env.nova.translate(&kept.value, Span(left)).await {
+        Ok(record) => record,
+        Err(e) => return Ok(not_done(e)),
+    };
+    let order = BuildOrder {
+        wanted: wanted.clone(),
+        record,
+        rest: StandbyPolicy::Record,
+    };
+    env.may_order().await?;
+    match env.nova.build(&order, Span(left)).await {
+        Ok(seen) => {
+            memo.seen = true;
+            env.remember(s, Some(kept), &seen).await?;
+            let wanted = Wanted {
+                id: Some(seen.id.clone()),
+                ..wanted.clone()
+            };
+            match seen.state {
+                ServerState::Running if !seen.held => serves(env, s, memo).await,
+                ServerState::Running | ServerState::Stopped => started(env, s, memo, &wanted).await,
+                ServerState::Changing | ServerState::Unknown => Ok(One::Waits(seen.words)),
+                ServerState::Failed => Ok(One::Failed(format!(
+                    "it was built, and Nova says {}",
+                    seen.words
+                ))),
+            }
+        }
+        Err(e) => Ok(not_done(e)),
+    }
+}
+
+async fn started(
+    env: &Env<'_>,
+    s: &RunbookServer,
+    memo: &mut Memo,
+    wanted: &Wanted,
+) -> Result<One> {
+    env.may_order().await?;
+    let left = memo.left(s).min(ORDER);
+    match env.nova.start(wanted, Span(left)).await {
+        Ok(seen) => match seen.state {
+            ServerState::Running => serves(env, s, memo).await,
+            ServerState::Stopped | ServerState::Changing | ServerState::Unknown => {
+                Ok(One::Waits(seen.words))
+            }
+            ServerState::Failed => Ok(One::Failed(format!("Nova says {}", seen.words))),
+        },
+        Err(e) => Ok(not_done(e)),
+    }
+}
+
+/// It runs.
+async fn serves(env: &Env<'_>, s: &RunbookServer, memo: &mut Memo) -> Result<One> {
+    memo.runs = Some(tokio::time::Instant::now());
+    wait::next(env, s, memo).await
+}
+
+pub(super) fn not_done(e: ServersError) -> One {
+    match e {
+        ServersError::NotNow(why) => One::NotNow(why),
+        ServersError::Refused(why) => One::Failed(why),
+    }
+}

@@ -1,0 +1,96 @@
+//! One server: stopped, and locked so that nobody but an administrator starts it.
+
+use super::{
+    LOOK, Memo, One, Result,
+    env::{Env, Known},
+    start::not_done,
+};
+use crate::servers::control::{Seen, ServerState};
+use rekindle_common::{duration::Span, runbook::RunbookServer};
+use std::time::Duration;
+
+/// For one order to Nova; asked again within the server's own time.
+const ORDER: Duration = Duration::from_secs(60);
+
+/// What it means that the server is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// It was to serve: its users deleted it, and it is not to come back in the other zone.
+    IsNamed,
+    /// It was not to run: so it does not.
+    IsWell,
+}
+
+/// One pass over it.
+pub(super) async fn one(
+    env: &Env<'_>,
+    s: &RunbookServer,
+    mut memo: Memo,
+    gone: Gone,
+) -> Result<(One, Memo)> {
+    let one = pass(env, s, &mut memo, gone).await?;
+    let one = match one {
+        One::Waits(why) | One::NotNow(why) if memo.left(s).is_zero() => {
+            One::Failed(format!("not within {}: {why}", s.within))
+        }
+        other @ (One::Done | One::Named(_) | One::Waits(_) | One::NotNow(_) | One::Failed(_)) => {
+            other
+        }
+    };
+    Ok((one, memo))
+}
+
+async fn pass(env: &Env<'_>, s: &RunbookServer, memo: &mut Memo, gone: Gone) -> Result<One> {
+    let left = memo.left(s);
+    let known = env.known(s).await?;
+    if let (Known::Unreadable(why), Gone::IsNamed) = (&known, gone) {
+        // Which server it is may not be what the runbook says: nothing is stopped on a guess.
+        return Ok(One::Failed(format!(
+            "what is kept of it cannot be read: {why}"
+        )));
+    }
+    let wanted = env.wanted(s, known.kept());
+    let seen = match env.nova.look(&wanted, Span(LOOK.min(left))).await {
+        Ok(seen) => seen,
+        Err(e) => return Ok(not_done(e)),
+    };
+    let Some(seen) = seen else {
+        return Ok(match gone {
+            Gone::IsNamed if wanted.id.is_some() || memo.seen => One::Named(format!(
+                "it is not in {} any more: deleted by its users, and so not started elsewhere",
+                env.zone
+            )),
+            Gone::IsNamed | Gone::IsWell => One::Done,
+        });
+    };
+    memo.seen = true;
+    if is_held(&seen) {
+        return Ok(One::Done);
+    }
+    env.may_order().await?;
+    let reason = reason(env);
+    match env.nova.hold(&wanted, &reason, Span(ORDER.min(left))).await {
+        // Looked at once more: that it went away in this moment is seen then, and named where it has to be.
+        Ok(None) => Ok(One::Waits("it is gone".to_owned())),
+        Ok(Some(seen)) if is_held(&seen) => Ok(One::Done),
+        Ok(Some(seen)) => Ok(One::Waits(seen.words)),
+        Err(e) => Ok(not_done(e)),
+    }
+}
+
+fn is_held(seen: &Seen) -> bool {
+    match seen.state {
+        // Nova never starts what failed by itself, but a person may.
+        ServerState::Stopped | ServerState::Failed => seen.held,
+        ServerState::Running | ServerState::Changing | ServerState::Unknown => false,
+    }
+}
+
+/// For the people who find it locked.
+fn reason(env: &Env<'_>) -> String {
+    let plan = env.ctx.plan;
+    format!(
+        "rekindle: {} of group {} to {} (plan {})",
+        plan.kind, plan.group, plan.to, plan.id
+    )
+}
