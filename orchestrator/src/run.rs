@@ -174,7 +174,7 @@ pub fn build(parts: Parts) -> Orchestrator {
         clock,
         zone_deadline: timing.zone_deadline,
         fenced: Fenced::default(),
-        servers,
+        servers: servers.clone(),
     };
     let instance = uuid::Uuid::now_v7().simple().to_string();
     let me = LeaderRecord {

@@ -116,6 +116,7 @@ mod tests {
             expected_loss: Vec::new(),
             left_out: Vec::new(),
             steps: Vec::new(),
+            runbook: Default::default(),
         }
     }
     fn fail(a: &mut Attempts, plan: &Plan, end: End, now: Instant) {
