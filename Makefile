@@ -4,6 +4,7 @@
 #                       (make demo CLOUD=cinder: through a real Cinder and its clients)
 #   make demo-embedded  the same in seconds, with no server
 #   make test           everything that has to pass before a change lands
+#   make test-all       that, and what boots guests on a real Nova in each zone, which is minutes more and not part of CI
 #   make test-debian    the Cinder of Debian's packages with our driver, in a lab: failover-host and back
 #   make test-shim      the Cinder driver's own tests, and Cinder's tests of its RBD driver on it
 #   make explore        the protocol's exploration with one fault more than in the tests
@@ -11,12 +12,12 @@
 #   make bench-cinder   failover-host beside Cinder's own RBD driver, to target/bench/cinder.json
 #   make lint           formatting, clippy, licences and sources; ruff and mypy for the Cinder driver
 #   make lab-up         both zones on this machine, to try things on; make lab-down takes them away
-#                       (make lab-up CLOUD=cinder: with a real Keystone and Cinder in each)
+#                       (make lab-up CLOUD=cinder: with a real Keystone and Cinder in each; CLOUD=nova: with a Nova too)
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-embedded test test-shim test-debian lint bench bench-cinder explore lab-up lab-down packages packages-build packages-cinder nextest
+.PHONY: help demo demo-embedded test test-nova test-all test-shim test-debian lint bench bench-cinder explore lab-up lab-down packages packages-build packages-cinder packages-nova nextest
 
 LAB := target/lab
 
@@ -28,6 +29,10 @@ packages:
 packages-cinder:
 	@devstack/packages.sh cinder
 	@devstack/venv.sh
+packages-nova:
+	@devstack/packages.sh nova
+	@devstack/venv.sh target/openstack-nova nova34
+	@devstack/guest/build.sh target/openstack-nova/guest.img
 packages-build:
 	@devstack/packages.sh build
 
@@ -53,6 +58,16 @@ test: packages-cinder nextest test-shim
 	  for lab in $(TEST_LABS); do cargo run -q -p rekindle-lab -- --root $$lab up; done; \
 	  cargo run -q -p rekindle-lab -- --root $(CINDER_LAB) up --cinder; \
 	  REKINDLE_LAB=$(subst $(space),:,$(abspath $(TEST_LABS) $(CINDER_LAB))) cargo nextest run --workspace
+
+test-all: test test-nova
+
+# Tests that boot guests: the ones that the default profile of nextest leaves out.
+NOVA_LAB := $(LAB)-test-4
+test-nova: packages-nova nextest
+	cargo build --workspace --all-targets
+	trap 'cargo run -q -p rekindle-lab -- --root $(NOVA_LAB) down' EXIT; \
+	  cargo run -q -p rekindle-lab -- --root $(NOVA_LAB) up --nova; \
+	  REKINDLE_LAB=$(abspath $(NOVA_LAB)) cargo nextest run --workspace --profile nova
 
 # With Cinder from PyPI and with Debian's, each in an environment of its own under target/.
 test-shim:
@@ -89,7 +104,7 @@ lint: packages-build
 	@devstack/packages.sh shim
 	driver/shim/check.sh lint
 
-lab-up: $(if $(filter cinder,$(CLOUD)),packages-cinder,packages)
-	cargo run -q -p rekindle-lab -- --root $(LAB) up $(if $(filter cinder,$(CLOUD)),--cinder)
+lab-up: $(if $(CLOUD),packages-$(CLOUD),packages)
+	cargo run -q -p rekindle-lab -- --root $(LAB) up $(if $(CLOUD),--$(CLOUD))
 lab-down:
 	cargo run -q -p rekindle-lab -- --root $(LAB) down

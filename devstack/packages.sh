@@ -5,6 +5,7 @@
 #   devstack/packages.sh lab     that, and the servers: real Ceph, real etcd, network namespaces
 #   devstack/packages.sh shim    what the Python shim's tests need: librbd's binding, and venv for the rest
 #   devstack/packages.sh cinder  that, and what a lab with Keystone and Cinder needs besides `devstack/venv.sh`
+#   devstack/packages.sh nova    that, libvirt and QEMU for a lab with Nova, and what `devstack/guest/build.sh` needs
 #
 # Nothing is done where all are there already. Fails with the list where they are missing and cannot be installed.
 set -euo pipefail
@@ -16,13 +17,17 @@ lab=("${build[@]}" ceph-mon ceph-osd ceph-mgr ceph-mgr-modules-core rbd-mirror c
 shim=(python3-venv python3-rbd python3-rados)
 # The -core packages of MariaDB are the programs without a unit that would start one.
 cinder=("${lab[@]}" "${shim[@]}" mariadb-server-core mariadb-client-core rabbitmq-server)
+# libvirt-daemon is the programs without their units.
+nova=("${cinder[@]}" libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients python3-libvirt qemu-system-x86 qemu-block-extra
+      qemu-utils busybox-static syslinux mtools dosfstools cpio)
 
 case "${1:-}" in
   build) wanted=("${build[@]}") ;;
   lab)   wanted=("${lab[@]}") ;;
   shim)  wanted=("${shim[@]}") ;;
   cinder) wanted=("${cinder[@]}") ;;
-  *)     echo "usage: $0 build|lab|shim|cinder" >&2; exit 2 ;;
+  nova)  wanted=("${nova[@]}") ;;
+  *)     echo "usage: $0 build|lab|shim|cinder|nova" >&2; exit 2 ;;
 esac
 
 missing=()
@@ -31,6 +36,19 @@ for package in "${wanted[@]}"; do
   [ "$status" = installed ] || missing+=("$package")
 done
 [ "${#missing[@]}" -gt 0 ] || exit 0
+
+# QEMU's RBD is in qemu-block-extra, which allows no qemu-utils of another version beside it. One from backports has to go back,
+# or apt would take it away.
+downgrades=()
+if [[ " ${missing[*]} " == *" qemu-block-extra "* ]]; then
+  fits=$(apt-cache policy qemu-block-extra | sed -n 's/^ *Candidate: //p')
+  has=$(dpkg-query -W -f '${Version}' qemu-utils 2>/dev/null || true)
+  if [ -n "$has" ] && [ "$has" != "$fits" ]; then
+    echo "qemu-utils $has gives way to $fits, the version of the QEMU that has RBD" >&2
+    missing+=("qemu-utils=$fits")
+    downgrades=(--allow-downgrades)
+  fi
+fi
 
 echo "installing Debian packages: ${missing[*]}" >&2
 if [ "$(id -u)" -eq 0 ]; then as_root=(); elif command -v sudo >/dev/null; then as_root=(sudo); else
@@ -47,4 +65,4 @@ if [ ! -e "$policy" ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
 "${as_root[@]}" apt-get update -qq
-"${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+"${as_root[@]}" apt-get install -y -qq --no-install-recommends --no-remove "${downgrades[@]}" "${missing[@]}" >/dev/null

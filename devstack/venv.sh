@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Makes the Python environment that the lab's Keystone and Cinder run from, with every version pinned.
+# Makes the Python environment that the lab's OpenStack runs from, with every version pinned.
 #
-#   devstack/venv.sh [FOLDER [RELEASE]]   by default target/openstack-venv and cinder29
+#   devstack/venv.sh [FOLDER [RELEASE]]   by default target/openstack-venv and cinder29: Keystone and Cinder
+#   devstack/venv.sh target/openstack-nova nova34   these, and Nova, Neutron, Glance and Placement
 #
-# RELEASE names devstack/requirements-RELEASE.txt. Nothing is done where the folder holds just that already.
+# RELEASE names devstack/requirements-RELEASE.txt, which may include another one with `-r`. Nothing is done where the folder
+# holds just that already.
 # Where the repository has driver/shim, it is installed too, from its sources in place.
 set -euo pipefail
 
@@ -24,16 +26,18 @@ python=/usr/bin/python3
 unless_made() { # FILE TEXT COMMAND...
   [ -f "$1" ] && [ "$(<"$1")" = "$2" ] || { "${@:3}" && printf '%s\n' "$2" >"$1"; }
 }
+# The wanted file with those that it includes.
+all_wanted() { cat "$wanted"; sed -n 's/^-r *//p' "$wanted" | while read -r more; do cat "$repo/devstack/$more"; done; }
 # Where packages come from is the machine's configuration of pip.
 pip() { "$venv/bin/pip" --disable-pip-version-check --quiet "$@"; }
 make_environment() {
-  echo "making the environment of $release in $venv, which takes about a minute" >&2
+  echo "making the environment of $release in $venv, which takes a minute or two" >&2
   mkdir -p "$(dirname "$venv")"
   "$python" -m venv --clear --system-site-packages "$venv"
   pip install -r "$wanted"
 }
 
-unless_made "$venv/made-from" "$venv, $("$python" --version), $(sha256sum <"$wanted")" make_environment
+unless_made "$venv/made-from" "$venv, $("$python" --version), $(all_wanted | sha256sum)" make_environment
 if [ -f "$shim/pyproject.toml" ]; then
   unless_made "$venv/made-shim-from" "$shim, $(sha256sum <"$shim/pyproject.toml")" pip install --no-deps -e "$shim"
 fi

@@ -188,7 +188,8 @@ impl Lab {
     }
 
     /// Throws all volumes of both zones away, whatever state they are in, and pairs the empty pools anew.
-    /// Takes about ten seconds. Each Cinder forgets them too, and its volume types; that is ten seconds more.
+    /// Takes about ten seconds. Each Cinder forgets them too, and its volume types; that is ten seconds more. Servers are
+    /// deleted before.
     ///
     /// # Errors
     /// A zone does not serve, or mirroring does not work afterwards.
@@ -199,6 +200,7 @@ impl Lab {
                 zones.into_iter().try_for_each(|z| joined(z.join()))
             })
         };
+        self.each_nova(&|nova| nova.delete_servers())?;
         both(&|site| {
             self.kill_service(site, MIRROR)?;
             let sure = [
@@ -255,11 +257,17 @@ impl Lab {
                 }
             }
             let ctx = self.ctx(site);
+            let mut is_paused = false;
             for (name, record) in supervise::records(&ctx)? {
                 if record.id.is_stopped() {
                     supervise::resume(&ctx, &name)?;
                     found.push(format!("{name} of {site} was paused"));
+                    is_paused = true;
                 }
+            }
+            if is_paused {
+                // Guests too, which have no record.
+                self.resume(site)?;
             }
             for service in self.services(site) {
                 let name = service.name();

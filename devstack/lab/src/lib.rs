@@ -3,7 +3,7 @@
 //! A [`Lab`] is three [`Site`]s: `zone-a` and `zone-b`, each a whole Ceph cluster (one mon, one mgr, one
 //! OSD, rbd-mirror) paired with the other, and `witness`; an etcd member in each. As root each site is a
 //! network namespace, so that it can be cut off from the others; otherwise all is on 127.0.0.1. With
-//! [`Cloud::Cinder`] each zone has a Keystone and a Cinder too.
+//! [`Cloud::Cinder`] each zone has a Keystone and a Cinder too, with [`Cloud::Nova`] a Nova besides.
 //!
 //! Everything lies in one folder. The processes outlive whoever started them; what runs is looked up
 //! each time, so a lab can be used from the `lab` command and from any number of tests at once.
@@ -37,7 +37,7 @@ pub use certs::Certs;
 pub use error::{LabError, Result};
 pub use lab::{Env, Lab, SiteEnv, Zone};
 pub use lifecycle::{KEEP_VARIABLE, LAB_VARIABLE};
-pub use openstack::{Account, Backend, Cinder, OpenStack};
+pub use openstack::{Account, Api, Backend, Cinder, Nova, OpenStack};
 pub use site::Site;
 pub use state::{Cloud, LabOptions, NetMode, OPENSTACK_VARIABLE};
 pub use status::{ServiceState, SiteStatus, Status};

@@ -87,13 +87,17 @@ impl Lab {
     /// asked for now.
     fn adopt(&mut self, mut options: LabOptions) -> Result<()> {
         let kept = self.options().clone();
-        match (&kept.cloud, &options.cloud) {
-            (Cloud::None, Cloud::Cinder { .. }) => {
-                self.state.options.cloud = options.cloud.clone();
-                self.state.save(&self.layout)?;
+        if kept.cloud.has_all_of(&options.cloud) {
+            options.cloud = kept.cloud.clone();
+        } else {
+            // Of the options that it was made with, this is the one that others may depend on.
+            LabOptions {
+                cloud: options.cloud.clone(),
+                ..kept
             }
-            (Cloud::Cinder { .. }, Cloud::None) => options.cloud = kept.cloud.clone(),
-            (Cloud::None, Cloud::None) | (Cloud::Cinder { .. }, Cloud::Cinder { .. }) => {}
+            .check()?;
+            self.state.options.cloud = options.cloud.clone();
+            self.state.save(&self.layout)?;
         }
         if self.options() != &options {
             tracing::warn!("the lab keeps the options it was made with");
@@ -181,7 +185,7 @@ impl Lab {
     fn write_clouds(&self) -> Result<()> {
         match self.options().cloud {
             Cloud::None => Ok(()),
-            Cloud::Cinder { .. } => {
+            Cloud::Cinder { .. } | Cloud::Nova { .. } => {
                 openstack::write_clouds(self.root(), &Site::ZONES.map(|site| self.ctx(site)))
             }
         }
@@ -255,9 +259,9 @@ impl Lab {
     /// # Errors
     /// As [`Lab::up`], and [`LabError::NoLab`] when the variable names a folder without a lab.
     pub fn for_tests() -> Result<Self> {
-        let (plain, with_cinder) = Self::offered()?;
-        // Those with Cinder last: there are tests that have no other.
-        for root in plain.iter().chain(&with_cinder) {
+        let offered = Self::offered()?;
+        // Those with a cloud last: there are tests that have no other.
+        for root in offered.plain.iter().chain(&offered.cinder) {
             if let Some(lab) = Self::borrow(root)? {
                 return Ok(lab);
             }
@@ -271,36 +275,57 @@ impl Lab {
     /// # Errors
     /// As [`Lab::for_tests`]; there is no environment to run Cinder from; or no lab got free in five minutes.
     pub fn for_tests_with_cinder() -> Result<Self> {
-        let (_, offered) = Self::offered()?;
+        Self::for_tests_with(&Self::offered()?.cinder, "Cinder", Cloud::cinder)
+    }
+
+    /// The same with Nova in both zones. The servers that are there are the caller's to remove, see [`crate::Nova::delete_servers`].
+    ///
+    /// # Errors
+    /// As [`Lab::for_tests_with_cinder`].
+    pub fn for_tests_with_nova() -> Result<Self> {
+        Self::for_tests_with(&Self::offered()?.nova, "Nova", Cloud::nova)
+    }
+
+    fn for_tests_with(
+        offered: &[PathBuf],
+        what: &str,
+        cloud: impl FnOnce() -> Result<Cloud>,
+    ) -> Result<Self> {
         if offered.is_empty() {
-            let cloud = Cloud::cinder()?;
             return Self::own(LabOptions {
-                cloud,
+                cloud: cloud()?,
                 ..LabOptions::default()
             });
         }
-        until("a lab with Cinder to get free", LENT_DEADLINE, |last| {
-            *last = format!("tests have all {} of them", offered.len());
-            for root in &offered {
-                if let Some(lab) = Self::borrow(root)? {
-                    return Ok(Some(lab));
+        until(
+            &format!("a lab with {what} to get free"),
+            LENT_DEADLINE,
+            |last| {
+                *last = format!("tests have all {} of them", offered.len());
+                for root in offered {
+                    if let Some(lab) = Self::borrow(root)? {
+                        return Ok(Some(lab));
+                    }
                 }
-            }
-            Ok(None)
-        })
+                Ok(None)
+            },
+        )
     }
 
-    /// The folders of the running labs that tests may borrow: without Cinder, and with.
-    fn offered() -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    /// The folders of the running labs that tests may borrow.
+    fn offered() -> Result<Offered> {
         let named = env::var_os(LAB_VARIABLE).unwrap_or_default();
-        let (mut plain, mut with_cinder) = (Vec::new(), Vec::new());
+        let mut offered = Offered::default();
         for root in env::split_paths(&named).filter(|root| !root.as_os_str().is_empty()) {
             match Self::open(&root)?.options().cloud {
-                Cloud::None => plain.push(root),
-                Cloud::Cinder { .. } => with_cinder.push(root),
+                Cloud::None => offered.plain.push(root),
+                Cloud::Cinder { .. } => offered.cinder.push(root),
+                Cloud::Nova { .. } => offered.nova.push(root),
             }
         }
-        Ok((plain, with_cinder))
+        // Whoever wants Cinder takes one with Nova when the others are taken.
+        offered.cinder.extend(offered.nova.iter().cloned());
+        Ok(offered)
     }
 
     /// Takes a running lab for one test: every fault is undone, what the test before spawned is ended,
@@ -326,6 +351,7 @@ impl Lab {
             lab.ceph(site, &["osd", "blocklist", "clear"])?;
         }
         lab.each_cinder(&|cinder| cinder.make_usual())?;
+        lab.each_nova(&|nova| nova.make_usual())?;
         Ok(Some(lab))
     }
 
@@ -359,11 +385,25 @@ impl Lab {
     ) -> Result<()> {
         match self.options().cloud {
             Cloud::None => Ok(()),
-            Cloud::Cinder { .. } => thread::scope(|scope| {
+            Cloud::Cinder { .. } | Cloud::Nova { .. } => thread::scope(|scope| {
                 let zones = Site::ZONES.map(|site| scope.spawn(move || what(&self.cinder(site)?)));
                 zones.into_iter().try_for_each(|zone| joined(zone.join()))
             }),
         }
+    }
+
+    /// Does that to the Nova of each zone, side by side, if there are any.
+    pub(crate) fn each_nova(
+        &self,
+        what: &(dyn Fn(&openstack::Nova<'_>) -> Result<()> + Sync),
+    ) -> Result<()> {
+        if !self.options().cloud.has_nova() {
+            return Ok(());
+        }
+        thread::scope(|scope| {
+            let zones = Site::ZONES.map(|site| scope.spawn(move || what(&self.nova(site)?)));
+            zones.into_iter().try_for_each(|zone| joined(zone.join()))
+        })
     }
 
     /// Ends what callers spawned, and forgets it.
@@ -378,6 +418,15 @@ impl Lab {
         }
         Ok(())
     }
+}
+
+/// Running labs that tests may borrow, by what they have.
+#[derive(Default)]
+struct Offered {
+    plain: Vec<PathBuf>,
+    /// Those with Nova too, at the end.
+    cinder: Vec<PathBuf>,
+    nova: Vec<PathBuf>,
 }
 
 fn is_kept() -> bool {
@@ -413,6 +462,10 @@ fn check_packages(options: &LabOptions) -> Result<()> {
     match &options.cloud {
         Cloud::None => {}
         Cloud::Cinder { prefix } => Install::at(prefix).check()?,
+        Cloud::Nova { prefix } => {
+            Install::at(prefix).check()?;
+            Install::at(prefix).check_nova()?;
+        }
     }
     match options.net {
         NetMode::Namespaces => require("ip", "iproute2").map(drop),

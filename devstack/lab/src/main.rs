@@ -47,8 +47,12 @@ enum Verb {
         /// With a Keystone and a Cinder in each zone; a lab that is up without gets them.
         #[arg(long)]
         cinder: bool,
-        /// The environment to run them from, made by devstack/venv.sh [default: target/openstack-venv].
-        #[arg(long, value_name = "FOLDER", requires = "cinder")]
+        /// That, and with a Nova that runs servers in QEMU without KVM; a lab that is up with less gets it.
+        #[arg(long)]
+        nova: bool,
+        /// The environment to run them from, made by devstack/venv.sh [default: target/openstack-venv, with Nova
+        /// target/openstack-nova].
+        #[arg(long, value_name = "FOLDER")]
         openstack: Option<PathBuf>,
     },
     /// End everything and delete its data; logs stay.
@@ -131,6 +135,7 @@ fn run(args: Args) -> Result<ExitCode> {
             net,
             osd_mib,
             cinder,
+            nova,
             openstack,
         } => {
             let mut options = LabOptions::default();
@@ -143,14 +148,20 @@ fn run(args: Args) -> Result<ExitCode> {
             if let Some(mib) = osd_mib {
                 options.osd_mib = mib;
             }
-            if cinder {
-                options.cloud = match openstack {
-                    Some(folder) => Cloud::Cinder {
-                        prefix: std::path::absolute(folder).context("the environment's folder")?,
-                    },
-                    None => Cloud::cinder()?,
-                };
-            }
+            let prefix = openstack
+                .map(std::path::absolute)
+                .transpose()
+                .context("the environment's folder")?;
+            options.cloud = match (nova, cinder, prefix) {
+                (true, _, None) => Cloud::nova()?,
+                (true, _, Some(prefix)) => Cloud::nova_in(prefix)?,
+                (false, true, None) => Cloud::cinder()?,
+                (false, true, Some(prefix)) => Cloud::cinder_in(prefix)?,
+                (false, false, None) => Cloud::None,
+                (false, false, Some(_)) => {
+                    anyhow::bail!("--openstack is of use with --cinder or --nova")
+                }
+            };
             let lab = Lab::up(&args.root, options)?;
             writeln!(out, "lab: up in {}", lab.root().display())?;
         }

@@ -51,6 +51,10 @@ pub(crate) struct SitePorts {
     pub(crate) epmd: u16,
     pub(crate) keystone: u16,
     pub(crate) cinder: u16,
+    pub(crate) glance: u16,
+    pub(crate) placement: u16,
+    pub(crate) neutron: u16,
+    pub(crate) nova: u16,
     /// Where OSD and mgr may bind, first and last.
     pub(crate) daemons: (u16, u16),
     /// What `free_port` hands out, first and last.
@@ -104,6 +108,10 @@ impl Net {
                 epmd: 4369,
                 keystone: 5000,
                 cinder: 8776,
+                glance: 9292,
+                placement: 8778,
+                neutron: 9696,
+                nova: 8774,
                 daemons: (6800, 7300),
                 free: (20_000, 24_999),
             },
@@ -121,7 +129,11 @@ impl Net {
                     epmd: base + 6,
                     keystone: base + 7,
                     cinder: base + 8,
-                    daemons: (base + 10, base + 39),
+                    glance: base + 9,
+                    placement: base + 10,
+                    neutron: base + 11,
+                    nova: base + 12,
+                    daemons: (base + 13, base + 39),
                     free: (base + 40, base + LOOPBACK_SITE - 1),
                 }
             }
@@ -412,6 +424,10 @@ mod tests {
                     p.epmd,
                     p.keystone,
                     p.cinder,
+                    p.glance,
+                    p.placement,
+                    p.neutron,
+                    p.nova,
                 ]
                 .into_iter()
                 .chain(p.daemons.0..=p.daemons.1)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,12 +34,19 @@ pub enum Cloud {
         /// The environment that they are run from; `devstack/venv.sh` makes one.
         prefix: PathBuf,
     },
+    /// These, and a Nova that runs servers in a QEMU without KVM, with the Placement, Neutron and Glance that it needs. In
+    /// network namespaces alone: QEMU carries no mark of its zone but the namespace that it lives in.
+    Nova {
+        /// The environment that they are run from, with the guest's image in it.
+        prefix: PathBuf,
+    },
 }
 
-/// Names the environment that Keystone and Cinder are run from.
+/// Names the environment that the zones' OpenStack is run from.
 pub const OPENSTACK_VARIABLE: &str = "REKINDLE_OPENSTACK";
-/// Where `devstack/venv.sh` makes it, in the repository.
-const OPENSTACK_FOLDER: &str = "target/openstack-venv";
+/// Where `devstack/venv.sh` makes them, in the repository.
+const CINDER_FOLDER: &str = "target/openstack-venv";
+const NOVA_FOLDER: &str = "target/openstack-nova";
 
 impl Cloud {
     /// Cinder from the environment that `REKINDLE_OPENSTACK` names, else from the one in the repository that the current
@@ -48,18 +55,72 @@ impl Cloud {
     /// # Errors
     /// There is none; the error says how to make one.
     pub fn cinder() -> Result<Self> {
-        let here = std::env::current_dir().context(|| "asking for the current folder".into())?;
-        let prefix = match std::env::var_os(OPENSTACK_VARIABLE) {
-            Some(named) => here.join(named),
-            None => here
-                .ancestors()
-                .map(|dir| dir.join(OPENSTACK_FOLDER))
-                .find(|dir| dir.is_dir())
-                .unwrap_or_else(|| here.join(OPENSTACK_FOLDER)),
-        };
+        Self::cinder_in(find(CINDER_FOLDER)?)
+    }
+
+    /// The same from that environment.
+    ///
+    /// # Errors
+    /// As [`Cloud::cinder`].
+    pub fn cinder_in(prefix: PathBuf) -> Result<Self> {
         Install::at(&prefix).check()?;
         Ok(Self::Cinder { prefix })
     }
+
+    /// Nova and Cinder, found as [`Cloud::cinder`] finds its environment.
+    ///
+    /// # Errors
+    /// There is none; the error says how to make one.
+    pub fn nova() -> Result<Self> {
+        Self::nova_in(find(NOVA_FOLDER)?)
+    }
+
+    /// The same from that environment.
+    ///
+    /// # Errors
+    /// As [`Cloud::nova`].
+    pub fn nova_in(prefix: PathBuf) -> Result<Self> {
+        let install = Install::at(&prefix);
+        install.check()?;
+        install.check_nova()?;
+        Ok(Self::Nova { prefix })
+    }
+
+    /// The environment that it is run from.
+    pub(crate) fn prefix(&self) -> Option<&Path> {
+        match self {
+            Self::None => None,
+            Self::Cinder { prefix } | Self::Nova { prefix } => Some(prefix),
+        }
+    }
+
+    pub(crate) fn has_nova(&self) -> bool {
+        match self {
+            Self::None | Self::Cinder { .. } => false,
+            Self::Nova { .. } => true,
+        }
+    }
+
+    /// Whether all that the other has is here too.
+    pub(crate) fn has_all_of(&self, other: &Self) -> bool {
+        match other {
+            Self::None => true,
+            Self::Cinder { .. } => self.prefix().is_some(),
+            Self::Nova { .. } => self.has_nova(),
+        }
+    }
+}
+
+fn find(folder: &str) -> Result<PathBuf> {
+    let here = std::env::current_dir().context(|| "asking for the current folder".into())?;
+    Ok(match std::env::var_os(OPENSTACK_VARIABLE) {
+        Some(named) => here.join(named),
+        None => here
+            .ancestors()
+            .map(|dir| dir.join(folder))
+            .find(|dir| dir.is_dir())
+            .unwrap_or_else(|| here.join(folder)),
+    })
 }
 
 /// What a lab is to be like.
@@ -95,6 +156,12 @@ impl LabOptions {
         if self.net == NetMode::Namespaces && !rustix::process::geteuid().is_root() {
             return Err(LabError::BadInput(
                 "network namespaces need root: run as root, or choose --net loopback".into(),
+            ));
+        }
+        if self.net == NetMode::Loopback && self.cloud.has_nova() {
+            return Err(LabError::BadInput(
+                "a lab with Nova needs network namespaces: run as root, and without --net loopback"
+                    .into(),
             ));
         }
         // BlueStore wants a few GiB for its own database and for the full ratios to mean anything.
@@ -196,5 +263,30 @@ mod tests {
             cloud: Cloud::None,
         };
         assert!(options.check().unwrap_err().to_string().contains("100 MiB"));
+    }
+
+    #[test]
+    fn a_lab_with_nova_on_loopback_is_refused_since_its_guests_could_not_be_killed() {
+        let options = LabOptions {
+            net: NetMode::Loopback,
+            cloud: Cloud::Nova {
+                prefix: PathBuf::new(),
+            },
+            ..LabOptions::default()
+        };
+        let error = options.check().unwrap_err().to_string();
+        assert!(error.contains("namespaces"), "{error}");
+    }
+
+    #[test]
+    fn a_cloud_has_what_the_smaller_ones_have() {
+        let prefix = PathBuf::new;
+        let (cinder, nova) = (
+            Cloud::Cinder { prefix: prefix() },
+            Cloud::Nova { prefix: prefix() },
+        );
+        assert!(nova.has_all_of(&cinder) && cinder.has_all_of(&Cloud::None));
+        assert!(nova.has_all_of(&nova) && Cloud::None.has_all_of(&Cloud::None));
+        assert!(!cinder.has_all_of(&nova) && !Cloud::None.has_all_of(&cinder));
     }
 }

@@ -1,4 +1,4 @@
-//! Who is who in a zone's Keystone: projects, users, roles, and where Cinder is.
+//! Who is who in a zone's Keystone: projects, users, roles, and where Cinder and Nova are.
 //!
 //! `keystone-manage bootstrap` made the administrator and Keystone's own endpoint before. Everything here is looked up
 //! first, so it may be done again at any time.
@@ -6,9 +6,11 @@
 use serde_json::{Value, json};
 
 use super::http::{Answer, Request};
-use super::{REGION, Secret, password};
-use crate::error::{LabError, Result};
+use super::{NOVA_USER, REGION, Secret, password};
+use crate::error::Result;
+use crate::net::Net;
 use crate::services::SiteCtx;
+use crate::site::Site;
 
 /// Makes what is missing. Keystone must be serving.
 pub(crate) fn make_accounts(ctx: &SiteCtx) -> Result<()> {
@@ -37,7 +39,35 @@ pub(crate) fn make_accounts(ctx: &SiteCtx) -> Result<()> {
     ] {
         keystone.grant(project, user, role)?;
     }
-    keystone.make_catalog()
+    let url = keystone.url(ctx.ports().cinder, "/v3/%(project_id)s");
+    keystone.endpoint("cinder", "block-storage", &url)
+}
+
+/// The account of Nova and its kin, and where they are.
+pub(crate) fn make_nova_accounts(ctx: &SiteCtx) -> Result<()> {
+    let keystone = Keystone {
+        ctx,
+        token: token(ctx)?,
+    };
+    let project = keystone.ensure("project", json!({ "name": "service" }))?;
+    let user = json!({
+        "name": NOVA_USER, "domain_id": "default", "password": password(ctx, Secret::Nova)?,
+    });
+    let user = keystone.ensure("user", user)?;
+    for role in ["admin", "service"] {
+        let role = keystone.ensure("role", json!({ "name": role }))?;
+        keystone.grant(&project, &user, &role)?;
+    }
+    let ports = ctx.ports();
+    for (name, kind, port, path) in [
+        ("nova", "compute", ports.nova, "/v2.1"),
+        ("placement", "placement", ports.placement, ""),
+        ("neutron", "network", ports.neutron, ""),
+        ("glance", "image", ports.glance, ""),
+    ] {
+        keystone.endpoint(name, kind, &keystone.url(port, path))?;
+    }
+    Ok(())
 }
 
 struct Keystone<'a> {
@@ -46,15 +76,13 @@ struct Keystone<'a> {
 }
 
 impl Keystone<'_> {
-    fn make_catalog(&self) -> Result<()> {
-        let service = self.ensure(
-            "service",
-            json!({ "name": "cinder", "type": "block-storage" }),
-        )?;
-        let url = format!(
-            "http://{}/v3/%(project_id)s",
-            self.ctx.net.socket(self.ctx.site, self.ctx.ports().cinder)
-        );
+    fn url(&self, port: u16, path: &str) -> String {
+        format!("http://{}{path}", self.ctx.net.socket(self.ctx.site, port))
+    }
+
+    /// Names a service in the catalogue.
+    fn endpoint(&self, name: &str, kind: &str, url: &str) -> Result<()> {
+        let service = self.ensure("service", json!({ "name": name, "type": kind }))?;
         for interface in ["public", "internal"] {
             let query = format!("/v3/endpoints?service_id={service}&interface={interface}");
             let found = self.call("GET", &query, None)?;
@@ -102,20 +130,40 @@ impl Keystone<'_> {
     }
 
     fn call(&self, method: &str, path: &str, body: Option<Value>) -> Result<Answer> {
-        call(self.ctx, method, path, Some(&self.token), body)
+        call(
+            (self.ctx.net, self.ctx.site),
+            method,
+            path,
+            Some(&self.token),
+            body,
+        )
     }
 }
 
 /// A token of the administrator for his own project.
-fn token(ctx: &SiteCtx) -> Result<String> {
+pub(super) fn token(ctx: &SiteCtx) -> Result<String> {
+    token_of(
+        (ctx.net, ctx.site),
+        "admin",
+        "admin",
+        &password(ctx, Secret::Admin)?,
+    )
+}
+
+/// A token of that user for that project.
+pub(super) fn token_of(
+    at: (Net, Site),
+    user: &str,
+    project: &str,
+    password: &str,
+) -> Result<String> {
     let domain = json!({ "id": "default" });
-    let user =
-        json!({ "name": "admin", "domain": domain, "password": password(ctx, Secret::Admin)? });
+    let user = json!({ "name": user, "domain": domain, "password": password });
     let body = json!({ "auth": {
         "identity": { "methods": ["password"], "password": { "user": user } },
-        "scope": { "project": { "name": "admin", "domain": domain } },
+        "scope": { "project": { "name": project, "domain": domain } },
     }});
-    let answer = call(ctx, "POST", "/v3/auth/tokens", None, Some(body))?;
+    let answer = call(at, "POST", "/v3/auth/tokens", None, Some(body))?;
     Ok(answer
         .header("x-subject-token")
         .unwrap_or_default()
@@ -123,31 +171,21 @@ fn token(ctx: &SiteCtx) -> Result<String> {
 }
 
 fn call(
-    ctx: &SiteCtx,
+    (net, site): (Net, Site),
     method: &str,
     path: &str,
     token: Option<&str>,
     body: Option<Value>,
 ) -> Result<Answer> {
-    let port = ctx.ports().keystone;
-    let answer = Request {
+    let request = Request {
         method,
-        port,
+        port: net.ports(site).keystone,
         path,
         token,
+        version: None,
         body,
-    }
-    .send(ctx)?;
-    if (200..300).contains(&answer.status) {
-        return Ok(answer);
-    }
-    // The body of the request is not repeated: it holds a password.
-    Err(LabError::Command {
-        command: format!("{method} {path} at Keystone of {}", ctx.site),
-        status: answer.status.to_string(),
-        stderr: answer.body["error"]["message"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned(),
-    })
+    };
+    request
+        .send(net, site)?
+        .or_refused(|| format!("{method} {path} at Keystone of {site}"))
 }

@@ -20,6 +20,20 @@ use crate::supervise;
 
 const UPSTREAM: &str = "cinder.volume.drivers.rbd.RBDDriver";
 const REKINDLE: &str = "rekindle_cinder.driver.RekindleRBDDriver";
+/// The other sections of `cinder.conf`.
+pub(super) const TAKEN: [&str; 11] = [
+    "DEFAULT",
+    "cinder_sys_admin",
+    "coordination",
+    "database",
+    "key_manager",
+    "keystone_authtoken",
+    "nova",
+    "oslo_concurrency",
+    "oslo_messaging_rabbit",
+    "oslo_middleware",
+    "privsep_osbrick",
+];
 
 /// One section of `cinder.conf` that `enabled_backends` names.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,8 +90,7 @@ impl Backend {
 
     /// Refuses what would make another file of `cinder.conf` than was meant.
     pub(super) fn check(&self) -> Result<()> {
-        let is_taken = ["DEFAULT", "database", "keystone_authtoken", "key_manager"];
-        if !is_plain(&self.name) || is_taken.contains(&self.name.as_str()) {
+        if !is_plain(&self.name) || TAKEN.contains(&self.name.as_str()) {
             return Err(LabError::BadInput(format!(
                 "`{}` is no name for a backend: letters, digits, `-` and `_`, 64 at most, and no other section's",
                 self.name

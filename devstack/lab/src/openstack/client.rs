@@ -30,7 +30,7 @@ pub struct Account {
     pub password_file: PathBuf,
 }
 
-/// How to reach a zone's Keystone and Cinder; the clients run inside the zone.
+/// How to reach a zone's Keystone, and by its catalogue all else; the clients run inside the zone.
 #[derive(Debug, Clone, Serialize)]
 pub struct OpenStack {
     /// Keystone's v3 URL.
@@ -52,7 +52,7 @@ pub struct OpenStack {
     /// The zone's `cinder.conf`.
     pub cinder_conf: PathBuf,
     #[serde(skip)]
-    inside: (Net, Site),
+    pub(super) inside: (Net, Site),
     #[serde(skip)]
     deadline: Duration,
 }
@@ -126,16 +126,9 @@ impl OpenStack {
             .context(|| format!("reading {}", who.password_file.display()))?;
         let cmd = self
             .inside(&self.cinder)
-            .env("OS_AUTH_TYPE", "password")
-            .env("OS_AUTH_URL", &self.auth_url)
-            .env("OS_REGION_NAME", self.region)
-            .env("OS_USERNAME", who.username)
-            .env("OS_PROJECT_NAME", who.project)
-            .env("OS_USER_DOMAIN_ID", "default")
-            .env("OS_PROJECT_DOMAIN_ID", "default")
             .env("OS_PASSWORD", password.trim())
             .args(args);
-        Ok(cmd.run()?.stdout)
+        Ok(account_env(cmd, who, &self.auth_url).run()?.stdout)
     }
 
     fn inside(&self, program: &Path) -> Cmd {
@@ -143,6 +136,18 @@ impl OpenStack {
         net.inside(site, &program.to_string_lossy())
             .deadline(self.deadline)
     }
+}
+
+/// Who it is, in the variables that clients read, but for the password.
+fn account_env(cmd: Cmd, who: &Account, auth_url: &str) -> Cmd {
+    cmd.env("OS_AUTH_TYPE", "password")
+        .env("OS_AUTH_URL", auth_url)
+        .env("OS_REGION_NAME", REGION)
+        .env("OS_USERNAME", who.username)
+        .env("OS_PROJECT_NAME", who.project)
+        .env("OS_USER_DOMAIN_ID", "default")
+        .env("OS_PROJECT_DOMAIN_ID", "default")
+        .env("OS_IDENTITY_API_VERSION", "3")
 }
 
 const CLOUDS: &str = "clouds.yaml";

@@ -11,13 +11,18 @@ use crate::services::SiteCtx;
 
 /// How often Cinder's services say that they live, and after what silence they count as dead, in seconds. By default 10
 /// and 60, which is time that every test of a dead service would wait.
-const REPORT_INTERVAL: u32 = 2;
+pub(super) const REPORT_INTERVAL: u32 = 2;
 pub(crate) const DOWN_TIME: u32 = 20;
 
 /// Writes `keystone.conf`.
 pub(crate) fn write_keystone(ctx: &SiteCtx) -> Result<()> {
     let text = keystone(
-        &database_url(ctx, "keystone", &password(ctx, Secret::KeystoneDb)?),
+        &database_url(
+            ctx,
+            "keystone",
+            "keystone",
+            &password(ctx, Secret::KeystoneDb)?,
+        ),
         &ctx.dirs.data("keystone"),
     );
     write_private(&super::keystone_conf(ctx), &text)
@@ -63,16 +68,13 @@ pub(crate) fn write_cinder(ctx: &SiteCtx, setup: &Setup) -> Result<()> {
     let mut text = cinder(&Facts {
         site: ctx.site.name(),
         addr: ctx.addr().to_string(),
-        database: database_url(ctx, "cinder", &password(ctx, Secret::CinderDb)?),
-        transport: format!(
-            "rabbit://cinder:{}@{}/{VHOST}",
-            password(ctx, Secret::Rabbit)?,
-            ctx.net.socket(ctx.site, ctx.ports().amqp)
-        ),
+        database: database_url(ctx, "cinder", "cinder", &password(ctx, Secret::CinderDb)?),
+        transport: transport_url(ctx)?,
         auth_url: auth_url(ctx),
         password: password(ctx, Secret::Cinder)?,
         volume_key: password(ctx, Secret::VolumeKey)?,
         state: &state,
+        conf: &super::cinder_conf(ctx),
         install: ctx.install()?,
         enabled: backends
             .iter()
@@ -101,6 +103,7 @@ struct Facts<'a> {
     password: String,
     volume_key: String,
     state: &'a Path,
+    conf: &'a Path,
     install: Install,
     enabled: String,
     cluster: Option<&'a str>,
@@ -116,6 +119,7 @@ fn cinder(facts: &Facts<'_>) -> String {
         password,
         volume_key,
         state,
+        conf,
         install,
         enabled,
         cluster,
@@ -165,6 +169,24 @@ password = {password}
 # A gateway in front of it says where its clients came in.
 enable_proxy_headers_parsing = true
 
+[nova]
+# Nova hears of a volume that grows while a server has it; nobody asks where there is no Nova.
+auth_url = {auth_url}
+auth_type = password
+region_name = {REGION}
+project_domain_id = default
+user_domain_id = default
+project_name = service
+username = cinder
+password = {password}
+
+# What looks into an image's file is a process of its own. As root it needs no sudo, and others could not do without.
+[cinder_sys_admin]
+helper_command = {privsep} --config-file {conf}
+
+[privsep_osbrick]
+helper_command = {privsep} --config-file {conf}
+
 [oslo_concurrency]
 lock_path = {state}/lock
 
@@ -181,9 +203,11 @@ kombu_reconnect_delay = 0.5
 backend = cinder.keymgr.conf_key_mgr.ConfKeyManager
 fixed_key = {volume_key}
 ",
-        paste = install.cinder_etc("api-paste.ini").display(),
-        filters = install.cinder_etc("resource_filters.json").display(),
-        rootwrap = install.cinder_etc("rootwrap.conf").display(),
+        paste = install.etc("cinder", "api-paste.ini").display(),
+        filters = install.etc("cinder", "resource_filters.json").display(),
+        rootwrap = install.etc("cinder", "rootwrap.conf").display(),
+        privsep = install.program("privsep-helper").display(),
+        conf = conf.display(),
         state = state.display(),
     )
 }
@@ -222,9 +246,18 @@ log.file = false
     )
 }
 
-fn database_url(ctx: &SiteCtx, name: &str, password: &str) -> String {
+/// RabbitMQ's address, user and password.
+pub(super) fn transport_url(ctx: &SiteCtx) -> Result<String> {
+    Ok(format!(
+        "rabbit://cinder:{}@{}/{VHOST}",
+        password(ctx, Secret::Rabbit)?,
+        ctx.net.socket(ctx.site, ctx.ports().amqp)
+    ))
+}
+
+pub(super) fn database_url(ctx: &SiteCtx, name: &str, user: &str, password: &str) -> String {
     let addr = ctx.net.socket(ctx.site, ctx.ports().database);
-    format!("mysql+pymysql://{name}:{password}@{addr}/{name}?charset=utf8mb4")
+    format!("mysql+pymysql://{user}:{password}@{addr}/{name}?charset=utf8mb4")
 }
 
 #[cfg(test)]
@@ -241,6 +274,7 @@ mod tests {
             password: "service-pw".into(),
             volume_key: "00".into(),
             state,
+            conf: Path::new("/lab/zone-b/openstack/cinder.conf"),
             install: Install::at(Path::new("/opt/openstack")),
             enabled: "rekindle,upstream".into(),
             cluster: None,
@@ -294,6 +328,17 @@ mod tests {
         );
         let second = second("zone-b-2");
         assert_eq!(value(&second, "DEFAULT", "host"), Some("zone-b-2"));
+    }
+
+    #[test]
+    fn no_backend_may_be_named_as_another_section_is() {
+        let conf = cinder(&facts(Path::new("/x")));
+        let sections = conf
+            .lines()
+            .filter_map(|line| line.strip_prefix('[')?.strip_suffix(']'));
+        for section in sections {
+            assert!(super::super::backend::TAKEN.contains(&section), "{section}");
+        }
     }
 
     #[test]

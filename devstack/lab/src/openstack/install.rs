@@ -21,9 +21,19 @@ impl Install {
         self.prefix.join("bin").join(name)
     }
 
-    /// A file that Cinder ships for operators to copy or to name.
-    pub(crate) fn cinder_etc(&self, name: &str) -> PathBuf {
-        self.prefix.join("etc/cinder").join(name)
+    /// A file that this part of it ships for operators to copy or to name.
+    pub(crate) fn etc(&self, part: &str, name: &str) -> PathBuf {
+        self.prefix.join("etc").join(part).join(name)
+    }
+
+    /// The disk image that test guests boot from; `devstack/guest/build.sh` makes it.
+    pub(crate) fn guest_image(&self) -> PathBuf {
+        self.prefix.join("guest.img")
+    }
+
+    /// Where empty tables are kept that its programs made.
+    pub(crate) fn tables(&self) -> PathBuf {
+        self.prefix.join("tables")
     }
 
     /// Refuses a folder in which something is missing.
@@ -38,11 +48,37 @@ impl Install {
             "cinder",
             "python3",
         ];
-        let missing = PROGRAMS.into_iter().find(|p| !self.program(p).is_file());
-        match missing {
+        self.has(&PROGRAMS, "")
+    }
+
+    /// Refuses a folder in which something is missing that Nova needs.
+    pub(crate) fn check_nova(&self) -> Result<()> {
+        const PROGRAMS: [&str; 8] = [
+            "nova-manage",
+            "nova-conductor",
+            "nova-scheduler",
+            "nova-compute",
+            "placement-manage",
+            "neutron-db-manage",
+            "glance-manage",
+            "privsep-helper",
+        ];
+        self.has(&PROGRAMS, " nova34")?;
+        let image = self.guest_image();
+        if image.is_file() {
+            return Ok(());
+        }
+        Err(LabError::BadInput(format!(
+            "there is no image for guests: make it with `devstack/guest/build.sh {}`",
+            image.display()
+        )))
+    }
+
+    fn has(&self, programs: &[&str], release: &str) -> Result<()> {
+        match programs.iter().find(|p| !self.program(p).is_file()) {
             None => Ok(()),
             Some(program) => Err(LabError::BadInput(format!(
-                "there is no {program} in {}: make it with `devstack/venv.sh {}`",
+                "there is no {program} in {}: make it with `devstack/venv.sh {}{release}`",
                 self.prefix.join("bin").display(),
                 self.prefix.display()
             ))),
@@ -59,5 +95,10 @@ mod tests {
         let tmp = tempfile::tempdir().unwrap();
         let error = Install::at(tmp.path()).check().unwrap_err().to_string();
         assert!(error.contains("devstack/venv.sh"), "{error}");
+        let error = Install::at(tmp.path())
+            .check_nova()
+            .unwrap_err()
+            .to_string();
+        assert!(error.ends_with(" nova34`"), "{error}");
     }
 }

@@ -1,20 +1,23 @@
-//! A zone's own Keystone and Cinder: what they are run from, their secrets, configuration and accounts.
+//! A zone's own Keystone, Cinder and Nova: what they are run from, their secrets, configuration and accounts.
 //!
 //! ```text
-//! ROOT/SITE/openstack/       keystone.conf, cinder.conf, backends.json, clouds.yaml
+//! ROOT/SITE/openstack/       keystone.conf, cinder.conf, backends.json, nova.conf, nova-compute.conf, …
 //! ROOT/SITE/openstack/secret/   a file for each password, readable by the owner alone
 //! ```
 //!
-//! Reading order: `install.rs` (where the programs are), `secrets.rs`, `conf.rs` (texts), `backend.rs` and `setup.rs` (the part
-//! of `cinder.conf` that tests change), `accounts.rs` (projects, users, endpoints), `client.rs` (for who uses it),
-//! `reset.rs`.
+//! Reading order: `install.rs` (where the programs are), `secrets.rs`, `conf.rs`, `nova_conf.rs` (texts), `backend.rs` and `setup.rs`
+//! (the part of `cinder.conf` that tests change), `compute.rs` (the same of Nova, and what guests are made of), `accounts.rs`
+//! (projects, users, endpoints), `client.rs` and `call.rs` (for who uses it), `reset.rs`.
 
 mod accounts;
 mod backend;
+mod call;
 mod client;
+mod compute;
 mod conf;
 mod http;
 mod install;
+mod nova_conf;
 mod reset;
 mod secrets;
 mod setup;
@@ -23,14 +26,21 @@ use std::path::PathBuf;
 
 use crate::services::SiteCtx;
 
-pub(crate) use accounts::make_accounts;
+pub(crate) use accounts::{make_accounts, make_nova_accounts};
 pub(crate) use backend::setup as cinder_setup;
 pub use backend::{Backend, Cinder};
+pub use call::Api;
 pub use client::{Account, OpenStack};
 pub(crate) use client::{remove_clouds, write_clouds};
+pub use compute::Nova;
+pub(crate) use compute::{make_flavor, make_image, wake_neutron};
 pub(crate) use conf::{DOWN_TIME, write_cinder, write_keystone, write_rabbitmq};
 pub(crate) use http::Request;
 pub(crate) use install::Install;
+pub(crate) use nova_conf::{
+    DATABASES as NOVA_DATABASES, USER as NOVA_USER, glance_conf, neutron_conf, nova_compute_conf,
+    nova_conf, placement_conf, write_glance, write_neutron, write_nova, write_placement,
+};
 pub(crate) use secrets::{Secret, fernet_key, make_private_dir, password, write_private};
 pub(crate) use setup::{Setup, second_host};
 
@@ -60,5 +70,13 @@ pub(crate) fn auth_url(ctx: &SiteCtx) -> String {
     format!(
         "http://{}/v3",
         ctx.net.socket(ctx.site, ctx.ports().keystone)
+    )
+}
+
+/// The zone's libvirt for its clients. The socket lies where the admin sockets do, for its path must be short.
+pub(crate) fn libvirt_uri(ctx: &SiteCtx) -> String {
+    format!(
+        "qemu+unix:///system?socket={}",
+        ctx.dirs.run().join("libvirt-sock").display()
     )
 }

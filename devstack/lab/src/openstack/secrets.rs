@@ -17,10 +17,14 @@ pub(crate) enum Secret {
     Demo,
     /// Keystone's user `cinder`, as which the services check tokens.
     Cinder,
+    /// Keystone's user `nova`, as which Nova, Placement, Neutron and Glance check tokens and call each other.
+    Nova,
     /// The database user of Keystone.
     KeystoneDb,
     /// The database user of Cinder.
     CinderDb,
+    /// The database user of these four.
+    NovaDb,
     /// RabbitMQ's one user.
     Rabbit,
     /// Cinder's fixed key for encrypted volumes.
@@ -28,12 +32,14 @@ pub(crate) enum Secret {
 }
 
 impl Secret {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Admin,
         Self::Demo,
         Self::Cinder,
+        Self::Nova,
         Self::KeystoneDb,
         Self::CinderDb,
+        Self::NovaDb,
         Self::Rabbit,
         Self::VolumeKey,
     ];
@@ -43,8 +49,10 @@ impl Secret {
             Self::Admin => "admin",
             Self::Demo => "demo",
             Self::Cinder => "cinder",
+            Self::Nova => "nova",
             Self::KeystoneDb => "keystone-db",
             Self::CinderDb => "cinder-db",
+            Self::NovaDb => "nova-db",
             Self::Rabbit => "rabbit",
             Self::VolumeKey => "volume-key",
         }
@@ -70,8 +78,10 @@ pub(crate) fn password(ctx: &SiteCtx, secret: Secret) -> Result<String> {
         Secret::Admin
         | Secret::Demo
         | Secret::Cinder
+        | Secret::Nova
         | Secret::KeystoneDb
         | Secret::CinderDb
+        | Secret::NovaDb
         | Secret::Rabbit => hex(&bytes[..16]),
     };
     make_private_dir(&super::dir(ctx).join("secret"))?;

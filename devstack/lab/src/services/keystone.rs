@@ -3,11 +3,11 @@
 use std::fs;
 use std::time::Duration;
 
-use super::{Lane, Service, SiteCtx, answers, manage, uwsgi};
+use super::{Lane, Service, SiteCtx, answers, manage, once, uwsgi};
 use crate::error::{IoContext, Result};
 use crate::openstack::{
-    REGION, Secret, auth_url, fernet_key, keystone_conf, make_accounts, make_private_dir, password,
-    write_keystone, write_private,
+    REGION, Secret, auth_url, fernet_key, keystone_conf, make_accounts, make_nova_accounts,
+    make_private_dir, password, write_keystone, write_private,
 };
 use crate::supervise::Spawn;
 
@@ -72,12 +72,11 @@ impl Service for Keystone {
     }
 
     fn settle(&self, ctx: &SiteCtx) -> Result<()> {
-        let done = ctx.dirs.data("keystone").join("accounts");
-        if done.exists() {
-            return Ok(());
+        once(ctx, self.name(), "accounts", make_accounts)?;
+        if ctx.cloud.has_nova() {
+            once(ctx, self.name(), "nova-accounts", make_nova_accounts)?;
         }
-        make_accounts(ctx)?;
-        fs::write(&done, "").context(|| "marking the accounts as made".into())
+        Ok(())
     }
 
     fn patience(&self) -> Duration {

@@ -1,4 +1,4 @@
-//! The zone's MariaDB, with a database for Keystone and one for Cinder.
+//! The zone's MariaDB, with a database for Keystone and one for Cinder; those of Nova and its kin are added when it is.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -133,13 +133,50 @@ fn make_tmp(ctx: &SiteCtx) -> Result<()> {
 }
 
 fn create(sql: &mut String, name: &str, password: &str) {
+    create_for(sql, name, name, password);
+}
+
+fn create_for(sql: &mut String, name: &str, user: &str, password: &str) {
     // One statement a line: the init file's rule. Writing to a String cannot fail.
     let _ = writeln!(
         sql,
         "CREATE DATABASE IF NOT EXISTS {name} CHARACTER SET utf8mb4;\n\
-         CREATE USER IF NOT EXISTS '{name}'@'%' IDENTIFIED BY '{password}';\n\
-         GRANT ALL ON {name}.* TO '{name}'@'%';"
+         CREATE USER IF NOT EXISTS '{user}'@'%' IDENTIFIED BY '{password}';\n\
+         GRANT ALL ON {name}.* TO '{user}'@'%';"
     );
+}
+
+/// Makes these databases for that user in the server that runs, if they are not there. Root alone may: the server knows it by
+/// its socket.
+pub(super) fn make_databases(
+    ctx: &SiteCtx,
+    names: &[&str],
+    user: &str,
+    secret: Secret,
+) -> Result<()> {
+    let password = password(ctx, secret)?;
+    let mut sql = String::new();
+    for name in names {
+        create_for(&mut sql, name, user, &password);
+    }
+    tell_root(ctx, sql)
+}
+
+/// Has the server do these as root, who is known to it by its socket. They are its input: a command line can be read by all.
+pub(super) fn tell_root(ctx: &SiteCtx, sql: String) -> Result<()> {
+    as_root(ctx)?.stdin(sql).run().map(drop)
+}
+
+/// The same for questions; the answers come one after the other.
+pub(super) fn ask_root(ctx: &SiteCtx, sql: &str) -> Result<String> {
+    Ok(as_root(ctx)?.stdin(sql).run()?.stdout)
+}
+
+/// For hundreds of tables at once.
+fn as_root(ctx: &SiteCtx) -> Result<Cmd> {
+    Ok(client(ctx)?
+        .arg("--user=root")
+        .deadline(Duration::from_secs(120)))
 }
 
 /// As root it wants to be told that this is meant.
@@ -149,12 +186,11 @@ fn user_option() -> Option<&'static str> {
         .then_some("--user=root")
 }
 
-/// Asks the zone's Cinder database; each row is a line, its columns are parted by tabs.
-pub(crate) fn ask_cinder(ctx: &SiteCtx, sql: &str) -> Result<String> {
+/// The client; each row that it prints is a line, its columns are parted by tabs.
+fn client(ctx: &SiteCtx) -> Result<Cmd> {
     let program = require("mariadb", "mariadb-client-core")?;
-    let asked = ctx
+    Ok(ctx
         .inside(&program.to_string_lossy())
-        .env("MYSQL_PWD", password(ctx, Secret::CinderDb)?)
         .args([
             "--no-defaults",
             "--batch",
@@ -162,14 +198,31 @@ pub(crate) fn ask_cinder(ctx: &SiteCtx, sql: &str) -> Result<String> {
             "--connect-timeout=3",
         ])
         .arg(format!("--socket={}", ctx.dirs.asok("mariadb").display()))
-        .args(["--user=cinder", "--database=cinder", "--execute", sql])
-        .deadline(Duration::from_secs(10))
+        .deadline(Duration::from_secs(10)))
+}
+
+/// Asks the zone's Cinder database.
+pub(crate) fn ask_cinder(ctx: &SiteCtx, sql: &str) -> Result<String> {
+    ask(ctx, "cinder", Secret::CinderDb, sql)
+}
+
+/// Asks the database of Nova's one cell. The user may look into its other ones too.
+pub(crate) fn ask_nova(ctx: &SiteCtx, sql: &str) -> Result<String> {
+    ask(ctx, "nova", Secret::NovaDb, sql)
+}
+
+fn ask(ctx: &SiteCtx, name: &str, secret: Secret, sql: &str) -> Result<String> {
+    let asked = client(ctx)?
+        .env("MYSQL_PWD", password(ctx, secret)?)
+        .arg(format!("--user={name}"))
+        .arg(format!("--database={name}"))
+        .args(["--execute", sql])
         .run();
     match asked {
         Ok(output) => Ok(output.stdout),
         // The statement is long and says nothing to a reader.
         Err(LabError::Command { status, stderr, .. }) => Err(LabError::Command {
-            command: format!("a question to Cinder's database of {}", ctx.site),
+            command: format!("a question to the database {name} of {}", ctx.site),
             status,
             stderr,
         }),

@@ -1,17 +1,26 @@
 //! The services of a site: one file each.
 //!
-//! A new one (Nova, …) is a new file with a [`Service`] and a line in [`of`].
+//! A new one is a new file with a [`Service`] and a line in [`of`].
 
 mod ceph_mgr;
 mod ceph_mon;
 mod ceph_osd;
 mod cinder_api;
 pub(crate) mod cinder_worker;
+mod counts;
 pub(crate) mod etcd;
+mod glance;
 mod keystone;
+mod libvirt;
 pub(crate) mod mariadb;
+mod neutron;
+mod nova_api;
+mod nova_compute;
+mod nova_worker;
+mod placement;
 mod rabbitmq;
 mod rbd_mirror;
+mod tables;
 mod wsgi;
 
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +28,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use wsgi::{answers, manage, openstack_program, uwsgi};
+use wsgi::{answers, manage, once, openstack_program, uwsgi};
 
 use crate::certs::Certs;
 use crate::error::{LabError, Result};
@@ -102,16 +111,28 @@ pub(crate) fn of(site: Site, cloud: &Cloud) -> Vec<&'static dyn Service> {
         &ceph_mgr::Mgr,
         &rbd_mirror::RbdMirror,
     ]);
-    match cloud {
-        Cloud::None => {}
-        Cloud::Cinder { .. } => all.extend([
+    if cloud.prefix().is_some() {
+        all.extend([
             &rabbitmq::RabbitMq as &dyn Service,
             &mariadb::MariaDb,
             &keystone::Keystone,
             &cinder_api::CinderApi,
             &cinder_worker::CinderVolume,
             &cinder_worker::CinderScheduler,
-        ]),
+        ]);
+    }
+    if cloud.has_nova() {
+        all.extend([
+            &libvirt::VirtLogd as &dyn Service,
+            &libvirt::LibVirtd,
+            &placement::Placement,
+            &glance::Glance,
+            &neutron::Neutron,
+            &nova_api::NovaApi,
+            &nova_worker::NovaConductor,
+            &nova_worker::NovaScheduler,
+            &nova_compute::NovaCompute,
+        ]);
     }
     all
 }
@@ -216,12 +237,9 @@ impl SiteCtx {
 
     /// Where the zone's OpenStack is run from.
     pub(crate) fn install(&self) -> Result<Install> {
-        match &self.cloud {
-            Cloud::Cinder { prefix } => Ok(Install::at(prefix)),
-            Cloud::None => Err(LabError::BadInput(
-                "this lab has no Cinder: add it with `lab up --cinder`".into(),
-            )),
-        }
+        self.cloud.prefix().map(Install::at).ok_or_else(|| {
+            LabError::BadInput("this lab has no Cinder: add it with `lab up --cinder`".into())
+        })
     }
 
     /// A command that runs inside the site, so that it works while the site is isolated.

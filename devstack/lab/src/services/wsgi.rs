@@ -1,10 +1,11 @@
 //! What the services that are written in Python have in common.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::SiteCtx;
-use crate::error::Result;
+use crate::error::{IoContext, Result};
 use crate::openstack::Request;
 use crate::run::Cmd;
 use crate::supervise::Spawn;
@@ -54,6 +55,21 @@ pub(super) fn manage(ctx: &SiteCtx, program: &str, conf: &Path, words: &[&str]) 
         .deadline(Duration::from_secs(300)))
 }
 
+/// Does that unless it was done before; `mark` is a file in the service's folder.
+pub(super) fn once(
+    ctx: &SiteCtx,
+    service: &str,
+    mark: &str,
+    what: fn(&SiteCtx) -> Result<()>,
+) -> Result<()> {
+    let done = ctx.dirs.data(service).join(mark);
+    if done.exists() {
+        return Ok(());
+    }
+    what(ctx)?;
+    fs::write(&done, "").context(|| format!("marking the {mark} of {service} as made"))
+}
+
 /// Whether a server of the site gives that status for that page.
 pub(super) fn answers(
     ctx: &SiteCtx,
@@ -61,7 +77,7 @@ pub(super) fn answers(
     path: &str,
     wanted: u16,
 ) -> std::result::Result<(), String> {
-    match Request::get(port, path).send(ctx) {
+    match Request::get(port, path).send(ctx.net, ctx.site) {
         Ok(answer) if answer.status == wanted => Ok(()),
         Ok(answer) => Err(format!("it answers {path} with {}", answer.status)),
         Err(error) => Err(error.to_string()),
