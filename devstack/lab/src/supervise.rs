@@ -205,7 +205,8 @@ fn reap(mut child: std::process::Child) {
 fn resolve(program: &Path) -> Result<PathBuf> {
     let found = match program.components().count() {
         1 => crate::run::find_program(&program.to_string_lossy()),
-        _ => program.canonicalize().ok().filter(|p| p.is_file()),
+        // By the name that it was given: a link may say what it is, as in an environment of Python.
+        _ => std::path::absolute(program).ok().filter(|p| p.is_file()),
     };
     found.ok_or_else(|| {
         LabError::BadInput(format!(
