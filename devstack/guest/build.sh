@@ -10,7 +10,8 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 out=$(realpath -m "${1:-$here/../../target/openstack-nova/guest.img}")
 # Modules that the guest loads, in the order in which they need each other.
-modules=(virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk evdev button)
+modules=(virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk evdev button
+         failover net_failover virtio_net)
 size_mib=32
 
 for program in busybox:busybox-static syslinux:syslinux mcopy:mtools mkfs.fat:dosfstools cpio:cpio; do

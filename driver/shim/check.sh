@@ -53,7 +53,9 @@ case "${1:-}" in
   lint)
     make_venv
     cd "$here"
-    "$venv/bin/ruff" check . && "$venv/bin/ruff" format --check . && "$venv/bin/mypy"
+    # By the same rules what else of this repository is in Python: the lab's.
+    all=(--config pyproject.toml . ../../devstack/lab/guests)
+    "$venv/bin/ruff" check "${all[@]}" && "$venv/bin/ruff" format --check "${all[@]}" && "$venv/bin/mypy"
     ;;
   29) with_29 ;;
   debian) with_debian ;;

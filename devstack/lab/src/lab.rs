@@ -286,6 +286,17 @@ impl Lab {
             .stdout)
     }
 
+    /// A connection from inside the site, within that time. It lives in the site's network.
+    ///
+    /// # Errors
+    /// Nobody answers there.
+    pub fn connect(&self, site: Site, to: SocketAddr, within: Duration) -> Result<TcpStream> {
+        let connect = || TcpStream::connect_timeout(&to, within);
+        self.net()
+            .in_site(site, connect)?
+            .context(|| format!("connecting to {to} from {site}"))
+    }
+
     /// Everything that another program needs to use this lab.
     #[must_use]
     pub fn env(&self) -> Env {

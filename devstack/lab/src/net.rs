@@ -12,6 +12,8 @@
 //! Inside a site everything goes on talking to the site's own address, whatever the links do: that
 //! traffic never leaves the namespace.
 
+mod guests;
+
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;

@@ -11,6 +11,8 @@
 )]
 
 use std::fmt;
+use std::io::{Read, Write};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use rekindle_lab::{Api, Cloud, Lab, LabOptions, Nova, OpenStack, Site};
@@ -80,7 +82,12 @@ impl fmt::Display for Guest<'_> {
 }
 
 impl<'a> Guest<'a> {
+    /// Without a network.
     fn boot(cloud: &'a OpenStack) -> Self {
+        Self::boot_on(cloud, &json!("none"))
+    }
+
+    fn boot_on(cloud: &'a OpenStack, networks: &Value) -> Self {
         let images = ["image", "show", Nova::GUEST];
         let image = cloud.openstack_json(&cloud.member, &images).unwrap();
         let volume = json!({ "size": 1, "imageRef": image["id"], "name": "made-by-a-test" });
@@ -105,7 +112,7 @@ impl<'a> Guest<'a> {
             "uuid": guest.volume, "source_type": "volume", "destination_type": "volume", "boot_index": 0,
         });
         let server = json!({
-            "name": "made-by-a-test", "flavorRef": flavor["id"], "networks": "none",
+            "name": "made-by-a-test", "flavorRef": flavor["id"], "networks": networks,
             "block_device_mapping_v2": [disk],
         });
         let made = call(
@@ -215,6 +222,25 @@ fn empty_lab() -> Lab {
         lab.nova(site).unwrap().delete_servers().unwrap();
     }
     lab
+}
+
+/// The number of the record that the guest with that address answers with; why there is none, where none is.
+fn answers(lab: &Lab, from: Site, address: &str) -> Result<u64, String> {
+    let two = Duration::from_secs(2);
+    let to = (address.parse::<IpAddr>().unwrap(), 80).into();
+    let ask = || -> Result<String, Box<dyn std::error::Error>> {
+        let mut stream = lab.connect(from, to, two)?;
+        stream.set_read_timeout(Some(two))?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
+    };
+    let text = ask().map_err(|error| error.to_string())?;
+    let record = text
+        .split_once("RKG1 ")
+        .and_then(|(_, r)| r.split(' ').next());
+    record.and_then(|n| n.parse().ok()).ok_or(text)
 }
 
 /// The processes with that text on their command line or in their environment, each as its id and command line.
@@ -375,4 +401,57 @@ fn a_guest_is_paused_with_its_zone_and_goes_on_when_the_next_test_takes_the_lab(
     assert_ne!(state(), 'T');
     guest.console("further on", |c| c.at > before.ready);
     guest.delete();
+}
+
+#[test]
+fn a_guest_has_its_ports_address_and_answers_there_to_every_site_while_its_zone_is_reached() {
+    let lab = empty_lab();
+    let site = Site::ZoneB;
+    let cloud = lab.openstack(site).unwrap();
+    let find = |kind: &str| {
+        let all = get(
+            &cloud,
+            Api::Networks,
+            &format!("/{kind}?name={}", Nova::GUEST),
+        );
+        all[kind][0].clone()
+    };
+    let (network, subnet) = (find("networks"), find("subnets"));
+    let pool = &subnet["allocation_pools"][0];
+    let address = pool["end"].as_str().unwrap();
+    let fixed = json!([{ "subnet_id": subnet["id"], "ip_address": address }]);
+    let new = json!({ "port": { "network_id": network["id"], "fixed_ips": fixed } });
+    let port = call(&cloud, Api::Networks, "POST", "/ports", new)["port"]["id"].clone();
+    let guest = Guest::boot_on(&cloud, &json!([{ "port": port }]));
+    guest.wait_status("ACTIVE");
+    let addresses = get(&cloud, Api::Servers, &guest.page(""))["server"]["addresses"].clone();
+    assert_eq!(addresses[Nova::GUEST][0]["addr"], address, "{addresses}");
+
+    let answer = |from| {
+        wait_for(&format!("{guest} to answer {from}"), |last| {
+            let answer = answers(&lab, from, address);
+            answer.map_err(|words| *last = words).ok()
+        })
+    };
+    let first = answer(site);
+    for from in [Site::ZoneA, Site::Witness] {
+        assert!(answer(from) >= first);
+    }
+    guest.stop();
+    guest.wait_status("SHUTOFF");
+    assert!(answers(&lab, site, address).is_err());
+    guest.start();
+    assert!(
+        answer(Site::Witness) > first,
+        "at the same address, and further on"
+    );
+
+    lab.isolate(site).unwrap();
+    assert!(answers(&lab, Site::Witness, address).is_err());
+    answer(site);
+    lab.heal(site).unwrap();
+    answer(Site::Witness);
+    guest.delete();
+    let page = format!("/ports/{}", port.as_str().unwrap());
+    call(&cloud, Api::Networks, "DELETE", &page, Value::Null);
 }

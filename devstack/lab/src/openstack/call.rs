@@ -16,14 +16,17 @@ pub enum Api {
     Volumes,
     /// Nova's.
     Servers,
+    /// Neutron's.
+    Networks,
 }
 
 impl Api {
-    /// Where its pages begin, and the release of it that is asked for: one that Cinder 21 and Nova 34 have.
-    const fn facts(self) -> (&'static str, &'static str) {
+    /// Where its pages begin, and the release of it that is asked for where it has any: one that Cinder 21 and Nova 34 have.
+    const fn facts(self) -> (&'static str, Option<&'static str>) {
         match self {
-            Self::Volumes => ("/v3", "volume 3.70"),
-            Self::Servers => ("/v2.1", "compute 2.96"),
+            Self::Volumes => ("/v3", Some("volume 3.70")),
+            Self::Servers => ("/v2.1", Some("compute 2.96")),
+            Self::Networks => ("/v2.0", None),
         }
     }
 }
@@ -52,10 +55,11 @@ impl OpenStack {
             port: match api {
                 Api::Volumes => ports.cinder,
                 Api::Servers => ports.nova,
+                Api::Networks => ports.neutron,
             },
             path: &format!("{begin}{page}"),
             token: Some(&token),
-            version: Some(version),
+            version,
             body,
         };
         let answer = request.send(net, site)?;

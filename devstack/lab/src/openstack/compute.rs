@@ -66,6 +66,41 @@ pub(crate) fn wake_neutron(ctx: &SiteCtx) -> Result<()> {
     call(ctx, &token(ctx)?, page, None).map(drop)
 }
 
+/// Makes the network of guests, if it is not there. Its addresses are those that the zone has a route for. It is the member's project's:
+/// nobody else but an administrator may choose an address on it.
+pub(crate) fn make_network(ctx: &SiteCtx) -> Result<()> {
+    let token = token(ctx)?;
+    let projects = ("GET", ctx.ports().keystone, "/v3/projects?name=demo");
+    let projects = call(ctx, &token, projects, None)?;
+    let owner = &projects["projects"][0]["id"];
+    let call = |method, path, body| call(ctx, &token, (method, ctx.ports().neutron, path), body);
+    let found = call("GET", "/v2.0/networks", None)?;
+    let named = |kind: &str, list: Value| {
+        let mut all = list[kind]
+            .as_array()
+            .cloned()
+            .unwrap_or_default()
+            .into_iter();
+        all.find(|one| one["name"] == Nova::GUEST)
+    };
+    let network = match named("networks", found) {
+        Some(network) => network,
+        None => {
+            let new = json!({ "name": Nova::GUEST, "project_id": owner });
+            call("POST", "/v2.0/networks", Some(json!({ "network": new })))?["network"].clone()
+        }
+    };
+    if named("subnets", call("GET", "/v2.0/subnets", None)?).is_some() {
+        return Ok(());
+    }
+    // No gateway: a guest takes all others to be on its own wire.
+    let new = json!({
+        "name": Nova::GUEST, "network_id": network["id"], "project_id": owner, "ip_version": 4,
+        "cidr": ctx.net.guests(ctx.site), "gateway_ip": null,
+    });
+    call("POST", "/v2.0/subnets", Some(json!({ "subnet": new }))).map(drop)
+}
+
 fn has(list: &Value) -> bool {
     let mut all = list.as_array().into_iter().flatten();
     all.any(|one| one["name"] == Nova::GUEST)
@@ -113,7 +148,8 @@ impl Lab {
 }
 
 impl Nova<'_> {
-    /// The name of the flavor and of the image in each zone that make a test guest; `devstack/guest/init` says what one does.
+    /// The name of the flavor, the image, the network and its subnet in each zone that make a test guest; `devstack/guest/init` says
+    /// what one does.
     pub const GUEST: &'static str = "guest";
 
     /// Sets these options for nova-compute (section, key, value), and none else on top of `nova.conf`, and restarts it: guests run

@@ -33,7 +33,7 @@ pub use call::Api;
 pub use client::{Account, OpenStack};
 pub(crate) use client::{remove_clouds, write_clouds};
 pub use compute::Nova;
-pub(crate) use compute::{make_flavor, make_image, wake_neutron};
+pub(crate) use compute::{make_flavor, make_image, make_network, wake_neutron};
 pub(crate) use conf::{DOWN_TIME, write_cinder, write_keystone, write_rabbitmq};
 pub(crate) use http::Request;
 pub(crate) use install::Install;

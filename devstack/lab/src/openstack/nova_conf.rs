@@ -175,7 +175,6 @@ fn neutron(facts: &Facts, database: &str) -> String {
 use_stderr = true
 transport_url = {transport}
 core_plugin = ml2
-# Networks and ports are records here: there is no agent that would make them real, and servers are made without a NIC.
 # Without this one it answers 500 where it is asked for ports: they have a relation to the router's tables.
 service_plugins = router
 auth_strategy = keystone
@@ -188,7 +187,8 @@ notify_nova_on_port_data_changes = false
 [ml2]
 type_drivers = flat,local
 tenant_network_types = local
-mechanism_drivers =
+# The lab's own, which needs no agent.
+mechanism_drivers = rekindle_lab
 extension_drivers = port_security
 
 [ml2_type_flat]

@@ -10,6 +10,7 @@ pub(crate) mod cinder_worker;
 mod counts;
 pub(crate) mod etcd;
 mod glance;
+mod guest_dhcp;
 mod keystone;
 mod libvirt;
 pub(crate) mod mariadb;
@@ -128,6 +129,7 @@ pub(crate) fn of(site: Site, cloud: &Cloud) -> Vec<&'static dyn Service> {
             &placement::Placement,
             &glance::Glance,
             &neutron::Neutron,
+            &guest_dhcp::GuestDhcp,
             &nova_api::NovaApi,
             &nova_worker::NovaConductor,
             &nova_worker::NovaScheduler,
