@@ -32,6 +32,9 @@ use tokio::time::Instant;
 
 /// After a look that failed there is none for so long.
 const BREAK: Duration = Duration::from_secs(5);
+/// For so long a request waits for the names of images that are not known. Longer than a look at volumes does: a Keystone and a Cinder that
+/// are slow are no reason to refuse a deletion.
+const NAMES: Duration = Duration::from_secs(10);
 /// When a refused request may come again.
 const AGAIN: u64 = 5;
 /// Looks at once, for one request.
@@ -76,7 +79,7 @@ impl Guards {
 
     /// Whether that may be done to all of these volumes. The first that says no is told.
     pub(crate) async fn allow(&self, asked: &Guarded, volumes: &[&str]) -> Result<(), Fault> {
-        let under = self.names.of(volumes).await;
+        let under = self.names.of(volumes, NAMES).await;
         let seen = each(LOOKS, under, async |under| match under {
             Under::Image(image) => self.look(&image).await,
             Under::Elsewhere | Under::Gone => Seen::Not,

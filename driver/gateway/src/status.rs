@@ -26,11 +26,12 @@ pub(crate) use page::{Collected, Page, next_link};
 pub(crate) use query::{PAGE, Query, read as read_query};
 use rekindle_common::ZoneName;
 use rekindle_net::SidecarClient;
-use splice::{Added, spliced};
-pub(crate) use splice::{Kind, Read, Spot, read};
+pub(crate) use splice::{Added, Kind, Read, Spot, read, spliced};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// For so long an answer of Cinder's waits for the names of images that are not known.
+const NAMES: Duration = Duration::from_secs(3);
 /// What all bodies that are held for the fields may take together, in KiB, as Cinder sent them.
 const HELD: u32 = 64 * 1024;
 /// For so long a body waits for its part of that.
@@ -140,7 +141,7 @@ impl Statuses {
         let mut looked = if ids.is_empty() {
             Vec::new()
         } else {
-            self.names.of(&ids).await
+            self.names.of(&ids, NAMES).await
         }
         .into_iter();
         said.into_iter()

@@ -16,8 +16,6 @@ use tokio::{
 
 /// For so long it is taken for true.
 const AGE: Duration = Duration::from_secs(300);
-/// For so long an answer of Cinder's waits for it.
-const WAIT: Duration = Duration::from_secs(3);
 /// What may be another in a moment: a volume that has no backend yet, or is gone.
 const SHORT: Duration = Duration::from_secs(1);
 /// After a look that failed there is none for so long.
@@ -98,14 +96,14 @@ impl Names {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is under each of these volumes, in their order.
-    pub(crate) async fn of(&self, ids: &[&str]) -> Vec<Under> {
+    /// What is under each of these volumes, in their order. What is not told within `wait` is unknown, and told to those who come later.
+    pub(crate) async fn of(&self, ids: &[&str], wait: Duration) -> Vec<Under> {
         let missing = self.missing(ids);
         if !missing.is_empty() {
             let this = self.clone();
             // It is carried to its end, for those who come later.
             let looking = tokio::spawn(async move { this.look(missing).await });
-            let _ = timeout(WAIT, looking).await;
+            let _ = timeout(wait, looking).await;
         }
         let now = Instant::now();
         let state = self.state();
