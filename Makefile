@@ -6,11 +6,11 @@
 #   make test           everything that has to pass before a change lands
 #   make test-all       that, and what boots guests on a real Nova in each zone, which is minutes more and not part of CI
 #   make test-debian    the Cinder of Debian's packages with our driver, in a lab: failover-host and back
-#   make test-shim      the Cinder driver's own tests, and Cinder's tests of its RBD driver on it
+#   make test-shim      the Cinder driver's own tests, and Cinder's tests of its RBD driver on it; openstackclient's plugin's
 #   make explore        the protocol's exploration with one fault more than in the tests
 #   make bench          failover speed beside a shell loop, to target/bench/failover.json
 #   make bench-cinder   failover-host beside Cinder's own RBD driver, to target/bench/cinder.json
-#   make lint           formatting, clippy, licences and sources; ruff and mypy for the Cinder driver
+#   make lint           formatting, clippy, licences and sources; ruff and mypy for the Cinder driver and the plugin
 #   make lab-up         both zones on this machine, to try things on; make lab-down takes them away
 #                       (make lab-up CLOUD=cinder: with a real Keystone and Cinder in each; CLOUD=nova: with a Nova too)
 
@@ -73,6 +73,7 @@ test-nova: packages-nova nextest
 test-shim:
 	@devstack/packages.sh shim
 	driver/shim/check.sh test
+	driver/osc/check.sh test
 
 # Not a part of `make test`: the same driver's tests run with that release in `make test-shim`, and this unpacks two hundred
 # packages and brings up a lab of its own.
@@ -103,6 +104,7 @@ lint: packages-build
 	cargo deny check bans licenses sources
 	@devstack/packages.sh shim
 	driver/shim/check.sh lint
+	driver/osc/check.sh lint
 
 lab-up: $(if $(CLOUD),packages-$(CLOUD),packages)
 	cargo run -q -p rekindle-lab -- --root $(LAB) up $(if $(CLOUD),--$(CLOUD))

@@ -6,14 +6,13 @@
 #
 # RELEASE names devstack/requirements-RELEASE.txt, which may include another one with `-r`. Nothing is done where the folder
 # holds just that already.
-# Where the repository has driver/shim, it is installed too, from its sources in place.
+# Where the repository has driver/shim and driver/osc, they are installed too, from their sources in place.
 set -euo pipefail
 
 repo=$(cd "$(dirname "$0")/.." && pwd)
 venv=$(realpath -m "${1:-$repo/target/openstack-venv}")
 release=${2:-cinder29}
 wanted=$repo/devstack/requirements-$release.txt
-shim=$repo/driver/shim
 # The system's Python and no other: librbd's bindings are Debian's, and are built for it.
 python=/usr/bin/python3
 
@@ -38,6 +37,8 @@ make_environment() {
 }
 
 unless_made "$venv/made-from" "$venv, $("$python" --version), $(all_wanted | sha256sum)" make_environment
-if [ -f "$shim/pyproject.toml" ]; then
-  unless_made "$venv/made-shim-from" "$shim, $(sha256sum <"$shim/pyproject.toml")" pip install --no-deps -e "$shim"
-fi
+for ours in shim osc; do
+  from=$repo/driver/$ours
+  [ -f "$from/pyproject.toml" ] || continue
+  unless_made "$venv/made-$ours-from" "$from, $(sha256sum <"$from/pyproject.toml")" pip install --no-deps -e "$from"
+done

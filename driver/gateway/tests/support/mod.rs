@@ -9,6 +9,7 @@
 )]
 
 pub mod cloud;
+pub mod openapi;
 pub mod raw;
 pub mod scene;
 pub mod sidecar;

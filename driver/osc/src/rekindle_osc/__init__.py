@@ -1,0 +1,1 @@
+"""What the volume API gateway adds, as commands of `openstack`."""
