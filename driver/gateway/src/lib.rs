@@ -30,6 +30,8 @@ mod routes;
 mod server;
 mod showing;
 mod status;
+#[doc(hidden)]
+pub mod targets;
 mod trust;
 mod upstream;
 
