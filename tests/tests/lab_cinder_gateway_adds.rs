@@ -1,0 +1,348 @@
+//! What the gateway adds to a real Cinder: the status in its bodies, and the guards.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use rekindle_common::action::{Order, Promotion, VolumeAction};
+use rekindle_lab::Site;
+use rekindle_tests::scenario::{Cloud, Look, until};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// What a slow machine may take for what Cinder does behind a call.
+const SOON: Duration = Duration::from_secs(120);
+
+/// The ids of a page, and the link to the next one.
+fn page(answer: &Value) -> (Vec<String>, Option<String>) {
+    let volumes = answer["volumes"].as_array().unwrap();
+    let ids = volumes.iter().map(|v| v["id"].as_str().unwrap().to_owned());
+    let next = answer["volumes_links"][0]["href"].as_str();
+    (ids.collect(), next.map(str::to_owned))
+}
+
+const FIELDS: [&str; 5] = [
+    "rekindle:status",
+    "rekindle:mode",
+    "rekindle:peer",
+    "rekindle:last_sync",
+    "rekindle:lag",
+];
+
+/// A body without what the gateway adds, and whether it had all of that in each volume.
+fn without_fields(body: &str) -> (Value, bool) {
+    let mut body: Value = serde_json::from_str(body).unwrap();
+    let mut all = true;
+    let mut take = |volume: &mut Value| {
+        let volume = volume.as_object_mut().unwrap();
+        all &= FIELDS.iter().all(|f| volume.remove(*f).is_some());
+    };
+    match body.get_mut("volumes").and_then(Value::as_array_mut) {
+        Some(volumes) => volumes.iter_mut().for_each(&mut take),
+        None => take(&mut body["volume"]),
+    }
+    (body, all)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn volumes_carry_their_status() -> anyhow::Result<()> {
+    Cloud::play_with_cinder("gatewaystatus", async |cloud| {
+        let zone = cloud.cinder(Site::ZoneA)?;
+        let plain = zone.volume_type("plain", &[])?;
+        let gateway = cloud.gateway(&zone).await?;
+        let (one, two) = (zone.volume(&plain).await?, zone.volume(&plain).await?);
+        let admin = gateway.token(&zone.clients.admin)?;
+        let member = gateway.token(&zone.clients.member)?;
+        let status = async |id: &str, token: &str| -> anyhow::Result<Value> {
+            let answer = gateway
+                .get(&format!("/v3/volumes/{id}"), Some(token))
+                .await?;
+            Ok(answer.json()?["volume"]["rekindle:status"].clone())
+        };
+        assert_eq!(status(&one, &admin).await?, Value::Null);
+        let replicate = json!({ "os-replicate": { "mode": "instant" } });
+        let action = format!("/v3/volumes/{one}/action");
+        let answer = gateway.post(&action, &admin, &replicate).await?;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        assert_eq!(status(&one, &admin).await?, "active - primary");
+
+        // In all three places, and all else is Cinder's.
+        let own = zone.clients.volume_url.trim_end_matches("/v3").to_owned();
+        let here = format!("http://{}", gateway.address);
+        for path in [
+            "/v3/volumes",
+            "/v3/volumes/detail?sort=created_at:asc&with_count=1",
+            &format!("/v3/volumes/{one}"),
+            &format!("/v3/volumes/{two}"),
+            "/v3/volumes?limit=1",
+        ] {
+            for token in [&admin, &member] {
+                let through = gateway.get(path, Some(token)).await?;
+                let direct = gateway.cinder_itself(path, Some(token)).await?;
+                assert_eq!(through.status, direct.status, "{path}");
+                if through.status != 200 {
+                    continue;
+                }
+                let (without, all) = without_fields(&through.body.replace(&here, &own));
+                assert!(all, "{path}: {through:?}");
+                let direct: Value = serde_json::from_str(&direct.body)?;
+                assert_eq!(without, direct, "{path}");
+            }
+        }
+        let shown = gateway
+            .get(&format!("/v3/volumes/{one}"), Some(&admin))
+            .await?;
+        let shown = &shown.json()?["volume"];
+        assert_eq!(
+            (&shown["rekindle:mode"], &shown["rekindle:peer"]),
+            (&json!("instant"), &json!("zone-b"))
+        );
+        let table = zone.cinder(&["show", &one])?;
+        assert!(
+            table.contains("rekindle:status") && table.contains("active - primary"),
+            "{table}"
+        );
+        assert!(zone.admin(&["volume", "list", "--long"])?.contains(&one));
+
+        // A member's own volume, of which Cinder tells its user no image.
+        let args = [
+            "volume", "create", "--size", "1", "--type", &plain, "theirs",
+        ];
+        let theirs = zone.clients.openstack_json(&zone.clients.member, &args)?;
+        let theirs = theirs["id"].as_str().unwrap().to_owned();
+        zone.wait(&theirs, &[("status", "available")]).await?;
+        let answer = gateway
+            .post(&format!("/v3/volumes/{theirs}/action"), &member, &replicate)
+            .await?;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        assert_eq!(status(&theirs, &member).await?, "active - primary");
+        let list = gateway.get("/v3/volumes", Some(&member)).await?.json()?;
+        let (ids, _) = page(&list);
+        assert_eq!(ids, [theirs.as_str()]);
+        assert_eq!(list["volumes"][0]["rekindle:status"], "active - primary");
+
+        // Filters and orders, through a real Cinder that knows none of it.
+        let primaries = "/v3/volumes/detail?rekindle:status=active+-+primary&all_tenants=1&limit=1";
+        let (mut seen, mut path) = (Vec::new(), primaries.to_owned());
+        loop {
+            let answer = gateway.get(&path, Some(&admin)).await?;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            let (ids, next) = page(&answer.json()?);
+            seen.extend(ids);
+            let Some(next) = next else { break };
+            path = next.strip_prefix(&here).unwrap().to_owned();
+        }
+        seen.sort();
+        let mut wanted = vec![one.clone(), theirs.clone()];
+        wanted.sort();
+        assert_eq!(seen, wanted);
+        let answer = gateway
+            .get(
+                "/v3/volumes?sort=rekindle:status:asc,created_at:asc",
+                Some(&admin),
+            )
+            .await?;
+        let (ids, _) = page(&answer.json()?);
+        let place = |id: &str| ids.iter().position(|i| i == id).unwrap();
+        assert!(place(&two) < place(&one), "{ids:?}");
+
+        // The sidecar dies: unknown, and Cinder's own words with it; then it is back.
+        cloud.sidecar(Site::ZoneA).kill()?;
+        until("the status to be unknown", SOON, async || -> Look<()> {
+            match status(&one, &admin).await.map_err(|e| format!("{e:#}"))? {
+                word if word == "unknown" => Ok(()),
+                other => Err(other.to_string()),
+            }
+        })
+        .await?;
+        let began = Instant::now();
+        let answer = gateway.get("/v3/volumes/detail", Some(&admin)).await?;
+        let (_, all) = without_fields(&answer.body);
+        assert!(all && answer.status == 200, "{answer:?}");
+        let direct = Instant::now();
+        gateway
+            .cinder_itself("/v3/volumes/detail", Some(&admin))
+            .await?;
+        let slower = began.elapsed().saturating_sub(direct.elapsed());
+        assert!(slower < Duration::from_secs(5), "{slower:?}");
+        let answer = gateway.get(primaries, Some(&admin)).await?;
+        assert_eq!(answer.status, 503, "{answer:?}");
+        cloud.sidecar(Site::ZoneA).start()?;
+        until("the status to be told", SOON, async || -> Look<()> {
+            match status(&one, &admin).await.map_err(|e| format!("{e:#}"))? {
+                word if word == "active - primary" => Ok(()),
+                other => Err(other.to_string()),
+            }
+        })
+        .await?;
+        let body = json!({ "os-unreplicate": null });
+        let path = format!("/v3/volumes/{theirs}/action");
+        assert_eq!(gateway.post(&path, &member, &body).await?.status, 202);
+        zone.clients
+            .openstack(&zone.clients.member, &["volume", "delete", &theirs])?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hard_case_48_guards_keep_pairs_whole() -> anyhow::Result<()> {
+    Cloud::play_with_cinder("gatewayguard", async |cloud| {
+        let zone = cloud.cinder(Site::ZoneA)?;
+        let plain = zone.volume_type("plain", &[])?;
+        let refusing = zone.replicated_type("refuse", &[("rekindle:on_delete", "refuse")])?;
+        let gateway = cloud.gateway(&zone).await?;
+        let id = zone.volume(&plain).await?;
+        let kept = zone.volume(&refusing).await?;
+        let admin = gateway.token(&zone.clients.admin)?;
+        let stranger = gateway.token(&zone.clients.member)?;
+        let path = format!("/v3/volumes/{id}/action");
+        let act = async |body: Value| gateway.post(&path, &admin, &body).await;
+
+        let refused = |args: &[&str]| format!("{:#}", zone.admin(args).unwrap_err());
+
+        // A primary whose policy says so is not deleted, nor forgotten, and nothing of it begins in Cinder.
+        let said = refused(&["volume", "delete", &kept]);
+        assert!(said.contains("is the primary of a"), "{said}");
+        let said = refused(&["volume", "delete", "--force", &kept]);
+        assert!(said.contains("is the primary of a"), "{said}");
+        let answer = gateway
+            .post(
+                &format!("/v3/volumes/{kept}/action"),
+                &admin,
+                &json!({ "os-unmanage": {} }),
+            )
+            .await?;
+        assert_eq!(answer.status, 409, "{answer:?}");
+        assert!(answer.body.contains("on_delete = refuse"), "{answer:?}");
+        assert_eq!(zone.show(&kept)?["status"], "available");
+
+        // A volume that Cinder does not know to be replicated becomes a copy here.
+        assert_eq!(
+            act(json!({ "os-replicate": { "mode": "instant" } }))
+                .await?
+                .status,
+            202
+        );
+        cloud.wait_copy(Site::ZoneB, &zone, &id).await?;
+        assert_eq!(
+            act(json!({ "os-extend": { "new_size": 2 } })).await?.status,
+            202
+        );
+        zone.wait(&id, &[("status", "available")]).await?;
+        assert_eq!(act(json!({ "os-demote": null })).await?.status, 202);
+        // No zone is primary: come again.
+        until("it to be pending", SOON, async || -> Look<()> {
+            let answer = act(json!({ "os-reserve": null }))
+                .await
+                .map_err(|e| format!("{e:#}"))?;
+            let again = answer.head.to_lowercase().contains("retry-after: 5");
+            if answer.status == 409 && again {
+                Ok(())
+            } else {
+                Err(format!("{answer:?}"))
+            }
+        })
+        .await?;
+        let image = zone.image(&id)?;
+        let order = Order {
+            action: VolumeAction::Promote {
+                promotion: Promotion::Plain,
+            },
+            generation: None,
+        };
+        until("zone-b to be promoted", SOON, async || -> Look<()> {
+            let done = cloud.sidecar_of(Site::ZoneB).act(&image, &order).await;
+            done.map(drop).map_err(|e| e.to_string())
+        })
+        .await?;
+        until("a refusal that names zone-b", SOON, async || -> Look<()> {
+            let answer = act(json!({ "os-reserve": null }))
+                .await
+                .map_err(|e| format!("{e:#}"))?;
+            if answer.status == 409 && answer.body.contains("its primary is in zone-b") {
+                Ok(())
+            } else {
+                Err(answer.body)
+            }
+        })
+        .await?;
+        for answer in [
+            act(json!({ "os-extend": { "new_size": 3 } })).await?,
+            act(json!({ "os-attach": { "mountpoint": "/dev/vdb", "mode": "rw" } })).await?,
+            act(json!({ "revert": { "snapshot_id": id } })).await?,
+            act(json!({ "os-migrate_volume": { "host": "h@b#p" } })).await?,
+            gateway
+                .post(
+                    "/v3/attachments",
+                    &admin,
+                    &json!({ "attachment": { "volume_uuid": id } }),
+                )
+                .await?,
+            gateway
+                .post(
+                    "/v3/volumes",
+                    &admin,
+                    &json!({ "volume": { "size": 2, "source_volid": id } }),
+                )
+                .await?,
+        ] {
+            assert_eq!(answer.status, 409, "{answer:?}");
+            assert!(answer.body.contains("zone-b"), "{answer:?}");
+        }
+        let said = refused(&["volume", "snapshot", "create", "--volume", &id, "of-a-copy"]);
+        assert!(said.contains("409") && said.contains("a copy in"), "{said}");
+        let said = zone.cinder(&["extend", &id, "3"]).unwrap_err();
+        assert!(format!("{said:#}").contains("a copy in"), "{said:#}");
+        assert_eq!(zone.show(&id)?["status"], "available");
+        // Who sees no such volume is told that there is none.
+        let answer = gateway
+            .post(&path, &stranger, &json!({ "os-reserve": null }))
+            .await?;
+        assert_eq!(answer.status, 404, "{answer:?}");
+
+        // The sidecar is away: what ends a volume waits, and all else is Cinder's own.
+        cloud.sidecar(Site::ZoneA).kill()?;
+        let said = refused(&["volume", "delete", &kept]);
+        assert!(said.contains("not known now"), "{said}");
+        zone.admin(&["volume", "set", "--name", "still-cinders", &kept])?;
+        cloud.sidecar(Site::ZoneA).start()?;
+
+        // Home again, and everything is Cinder's as before.
+        let order = Order {
+            action: VolumeAction::Demote { token: None },
+            generation: None,
+        };
+        until("zone-b to be demoted", SOON, async || -> Look<()> {
+            let done = cloud.sidecar_of(Site::ZoneB).act(&image, &order).await;
+            done.map(drop).map_err(|e| e.to_string())
+        })
+        .await?;
+        until("to be promoted again", SOON, async || -> Look<()> {
+            let answer = act(json!({ "os-promote": {} }))
+                .await
+                .map_err(|e| format!("{e:#}"))?;
+            if answer.status == 202 {
+                Ok(())
+            } else {
+                Err(answer.body)
+            }
+        })
+        .await?;
+        assert_eq!(
+            act(json!({ "os-extend": { "new_size": 3 } })).await?.status,
+            202
+        );
+        zone.wait(&id, &[("status", "available")]).await?;
+        assert_eq!(act(json!({ "os-unreplicate": null })).await?.status, 202);
+        // Its type let nobody delete it: without that it goes.
+        let to_plain = json!({ "os-retype": { "new_type": plain, "migration_policy": "never" } });
+        let answer = gateway
+            .post(&format!("/v3/volumes/{kept}/action"), &admin, &to_plain)
+            .await?;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        zone.wait(&kept, &[("status", "available"), ("type", &plain)])
+            .await?;
+        zone.admin(&["volume", "delete", &kept])?;
+        Ok(())
+    })
+    .await
+}
