@@ -528,7 +528,7 @@ async fn a_pause_waits_for_a_yes_to_that_plan_and_that_level_and_outlives_its_le
                 (bench.state(&id).await == State::Running { step: pause }).then_some(())
             })
             .await;
-            tokio::time::sleep(Duration::from_secs(3600)).await;
+            tokio::time::sleep(Duration::from_secs(120)).await;
         };
         tokio::select! {
             over = bench.hand.work(&id, None) => panic!("it did not wait: {over:?}"),
