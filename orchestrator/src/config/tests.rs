@@ -135,6 +135,11 @@ fn what_is_wrong_is_named() {
             "[times]\ncatalogue = \"100ms\"\n[etcd]",
             "times.catalogue",
         ),
+        (
+            "[etcd]",
+            "[times]\nservers = \"2h\"\n[etcd]",
+            "times.servers",
+        ),
     ] {
         assert!(GOOD.contains(from), "{from}");
         match load(&GOOD.replacen(from, to, 1)) {
