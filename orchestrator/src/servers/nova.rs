@@ -299,6 +299,14 @@ impl Servers for NovaServers {
             .boxed()
     }
 
+    fn translate<'a>(
+        &'a self,
+        kept: &'a KeptServer,
+        _: Span,
+    ) -> BoxFuture<'a, Result<ServerRecord, ServersError>> {
+        async move { self.translated(kept) }.boxed()
+    }
+
     fn remove<'a>(
         &'a self,
         wanted: &'a Wanted,
