@@ -185,11 +185,6 @@ fn volumes(at: Timestamp) -> VolumeMap {
 impl Play {
     async fn with(standby: StandbyPolicy) -> Self {
         let mut rig = Rig::with(3, policy()).await;
-        let spec = GroupSpec {
-            runbook: runbook(standby),
-            ..rig.spec(policy())
-        };
-        rig.client.put_group(&spec).await.unwrap();
         for s in rig.world.sites() {
             rig.world.stop_orchestrator(&s).await;
         }
@@ -216,7 +211,7 @@ impl Play {
         let keeper = ServersKeeper::new(witness(), part, zones, clock);
         let store = Store::from(rig.world.store(witness().as_str()));
         let hand = Hand::new(&store).await;
-        Self {
+        let play = Self {
             rig,
             a,
             b,
@@ -225,7 +220,10 @@ impl Play {
             hand,
             store,
             clock,
-        }
+        };
+        // These orchestrators have no Nova: they would refuse it.
+        play.runbook(runbook(standby)).await;
+        play
     }
 
     async fn new() -> Self {
