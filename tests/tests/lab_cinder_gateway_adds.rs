@@ -4,7 +4,7 @@
 
 use rekindle_common::action::{Order, Promotion, VolumeAction};
 use rekindle_lab::Site;
-use rekindle_tests::scenario::{Cloud, Look, until};
+use rekindle_tests::scenario::{Cloud, Look, until, without_fields};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -17,29 +17,6 @@ fn page(answer: &Value) -> (Vec<String>, Option<String>) {
     let ids = volumes.iter().map(|v| v["id"].as_str().unwrap().to_owned());
     let next = answer["volumes_links"][0]["href"].as_str();
     (ids.collect(), next.map(str::to_owned))
-}
-
-const FIELDS: [&str; 5] = [
-    "rekindle:status",
-    "rekindle:mode",
-    "rekindle:peer",
-    "rekindle:last_sync",
-    "rekindle:lag",
-];
-
-/// A body without what the gateway adds, and whether it had all of that in each volume.
-fn without_fields(body: &str) -> (Value, bool) {
-    let mut body: Value = serde_json::from_str(body).unwrap();
-    let mut all = true;
-    let mut take = |volume: &mut Value| {
-        let volume = volume.as_object_mut().unwrap();
-        all &= FIELDS.iter().all(|f| volume.remove(*f).is_some());
-    };
-    match body.get_mut("volumes").and_then(Value::as_array_mut) {
-        Some(volumes) => volumes.iter_mut().for_each(&mut take),
-        None => take(&mut body["volume"]),
-    }
-    (body, all)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,7 +58,7 @@ async fn volumes_carry_their_status() -> anyhow::Result<()> {
                 if through.status != 200 {
                     continue;
                 }
-                let (without, all) = without_fields(&through.body.replace(&here, &own));
+                let (without, all) = without_fields(&through.body.replace(&here, &own)).unwrap();
                 assert!(all, "{path}: {through:?}");
                 let direct: Value = serde_json::from_str(&direct.body)?;
                 assert_eq!(without, direct, "{path}");
@@ -155,7 +132,7 @@ async fn volumes_carry_their_status() -> anyhow::Result<()> {
         .await?;
         let began = Instant::now();
         let answer = gateway.get("/v3/volumes/detail", Some(&admin)).await?;
-        let (_, all) = without_fields(&answer.body);
+        let (_, all) = without_fields(&answer.body).unwrap();
         assert!(all && answer.status == 200, "{answer:?}");
         let direct = Instant::now();
         gateway

@@ -29,6 +29,10 @@ pub(super) const DRIVER: &str = "rekindle-driver";
 pub(super) const ORCHESTRATOR: &str = "rekindle-orchestrator";
 /// For our programs to start, elect a leader, and find both zones healthy.
 const READY: Duration = Duration::from_secs(60);
+/// For the mirror daemons to let go of the images that a scenario leaves.
+const REMOVED: Duration = Duration::from_secs(120);
+/// After that one is stuck.
+const LET_GO: Duration = Duration::from_secs(40);
 
 /// Whether the orchestrators keep the other zone's catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -461,11 +465,12 @@ impl Cloud {
         Ok(())
     }
 
-    /// All of the scenario's, whatever state they are in. Its mirror daemon may still hold one open for a moment.
+    /// All of the scenario's, whatever state they are in. Its mirror daemon may still hold one open for a moment; one that does not let
+    /// go, as after an isolation, is started again.
     fn remove_images(&self, site: Site) -> anyhow::Result<()> {
         let pool = self.lab.zone(site)?.pool;
         let prefix = format!("volume-{}-", self.name);
-        let end = std::time::Instant::now() + Duration::from_secs(30);
+        let (begun, mut restarted) = (std::time::Instant::now(), false);
         loop {
             let images = self.lab.rbd(site, &["ls", pool])?;
             let ours: Vec<&str> = images.lines().filter(|l| l.starts_with(&prefix)).collect();
@@ -491,7 +496,13 @@ impl Cloud {
             }
             match last {
                 None => {}
-                Some(e) if std::time::Instant::now() >= end => return Err(e.into()),
+                Some(e) if begun.elapsed() >= REMOVED => return Err(e.into()),
+                Some(e) if begun.elapsed() >= LET_GO && !restarted => {
+                    tracing::warn!(zone = %site, error = %e, "rbd-mirror does not let go of a copy and is started again");
+                    self.lab.kill_service(site, "rbd-mirror")?;
+                    self.lab.start_service(site, "rbd-mirror")?;
+                    restarted = true;
+                }
                 Some(_) => std::thread::sleep(Duration::from_millis(500)),
             }
         }

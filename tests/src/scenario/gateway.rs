@@ -3,7 +3,7 @@
 use super::{CinderZone, Cloud, Program, config};
 use anyhow::{Context, ensure};
 use rekindle_lab::Account;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::{net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -187,4 +187,33 @@ async fn ask(
         head: head.to_owned(),
         body: body.to_owned(),
     })
+}
+
+/// What it adds to each volume.
+const FIELDS: [&str; 5] = [
+    "rekindle:status",
+    "rekindle:mode",
+    "rekindle:peer",
+    "rekindle:last_sync",
+    "rekindle:lag",
+];
+
+/// A body without what the gateway adds, and whether it had all of that in each volume. `None`: it has no volumes.
+#[must_use]
+pub fn without_fields(body: &str) -> Option<(Value, bool)> {
+    let mut body: Value = serde_json::from_str(body).ok()?;
+    let mut all = true;
+    let mut take = |volume: &mut Value| {
+        let had = |volume: &mut Map<String, Value>| {
+            let gone: Vec<_> = FIELDS.iter().map(|f| volume.remove(*f)).collect();
+            gone.iter().all(Option::is_some)
+        };
+        all &= volume.as_object_mut().is_some_and(had);
+    };
+    if let Some(volumes) = body.get_mut("volumes") {
+        volumes.as_array_mut()?.iter_mut().for_each(take);
+    } else {
+        take(body.get_mut("volume")?);
+    }
+    Some((body, all))
 }

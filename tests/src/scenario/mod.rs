@@ -29,7 +29,7 @@ pub use cinder_cluster::{Cluster, Of};
 pub use cinder_looks::{Holder, expect};
 pub use cloud::Cloud;
 pub use faults::{Member, Program, Zone};
-pub use gateway::{Answer, Gateway};
+pub use gateway::{Answer, Gateway, without_fields};
 pub use group::{Group, Volume, by_force, decision, plainly, resync, step_begun};
 pub use wait::{Look, never, until};
 pub use writer::Writer;
