@@ -10,8 +10,10 @@
 //! /rekindle/v1/groups/<group>/state               core's `GroupState`: what must be remembered between decisions
 //! /rekindle/v1/groups/<group>/active-plan         the one plan at work on it
 //! /rekindle/v1/groups/<group>/approval            an operator's yes to a plan
+//! /rekindle/v1/groups/<group>/hooks               core's `HooksFailed`: hooks that failed at the end of its last plan
 //! /rekindle/v1/servers/<group>/<server>           KeptServer: its record, and which server it is in each zone
 //! /rekindle/v1/standbys/<group>/<server>          what its stand-by was built from, core's `Built`
+//! /rekindle/v1/preflights/<group>                 what the last daily check of its servers found
 //! /rekindle/v1/plans/<plan>/plan                  the plan, immutable
 //! /rekindle/v1/plans/<plan>/journal/<seq>         its journal, ten digits
 //! /rekindle/v1/plans/<plan>/approval/<level>      a person's yes to a pause of it
@@ -35,6 +37,8 @@ pub const VOLUMES: &str = "/rekindle/v1/volumes/";
 pub const SERVERS: &str = "/rekindle/v1/servers/";
 /// What the groups' stand-bys were built from.
 pub const STANDBYS: &str = "/rekindle/v1/standbys/";
+/// The groups' last daily checks. Not under [`GROUPS`], which is read at every look: they may be long.
+pub const PREFLIGHTS: &str = "/rekindle/v1/preflights/";
 /// All sites.
 pub const SITES: &str = "/rekindle/v1/sites/";
 
@@ -73,6 +77,16 @@ pub fn group_active_plan(group: &GroupName) -> String {
 pub fn group_approval(group: &GroupName) -> String {
     format!("{GROUPS}{group}/approval")
 }
+/// Hooks that failed at the end of a group's last plan; absent where none did.
+#[must_use]
+pub fn group_hooks(group: &GroupName) -> String {
+    format!("{GROUPS}{group}/hooks")
+}
+/// What the last daily check of a group's servers found.
+#[must_use]
+pub fn preflight(group: &GroupName) -> String {
+    format!("{PREFLIGHTS}{group}")
+}
 /// A group's volumes as its primary listed them last.
 #[must_use]
 pub fn group_volumes(group: &GroupName) -> String {
@@ -88,7 +102,12 @@ pub fn built_standby(group: &GroupName, server: &ServerKey) -> String {
 pub fn group_servers(group: &GroupName) -> String {
     format!("{SERVERS}{group}/")
 }
-/// One of them.
+/// What all of a group's stand-bys were built from.
+#[must_use]
+pub fn group_standbys(group: &GroupName) -> String {
+    format!("{STANDBYS}{group}/")
+}
+/// One of the group's servers.
 #[must_use]
 pub fn kept_server(group: &GroupName, server: &ServerKey) -> String {
     format!("{SERVERS}{group}/{server}")

@@ -41,7 +41,7 @@ pub enum StandbyPolicy {
     Shelved,
     /// Its record alone: it is built when it is needed.
     Record,
-    /// Nothing: it is stopped where it must not run, and a person starts it elsewhere.
+    /// Nothing: it is stopped where it must not run, and a person starts it elsewhere. That is no failure of a plan's.
     None,
 }
 
@@ -94,7 +94,7 @@ pub struct RunbookServer {
     /// What stands by for it; none: what the runbook says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standby: Option<StandbyPolicy>,
-    /// Servers of its own level that have to serve before it starts.
+    /// Servers of its own level that have to serve before it starts. One that people start ([`StandbyPolicy::None`]) is not waited for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<ServerKey>,
     /// What must be so, beside Nova's `ACTIVE`, for it to count as serving.

@@ -15,6 +15,7 @@
 //! * [`alone`]: volumes that stand in one zone alone, which no failover helps.
 //! * [`catalogue`]: each zone's volumes as volumes of the other zone's Cinder: what is to be written, and what a person must see to.
 //! * [`servers`]: each protected server's record and its stand-by: what is to be kept and mended.
+//! * [`daily`]: when a group's turn comes for what is done once a day.
 //! * [`skew`]: how far a zone's clock is from ours, which only the figure of a loss needs to know.
 //! * [`revoke`]: whether a lease may still be taken from a zone whose Ceph is lost.
 //! * [`overtaken`]: when a zone's loss makes a plan's waiting vain, and the plan make way.
@@ -26,6 +27,7 @@
 
 pub mod alone;
 pub mod catalogue;
+pub mod daily;
 pub mod decision;
 pub mod detector;
 pub mod observation;

@@ -13,125 +13,18 @@
 //! The executor journals the intent, acts, and journals the result. After a crash the journal is replayed through
 //! [`State::apply`]; an event that is illegal for its state means that the journal is corrupted: stop and say so.
 
+mod hooks;
+mod pause;
+mod record;
+
+pub use hooks::{FailedHook, HooksFailed};
+pub use record::{Event, FailedServer, FailedVolume, Left, Record, StepOutcome};
 pub use rekindle_common::plan::End;
 
 use crate::plan::{Plan, Step};
-use jiff::Timestamp;
-use rekindle_common::{ImageSpec, ServerKey};
+use rekindle_common::ServerKey;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-
-/// One record of a plan's journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Record {
-    /// When it was written.
-    pub at: Timestamp,
-    /// By which site's orchestrator.
-    pub by: String,
-    /// What happened.
-    pub event: Event,
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Event {
-    /// The plan was taken up.
-    Begun,
-    /// A step is about to act. Its number counts from 0.
-    StepBegun {
-        /// Which.
-        step: usize,
-    },
-    /// A step ended well, for all or for some of its volumes.
-    StepDone {
-        /// Which.
-        step: usize,
-        /// How.
-        outcome: StepOutcome,
-    },
-    /// A step failed for good.
-    StepFailed {
-        /// Which.
-        step: usize,
-        /// Why.
-        error: String,
-        /// Whether it may have changed something before it failed.
-        left: Left,
-    },
-    /// A step of the failed step's unwind list is about to act.
-    UnwindBegun {
-        /// Its place in that list.
-        undo: usize,
-    },
-    /// It is done.
-    UnwindDone {
-        /// Its place in that list.
-        undo: usize,
-        /// Servers for which it failed, with the reason: the others serve again.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        servers: Vec<FailedServer>,
-    },
-    /// It failed for good.
-    UnwindFailed {
-        /// Its place in that list.
-        undo: usize,
-        /// Why.
-        error: String,
-    },
-    /// An operator had a stuck plan tried again.
-    Retried,
-    /// The plan has ended.
-    Ended {
-        /// How.
-        end: End,
-    },
-}
-
-/// What a failed step left behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Left {
-    /// It looked, and knows that it changed nothing.
-    Nothing,
-    /// It changed something, or cannot tell.
-    MaybeSomething,
-}
-
-/// How a step ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-pub struct StepOutcome {
-    /// In words.
-    pub note: String,
-    /// Volumes for which it failed, with the reason; the others go on without them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub failed: Vec<FailedVolume>,
-    /// Servers for which it failed, with the reason; the others go on without them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub servers: Vec<FailedServer>,
-}
-
-/// A volume that a step could not help.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FailedVolume {
-    /// Which.
-    pub volume: ImageSpec,
-    /// Why.
-    pub why: String,
-}
-
-/// A server that a step could not help.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FailedServer {
-    /// Which.
-    pub server: ServerKey,
-    /// Why.
-    pub why: String,
-}
 
 /// Where a plan stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,6 +126,7 @@ pub struct Saga<'a> {
     records: usize,
     failed: Vec<FailedVolume>,
     failed_servers: Vec<FailedServer>,
+    failed_hooks: Vec<FailedHook>,
     /// A step that changed something was done, or may have been.
     touched: bool,
     /// A promotion has succeeded for at least one volume: only forward from here.
@@ -251,6 +145,7 @@ impl<'a> Saga<'a> {
             records: 0,
             failed: Vec::new(),
             failed_servers: Vec::new(),
+            failed_hooks: Vec::new(),
             touched: false,
             promoted: false,
         };
@@ -282,6 +177,12 @@ impl<'a> Saga<'a> {
         &self.failed_servers
     }
 
+    /// Hooks `after` that failed: they change nothing of how the plan ends.
+    #[must_use]
+    pub fn failed_hooks(&self) -> &[FailedHook] {
+        &self.failed_hooks
+    }
+
     /// Takes one event.
     ///
     /// # Errors
@@ -296,6 +197,7 @@ impl<'a> Saga<'a> {
             Event::StepDone { step, outcome } => {
                 self.failed.extend(outcome.failed.iter().cloned());
                 self.note_servers(self.step(*step), &outcome.servers);
+                self.note_hook(self.step(*step), outcome.hook.as_ref());
                 self.touched |= self.step(*step).is_some_and(changes_something);
                 self.promoted |= matches!(self.step(*step), Some(Step::Promote { .. }));
             }
@@ -411,6 +313,15 @@ impl<'a> Saga<'a> {
         };
         self.failed_servers.retain(|f| !about.contains(&f.server));
         self.failed_servers.extend_from_slice(failed);
+    }
+
+    fn note_hook(&mut self, step: Option<&Step>, why: Option<&String>) {
+        if let (Some(Step::RunHook { hook, .. }), Some(why)) = (step, why) {
+            self.failed_hooks.push(FailedHook {
+                hook: hook.clone(),
+                why: why.clone(),
+            });
+        }
     }
 
     fn step(&self, n: usize) -> Option<&'a Step> {

@@ -5,9 +5,11 @@
 //! | [`mapped`] | a record in the other zone's names |
 //! | [`built`] | what a stand-by was built from |
 //! | [`follow`] | what is to be done about a server, by what is seen and kept of it |
+//! | [`leave`] | the same about one that is protected no more |
 
 pub mod built;
 pub mod follow;
+pub mod leave;
 pub mod mapped;
 
 pub use built::Built;

@@ -269,6 +269,7 @@ fn hard_case_41_some_failed_volumes_make_it_partial() {
             outcome: StepOutcome {
                 note: String::new(),
                 failed,
+                hook: None,
                 servers: vec![],
             },
         })

@@ -125,8 +125,11 @@ pub enum Mapped {
 /// A server's volumes in the zone of its stand-by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copies {
-    /// Each is a copy there.
+    /// Each is a copy there, and can be opened.
     All,
+    /// Each is a copy there, and one is mirrored through its journal. To read such an image without its lock is refused by librbd, and to take the
+    /// lock of a copy too: a server that runs on it does not get as far as its first block.
+    Journaled,
     /// None can be written there; some are not there.
     Some,
     /// One of them can be written there: it is primary, or not replicated.
@@ -220,8 +223,20 @@ fn absent(s: &Sight<'_>) -> Verdict {
     };
     // One that was never built stands by all the same.
     if kept.record.id.is_none() && kept.record.zone == *s.primary {
-        let (acts, trouble) = stand_by(s);
-        return Verdict { acts, trouble };
+        let mut first = vec![Act::Describe {
+            volume: root(&kept.record),
+            record: Box::new(kept.record.clone()),
+        }];
+        let (mut acts, trouble) = stand_by(s);
+        first.append(&mut acts);
+        return Verdict {
+            acts: first,
+            trouble,
+        };
+    }
+    // Nothing stood by for it when its group went to the other zone, as its policy says: whoever started it there did so by hand.
+    if s.policy == StandbyPolicy::None && kept.record.zone != *s.primary {
+        return Verdict::default();
     }
     let why = "it is not there any more. Its stand-by and its record are left as they are: take it out of the runbook if it is meant to be gone";
     Verdict {
@@ -334,10 +349,28 @@ fn buildable<'a>(s: &'a Sight<'_>) -> Result<&'a ServerRecord, String> {
     let other = s.other;
     match s.copies {
         Copies::All => Ok(record),
+        Copies::Journaled => Err(journaled(s)),
         Copies::Some => Err(format!("not all its volumes have a copy in {other} yet")),
         Copies::Writable => Err(writable(s)),
         Copies::Unknown => Err(format!("its volumes in {other} cannot be seen now")),
     }
+}
+
+/// What there is to be adopted, where nothing has to run for it.
+fn adoptable<'a>(s: &'a Sight<'_>) -> Result<&'a ServerRecord, String> {
+    match (&s.mapped, s.copies) {
+        (Mapped::Record(record), Copies::Journaled) => Ok(record),
+        (Mapped::NoRecord | Mapped::Gaps(_), Copies::Journaled)
+        | (_, Copies::All | Copies::Some | Copies::Writable | Copies::Unknown) => buildable(s),
+    }
+}
+
+fn journaled(s: &Sight<'_>) -> String {
+    format!(
+        "a volume of it is mirrored through its journal, and no server can open such a copy in {} before it is promoted. It is built from its record \
+         when it is needed: say standby = \"record\" for it, or replicate its volumes periodically",
+        s.other
+    )
 }
 
 fn writable(s: &Sight<'_>) -> String {
@@ -355,7 +388,7 @@ fn in_words(gaps: &[Gap]) -> String {
 /// Whether it may be touched: nothing that it has can be written in its zone.
 fn may_touch(s: &Sight<'_>) -> Result<(), String> {
     match s.copies {
-        Copies::All | Copies::Some => Ok(()),
+        Copies::All | Copies::Journaled | Copies::Some => Ok(()),
         Copies::Writable => Err(writable(s)),
         Copies::Unknown => Err(format!("its volumes in {} cannot be seen now", s.other)),
     }
@@ -425,6 +458,11 @@ fn ours(s: &Sight<'_>, id: &str, state: Rests, held: bool, words: &str) -> Acts 
         (Rests::Resting | Rests::Failed, false) => {
             (vec![remove("no stand-by is wanted any more")], None)
         }
+        // One that is of no use is in the way of the one that is built when it is needed.
+        (Rests::Failed, true) if s.copies == Copies::Journaled => (
+            vec![remove(&format!("it failed: {words}"))],
+            Some(format!("its stand-by is not built: {}", journaled(s))),
+        ),
         (Rests::Failed, true) => match buildable(s) {
             Ok(record) => {
                 let why = format!("it failed: {words}");
@@ -434,7 +472,7 @@ fn ours(s: &Sight<'_>, id: &str, state: Rests, held: bool, words: &str) -> Acts 
                 "its stand-by failed ({words}), and is not built anew: {why}"
             )),
         },
-        (Rests::Resting, true) => match (buildable(s), built) {
+        (Rests::Resting, true) => match (adoptable(s), built) {
             (Err(why), _) => nothing(format!("its stand-by is as it was built: {why}")),
             // It was built, and the word of it was lost.
             (Ok(record), None) => (vec![build(s, record)], None),
@@ -450,7 +488,10 @@ fn ours(s: &Sight<'_>, id: &str, state: Rests, held: bool, words: &str) -> Acts 
                 if built.policy == StandbyPolicy::Shelved && s.policy == StandbyPolicy::Shutoff {
                     differs.push("stand-by: was shelved, is shutoff".to_owned());
                 }
-                if !differs.is_empty() {
+                if !differs.is_empty() && s.copies == Copies::Journaled {
+                    let why = format!("its stand-by is not built: {}", journaled(s));
+                    (vec![remove(&differs.join("; "))], Some(why))
+                } else if !differs.is_empty() {
                     (vec![remove(&differs.join("; ")), build(s, record)], None)
                 } else if held && built.policy == s.policy {
                     (Vec::new(), None)
@@ -460,79 +501,6 @@ fn ours(s: &Sight<'_>, id: &str, state: Rests, held: bool, words: &str) -> Acts 
             }
         },
         (Rests::Changing | Rests::Unknown, _) => (Vec::new(), None),
-    }
-}
-
-/// What is left to do about a server that is protected no more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Leave {
-    /// Its stand-by goes first.
-    Remove {
-        /// Which.
-        id: String,
-        /// As whose stand-by it is marked.
-        counterpart: String,
-    },
-    /// All that is kept of it is forgotten.
-    Forget,
-    /// Not now.
-    Wait {
-        /// Why, in words.
-        why: String,
-    },
-}
-
-/// What is to be done about a server that is in no runbook any more: what we built goes, if it serves nobody.
-#[must_use]
-pub fn leave(
-    kept: &KeptServer,
-    built: Option<&Built>,
-    standby: &Standby,
-    copies: Copies,
-    primary: Option<&ZoneName>,
-) -> Leave {
-    let wait = |why: String| Leave::Wait { why };
-    if primary.is_some_and(|p| *p != kept.record.zone) {
-        return wait(format!(
-            "it was last seen to serve in {}, which is not the primary now",
-            kept.record.zone
-        ));
-    }
-    let ours = kept.instances.iter().find(|(zone, i)| {
-        **zone != kept.record.zone
-            && match i.build {
-                Build::Users => false,
-                Build::Standby { .. } => true,
-            }
-    });
-    // What its users built is theirs.
-    let Some((zone, instance)) = ours else {
-        return Leave::Forget;
-    };
-    match standby {
-        Standby::Unknown { why } => wait(format!("its stand-by cannot be seen now: {why}")),
-        Standby::Absent => Leave::Forget,
-        Standby::There { id, state, .. } => match (state, copies) {
-            (Rests::Running | Rests::Changing | Rests::Unknown, _) => wait(format!(
-                "its stand-by in {zone} ({id}) is not at rest: stop it, or take the property rekindle:standby-of from it to keep it"
-            )),
-            (Rests::Resting | Rests::Failed, Copies::Writable) => wait(format!(
-                "its stand-by in {zone} ({id}) has a volume that can be written there: delete it by hand, or take the property rekindle:standby-of from it to keep it"
-            )),
-            (Rests::Resting | Rests::Failed, Copies::Unknown) => {
-                wait(format!("its volumes in {zone} cannot be seen now"))
-            }
-            (Rests::Resting | Rests::Failed, Copies::All | Copies::Some) => Leave::Remove {
-                id: instance.id.clone(),
-                counterpart: built.map_or_else(
-                    || {
-                        let (zone, id) = kept.record.identity();
-                        format!("{zone}/{id}")
-                    },
-                    |b| b.counterpart.clone(),
-                ),
-            },
-        },
     }
 }
 

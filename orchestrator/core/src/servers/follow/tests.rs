@@ -1,7 +1,10 @@
 //! Each rule by itself, and what holds whatever is seen.
 
 use super::*;
-use crate::servers::samples::{record, zone};
+use crate::servers::{
+    leave::{Leave, leave},
+    samples::{record, zone},
+};
 use proptest::prelude::*;
 use rekindle_common::servers::PowerWish;
 
@@ -232,8 +235,38 @@ fn a_new_server_is_kept_and_its_stand_by_built() {
 }
 
 #[test]
+fn on_a_copy_that_no_server_can_open_nothing_is_built_anew_and_what_rests_stays() {
+    let on_journals = |w: World| World {
+        copies: Copies::Journaled,
+        ..w
+    };
+    // Built when it was primary there, by a failover; the word of what it was built from may be lost.
+    let settled = on_journals(World::settled());
+    assert_eq!((settled.acts(), settled.follow().trouble), (vec![], None));
+    let adopted = on_journals(World {
+        built: None,
+        ..World::settled()
+    });
+    assert_eq!(names(&adopted.acts()), ["build"]);
+    // Another would be built now, or this one is of no use: it makes room for the one that is built when it is needed.
+    let mut other = on_journals(World::settled());
+    let mut record = there();
+    record.flavor.name = "another".to_owned();
+    other.mapped = Mapped::Record(Box::new(record));
+    let mut failed = on_journals(World::settled());
+    if let Standby::There { state, .. } = &mut failed.standby {
+        *state = Rests::Failed;
+    }
+    for w in [other, failed] {
+        assert_eq!(names(&w.acts()), ["remove"]);
+        assert!(w.trouble().contains("when it is needed"), "{}", w.trouble());
+    }
+}
+
+#[test]
 fn a_stand_by_is_built_only_on_copies_and_only_whole() {
     for (copies, word) in [
+        (Copies::Journaled, "mirrored through its journal"),
         (Copies::Some, "have a copy"),
         (Copies::Writable, "can be written in zone-b"),
         (Copies::Unknown, "cannot be seen now"),
@@ -441,7 +474,7 @@ fn a_server_that_its_user_deleted_takes_nothing_with_it() {
         ..World::settled()
     };
     imported.kept.as_mut().unwrap().record.id = None;
-    assert_eq!(names(&imported.follow().acts), ["build"]);
+    assert_eq!(names(&imported.follow().acts), ["describe", "build"]);
 }
 
 #[test]
@@ -529,6 +562,28 @@ fn another_server_in_the_runbook_is_another_one() {
     }
 }
 
+/// Its group went to zone-b, and nothing stood by for it there: that is no trouble, and no more is one that is home and serves.
+#[test]
+fn one_that_nothing_stands_by_for_is_no_trouble_in_the_other_zone() {
+    let mut w = World {
+        policy: StandbyPolicy::None,
+        serving: Serving::Absent,
+        standby: resting("server-a"),
+        ..World::settled()
+    };
+    std::mem::swap(&mut w.a, &mut w.b);
+    assert_eq!(w.follow(), Verdict::default());
+    // Whereas one with another policy should be there; and at home it is missed whatever stands by.
+    w.policy = StandbyPolicy::Record;
+    assert!(w.trouble().contains("zone-b: it is not there any more"));
+    let home = World {
+        policy: StandbyPolicy::None,
+        serving: Serving::Absent,
+        ..World::settled()
+    };
+    assert!(home.trouble().contains("zone-a: it is not there any more"));
+}
+
 #[test]
 fn what_is_protected_no_more_loses_what_we_built_and_nothing_else() {
     let w = World::settled();
@@ -601,7 +656,7 @@ fn any_standby() -> impl Strategy<Value = Standby> {
 prop_compose! {
     fn any_world()(
         standby in any_standby(), policy in prop_oneof![Just(StandbyPolicy::Shutoff), Just(StandbyPolicy::Shelved), Just(StandbyPolicy::Record), Just(StandbyPolicy::None)],
-        copies in prop_oneof![Just(Copies::All), Just(Copies::Some), Just(Copies::Writable), Just(Copies::Unknown)],
+        copies in prop_oneof![Just(Copies::All), Just(Copies::Journaled), Just(Copies::Some), Just(Copies::Writable), Just(Copies::Unknown)],
         serving in 0..3, mapped in 0..3, kept in any::<bool>(), built in any::<bool>(), turned in any::<bool>(), flavor in "[ab]", named in any::<bool>(),
     ) -> World {
         let mut w = if turned { World::turned() } else { World::settled() };
@@ -636,7 +691,9 @@ proptest! {
             prop_assert!(!touches, "{acts:?}");
         }
         let builds = acts.iter().any(|a| matches!(a, Act::Build { .. }));
-        prop_assert!(!builds || w.copies == Copies::All, "{acts:?}");
+        // On a copy that no server can open only what is there already is taken for ours.
+        let adopts = w.copies == Copies::Journaled && matches!(w.standby, Standby::There { state: Rests::Resting, .. });
+        prop_assert!(!builds || adopts || w.copies == Copies::All, "{acts:?}");
         let removes = acts.iter().any(|a| matches!(a, Act::Remove { .. }));
         let users = match &w.standby {
             Standby::There { id, .. } => w.kept.as_ref().and_then(|k| k.instances.get(&w.b)).is_some_and(|i| i.id == *id && i.build == Build::Users)

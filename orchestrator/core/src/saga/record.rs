@@ -1,0 +1,121 @@
+//! What stands in a plan's journal.
+
+use super::End;
+use jiff::Timestamp;
+use rekindle_common::{ImageSpec, ServerKey};
+use serde::{Deserialize, Serialize};
+
+/// One record of a plan's journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// When it was written.
+    pub at: Timestamp,
+    /// By which site's orchestrator.
+    pub by: String,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// The plan was taken up.
+    Begun,
+    /// A step is about to act. Its number counts from 0.
+    StepBegun {
+        /// Which.
+        step: usize,
+    },
+    /// A step ended well, for all or for some of its volumes.
+    StepDone {
+        /// Which.
+        step: usize,
+        /// How.
+        outcome: StepOutcome,
+    },
+    /// A step failed for good.
+    StepFailed {
+        /// Which.
+        step: usize,
+        /// Why.
+        error: String,
+        /// Whether it may have changed something before it failed.
+        left: Left,
+    },
+    /// A step of the failed step's unwind list is about to act.
+    UnwindBegun {
+        /// Its place in that list.
+        undo: usize,
+    },
+    /// It is done.
+    UnwindDone {
+        /// Its place in that list.
+        undo: usize,
+        /// Servers for which it failed, with the reason: the others serve again.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        servers: Vec<FailedServer>,
+    },
+    /// It failed for good.
+    UnwindFailed {
+        /// Its place in that list.
+        undo: usize,
+        /// Why.
+        error: String,
+    },
+    /// An operator had a stuck plan tried again.
+    Retried,
+    /// The plan has ended.
+    Ended {
+        /// How.
+        end: End,
+    },
+}
+
+/// What a failed step left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Left {
+    /// It looked, and knows that it changed nothing.
+    Nothing,
+    /// It changed something, or cannot tell.
+    MaybeSomething,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct StepOutcome {
+    /// In words.
+    pub note: String,
+    /// Volumes for which it failed, with the reason; the others go on without them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<FailedVolume>,
+    /// Servers for which it failed, with the reason; the others go on without them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<FailedServer>,
+    /// Why a hook `after` failed: nothing hangs on it, and a person has to hear of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<String>,
+}
+
+/// A volume that a step could not help.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FailedVolume {
+    /// Which.
+    pub volume: ImageSpec,
+    /// Why.
+    pub why: String,
+}
+
+/// A server that a step could not help.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FailedServer {
+    /// Which.
+    pub server: ServerKey,
+    /// Why.
+    pub why: String,
+}

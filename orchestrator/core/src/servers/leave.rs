@@ -1,0 +1,85 @@
+//! What is to be done about a server that is in no runbook any more. Pure, and looked at anew each time, as [`super::follow`] is.
+
+use super::{
+    built::Built,
+    follow::{Copies, Rests, Standby},
+};
+use rekindle_common::{
+    ZoneName,
+    servers::{Build, KeptServer},
+};
+
+/// What is left to do about a server that is protected no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leave {
+    /// Its stand-by goes first.
+    Remove {
+        /// Which.
+        id: String,
+        /// As whose stand-by it is marked.
+        counterpart: String,
+    },
+    /// All that is kept of it is forgotten.
+    Forget,
+    /// Not now.
+    Wait {
+        /// Why, in words.
+        why: String,
+    },
+}
+
+/// What is to be done about a server that is in no runbook any more: what we built goes, if it serves nobody.
+#[must_use]
+pub fn leave(
+    kept: &KeptServer,
+    built: Option<&Built>,
+    standby: &Standby,
+    copies: Copies,
+    primary: Option<&ZoneName>,
+) -> Leave {
+    let wait = |why: String| Leave::Wait { why };
+    if primary.is_some_and(|p| *p != kept.record.zone) {
+        return wait(format!(
+            "it was last seen to serve in {}, which is not the primary now",
+            kept.record.zone
+        ));
+    }
+    let ours = kept.instances.iter().find(|(zone, i)| {
+        **zone != kept.record.zone
+            && match i.build {
+                Build::Users => false,
+                Build::Standby { .. } => true,
+            }
+    });
+    // What its users built is theirs.
+    let Some((zone, instance)) = ours else {
+        return Leave::Forget;
+    };
+    match standby {
+        Standby::Unknown { why } => wait(format!("its stand-by cannot be seen now: {why}")),
+        Standby::Absent => Leave::Forget,
+        Standby::There { id, state, .. } => match (state, copies) {
+            (Rests::Running | Rests::Changing | Rests::Unknown, _) => wait(format!(
+                "its stand-by in {zone} ({id}) is not at rest: stop it, or take the property rekindle:standby-of from it to keep it"
+            )),
+            (Rests::Resting | Rests::Failed, Copies::Writable) => wait(format!(
+                "its stand-by in {zone} ({id}) has a volume that can be written there: delete it by hand, or take the property rekindle:standby-of from it to keep it"
+            )),
+            (Rests::Resting | Rests::Failed, Copies::Unknown) => {
+                wait(format!("its volumes in {zone} cannot be seen now"))
+            }
+            (Rests::Resting | Rests::Failed, Copies::All | Copies::Journaled | Copies::Some) => {
+                Leave::Remove {
+                    id: instance.id.clone(),
+                    counterpart: built.map_or_else(
+                        || {
+                            let (zone, id) = kept.record.identity();
+                            format!("{zone}/{id}")
+                        },
+                        |b| b.counterpart.clone(),
+                    ),
+                }
+            }
+        },
+    }
+}
