@@ -5,7 +5,8 @@
 #   devstack/packages.sh lab     that, and the servers: real Ceph, real etcd, network namespaces
 #   devstack/packages.sh shim    what the Python shim's tests need: librbd's binding, and venv for the rest
 #   devstack/packages.sh cinder  that, and what a lab with Keystone and Cinder needs besides `devstack/venv.sh`
-#   devstack/packages.sh nova    that, libvirt and QEMU for a lab with Nova, and what `devstack/guest/build.sh` needs
+#   devstack/packages.sh bench   what the cinder set has, and the nginx that the gateway is measured beside
+#   devstack/packages.sh nova    what the cinder set has, libvirt and QEMU for a lab with Nova, and what `devstack/guest/build.sh` needs
 #
 # Nothing is done where all are there already. Fails with the list where they are missing and cannot be installed.
 set -euo pipefail
@@ -17,6 +18,8 @@ lab=("${build[@]}" ceph-mon ceph-osd ceph-mgr ceph-mgr-modules-core rbd-mirror c
 shim=(python3-venv python3-rbd python3-rados)
 # The -core packages of MariaDB are the programs without a unit that would start one.
 cinder=("${lab[@]}" "${shim[@]}" mariadb-server-core mariadb-client-core rabbitmq-server)
+# Its unit does not start here: see below.
+bench=("${cinder[@]}" nginx)
 # libvirt-daemon is the programs without their units.
 nova=("${cinder[@]}" libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients python3-libvirt qemu-system-x86 qemu-block-extra
       qemu-utils busybox-static syslinux mtools dosfstools cpio)
@@ -26,8 +29,9 @@ case "${1:-}" in
   lab)   wanted=("${lab[@]}") ;;
   shim)  wanted=("${shim[@]}") ;;
   cinder) wanted=("${cinder[@]}") ;;
+  bench) wanted=("${bench[@]}") ;;
   nova)  wanted=("${nova[@]}") ;;
-  *)     echo "usage: $0 build|lab|shim|cinder|nova" >&2; exit 2 ;;
+  *)     echo "usage: $0 build|lab|shim|cinder|bench|nova" >&2; exit 2 ;;
 esac
 
 missing=()

@@ -11,7 +11,8 @@ elif [[ "$1" == "stack" && "$2" == "install" ]]; then
 
 elif [[ "$1" == "stack" && "$2" == "post-config" ]]; then
     echo_summary "Configuring and starting Rekindle"
-    # Cinder starts after this phase, and calls the sidecar.
+    # Cinder starts after this phase, and calls the sidecar. Keystone serves already.
+    create_rekindle_accounts
     configure_rekindle
     start_rekindle
 

@@ -27,29 +27,29 @@ made_from="$kernel $version, $(sha256sum "$here/init" "$here/build.sh" "$busybox
 [ ! -f "$out" ] || [ ! -f "$out.made-from" ] || [ "$(<"$out.made-from")" != "$made_from" ] || exit 0
 
 echo "making the test guest's image in $out" >&2
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-mkdir -p "$work/package" "$work/root/bin" "$work/root/modules" "$work/root/etc/acpi" "$(dirname "$out")"
-(cd "$work" && apt-get download -qq "$kernel" 2>/dev/null) || { echo "apt-get cannot fetch $kernel" >&2; exit 1; }
-dpkg-deb -x "$work"/*.deb "$work/package"
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+mkdir -p "$scratch/package" "$scratch/initramfs/bin" "$scratch/initramfs/modules" "$scratch/initramfs/etc/acpi" "$(dirname "$out")"
+(cd "$scratch" && apt-get download -qq "$kernel" 2>/dev/null) || { echo "apt-get cannot fetch $kernel" >&2; exit 1; }
+dpkg-deb -x "$scratch"/*.deb "$scratch/package"
 
-cp "$busybox" "$work/root/bin/busybox"
-cp "$here/init" "$work/root/init"
-chmod 755 "$work/root/init"
+cp "$busybox" "$scratch/initramfs/bin/busybox"
+cp "$here/init" "$scratch/initramfs/init"
+chmod 755 "$scratch/initramfs/init"
 for module in "${modules[@]}"; do
-  find "$work/package" -name "$module.ko" -exec cp {} "$work/root/modules/" \;
-  [ -f "$work/root/modules/$module.ko" ] || { echo "$kernel has no module $module" >&2; exit 1; }
+  find "$scratch/package" -name "$module.ko" -exec cp {} "$scratch/initramfs/modules/" \;
+  [ -f "$scratch/initramfs/modules/$module.ko" ] || { echo "$kernel has no module $module" >&2; exit 1; }
 done
-printf '%s\n' "${modules[@]}" >"$work/root/modules/order"
-ln -s busybox "$work/root/bin/sh"
+printf '%s\n' "${modules[@]}" >"$scratch/initramfs/modules/order"
+ln -s busybox "$scratch/initramfs/bin/sh"
 # busybox's acpid: which event runs which file.
-printf 'EV_KEY 0x01 KEY_POWER 116 1 button/power\n' >"$work/root/etc/acpi.map"
-printf 'button/power power\n' >"$work/root/etc/acpid.conf"
-printf '#!/bin/sh\nkill -TERM 1\n' >"$work/root/etc/acpi/power"
-chmod 755 "$work/root/etc/acpi/power"
-(cd "$work/root" && find . | cpio -o -H newc -R 0:0 --quiet | gzip -9) >"$work/initrd"
+printf 'EV_KEY 0x01 KEY_POWER 116 1 button/power\n' >"$scratch/initramfs/etc/acpi.map"
+printf 'button/power power\n' >"$scratch/initramfs/etc/acpid.conf"
+printf '#!/bin/sh\nkill -TERM 1\n' >"$scratch/initramfs/etc/acpi/power"
+chmod 755 "$scratch/initramfs/etc/acpi/power"
+(cd "$scratch/initramfs" && find . | cpio -o -H newc -R 0:0 --quiet | gzip -9) >"$scratch/initrd"
 
-cat >"$work/syslinux.cfg" <<'CFG'
+cat >"$scratch/syslinux.cfg" <<'CFG'
 SERIAL 0 115200
 DEFAULT guest
 PROMPT 0
@@ -58,13 +58,13 @@ LABEL guest
   INITRD initrd
   APPEND console=ttyS0,115200 quiet panic=1 random.trust_cpu=on
 CFG
-image=$work/image
+image=$scratch/image
 truncate -s "${size_mib}M" "$image"
 # The whole disk is the file system, without a table of partitions: the BIOS starts its first sector.
 PATH=$PATH:/sbin:/usr/sbin mkfs.fat -F 16 -n REKINDLE "$image" >/dev/null
-mcopy -i "$image" "$work"/package/boot/vmlinuz-* ::vmlinuz
-mcopy -i "$image" "$work/initrd" ::initrd
-mcopy -i "$image" "$work/syslinux.cfg" ::syslinux.cfg
+mcopy -i "$image" "$scratch"/package/boot/vmlinuz-* ::vmlinuz
+mcopy -i "$image" "$scratch/initrd" ::initrd
+mcopy -i "$image" "$scratch/syslinux.cfg" ::syslinux.cfg
 syslinux --install "$image"
 mv "$image" "$out"
 printf '%s\n' "$made_from" >"$out.made-from"

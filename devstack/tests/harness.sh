@@ -64,6 +64,9 @@ function stop_process {
     while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
     rm -f "$file"
 }
+# Accounts are remembered.
+function get_or_create_user { echo "user $1 in $3" >>"$HARNESS_DIR/accounts"; }
+function get_or_add_user_project_role { echo "$1 for $2 of $4 in $3" >>"$HARNESS_DIR/accounts"; }
 # Volume types are remembered by name.
 function openstack {
     echo "openstack $*" >>"$HARNESS_DIR/openstack"

@@ -221,6 +221,15 @@ impl Lab {
         self.wait_mirroring(deadline).map(drop)
     }
 
+    /// Gives up the objects that the zone's OSD does not find again after it was killed, with a warning for each: whoever asks for
+    /// one waits for ever otherwise. [`Lab::start`] does it; asked again, it finds what came to light later.
+    ///
+    /// # Errors
+    /// Ceph refuses it. A zone that does not say in time how it stands is none.
+    pub fn give_up_lost(&self, site: Site) -> Result<()> {
+        ceph::give_up_lost(&self.ctx(site))
+    }
+
     /// Waits until new images are mirrored both ways, and returns how long that took. The proof is a
     /// test image in each zone, which is removed again.
     ///

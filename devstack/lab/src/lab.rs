@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -35,7 +36,16 @@ pub struct Lab {
     /// Set when this value brought the lab up for a test: dropping it takes the lab down.
     pub(crate) owned: Option<TempDir>,
     /// Set when a running lab was lent to a test: no other test has it meanwhile.
-    pub(crate) lent: Option<File>,
+    pub(crate) lent: Option<Lent>,
+}
+
+/// What a borrowed lab is held by.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    pub(crate) _lock: File,
+    /// Lies there while the lab is lent, and afterwards if its test came to no good end.
+    pub(crate) mark: PathBuf,
+    pub(crate) doubted: AtomicBool,
 }
 
 /// What a client of a zone's Ceph needs.

@@ -8,7 +8,7 @@
 //! Everything lies in one folder. The processes outlive whoever started them; what runs is looked up
 //! each time, so a lab can be used from the `lab` command and from any number of tests at once.
 //!
-//! Reading order: [`Site`], [`Lab`] (`lab.rs`), `lifecycle.rs` (up, down), `faults.rs` (kill, isolate, …),
+//! Reading order: [`Site`], [`Lab`] (`lab.rs`), `lifecycle.rs` (up, down), `lend.rs` (for tests), `faults.rs` (kill, isolate, …),
 //! `services/` (one file a service), `ceph/` (configuration, keys, pairing), `openstack/` (the same, and
 //! clients), `net.rs`, `supervise.rs`.
 //!
@@ -19,8 +19,10 @@ mod ceph;
 mod certs;
 mod error;
 mod faults;
+mod guest;
 mod lab;
 mod layout;
+mod lend;
 mod lifecycle;
 mod net;
 mod openstack;
@@ -35,9 +37,10 @@ mod supervise;
 
 pub use certs::Certs;
 pub use error::{LabError, Result};
+pub use guest::{GuestConsole, GuestDisk, GuestRecord};
 pub use lab::{Env, Lab, SiteEnv, Zone};
-pub use lifecycle::{KEEP_VARIABLE, LAB_VARIABLE};
-pub use openstack::{Account, Api, Backend, Cinder, Nova, OpenStack};
+pub use lend::{KEEP_VARIABLE, LAB_VARIABLE};
+pub use openstack::{Account, Api, Backend, Cinder, Guests, Nova, OpenStack};
 pub use site::Site;
 pub use state::{Cloud, LabOptions, NetMode, OPENSTACK_VARIABLE};
 pub use status::{ServiceState, SiteStatus, Status};

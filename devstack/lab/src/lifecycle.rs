@@ -1,7 +1,6 @@
 //! Up, down, and a lab for tests.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -15,21 +14,14 @@ use crate::lab::Lab;
 use crate::layout::Layout;
 use crate::openstack::{self, Install};
 use crate::process::ProcId;
-use crate::registry::{Registry, lock_file, try_lock_file};
-use crate::run::{require, until};
+use crate::registry::{Registry, lock_file};
+use crate::run::require;
 use crate::services::{self, Lane};
 use crate::site::Site;
 use crate::state::{Cloud, LabOptions, NetMode, State, new_uuid};
-use crate::supervise;
 
-/// Names the folder of a running lab that tests are to use.
-pub const LAB_VARIABLE: &str = "REKINDLE_LAB";
-/// Keeps a test's own lab, for a look afterwards.
-pub const KEEP_VARIABLE: &str = "REKINDLE_LAB_KEEP";
-/// Time a test waits for a lab that another has.
-const LENT_DEADLINE: Duration = Duration::from_secs(300);
 /// Time mirroring has to work in, first or again.
-const MIRROR_DEADLINE: Duration = Duration::from_secs(150);
+pub(crate) const MIRROR_DEADLINE: Duration = Duration::from_secs(150);
 
 impl Lab {
     /// Brings the lab in that folder up, whatever state it is in, and returns when a test image was
@@ -42,7 +34,7 @@ impl Lab {
         Self::up_for(root.as_ref(), options, None)
     }
 
-    fn up_for(root: &Path, options: LabOptions, owner: Option<ProcId>) -> Result<Self> {
+    pub(crate) fn up_for(root: &Path, options: LabOptions, owner: Option<ProcId>) -> Result<Self> {
         options.check()?;
         check_packages(&options)?;
         let layout = Layout::create(root)?;
@@ -233,7 +225,17 @@ impl Lab {
     }
 
     /// Removes everything that [`Lab::up`] made, but the logs.
-    fn clear(&self) -> Result<()> {
+    pub(crate) fn clear(&self) -> Result<()> {
+        self.wipe()?;
+        // Last: until then another `down` can finish what this one began.
+        let path = self.layout.state();
+        fs::remove_file(&path).context(|| format!("removing {}", path.display()))?;
+        self.registry()?
+            .release(self.state.number, &self.state.uuid)
+    }
+
+    /// Ends every process, takes the network away and deletes all data; what the lab is stays written down.
+    fn wipe(&self) -> Result<()> {
         for site in Site::ALL {
             self.membership(site).kill_all(Duration::from_secs(10))?;
         }
@@ -242,140 +244,22 @@ impl Lab {
             remove(&self.layout.root().join(site.name()))?;
         }
         remove(&self.layout.certs())?;
-        openstack::remove_clouds(self.root())?;
-        // Last: until then another `down` can finish what this one began.
-        let path = self.layout.state();
-        fs::remove_file(&path).context(|| format!("removing {}", path.display()))?;
-        self.registry()?
-            .release(self.state.number, &self.state.uuid)
+        openstack::remove_clouds(self.root())
     }
 
-    /// A lab for a test: the first of the running ones that `REKINDLE_LAB` names (`:` between them) that no other test has just now;
-    /// otherwise one of its own in a temporary folder, which goes when the value is dropped.
-    ///
-    /// A test that waited for the running one instead would be cut off by the test runner's clock, and
-    /// a lab is up in ten seconds.
-    ///
-    /// # Errors
-    /// As [`Lab::up`], and [`LabError::NoLab`] when the variable names a folder without a lab.
-    pub fn for_tests() -> Result<Self> {
-        let offered = Self::offered()?;
-        // Those with a cloud last: there are tests that have no other.
-        for root in offered.plain.iter().chain(&offered.cinder) {
-            if let Some(lab) = Self::borrow(root)? {
-                return Ok(lab);
-            }
-        }
-        Self::own(LabOptions::default())
-    }
-
-    /// The same with Cinder in both zones. Where another test has the last of those offered, this waits for it: one of its
-    /// own would take a minute of both cores.
-    ///
-    /// # Errors
-    /// As [`Lab::for_tests`]; there is no environment to run Cinder from; or no lab got free in five minutes.
-    pub fn for_tests_with_cinder() -> Result<Self> {
-        Self::for_tests_with(&Self::offered()?.cinder, "Cinder", Cloud::cinder)
-    }
-
-    /// The same with Nova in both zones. The servers that are there are the caller's to remove, see [`crate::Nova::delete_servers`].
-    ///
-    /// # Errors
-    /// As [`Lab::for_tests_with_cinder`].
-    pub fn for_tests_with_nova() -> Result<Self> {
-        Self::for_tests_with(&Self::offered()?.nova, "Nova", Cloud::nova)
-    }
-
-    fn for_tests_with(
-        offered: &[PathBuf],
-        what: &str,
-        cloud: impl FnOnce() -> Result<Cloud>,
-    ) -> Result<Self> {
-        if offered.is_empty() {
-            return Self::own(LabOptions {
-                cloud: cloud()?,
-                ..LabOptions::default()
-            });
-        }
-        until(
-            &format!("a lab with {what} to get free"),
-            LENT_DEADLINE,
-            |last| {
-                *last = format!("tests have all {} of them", offered.len());
-                for root in offered {
-                    if let Some(lab) = Self::borrow(root)? {
-                        return Ok(Some(lab));
-                    }
-                }
-                Ok(None)
-            },
-        )
-    }
-
-    /// The folders of the running labs that tests may borrow.
-    fn offered() -> Result<Offered> {
-        let named = env::var_os(LAB_VARIABLE).unwrap_or_default();
-        let mut offered = Offered::default();
-        for root in env::split_paths(&named).filter(|root| !root.as_os_str().is_empty()) {
-            match Self::open(&root)?.options().cloud {
-                Cloud::None => offered.plain.push(root),
-                Cloud::Cinder { .. } => offered.cinder.push(root),
-                Cloud::Nova { .. } => offered.nova.push(root),
-            }
-        }
-        // Whoever wants Cinder takes one with Nova when the others are taken.
-        offered.cinder.extend(offered.nova.iter().cloned());
-        Ok(offered)
-    }
-
-    /// Takes a running lab for one test: every fault is undone, what the test before spawned is ended,
-    /// its fences are lifted, and each Cinder serves its usual backends from its own zone. Images are left as they are: use names of your own, or
-    /// [`Lab::reset_volumes`]. `None` when another test has it. Dropping the value gives it back.
-    ///
-    /// # Errors
-    /// There is no lab, or it cannot be healed.
-    pub fn borrow(root: impl AsRef<Path>) -> Result<Option<Self>> {
-        let mut lab = Self::open(root)?;
-        let path = lab.layout.root().join("lent.lock");
-        let Some(lent) = try_lock_file(&path)? else {
-            return Ok(None);
-        };
-        lab.lent = Some(lent);
-        let _lock = lock_file(&lab.layout.root().join("lock"))?;
-        lab.end_spawned()?;
-        // A test that left nothing broken costs the next one nothing.
-        if !lab.repair()?.is_empty() {
-            lab.wait_mirroring(MIRROR_DEADLINE)?;
-        }
-        for site in Site::ZONES {
-            lab.ceph(site, &["osd", "blocklist", "clear"])?;
-        }
-        lab.each_cinder(&|cinder| cinder.make_usual())?;
-        lab.each_nova(&|nova| nova.make_usual())?;
-        Ok(Some(lab))
-    }
-
-    /// A lab of the test's own in a temporary folder, even where a running one is offered.
-    ///
-    /// # Errors
-    /// As [`Lab::up`].
-    pub fn own(options: LabOptions) -> Result<Self> {
-        for root in Registry::open()?.abandoned() {
-            tracing::info!(root = %root.display(), "taking down a lab whose test died");
-            if Self::down_at(&root).is_ok() {
-                remove(&root)?;
-            }
-        }
-        let mut dir = tempfile::Builder::new()
-            .prefix("rekindle-lab-")
-            .tempdir()
-            .context(|| "making a temporary folder".into())?;
-        // Kept also when it does not get up: that is when one wants to look.
-        dir.disable_cleanup(is_kept());
-        let owner = ProcId::of(std::process::id());
-        let mut lab = Self::up_for(dir.path(), options, owner)?;
-        lab.owned = Some(dir);
-        Ok(lab)
+    /// The same lab with nothing of what it held: its folder, number and options stay, so that others may look it up meanwhile.
+    pub(crate) fn remake(&mut self) -> Result<()> {
+        let logs = self.layout.logs();
+        let before = self.layout.root().join("log-before");
+        tracing::warn!(logs = %before.display(), "the test before came to no good end: the lab is made anew");
+        self.state.complete = false;
+        self.state.save(&self.layout)?;
+        self.wipe()?;
+        remove(&before)?;
+        fs::rename(&logs, &before).context(|| format!("keeping {}", logs.display()))?;
+        self.make()?;
+        self.state.complete = true;
+        Ok(())
     }
 
     /// Does that to the Cinder of each zone, side by side, if there are any.
@@ -405,49 +289,6 @@ impl Lab {
             zones.into_iter().try_for_each(|zone| joined(zone.join()))
         })
     }
-
-    /// Ends what callers spawned, and forgets it.
-    fn end_spawned(&self) -> Result<()> {
-        for site in Site::ALL {
-            let ctx = self.ctx(site);
-            for name in supervise::records(&ctx)?.into_keys() {
-                if self.service(site, &name).is_none() {
-                    supervise::stop(&ctx, &name, Duration::ZERO)?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Running labs that tests may borrow, by what they have.
-#[derive(Default)]
-struct Offered {
-    plain: Vec<PathBuf>,
-    /// Those with Nova too, at the end.
-    cinder: Vec<PathBuf>,
-    nova: Vec<PathBuf>,
-}
-
-fn is_kept() -> bool {
-    env::var_os(KEEP_VARIABLE).is_some()
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let done = match (self.owned.take(), self.lent.take()) {
-            (Some(dir), _) if is_kept() => {
-                tracing::info!(root = %dir.path().display(), "the lab is kept");
-                Ok(())
-            }
-            (Some(_dir), _) => self.clear(),
-            (None, Some(_lent)) => self.end_spawned(),
-            (None, None) => Ok(()),
-        };
-        if let Err(error) = done {
-            tracing::error!(error = %error, "giving the lab back failed");
-        }
-    }
 }
 
 /// Every program that is needed, or an error that names the package of the first one missing.
@@ -473,7 +314,7 @@ fn check_packages(options: &LabOptions) -> Result<()> {
     }
 }
 
-fn remove(path: &PathBuf) -> Result<()> {
+pub(crate) fn remove(path: &PathBuf) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(e) if e.kind() != ErrorKind::NotFound => {
             Err(e).context(|| format!("removing {}", path.display()))

@@ -6,10 +6,12 @@
 //! check, so the process that was checked is the one that is hit.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
@@ -73,13 +75,21 @@ fn parse_stat(text: &str) -> Option<Stat> {
 }
 
 fn signal_if(pid: u32, signal: Signal, is_ours: impl FnOnce() -> bool) -> bool {
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
-        return false;
-    };
-    let Ok(fd) = pidfd_open(pid, PidfdFlags::empty()) else {
-        return false;
-    };
-    is_ours() && pidfd_send_signal(&fd, signal).is_ok()
+    signalled(pid, signal, is_ours).is_some()
+}
+
+/// The process that got it; `None`: it is gone, or not ours.
+fn signalled(pid: u32, signal: Signal, is_ours: impl FnOnce() -> bool) -> Option<OwnedFd> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
+    let fd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    (is_ours() && pidfd_send_signal(&fd, signal).is_ok()).then_some(fd)
+}
+
+/// Whether all of its threads have ended within that time, and what they had open is closed.
+fn ends(process: &OwnedFd, within: Duration) -> bool {
+    let within = Timespec::try_from(within).ok();
+    let mut of = [PollFd::new(process, PollFlags::IN)];
+    poll(&mut of, within.as_ref()).is_ok_and(|ended| ended > 0)
 }
 
 /// How a site's processes are recognised.
@@ -149,11 +159,11 @@ impl Membership {
     /// Kills them all, and those they start meanwhile, until none is left.
     pub(crate) fn kill_all(&self, deadline: Duration) -> Result<usize> {
         let end = Instant::now() + deadline;
-        let mut killed = 0;
+        let mut killed = Vec::new();
         loop {
             let members = self.members();
             if members.is_empty() {
-                return Ok(killed);
+                break;
             }
             if Instant::now() >= end {
                 return Err(LabError::Timeout {
@@ -162,13 +172,20 @@ impl Membership {
                     last: format!("pids {members:?} are still there"),
                 });
             }
-            for pid in members {
-                if signal_if(pid, Signal::KILL, || self.has(pid)) {
-                    killed += 1;
-                }
-            }
+            let got = |pid: &u32| signalled(*pid, Signal::KILL, || self.has(*pid));
+            killed.extend(members.iter().filter_map(got));
             std::thread::sleep(Duration::from_millis(5));
         }
+        // One that dies loses its environment, by which it is known, before its sockets.
+        let left = || end.saturating_duration_since(Instant::now());
+        if !killed.iter().all(|process| ends(process, left())) {
+            return Err(LabError::Timeout {
+                what: "the site's processes to die".into(),
+                after: deadline,
+                last: "they were killed and have not closed what they had open".into(),
+            });
+        }
+        Ok(killed.len())
     }
 }
 

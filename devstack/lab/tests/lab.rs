@@ -339,6 +339,39 @@ fn one_service_can_be_killed_paused_and_brought_back_and_one_test_at_a_time_borr
 }
 
 #[test]
+fn a_lab_whose_test_failed_is_made_anew_for_the_next_and_its_logs_are_kept() {
+    let lab = own();
+    let has = |lab: &Lab, image: &str| {
+        let images = lab.rbd(Site::ZoneA, &["ls", "volumes"]).unwrap();
+        images.lines().any(|l| l == image)
+    };
+    let borrowed = Lab::borrow(lab.root()).unwrap().unwrap();
+    borrowed
+        .rbd(Site::ZoneA, &["create", "-s", "1M", "volumes/rubbish"])
+        .unwrap();
+    drop(borrowed);
+    let failed = std::thread::scope(|scope| {
+        let test = scope.spawn(|| {
+            let borrowed = Lab::borrow(lab.root()).unwrap().unwrap();
+            assert!(!has(&borrowed, "rubbish"), "as the last one left it");
+        });
+        test.join().is_err()
+    });
+    assert!(failed, "a good end leaves the images");
+    let borrowed = Lab::borrow(lab.root()).unwrap().unwrap();
+    assert!(borrowed.status().unwrap().is_healthy());
+    assert!(!has(&borrowed, "rubbish"), "made anew");
+    assert!(lab.root().join("log-before/zone-a/mon.log").is_file());
+    borrowed
+        .rbd(Site::ZoneA, &["create", "-s", "1M", "volumes/rubbish"])
+        .unwrap();
+    borrowed.doubt();
+    drop(borrowed);
+    let borrowed = Lab::borrow(lab.root()).unwrap().unwrap();
+    assert!(!has(&borrowed, "rubbish"), "made anew");
+}
+
+#[test]
 fn only_certificates_of_the_labs_ca_open_etcd() {
     let lab = own();
     let get = |ca: &Path, certs: &rekindle_lab::Certs| {

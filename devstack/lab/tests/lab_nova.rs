@@ -11,11 +11,10 @@
 )]
 
 use std::fmt;
-use std::io::{Read, Write};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use rekindle_lab::{Api, Cloud, Lab, LabOptions, Nova, OpenStack, Site};
+use rekindle_lab::{Api, Cloud, GuestConsole, GuestRecord, Lab, LabOptions, Nova, OpenStack, Site};
 use serde_json::{Value, json};
 
 /// A guest without KVM is at its first record after half a minute; on a busy machine after some.
@@ -31,40 +30,6 @@ fn wait_for<T>(what: &str, mut look: impl FnMut(&mut String) -> Option<T>) -> T 
         }
         assert!(begin.elapsed() < PATIENCE, "waited for {what}: {last}");
         std::thread::sleep(Duration::from_millis(500));
-    }
-}
-
-/// What a guest's console says of its records; see `devstack/guest/init`.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-struct Console {
-    last: Option<u64>,
-    ready: Option<u64>,
-    at: Option<u64>,
-    stopped: Option<u64>,
-}
-
-impl Console {
-    /// What its newest start has said.
-    fn read(text: &str) -> Self {
-        let mut console = Self::default();
-        for line in text.lines() {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let number = words.get(1).and_then(|word| word.parse().ok());
-            match words.first().copied().unwrap_or_default() {
-                // The boot loader's control characters may stand before the first line.
-                word if word.ends_with("LAST") => {
-                    console = Self {
-                        last: number,
-                        ..Self::default()
-                    };
-                }
-                "READY" => console.ready = number,
-                "AT" => console.at = number,
-                "STOPPED" => console.stopped = number,
-                _ => {}
-            }
-        }
-        console
     }
 }
 
@@ -165,11 +130,11 @@ impl<'a> Guest<'a> {
     }
 
     /// What its console says, once it says so.
-    fn console(&self, what: &str, is_so: impl Fn(&Console) -> bool) -> Console {
+    fn console(&self, what: &str, is_so: impl Fn(&GuestConsole) -> bool) -> GuestConsole {
         wait_for(&format!("{self} to be {what}"), |last| {
             match self.act(json!({ "os-getConsoleOutput": {} })) {
                 Ok(answer) => {
-                    let console = Console::read(answer["output"].as_str().unwrap_or_default());
+                    let console = GuestConsole::read(answer["output"].as_str().unwrap_or_default());
                     *last = format!("{console:?}");
                     is_so(&console).then_some(console)
                 }
@@ -182,7 +147,7 @@ impl<'a> Guest<'a> {
         })
     }
 
-    fn ready(&self) -> Console {
+    fn ready(&self) -> GuestConsole {
         self.console("ready", |console| console.ready.is_some())
     }
 
@@ -226,21 +191,10 @@ fn empty_lab() -> Lab {
 
 /// The number of the record that the guest with that address answers with; why there is none, where none is.
 fn answers(lab: &Lab, from: Site, address: &str) -> Result<u64, String> {
-    let two = Duration::from_secs(2);
     let to = (address.parse::<IpAddr>().unwrap(), 80).into();
-    let ask = || -> Result<String, Box<dyn std::error::Error>> {
-        let mut stream = lab.connect(from, to, two)?;
-        stream.set_read_timeout(Some(two))?;
-        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        Ok(text)
-    };
-    let text = ask().map_err(|error| error.to_string())?;
-    let record = text
-        .split_once("RKG1 ")
-        .and_then(|(_, r)| r.split(' ').next());
-    record.and_then(|n| n.parse().ok()).ok_or(text)
+    let stream = lab.connect(from, to, Duration::from_secs(2));
+    let record = GuestRecord::ask(stream.map_err(|error| error.to_string())?);
+    record.map(|r| r.number).map_err(|error| error.to_string())
 }
 
 /// The processes with that text on their command line or in their environment, each as its id and command line.
@@ -268,17 +222,6 @@ fn qemu_of(server: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_console_tells_of_its_newest_start_alone() {
-    let text = "\u{1b}[?7l\u{1b}[2JLAST none\nREADY 0\nAT 10\nSTOPPED 12\n\
-                rubbish\nLAST 12 1795648069.308150 d1cc\nREADY 13\n";
-    let console = Console::read(text);
-    assert_eq!((console.last, console.ready), (Some(12), Some(13)));
-    assert_eq!((console.at, console.stopped), (None, None));
-    let new = Console::read("LAST none\nREADY 0\n");
-    assert_eq!((new.last, new.ready), (None, Some(0)));
-}
-
-#[test]
 fn a_guest_of_each_zone_boots_from_its_volume_stops_starts_and_goes_on_where_it_was() {
     let lab = empty_lab();
     for site in Site::ZONES {
@@ -294,7 +237,7 @@ fn a_guest_of_each_zone_boots_from_its_volume_stops_starts_and_goes_on_where_it_
         assert!(qemu_of(&guest.server).is_empty());
         let log = lab.nova(site).unwrap().console_log(&guest.server);
         let said = String::from_utf8_lossy(&std::fs::read(log).unwrap()).into_owned();
-        let stopped = Console::read(&said).stopped;
+        let stopped = GuestConsole::read(&said).stopped;
         assert!(stopped >= Some(0), "it was asked to end: {said}");
 
         guest.start();

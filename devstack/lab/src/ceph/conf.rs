@@ -73,6 +73,9 @@ admin socket = {osd_asok}
 osd objectstore = bluestore
 bluestore block size = {osd_bytes}
 bluestore block create = true
+# A disk that says it rotates has small writes deferred, and Ceph 16 replays those of a killed OSD over what was written there
+# since: now and then an object's checksum is wrong then, and with one copy it is lost (ceph pull request 60753).
+bluestore prefer deferred size hdd = 0
 # A new and empty store needs no check; it doubles the time of mkfs.
 bluestore fsck on mkfs = false
 # Small: the default takes 4 GiB. Autotuning off, for its floor is 896 MiB.
@@ -281,6 +284,10 @@ mod tests {
         assert_eq!(
             value(&conf, "osd", "bluestore block size").unwrap(),
             "8589934592"
+        );
+        assert_eq!(
+            value(&conf, "osd", "bluestore prefer deferred size hdd").unwrap(),
+            "0"
         );
     }
 }

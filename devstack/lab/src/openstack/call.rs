@@ -18,6 +18,8 @@ pub enum Api {
     Servers,
     /// Neutron's.
     Networks,
+    /// Glance's.
+    Images,
 }
 
 impl Api {
@@ -27,6 +29,7 @@ impl Api {
             Self::Volumes => ("/v3", Some("volume 3.70")),
             Self::Servers => ("/v2.1", Some("compute 2.96")),
             Self::Networks => ("/v2.0", None),
+            Self::Images => ("/v2", None),
         }
     }
 }
@@ -56,6 +59,7 @@ impl OpenStack {
                 Api::Volumes => ports.cinder,
                 Api::Servers => ports.nova,
                 Api::Networks => ports.neutron,
+                Api::Images => ports.glance,
             },
             path: &format!("{begin}{page}"),
             token: Some(&token),

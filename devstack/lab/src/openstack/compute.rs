@@ -181,7 +181,11 @@ impl Nova<'_> {
             let left = |s: &&Value| s["OS-EXT-STS:task_state"] != "deleting";
             for server in servers.iter().filter(left) {
                 let id = server["id"].as_str().unwrap_or_default();
-                call("DELETE", &format!("/servers/{id}"))?;
+                match call("DELETE", &format!("/servers/{id}")) {
+                    // It went by itself, after the list.
+                    Err(error) if error.to_string().contains("(404)") => {}
+                    done => drop(done?),
+                }
             }
             Ok(servers.is_empty().then_some(()))
         })

@@ -7,7 +7,7 @@
 //!
 //! Reading order: `install.rs` (where the programs are), `secrets.rs`, `conf.rs`, `nova_conf.rs` (texts), `backend.rs` and `setup.rs`
 //! (the part of `cinder.conf` that tests change), `compute.rs` (the same of Nova, and what guests are made of), `accounts.rs`
-//! (projects, users, endpoints), `client.rs` and `call.rs` (for who uses it), `reset.rs`.
+//! (projects, users, endpoints), `client.rs`, `call.rs` and `guests.rs` (for who uses it), `reset.rs`.
 
 mod accounts;
 mod backend;
@@ -15,6 +15,7 @@ mod call;
 mod client;
 mod compute;
 mod conf;
+mod guests;
 mod http;
 mod install;
 mod nova_conf;
@@ -35,6 +36,7 @@ pub(crate) use client::{remove_clouds, write_clouds};
 pub use compute::Nova;
 pub(crate) use compute::{make_flavor, make_image, make_network, wake_neutron};
 pub(crate) use conf::{DOWN_TIME, write_cinder, write_keystone, write_rabbitmq};
+pub use guests::Guests;
 pub(crate) use http::Request;
 pub(crate) use install::Install;
 pub(crate) use nova_conf::{

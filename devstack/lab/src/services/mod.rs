@@ -131,8 +131,8 @@ pub(crate) fn of(site: Site, cloud: &Cloud) -> Vec<&'static dyn Service> {
             &neutron::Neutron,
             &guest_dhcp::GuestDhcp,
             &nova_api::NovaApi,
-            &nova_worker::NovaConductor,
-            &nova_worker::NovaScheduler,
+            &nova_worker::CONDUCTOR,
+            &nova_worker::SCHEDULER,
             &nova_compute::NovaCompute,
         ]);
     }

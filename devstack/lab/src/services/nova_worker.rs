@@ -9,43 +9,15 @@ use crate::error::Result;
 use crate::openstack::nova_conf;
 use crate::supervise::Spawn;
 
-pub(super) struct NovaConductor;
-pub(super) struct NovaScheduler;
+/// One of the two, by its program's name.
+pub(super) struct NovaWorker(&'static str);
 
-impl Service for NovaConductor {
+pub(super) const CONDUCTOR: NovaWorker = NovaWorker("nova-conductor");
+pub(super) const SCHEDULER: NovaWorker = NovaWorker("nova-scheduler");
+
+impl Service for NovaWorker {
     fn name(&self) -> &'static str {
-        "nova-conductor"
-    }
-
-    fn needs(&self) -> &'static [(&'static str, &'static str)] {
-        &[]
-    }
-
-    fn prepare(&self, ctx: &SiteCtx) -> Result<()> {
-        counts(ctx, self.name()).keep()
-    }
-
-    fn command(&self, ctx: &SiteCtx) -> Spawn {
-        program(ctx, self.name())
-    }
-
-    fn ready(&self, ctx: &SiteCtx) -> std::result::Result<(), String> {
-        counts(ctx, self.name()).have_grown(&[ctx.site.to_string()])
-    }
-
-    fn patience(&self) -> Duration {
-        super::PYTHON_PATIENCE
-    }
-
-    /// It asks Keystone for a token when it starts, and ends where it has no account there yet.
-    fn lane(&self) -> Lane {
-        Lane::Last
-    }
-}
-
-impl Service for NovaScheduler {
-    fn name(&self) -> &'static str {
-        "nova-scheduler"
+        self.0
     }
 
     fn needs(&self) -> &'static [(&'static str, &'static str)] {
