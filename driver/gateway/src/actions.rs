@@ -10,15 +10,19 @@
 //! and to have a token looked at, the gateway has an account of its own.
 
 mod asked;
+mod places;
 mod rules;
 
 use crate::{
     fault::Fault,
+    metrics::{Counted, Metrics},
     status::{Names, Under},
 };
 use asked::Asked;
 pub(crate) use asked::{ActionPath, parse};
 use hyper::{StatusCode, header::HeaderValue};
+use places::Place;
+pub(crate) use places::Places;
 use rekindle_common::{
     ApiError, ErrorCode, ImageSpec, ResyncToken,
     action::{ActionOutcome, Order, Promotion, SafetyCopy, VolumeAction},
@@ -37,7 +41,19 @@ pub(crate) struct Actions {
     pub(crate) names: Names,
     pub(crate) sidecar: SidecarClient,
     pub(crate) rules: Rules,
+    pub(crate) places: Places,
+    pub(crate) metrics: Metrics,
 }
+
+/// What an order that may be given holds until the sidecar has answered it.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    _place: Place,
+    _counted: Counted,
+}
+
+/// When one of a project's actions may have ended. An action takes a second or less, but for a resync.
+const SOON: u64 = 2;
 
 impl Actions {
     /// Whether the holder of a token may ask for that, by the rules.
@@ -63,6 +79,23 @@ impl Actions {
         Err(Fault::new(StatusCode::FORBIDDEN, "rules", why))
     }
 
+    /// A place among the actions of the holder's project. What Cinder says where there is too much of something, with when to come again: its
+    /// clients wait and try again by themselves, where they are told to (`cinder --retries`).
+    pub(crate) fn place(&self, holder: &Holder) -> Result<InFlight, Fault> {
+        let Some(place) = self.places.take(holder.project_id.as_deref()) else {
+            let why = format!(
+                "the project has {} volume actions in flight, as many as it may: try again when one of them has ended",
+                self.places.most()
+            );
+            let fault = Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "project_actions", why);
+            return Err(fault.retry_after(SOON));
+        };
+        Ok(InFlight {
+            _place: place,
+            _counted: self.metrics.action(),
+        })
+    }
+
     /// The image under a volume.
     pub(crate) async fn image(&self, volume: &str) -> Result<ImageSpec, Fault> {
         let found = self.cloud.cinder(Scope::Home).volume(volume).await;
@@ -77,7 +110,7 @@ impl Actions {
         };
         // Asked anew, and not from what is kept: an order is given to what is under the volume now.
         match self.names.backends.of(&volume) {
-            Under::Image(image) => Ok(image),
+            Under::Image(image) => Ok(std::sync::Arc::unwrap_or_clone(image)),
             Under::Elsewhere | Under::Gone | Under::Unknown => {
                 let why = "the volume is on a backend that is not replicated here";
                 tracing::info!(
@@ -96,6 +129,7 @@ impl Actions {
         asked: Asked,
         image: &ImageSpec,
         holder: &Holder,
+        in_flight: InFlight,
         id: &str,
     ) -> Result<(), Fault> {
         let name = asked.name();
@@ -110,7 +144,12 @@ impl Actions {
             "ordered"
         );
         let (sidecar, image) = (self.sidecar.clone(), image.clone());
-        let done = tokio::spawn(async move { sidecar.act(&image, &order).await }).await;
+        let order = async move {
+            // Not the client's to give back: it may leave, and the order goes on.
+            let _in_flight = in_flight;
+            sidecar.act(&image, &order).await
+        };
+        let done = tokio::spawn(order).await;
         let done: Result<ActionOutcome, ApiError> = done.unwrap_or_else(|e| {
             Err(ApiError::new(
                 ErrorCode::Internal,

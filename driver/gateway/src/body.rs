@@ -1,6 +1,6 @@
 //! Bodies on their way through: never whole in memory, with a bound, and each knowing when it last moved.
 
-use crate::exchange::Exchange;
+use crate::{exchange::Exchange, upstream::CinderBody};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -28,6 +28,8 @@ struct Moved {
     at: Instant,
     /// The client is asked for more, and has not sent it.
     awaited: bool,
+    /// Nobody sends it any more: it is sent, or given up.
+    over: bool,
     fault: Option<BodyFault>,
 }
 
@@ -40,6 +42,7 @@ impl Progress {
         Self(Arc::new(Mutex::new(Moved {
             at: Instant::now(),
             awaited: false,
+            over: false,
             fault: None,
         })))
     }
@@ -68,6 +71,16 @@ impl Progress {
         } else {
             moved.at
         }
+    }
+
+    /// Whether nothing of it is to be sent any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.get().over
+    }
+
+    fn ends(&self) {
+        let mut moved = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        moved.over = true;
     }
 
     /// What became wrong with it.
@@ -203,6 +216,12 @@ impl Body for RequestBody {
     }
 }
 
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        self.progress.ends();
+    }
+}
+
 /// The size of a body with what was read of it in front.
 fn behind(first: Option<&Bytes>, rest: &SizeHint) -> SizeHint {
     let first = first.map_or(0, |f| f.len() as u64);
@@ -216,7 +235,7 @@ fn behind(first: Option<&Bytes>, rest: &SizeHint) -> SizeHint {
 
 enum Source {
     /// Cinder's, as it comes, behind what was read of it already.
-    Cinder(Option<Bytes>, Incoming),
+    Cinder(Option<Bytes>, CinderBody),
     /// The gateway's own.
     Own(Option<Bytes>),
 }
@@ -233,7 +252,7 @@ pub(crate) struct AnswerBody {
 impl AnswerBody {
     pub(crate) fn cinders(
         first: Option<Bytes>,
-        inner: Incoming,
+        inner: CinderBody,
         idle: Duration,
         exchange: Exchange,
     ) -> Self {

@@ -252,6 +252,8 @@ pub struct Limits {
     pub connections: usize,
     /// Requests in flight.
     pub requests: usize,
+    /// Volume actions of one project in flight, as Keystone names the project of their tokens.
+    pub project_actions: usize,
     /// Bytes of a request's body. Cinder's own limit (112 KiB by default) is to be met first.
     pub body: u64,
     /// Bytes of a request's head. Tokens are long.
@@ -275,6 +277,7 @@ impl Default for Limits {
         Self {
             connections: 4096,
             requests: 1024,
+            project_actions: 8,
             body: 4 * 1024 * 1024,
             head: 48 * 1024,
             fields: 100,
@@ -425,6 +428,7 @@ impl Config {
         for (field, given, least, most) in [
             ("limits.connections", l.connections, 1, 100_000),
             ("limits.requests", l.requests, 1, 100_000),
+            ("limits.project_actions", l.project_actions, 1, 10_000),
             ("limits.head", l.head, 4096, 1024 * 1024),
             ("limits.fields", l.fields, 16, 1000),
             ("limits.target", l.target, 1024, 60 * 1024),

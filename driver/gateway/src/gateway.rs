@@ -1,7 +1,7 @@
 //! The gateway as a whole: built of its configuration, run until it is told to stop.
 
 use crate::{
-    actions::{Actions, Rules, RulesError},
+    actions::{Actions, Places, Rules, RulesError},
     admin,
     config::{ActionsConfig, Config},
     guards::Guards,
@@ -12,7 +12,7 @@ use crate::{
     upstream::Upstream,
 };
 use hyper::header::HeaderValue;
-use rekindle_common::{ApiError, ZoneName};
+use rekindle_common::ApiError;
 use rekindle_net::{Client, ClientLimits, Drained, ListenConfig, ServeError, ServerTls, TlsError};
 use rekindle_openstack::{Cloud, CloudError};
 use std::{
@@ -22,9 +22,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
+
+/// The probes and the metrics are the last to end, and all that is asked there is answered at once: a connection that stands open, or has sent
+/// half a head, is no reason to go past the drain time.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
 
 /// What of the machine could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +121,7 @@ impl Gateway {
         let tls = tls.map(|t| ServerTls::load(&t.cert, &t.key)).transpose();
         let (listener, address) = bind(config.listen.address).await?;
         let actions = config.actions.as_ref();
-        let actions = actions.map(|a| acting(&config.zone, a)).transpose()?;
+        let actions = actions.map(|a| acting(config, a, &metrics)).transpose()?;
         let server = Server {
             listener,
             tls: tls.map_err(BuildError::ListenTls)?,
@@ -155,7 +160,7 @@ impl Gateway {
             }),
         };
         let mut admin = rekindle_net::Server::new(rekindle_net::Limits {
-            drain_time: config.limits.drain_time.get(),
+            drain_time: ADMIN_DRAIN.min(config.limits.drain_time.get()),
             ..rekindle_net::Limits::default()
         });
         let mut admin_address = None;
@@ -215,7 +220,11 @@ impl Gateway {
 }
 
 /// Nobody is contacted yet.
-fn acting(zone: &ZoneName, config: &ActionsConfig) -> Result<Actions, BuildError> {
+fn acting(
+    whole: &Config,
+    config: &ActionsConfig,
+    metrics: &Metrics,
+) -> Result<Actions, BuildError> {
     let s = &config.sidecar;
     let limits = ClientLimits {
         call_time: s.call_time.get(),
@@ -228,7 +237,7 @@ fn acting(zone: &ZoneName, config: &ActionsConfig) -> Result<Actions, BuildError
         }
         (_, _, _) => return Err(BuildError::Unchecked("actions.sidecar")),
     };
-    let cloud = Cloud::new(zone.clone(), config.cloud.clone())?;
+    let cloud = Cloud::new(whole.zone.clone(), config.cloud.clone())?;
     Ok(Actions {
         names: Names::new(cloud.clone()),
         cloud,
@@ -237,6 +246,8 @@ fn acting(zone: &ZoneName, config: &ActionsConfig) -> Result<Actions, BuildError
             Some(file) => Rules::read(file)?,
             None => Rules::default(),
         },
+        places: Places::new(whole.limits.project_actions),
+        metrics: metrics.clone(),
     })
 }
 

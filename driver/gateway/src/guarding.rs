@@ -7,7 +7,7 @@ use crate::{
     guards::{BODY, GROUP, Guarded, Place, Target},
     proxy::{Proxy, body_fault},
     showing::{Ahead, ahead},
-    status::{Kind, read},
+    status::{Kind, Read, read},
 };
 use hyper::{StatusCode, http::request::Parts};
 
@@ -77,10 +77,10 @@ impl Proxy {
         let is_well = answer.status() == StatusCode::OK;
         let mut body = answer.into_body();
         let read = match ahead(&mut body, VOLUMES, self.upstream.idle()).await? {
-            Ahead::Whole(body) if is_well => read(&body, Kind::Page),
+            Ahead::Whole(body) if is_well => read(&body, Kind::Page).map(Read::into_owned),
             Ahead::Whole(_) | Ahead::Part(_) => None,
         };
         let spots = read.map(|read| read.spots).unwrap_or_default();
-        Ok(spots.into_iter().map(|spot| spot.id).collect())
+        Ok(spots.into_iter().map(|spot| spot.id.into_owned()).collect())
     }
 }

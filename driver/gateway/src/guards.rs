@@ -32,6 +32,8 @@ use tokio::time::Instant;
 
 /// After a look that failed there is none for so long.
 const BREAK: Duration = Duration::from_secs(5);
+/// One that fails sooner holds nobody up, and the next is made all the same: a sidecar that is back guards again at once.
+const QUICK: Duration = Duration::from_millis(50);
 /// For so long a request waits for the names of images that are not known. Longer than a look at volumes does: a Keystone and a Cinder that
 /// are slow are no reason to refuse a deletion.
 const NAMES: Duration = Duration::from_secs(10);
@@ -138,15 +140,17 @@ impl Guards {
         if broken.is_some_and(|until| Instant::now() < until) {
             return Seen::Unknown;
         }
+        let began = Instant::now();
         match self.sidecar.volume(image).await {
             Ok(report) => Seen::Is(Box::new(report)),
             Err(e) if e.code == ErrorCode::UnknownVolume => Seen::Not,
             Err(error) => {
                 tracing::warn!(%error, volume.image = %image, "the sidecar does not say how a volume is");
-                if matches!(
+                let away = matches!(
                     error.code,
                     ErrorCode::SidecarUnreachable | ErrorCode::DeadlineExceeded
-                ) {
+                );
+                if away && began.elapsed() >= QUICK {
                     let until = Instant::now() + BREAK;
                     *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
                 }

@@ -66,6 +66,7 @@ struct Inner {
     durations: Family<RouteLabel, Histogram, fn() -> Histogram>,
     faults: Family<NameLabel, Counter>,
     in_flight: Gauge,
+    actions: Gauge,
     connections: Gauge,
     upstream_open: Gauge,
     upstream_again: Counter,
@@ -130,6 +131,12 @@ impl Metrics {
             "Requests that are not answered in full",
             in_flight.clone(),
         );
+        let actions = Gauge::default();
+        r.register(
+            "actions_in_flight",
+            "Volume actions that the sidecar was or is about to be asked for, and has not answered",
+            actions.clone(),
+        );
         let connections = Gauge::default();
         r.register("connections", "Clients' connections", connections.clone());
         let upstream_open = Gauge::default();
@@ -169,6 +176,7 @@ impl Metrics {
             durations: by_route,
             faults,
             in_flight,
+            actions,
             connections,
             upstream_open,
             upstream_again,
@@ -213,6 +221,10 @@ impl Metrics {
 
     pub(crate) fn in_flight(&self) -> Counted {
         Counted::new(&self.0.in_flight)
+    }
+
+    pub(crate) fn action(&self) -> Counted {
+        Counted::new(&self.0.actions)
     }
 
     pub(crate) fn connection(&self) -> Counted {

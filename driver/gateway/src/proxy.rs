@@ -17,7 +17,7 @@ use crate::{
     metrics::Metrics,
     status::{Kind, Statuses, read_query, shows},
     trust::Networks,
-    upstream::{Upstream, UpstreamError, in_full},
+    upstream::{CinderBody, Upstream, UpstreamError, in_full},
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
@@ -59,7 +59,7 @@ const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 /// What a request is answered with.
 pub(crate) enum Answer {
     /// What Cinder said, as it comes, behind what was read of it already.
-    Cinders(Response<Incoming>, Option<Bytes>),
+    Cinders(Response<CinderBody>, Option<Bytes>),
     /// What the gateway has at hand.
     Own(Response<Bytes>),
 }
@@ -160,7 +160,7 @@ impl Proxy {
         &self,
         request: Request<RequestBody>,
         exchange: &mut Exchange,
-    ) -> Result<Response<Incoming>, Fault> {
+    ) -> Result<Response<CinderBody>, Fault> {
         let progress = request.body().progress();
         let sent = self.upstream.send(request).await;
         let mut answer = sent.map_err(|e| no_answer(&e, &progress, exchange))?;
@@ -204,10 +204,12 @@ impl Proxy {
             return Err(Fault::new(StatusCode::UNAUTHORIZED, "token", why));
         };
         let holder = actions.allowed(&asked, token).await?;
+        let in_flight = actions.place(&holder)?;
         let image = actions.image(path.volume).await?;
-        let ordered = actions.order(asked, &image, &holder, &exchange.id).await;
+        let ordered = actions.order(asked, &image, &holder, in_flight, &exchange.id);
+        let ordered = ordered.await;
         if let Some(statuses) = &self.statuses {
-            statuses.changed();
+            statuses.changed(ordered.is_ok());
         }
         ordered?;
         let mut answer = Response::new(Bytes::new());
@@ -252,7 +254,7 @@ impl Proxy {
         head: &Parts,
         path: &str,
         exchange: &mut Exchange,
-    ) -> Result<Response<Incoming>, Fault> {
+    ) -> Result<Response<CinderBody>, Fault> {
         let path = path
             .parse::<Uri>()
             .map_err(|_| Fault::new(StatusCode::BAD_REQUEST, "malformed", "the path is none"))?;

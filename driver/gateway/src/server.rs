@@ -147,7 +147,8 @@ impl Serving {
             done = timeout(self.limits.times.head, acceptor.accept(stream)) => done,
         };
         match handshake {
-            Ok(Ok(stream)) => self.serve(stream, peer, Scheme::Https).await,
+            // Boxed: it is larger than the one in the clear, which would be given as much room.
+            Ok(Ok(stream)) => Box::pin(self.serve(stream, peer, Scheme::Https)).await,
             // Anybody may knock: this is no fault of ours.
             Ok(Err(error)) => tracing::info!(%peer, %error, "a TLS handshake was refused"),
             Err(_) => tracing::info!(%peer, "a TLS handshake took too long"),
@@ -170,7 +171,10 @@ impl Serving {
             let (proxy, client) = (Arc::clone(&self.proxy), client.clone());
             // At once: before this request is looked at, the connection is asked for the next one.
             let in_flight = client.shared.begin();
-            async move { Ok::<_, Infallible>(proxy.handle(request, &client, in_flight).await) }
+            // What it takes to answer is held for as long as that lasts: thousands of connections wait for their next request.
+            Box::pin(
+                async move { Ok::<_, Infallible>(proxy.handle(request, &client, in_flight).await) },
+            )
         });
         let connection = http1::Builder::new()
             // All of these are kept by `ClientIo`, which knows what it waits for.

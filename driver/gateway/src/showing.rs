@@ -12,12 +12,13 @@ use crate::{
     metrics::BodyEnd,
     proxy::{Answer, Proxy},
     status::{Collected, Kind, PAGE, Page, Query, Read, Spot, Statuses, Told, next_link, read},
+    upstream::CinderBody,
 };
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::{
     HeaderMap, Response, StatusCode,
-    body::{Body, Incoming},
+    body::Body,
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED},
     http::{request::Parts, response},
 };
@@ -47,7 +48,7 @@ pub(crate) enum Ahead {
 
 /// Reads a body up to a bound. Cinder may be silent for so long between two pieces.
 pub(crate) async fn ahead(
-    body: &mut Incoming,
+    body: &mut CinderBody,
     most: usize,
     idle: Duration,
 ) -> Result<Ahead, Fault> {
@@ -95,7 +96,7 @@ impl Proxy {
     pub(crate) async fn shown(
         &self,
         statuses: &Statuses,
-        answer: Response<Incoming>,
+        answer: Response<CinderBody>,
         kind: Kind,
         exchange: &mut Exchange,
     ) -> Result<Answer, Fault> {
@@ -126,11 +127,12 @@ impl Proxy {
             return left(BodyEnd::NoVolumes, Some(bytes), head, body);
         };
         let known = statuses.known(&found.spots).await;
+        let told: Vec<Told<'_>> = known.told().collect();
         let mut out = Vec::with_capacity(bytes.len() + ADDED * found.spots.len());
-        let volumes = found.spots.iter().zip(known.told());
+        let volumes = found.spots.iter().zip(told.iter().copied());
         statuses.filled(&bytes, 0..bytes.len(), volumes, &mut out);
-        let unknown = |t: &Told<'_>| matches!(t, Told::Unknown | Told::Gone);
-        let unknown = known.told().filter(unknown).count();
+        let unknown = |t: &&Told<'_>| matches!(t, Told::Unknown | Told::Gone);
+        let unknown = told.iter().filter(unknown).count();
         statuses.metrics.body(BodyEnd::Filled);
         statuses.metrics.unknown(unknown);
         untie(&mut head.headers);
@@ -158,7 +160,7 @@ impl Proxy {
             Pages::Cinders(answer) => return Ok(Answer::Own(answer)),
         };
         let spots = bodies.iter().flat_map(|(_, read)| &read.spots);
-        let spots: Vec<Spot> = spots.cloned().collect();
+        let spots: Vec<Spot<'_>> = spots.cloned().collect();
         let known = statuses.known(&spots).await;
         let bodies_of = bodies.iter().enumerate();
         let of = bodies_of.flat_map(|(n, (_, read))| std::iter::repeat_n(n, read.spots.len()));
@@ -193,7 +195,7 @@ impl Proxy {
         exchange: &mut Exchange,
     ) -> Result<Pages, Fault> {
         let settings = statuses.settings;
-        let mut bodies: Vec<(Bytes, Read)> = Vec::new();
+        let mut bodies: Vec<(Bytes, Read<'static>)> = Vec::new();
         let mut first: Option<response::Parts> = None;
         let mut marker: Option<String> = None;
         loop {
@@ -211,7 +213,8 @@ impl Proxy {
                 return Ok(Pages::Cinders(answer));
             }
             let read = read(&body, Kind::Page).ok_or_else(|| no_list("cannot be read"))?;
-            let last = read.spots.last().map(|s| s.id.clone());
+            let read = read.into_owned();
+            let last = read.spots.last().map(|s| s.id.clone().into_owned());
             let last = last.filter(|_| read.more);
             bodies.push((body, read));
             let volumes: usize = bodies.iter().map(|(_, read)| read.spots.len()).sum();
@@ -234,7 +237,7 @@ impl Proxy {
 
 /// All that Cinder gave, or what it said instead.
 enum Pages {
-    All(response::Parts, Vec<(Bytes, Read)>),
+    All(response::Parts, Vec<(Bytes, Read<'static>)>),
     Cinders(Response<Bytes>),
 }
 
@@ -266,7 +269,7 @@ fn too_many(most: &str) -> Fault {
 /// The page's body, in Cinder's form.
 fn written(
     statuses: &Statuses,
-    bodies: &[(Bytes, Read)],
+    bodies: &[(Bytes, Read<'_>)],
     page: &Page<'_>,
     link: Option<String>,
 ) -> Vec<u8> {

@@ -13,6 +13,7 @@ mod listed;
 mod names;
 mod page;
 mod query;
+mod scan;
 mod splice;
 
 use crate::{config::StatusConfig, metrics::Metrics};
@@ -108,9 +109,9 @@ impl Statuses {
         }
     }
 
-    /// Something was done to a volume.
-    pub(crate) fn changed(&self) {
-        self.list.changed();
+    /// Something was done to a volume, or may have been.
+    pub(crate) fn changed(&self, done: bool) {
+        self.list.changed(done);
     }
 
     /// A place for a body of so many bytes; `None` where there is none in time.
@@ -121,13 +122,13 @@ impl Statuses {
     }
 
     /// Looks up all volumes of a body, each of both questions once.
-    pub(crate) async fn known(&self, spots: &[Spot]) -> Known {
+    pub(crate) async fn known(&self, spots: &[Spot<'_>]) -> Known {
         let (rows, under) = tokio::join!(self.list.get(), self.under(spots));
         Known { rows, under }
     }
 
-    async fn under(&self, spots: &[Spot]) -> Vec<Under> {
-        let said = |spot: &Spot| match (&spot.name_id, spot.host.is_some()) {
+    async fn under(&self, spots: &[Spot<'_>]) -> Vec<Under> {
+        let said = |spot: &Spot<'_>| match (&spot.name_id, spot.host.is_some()) {
             (Some(name_id), true) => Some(self.names.backends.image(
                 spot.host.as_deref(),
                 spot.cluster.as_deref(),
@@ -137,7 +138,7 @@ impl Statuses {
         };
         let said: Vec<Option<Under>> = spots.iter().map(said).collect();
         let asked = spots.iter().zip(&said).filter(|(_, under)| under.is_none());
-        let ids: Vec<&str> = asked.map(|(spot, _)| spot.id.as_str()).collect();
+        let ids: Vec<&str> = asked.map(|(spot, _)| &*spot.id).collect();
         let mut looked = if ids.is_empty() {
             Vec::new()
         } else {
@@ -154,7 +155,7 @@ impl Statuses {
         &self,
         body: &[u8],
         part: std::ops::Range<usize>,
-        volumes: impl IntoIterator<Item = (&'a Spot, Told<'a>)>,
+        volumes: impl IntoIterator<Item = (&'a Spot<'a>, Told<'a>)>,
         out: &mut Vec<u8>,
     ) {
         let volumes = volumes.into_iter().map(|(spot, told)| {

@@ -7,16 +7,19 @@
 //!
 //! A request is sent again only where nothing of it was: whether Cinder has carried out what it read a byte of, nobody knows.
 
+mod answer;
 mod connect;
+mod link;
 mod pool;
 
 use crate::{
     body::{Progress, RequestBody},
     metrics::Metrics,
 };
+pub(crate) use answer::CinderBody;
 use connect::Target;
 pub(crate) use connect::UpstreamUrl;
-use hyper::{Request, Response, body::Incoming, header::HeaderValue};
+use hyper::{Request, Response, header::HeaderValue};
 use pool::{Lease, Pool};
 use rekindle_common::duration::Span;
 use rekindle_net::{TlsError, TrustedServers};
@@ -98,21 +101,25 @@ impl Upstream {
     pub(crate) async fn send(
         &self,
         mut request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, UpstreamError> {
+    ) -> Result<Response<CinderBody>, UpstreamError> {
         let progress = request.body().progress();
         loop {
             let (mut lease, kept) = self.lease().await?;
-            let sending = lease.sender.try_send_request(request);
             let answer = tokio::select! {
-                answer = sending => answer,
+                // Most often the answer is what there is.
+                biased;
+                answer = lease.link.ask(request) => answer,
                 () = self.too_late(&progress) => {
                     return Err(UpstreamError::FirstByte(Span(self.times.first_byte)));
                 }
             };
             match answer {
                 Ok(answer) => {
-                    self.pool.returns(lease);
-                    return Ok(answer);
+                    if !progress.is_over() {
+                        lease.link.apart();
+                    }
+                    let pool = &self.pool;
+                    return Ok(answer.map(|body| CinderBody::new(body, lease, pool)));
                 }
                 Err(mut e) => match e.take_message() {
                     // Each time round one that was kept is gone; in the end there is a new one.
@@ -148,12 +155,12 @@ impl Upstream {
         if let Some(lease) = self.pool.kept(&place) {
             return Ok((lease.holding(place), true));
         }
-        let sender = timeout(self.times.connect, self.target.connect())
+        let link = timeout(self.times.connect, self.target.connect())
             .await
             .map_err(|_| UpstreamError::ConnectTime(Span(self.times.connect)))?
             .map_err(UpstreamError::Connect)?;
         let counted = self.metrics.upstream();
-        Ok((Lease::new(sender, counted).holding(place), false))
+        Ok((Lease::new(link, counted).holding(place), false))
     }
 }
 

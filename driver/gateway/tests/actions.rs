@@ -8,8 +8,9 @@ use rekindle_common::{ApiError, ErrorCode};
 use serde_json::json;
 use support::{
     cloud::{ELSEWHERE, ITS_IMAGE, PLAIN, TAKEN_IN},
-    raw::ask,
-    scene::scene,
+    raw::{Raw, ask},
+    scene::{Scene, scene},
+    soon,
 };
 
 const EACH: [(&str, &str); 6] = [
@@ -194,4 +195,66 @@ async fn a_sidecar_that_is_away_is_told_and_cinder_is_unharmed() {
     scene.sidecar_comes_back().await;
     assert_eq!(scene.act("member", PLAIN, body).await.status, 202);
     assert_eq!(scene.sidecar.orders().len(), 1);
+}
+
+/// Asks for a resync and does not wait for the answer.
+async fn begun(scene: &Scene, token: &str) -> Raw {
+    let body = r#"{"os-resync": null}"#;
+    let before = scene.sidecar.orders().len();
+    let mut client = Raw::connect(scene.gateway.address).await;
+    client
+        .send(&format!(
+            "POST /v3/p/volumes/{PLAIN}/action HTTP/1.1\r\nHost: h\r\nX-Auth-Token: {token}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+        .await;
+    soon(async {
+        while scene.sidecar.orders().len() == before {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    client
+}
+
+/// By the project of the token, not of the path, which all of these share.
+#[tokio::test]
+async fn a_project_has_so_many_actions_in_flight_and_no_more() {
+    let scene = scene("[limits]\nproject_actions = 2\n").await;
+    let body = r#"{"os-resync": null}"#;
+    let in_flight = "rekindle_gateway_actions_in_flight";
+    scene.sidecar.hangs();
+    let mut first = begun(&scene, "member").await;
+    let second = begun(&scene, "admin").await;
+    scene.gateway.has_metric(in_flight, 2.0).await;
+    let answer = scene.act("member", PLAIN, body).await;
+    assert_eq!(
+        (answer.status, answer.header("retry-after")),
+        (413, Some("2")),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(answer.json()["overLimit"]["code"], 413);
+    // Who may not is not told how busy others are, and what is Cinder's goes on.
+    assert_eq!(scene.act("reader", PLAIN, body).await.status, 403);
+    let cinders = scene.act("member", PLAIN, r#"{"os-extend": 1}"#).await;
+    assert_eq!(cinders.status, 418);
+    let mut other = begun(&scene, "neighbour").await;
+    scene.gateway.has_metric(in_flight, 3.0).await;
+    // A client that leaves takes nothing back: the sidecar still works on its order.
+    drop(second);
+    scene
+        .gateway
+        .has_metric("rekindle_gateway_requests_in_flight", 2.0)
+        .await;
+    assert_eq!(scene.act("member", PLAIN, body).await.status, 413);
+    let (_, text) = scene.gateway.page("/metrics").await;
+    let counted = "rekindle_gateway_faults_total{zone=\"zone-a\",name=\"project_actions\"} 2";
+    assert!(text.contains(counted), "{text}");
+    scene.sidecar.goes_on();
+    assert_eq!(first.answer().await.unwrap().status, 202);
+    assert_eq!(other.answer().await.unwrap().status, 202);
+    scene.gateway.has_metric(in_flight, 0.0).await;
+    assert_eq!(scene.act("member", PLAIN, body).await.status, 202);
+    assert_eq!(scene.sidecar.orders().len(), 4);
 }

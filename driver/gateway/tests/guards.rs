@@ -271,6 +271,21 @@ async fn what_is_not_replicated_is_cinders_and_reading_always_is() {
 }
 
 #[tokio::test]
+async fn a_sidecar_that_is_back_guards_at_once() {
+    let mut scene = scene("").await;
+    let attach = r#"{"os-reserve": null}"#;
+    scene
+        .sidecar
+        .says(&format!("volumes/volume-{ITS_IMAGE}"), copy);
+    assert_eq!(scene.act("admin", TAKEN_IN, attach).await.status, 409);
+    scene.sidecar_dies().await;
+    let answer = scene.act("admin", TAKEN_IN, attach).await;
+    assert!(is_cinders(&answer), "{}", answer.text());
+    scene.sidecar_comes_back().await;
+    assert_eq!(scene.act("admin", TAKEN_IN, attach).await.status, 409);
+}
+
+#[tokio::test]
 async fn while_the_sidecar_is_away_only_what_ends_a_volume_waits() {
     let mut scene = scene("").await;
     scene.sidecar_dies().await;

@@ -4,7 +4,6 @@
 
 mod support;
 
-use rekindle_net::Drained;
 use std::time::{Duration, Instant};
 use support::{
     gateway,
@@ -365,49 +364,4 @@ async fn an_answer_that_is_none_is_a_bad_gateway() {
         cinder.send(text).await;
         assert_eq!(soon(asking).await.unwrap().status, 502, "{text:?}");
     }
-}
-
-#[tokio::test]
-async fn a_drain_finishes_what_is_in_flight_and_takes_nothing_new() {
-    let stub = Stub::start().await;
-    let gateway = gateway(stub.address, "", "").await;
-    assert_eq!(gateway.page("/readyz").await.0, 200);
-    let mut busy = Raw::connect(gateway.address).await;
-    busy.send("GET / HTTP/1.1\r\nHost: h\r\nX-Stub: hold\r\n\r\n")
-        .await;
-    stub.book.has_seen(1).await;
-    let mut idle = Raw::connect(gateway.address).await;
-    idle.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n").await;
-    assert_eq!(idle.answer().await.unwrap().status, 200);
-    gateway.stop();
-    // A connection that waits for its next request is closed; the probes go on and say so.
-    assert_eq!(idle.rest().await, b"");
-    assert_eq!(gateway.page("/readyz").await.0, 503);
-    assert_eq!(gateway.page("/healthz").await.0, 200);
-    soon(async {
-        while tokio::net::TcpStream::connect(gateway.address)
-            .await
-            .is_ok()
-        {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-    stub.book.let_go();
-    let answer = busy.answer().await.unwrap();
-    assert_eq!((answer.status, answer.whole), (200, true));
-    assert_eq!(gateway.ended().await, Drained::Clean);
-}
-
-#[tokio::test]
-async fn a_drain_has_an_end() {
-    let stub = Stub::start().await;
-    let gateway = gateway(stub.address, "", "[limits]\ndrain_time = \"100ms\"\n").await;
-    let mut busy = Raw::connect(gateway.address).await;
-    busy.send("GET / HTTP/1.1\r\nHost: h\r\nX-Stub: hold\r\n\r\n")
-        .await;
-    stub.book.has_seen(1).await;
-    gateway.stop();
-    assert_eq!(gateway.ended().await, Drained::Cut { connections: 1 });
-    assert_eq!(busy.rest().await, b"");
 }

@@ -64,6 +64,11 @@ fn what_is_wrong_is_named() {
         ("\"/volume\"", "\"/a b\"", "forwarded.prefix"),
         ("body = 1000000", "body = 1000", "limits.body"),
         ("body = 1000000", "requests = 0", "limits.requests"),
+        (
+            "body = 1000000",
+            "project_actions = 0",
+            "limits.project_actions",
+        ),
         ("body = 1000000", "head = 5000", "limits.target"),
         ("body = 1000000", "fields = 1", "limits.fields"),
         ("\"5s\"", "\"0s\"", "limits.head_time"),

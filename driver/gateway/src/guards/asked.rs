@@ -114,12 +114,12 @@ impl Place {
         };
         let kind = if method == Method::DELETE {
             match rest {
-                ["volumes", id] => Kind::Volume((*id).to_owned()),
+                ["volumes", id] if is_volume(id) => Kind::Volume((*id).to_owned()),
                 _ => return None,
             }
         } else if method == Method::POST {
             match rest {
-                ["volumes", id, "action"] => Kind::Action((*id).to_owned()),
+                ["volumes", id, "action"] if is_volume(id) => Kind::Action((*id).to_owned()),
                 ["volumes"] => Kind::Under(Collection::Volumes),
                 ["attachments"] => Kind::Under(Collection::Attachments),
                 ["snapshots"] => Kind::Under(Collection::Snapshots),
@@ -175,7 +175,7 @@ impl Place {
                     Collection::Restore => (Operation::Overwrite, ["restore", "volume_id"]),
                     Collection::Transfers => (Operation::Transfer, ["transfer", "volume_id"]),
                 };
-                let id = body[thing][key].as_str().filter(|id| is_plain(id));
+                let id = body[thing][key].as_str().filter(|id| is_volume(id));
                 let target = id.map(|id| match collection {
                     Collection::GroupSnapshots => Target::Group(id.to_owned()),
                     Collection::Volumes
@@ -199,6 +199,11 @@ fn json(body: &[u8]) -> Option<Value> {
 fn is_plain(part: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     (1..=64).contains(&part.len()) && part.bytes().all(is_plain)
+}
+
+/// Whether it may be a volume's id. These two are lists of volumes to whoever looks, and no volume to Cinder.
+fn is_volume(part: &str) -> bool {
+    is_plain(part) && !["detail", "summary"].contains(&part)
 }
 
 fn is_collection(part: &str) -> bool {
@@ -250,6 +255,24 @@ mod tests {
         let place = Place::of(&method, path);
         let asked = place.map(|p| p.asked(body.as_bytes())).unwrap_or_default();
         asked.into_iter().map(|g| (g.operation, g.target)).collect()
+    }
+
+    #[test]
+    fn a_list_of_volumes_is_no_volume() {
+        for (line, body) in [
+            ("DELETE /v3/p/volumes/detail", ""),
+            ("DELETE /v3/volumes/summary", ""),
+            (
+                "POST /v3/p/volumes/detail/action",
+                r#"{"os-force_delete": {}}"#,
+            ),
+            (
+                "POST /v3/p/attachments",
+                r#"{"attachment": {"volume_uuid": "detail"}}"#,
+            ),
+        ] {
+            assert_eq!(asked(line, body), [], "{line}");
+        }
     }
 
     #[test]

@@ -137,11 +137,14 @@ impl<S: Source> List<S> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Something was done: what was known before is not good any more.
-    pub(crate) fn changed(&self) {
+    /// Something was done, or may have been: what was known before is not good any more. A sidecar that did it is not away.
+    pub(crate) fn changed(&self, done: bool) {
         let mut state = self.state();
         state.changes += 1;
         state.last = None;
+        if done {
+            state.broken = None;
+        }
     }
 
     /// A list that came no longer ago than the settings say; `None` where the sidecar gives none in time.

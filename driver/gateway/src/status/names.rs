@@ -30,7 +30,7 @@ const LOOKS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
 /// What is under a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Under {
-    Image(ImageSpec),
+    Image(Arc<ImageSpec>),
     /// It is on a backend that is not replicated here.
     Elsewhere,
     /// Cinder does not know the volume any more.
@@ -55,7 +55,7 @@ impl Backends {
         });
         let spec = pool.map(|(pool, _)| ImageSpec::new(pool.as_str(), format!("volume-{id}")));
         match spec {
-            Some(Ok(spec)) => Under::Image(spec),
+            Some(Ok(spec)) => Under::Image(Arc::new(spec)),
             Some(Err(_)) | None => Under::Elsewhere,
         }
     }
@@ -82,6 +82,18 @@ struct State {
     broken: Option<Instant>,
 }
 
+impl State {
+    /// What is known, and still good, of each.
+    fn good(&self, ids: &[&str]) -> Vec<Option<Under>> {
+        let now = Instant::now();
+        let good = |id: &&str| {
+            let (until, under) = self.known.get(*id)?;
+            (now < *until).then(|| under.clone())
+        };
+        ids.iter().map(good).collect()
+    }
+}
+
 impl Names {
     pub(crate) fn new(cloud: Cloud) -> Self {
         Self {
@@ -98,40 +110,37 @@ impl Names {
 
     /// What is under each of these volumes, in their order. What is not told within `wait` is unknown, and told to those who come later.
     pub(crate) async fn of(&self, ids: &[&str], wait: Duration) -> Vec<Under> {
-        let missing = self.missing(ids);
+        let mut all = self.state().good(ids);
+        if all.iter().all(Option::is_some) {
+            return all.into_iter().flatten().collect();
+        }
+        let unknown = ids.iter().zip(&all).filter(|(_, under)| under.is_none());
+        let missing = self.missing(unknown.map(|(id, _)| *id));
         if !missing.is_empty() {
             let this = self.clone();
             // It is carried to its end, for those who come later.
             let looking = tokio::spawn(async move { this.look(missing).await });
             let _ = timeout(wait, looking).await;
+            all = self.state().good(ids);
         }
-        let now = Instant::now();
-        let state = self.state();
-        ids.iter()
-            .map(|id| match state.known.get(*id) {
-                Some((until, under)) if now < *until => under.clone(),
-                Some(_) | None => Under::Unknown,
-            })
+        all.into_iter()
+            .map(|under| under.unwrap_or(Under::Unknown))
             .collect()
     }
 
-    fn missing(&self, ids: &[&str]) -> Vec<String> {
-        let now = Instant::now();
+    /// Those of the unknown that are worth asking for.
+    fn missing<'a>(&self, unknown: impl Iterator<Item = &'a str>) -> Vec<String> {
+        // Nothing else is an id of Cinder's, nor has a place in a query.
+        let ids = unknown.filter(|id| uuid::Uuid::try_parse(id).is_ok());
+        let ids: Vec<String> = ids.map(str::to_owned).collect();
         let mut state = self.state();
-        if state.broken.is_some_and(|until| now < until) {
+        if state.broken.is_some_and(|until| Instant::now() < until) {
             return Vec::new();
         }
         if state.known.len() + ids.len() > MOST {
             state.known.clear();
         }
-        let known = |id: &str| {
-            let until = state.known.get(id).map(|(until, _)| *until);
-            until.is_some_and(|until| now < until)
-        };
-        // Nothing else is an id of Cinder's, nor has a place in a query.
-        let is_id = |id: &str| uuid::Uuid::try_parse(id).is_ok();
-        let wanted = ids.iter().filter(|id| is_id(id) && !known(id));
-        wanted.map(ToString::to_string).collect()
+        ids
     }
 
     async fn look(&self, missing: Vec<String>) {

@@ -17,7 +17,7 @@ use std::cmp::Ordering;
 pub(crate) struct Collected<'a> {
     /// Which of Cinder's bodies it stands in.
     pub(crate) body: usize,
-    pub(crate) spot: &'a Spot,
+    pub(crate) spot: &'a Spot<'a>,
     pub(crate) told: Told<'a>,
 }
 
@@ -124,10 +124,10 @@ mod tests {
             .iter()
             .map(|s| s.map(|s| Row::of(&report("p/volume-1", |r| r["status"] = s.into()), None)))
             .collect();
-        let spots: Vec<Spot> = (0..STATUSES.len())
+        let spots: Vec<Spot<'_>> = (0..STATUSES.len())
             .map(|n| Spot {
                 at: 0..0,
-                id: n.to_string(),
+                id: n.to_string().into(),
                 host: None,
                 cluster: None,
                 name_id: None,
@@ -141,7 +141,7 @@ mod tests {
         });
         let query = query::read(text).unwrap().unwrap();
         let page = Page::of(all.collect(), &query)?;
-        let ids = page.volumes.iter().map(|c| c.spot.id.as_str()).collect();
+        let ids = page.volumes.iter().map(|c| &*c.spot.id).collect();
         Ok((ids, page.more, page.count))
     }
 

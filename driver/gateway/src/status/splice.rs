@@ -7,12 +7,9 @@
 //!
 //! Pure. A body that cannot be read in one way alone is `None`, and stays as it is.
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, IgnoredAny, MapAccess, Visitor},
-};
-use serde_json::value::RawValue;
-use std::{fmt, ops::Range};
+use super::scan::{Keys, Scan, Word};
+use serde::Deserialize;
+use std::{borrow::Cow, ops::Range};
 
 /// What an answer holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,75 +20,176 @@ pub(crate) enum Kind {
     Page,
 }
 
-/// One volume in a body.
+/// One volume in a body. Its words are the body's own, where they stand there as they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Spot {
+pub(crate) struct Spot<'a> {
     /// Where its object stands.
     pub(crate) at: Range<usize>,
-    pub(crate) id: String,
+    pub(crate) id: Cow<'a, str>,
     /// Whose backend it is on: administrators are shown it, in detail.
-    pub(crate) host: Option<String>,
-    pub(crate) cluster: Option<String>,
+    pub(crate) host: Option<Cow<'a, str>>,
+    pub(crate) cluster: Option<Cow<'a, str>>,
     /// The id in its image's name. `None`: it was not said; `Some(None)`: its own.
-    pub(crate) name_id: Option<Option<String>>,
+    pub(crate) name_id: Option<Option<Cow<'a, str>>>,
     /// Where the value of Cinder's `replication_status` stands.
     pub(crate) replication: Option<Range<usize>>,
 }
 
 /// A body that was read.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Read {
-    pub(crate) spots: Vec<Spot>,
+pub(crate) struct Read<'a> {
+    pub(crate) spots: Vec<Spot<'a>>,
     /// Whether it says that there are more pages.
     pub(crate) more: bool,
     /// Whether it says how many there are.
     pub(crate) count: bool,
 }
 
-/// Finds the volumes of a body.
-pub(crate) fn read(body: &[u8], kind: Kind) -> Option<Read> {
-    let text = std::str::from_utf8(body).ok()?;
-    let (raw, more, count) = match kind {
-        Kind::One => (
-            vec![serde_json::from_str::<One>(text).ok()?.0],
-            false,
-            false,
-        ),
-        Kind::Page => {
-            let page: Page = serde_json::from_str(text).ok()?;
-            (page.volumes, page.more, page.count)
+/// A key of a volume's.
+#[derive(Debug, Clone, Copy)]
+enum Key {
+    Id,
+    Host,
+    Cluster,
+    NameId,
+    Replication,
+    /// One of those that are to be added.
+    Ours,
+    Other,
+}
+
+impl Key {
+    fn of(key: &str) -> Self {
+        match key {
+            "id" => Self::Id,
+            "os-vol-host-attr:host" => Self::Host,
+            "cluster_name" => Self::Cluster,
+            "os-vol-mig-status-attr:name_id" => Self::NameId,
+            "replication_status" => Self::Replication,
+            ours if ours.starts_with(super::fields::PREFIX) => Self::Ours,
+            _ => Self::Other,
         }
+    }
+}
+
+/// Finds the volumes of a body.
+pub(crate) fn read(body: &[u8], kind: Kind) -> Option<Read<'_>> {
+    let text = std::str::from_utf8(body).ok()?;
+    let mut scan = Scan::new(text);
+    let read = match kind {
+        Kind::One => one(&mut scan)?,
+        Kind::Page => page(&mut scan, text)?,
     };
-    let spots: Option<Vec<Spot>> = raw.into_iter().map(|raw| spot(text, raw)).collect();
+    scan.end()?;
+    Some(read)
+}
+
+fn one<'a>(scan: &mut Scan<'a>) -> Option<Read<'a>> {
+    let mut volume = None;
+    scan.object(|scan, key| match &*key.says()? {
+        "volume" => once(&mut volume, spot(scan, &mut Keys::new(Key::of))?),
+        _ => scan.value().map(drop),
+    })?;
     Some(Read {
-        spots: spots?,
-        more,
-        count,
+        spots: vec![volume?],
+        more: false,
+        count: false,
     })
 }
 
-/// Where a part of a text stands in it.
-fn within(text: &str, part: &str) -> Option<Range<usize>> {
-    let from = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
-    let at = from..from.checked_add(part.len())?;
-    (text.get(at.clone())? == part).then_some(at)
+fn page<'a>(scan: &mut Scan<'a>, text: &'a str) -> Option<Read<'a>> {
+    #[derive(Deserialize)]
+    struct Link {
+        rel: Option<String>,
+    }
+    let (mut volumes, mut links, mut count) = (None, None, None);
+    scan.object(|scan, key| match &*key.says()? {
+        "volumes" => {
+            let (mut spots, mut keys) = (Vec::new(), Keys::new(Key::of));
+            scan.list(|scan| {
+                spots.push(spot(scan, &mut keys)?);
+                Some(())
+            })?;
+            once(&mut volumes, spots)
+        }
+        "volumes_links" => {
+            let value = text.get(scan.value()?)?;
+            let all: Vec<Link> = serde_json::from_str(value).ok()?;
+            once(&mut links, all)
+        }
+        "count" => once(&mut count, scan.value()?),
+        _ => scan.value().map(drop),
+    })?;
+    let next = |l: &Link| l.rel.as_deref() == Some("next");
+    Some(Read {
+        spots: volumes?,
+        more: links.is_some_and(|l| l.iter().any(next)),
+        count: count.is_some(),
+    })
 }
 
-fn spot(text: &str, raw: &RawValue) -> Option<Spot> {
-    let at = within(text, raw.get())?;
-    let volume: Volume = serde_json::from_str(raw.get()).ok()?;
-    let replication = match volume.replication {
-        Some(value) => Some(within(text, value.get())?),
-        None => None,
-    };
+fn spot<'a>(scan: &mut Scan<'a>, keys: &mut Keys<'a, Key>) -> Option<Spot<'a>> {
+    scan.next()?;
+    let from = scan.at();
+    let (mut id, mut host, mut cluster) = (None, None, None);
+    let (mut name_id, mut replication) = (None, None);
+    scan.alike(keys, |scan, key| match key {
+        Key::Id => once(&mut id, scan.word()?.says()?),
+        Key::Host => once(&mut host, word_or_null(scan)?),
+        Key::Cluster => once(&mut cluster, word_or_null(scan)?),
+        Key::NameId => once(&mut name_id, word_or_null(scan)?),
+        Key::Replication => once(&mut replication, scan.value()?),
+        // The fields are there already.
+        Key::Ours => None,
+        Key::Other => scan.value().map(drop),
+    })?;
     Some(Spot {
-        at,
-        id: volume.id?,
-        host: volume.host,
-        cluster: volume.cluster,
-        name_id: volume.name_id,
+        at: from..scan.at(),
+        id: id?,
+        host: host.flatten(),
+        cluster: cluster.flatten(),
+        name_id,
         replication,
     })
+}
+
+fn word_or_null<'a>(scan: &mut Scan<'a>) -> Option<Option<Cow<'a, str>>> {
+    if scan.next()? == b'n' {
+        scan.value()?;
+        return Some(None);
+    }
+    scan.word().and_then(Word::says).map(Some)
+}
+
+/// A key that stands twice is two readings.
+fn once<T>(slot: &mut Option<T>, value: T) -> Option<()> {
+    slot.replace(value).is_none().then_some(())
+}
+
+impl Spot<'_> {
+    /// With words of its own, for as long as other bodies are read.
+    fn into_owned(self) -> Spot<'static> {
+        let own = |word: Cow<'_, str>| Cow::Owned(word.into_owned());
+        Spot {
+            at: self.at,
+            id: own(self.id),
+            host: self.host.map(own),
+            cluster: self.cluster.map(own),
+            name_id: self.name_id.map(|name| name.map(own)),
+            replication: self.replication,
+        }
+    }
+}
+
+impl Read<'_> {
+    /// The same without its body.
+    pub(crate) fn into_owned(self) -> Read<'static> {
+        Read {
+            spots: self.spots.into_iter().map(Spot::into_owned).collect(),
+            more: self.more,
+            count: self.count,
+        }
+    }
 }
 
 /// What goes into one volume.
@@ -107,7 +205,7 @@ pub(crate) struct Added<'a> {
 pub(crate) fn spliced<'a>(
     body: &[u8],
     part: Range<usize>,
-    volumes: impl IntoIterator<Item = (&'a Spot, Added<'a>)>,
+    volumes: impl IntoIterator<Item = (&'a Spot<'a>, Added<'a>)>,
     out: &mut Vec<u8>,
 ) {
     let piece = |at: Range<usize>| body.get(at).unwrap_or_default();
@@ -129,169 +227,6 @@ pub(crate) fn spliced<'a>(
     }
     out.extend_from_slice(piece(from..part.end));
 }
-
-struct One<'a>(&'a RawValue);
-struct Page<'a> {
-    volumes: Vec<&'a RawValue>,
-    more: bool,
-    count: bool,
-}
-#[derive(Default)]
-struct Volume<'a> {
-    id: Option<String>,
-    host: Option<String>,
-    cluster: Option<String>,
-    name_id: Option<Option<String>>,
-    replication: Option<&'a RawValue>,
-}
-
-/// A key, read without keeping it.
-enum Key {
-    Volume,
-    Volumes,
-    Links,
-    Count,
-    Id,
-    Host,
-    Cluster,
-    NameId,
-    Replication,
-    /// One of those that are to be added.
-    Ours,
-    Other,
-}
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Word;
-        impl Visitor<'_> for Word {
-            type Value = Key;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-            fn visit_str<E: Error>(self, key: &str) -> Result<Key, E> {
-                Ok(match key {
-                    "volume" => Key::Volume,
-                    "volumes" => Key::Volumes,
-                    "volumes_links" => Key::Links,
-                    "count" => Key::Count,
-                    "id" => Key::Id,
-                    "os-vol-host-attr:host" => Key::Host,
-                    "cluster_name" => Key::Cluster,
-                    "os-vol-mig-status-attr:name_id" => Key::NameId,
-                    "replication_status" => Key::Replication,
-                    ours if ours.starts_with(super::fields::PREFIX) => Key::Ours,
-                    _ => Key::Other,
-                })
-            }
-        }
-        from.deserialize_str(Word)
-    }
-}
-
-/// A key that stands twice is two readings.
-fn once<T, E: Error>(slot: &mut Option<T>, value: T) -> Result<(), E> {
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(E::custom("a key stands twice")),
-    }
-}
-
-macro_rules! object {
-    ($name:ident, $visitor:ident, |$map:ident| $read:block) => {
-        impl<'de: 'a, 'a> Deserialize<'de> for $name<'a> {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                struct $visitor;
-                impl<'de> Visitor<'de> for $visitor {
-                    type Value = $name<'de>;
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str("an object")
-                    }
-                    fn visit_map<M: MapAccess<'de>>(
-                        self,
-                        mut $map: M,
-                    ) -> Result<$name<'de>, M::Error> $read
-                }
-                from.deserialize_map($visitor)
-            }
-        }
-    };
-}
-
-object!(One, OneVisitor, |map| {
-    let mut volume: Option<&'de RawValue> = None;
-    while let Some(key) = map.next_key::<Key>()? {
-        match key {
-            Key::Volume => once(&mut volume, map.next_value()?)?,
-            Key::Volumes
-            | Key::Links
-            | Key::Count
-            | Key::Id
-            | Key::Host
-            | Key::Cluster
-            | Key::NameId
-            | Key::Replication
-            | Key::Ours
-            | Key::Other => {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-    }
-    volume.map(One).ok_or_else(|| M::Error::custom("no volume"))
-});
-
-object!(Page, PageVisitor, |map| {
-    #[derive(Deserialize)]
-    struct Link {
-        rel: Option<String>,
-    }
-    let mut volumes: Option<Vec<&'de RawValue>> = None;
-    let (mut links, mut count) = (None, None);
-    while let Some(key) = map.next_key::<Key>()? {
-        match key {
-            Key::Volumes => once(&mut volumes, map.next_value()?)?,
-            Key::Links => once(&mut links, map.next_value::<Vec<Link>>()?)?,
-            Key::Count => once(&mut count, map.next_value::<IgnoredAny>()?)?,
-            Key::Volume
-            | Key::Id
-            | Key::Host
-            | Key::Cluster
-            | Key::NameId
-            | Key::Replication
-            | Key::Ours
-            | Key::Other => {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-    }
-    let next = |l: &Link| l.rel.as_deref() == Some("next");
-    Ok(Page {
-        volumes: volumes.ok_or_else(|| M::Error::custom("no volumes"))?,
-        more: links.is_some_and(|l| l.iter().any(next)),
-        count: count.is_some(),
-    })
-});
-
-object!(Volume, VolumeVisitor, |map| {
-    let mut volume = Volume::default();
-    let (mut host, mut cluster) = (None, None);
-    while let Some(key) = map.next_key::<Key>()? {
-        match key {
-            Key::Id => once(&mut volume.id, map.next_value()?)?,
-            Key::Host => once(&mut host, map.next_value()?)?,
-            Key::Cluster => once(&mut cluster, map.next_value()?)?,
-            Key::NameId => once(&mut volume.name_id, map.next_value()?)?,
-            Key::Replication => once(&mut volume.replication, map.next_value()?)?,
-            Key::Ours => return Err(M::Error::custom("the fields are there already")),
-            Key::Volume | Key::Volumes | Key::Links | Key::Count | Key::Other => {
-                map.next_value::<IgnoredAny>()?;
-            }
-        }
-    }
-    volume.host = host.flatten();
-    volume.cluster = cluster.flatten();
-    Ok(volume)
-});
 
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,7 @@
 //! The way to Cinder, in the clear or over TLS.
 
-use crate::body::RequestBody;
-use hyper::{
-    Uri,
-    client::conn::http1::{Builder, SendRequest},
-    header::HeaderValue,
-};
+use super::link::Link;
+use hyper::{Uri, client::conn::http1::Builder, header::HeaderValue};
 use hyper_util::rt::TokioIo;
 use rekindle_net::TrustedServers;
 use rustls::pki_types::ServerName;
@@ -128,7 +124,7 @@ impl Target {
         &self.url.authority
     }
 
-    pub(super) async fn connect(&self) -> io::Result<SendRequest<RequestBody>> {
+    pub(super) async fn connect(&self) -> io::Result<Link> {
         let stream = TcpStream::connect((self.url.host.as_str(), self.url.port)).await?;
         // A head and its body are two writes: waiting for more only delays them.
         stream.set_nodelay(true)?;
@@ -144,7 +140,7 @@ impl Target {
     }
 }
 
-async fn http<S>(stream: S) -> io::Result<SendRequest<RequestBody>>
+async fn http<S>(stream: S) -> io::Result<Link>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -156,13 +152,7 @@ where
         .handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
-    // Ends with the sender, or when Cinder closes it. Its errors come out at the sender too.
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection to Cinder ended badly");
-        }
-    });
-    Ok(sender)
+    Ok(Link::new(sender, Box::pin(connection)))
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! The connections: as many are open at once as there are places, busy and kept ones together.
 
-use crate::{body::RequestBody, metrics::Counted};
-use hyper::client::conn::http1::SendRequest;
+use super::link::Link;
+use crate::metrics::Counted;
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
+    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
+    time::{Instant, sleep},
 };
 
 /// A place among the busy connections.
@@ -23,15 +24,15 @@ pub(super) struct Place {
 /// A connection that one request has to itself.
 #[derive(Debug)]
 pub(super) struct Lease {
-    pub(super) sender: SendRequest<RequestBody>,
+    pub(super) link: Link,
     counted: Counted,
     place: Option<Place>,
 }
 
 impl Lease {
-    pub(super) fn new(sender: SendRequest<RequestBody>, counted: Counted) -> Self {
+    pub(super) fn new(link: Link, counted: Counted) -> Self {
         Self {
-            sender,
+            link,
             counted,
             place: None,
         }
@@ -43,16 +44,27 @@ impl Lease {
     }
 }
 
+#[derive(Debug)]
 struct Kept {
-    sender: SendRequest<RequestBody>,
+    link: Link,
     counted: Counted,
     since: Instant,
 }
 
+#[derive(Debug, Default)]
+struct Idle {
+    /// The youngest is the last.
+    kept: Vec<Kept>,
+    /// Somebody lets those go that are too old.
+    swept: bool,
+}
+
+/// Cheap to clone.
+#[derive(Debug, Clone)]
 pub(super) struct Pool {
     size: usize,
     places: Arc<Semaphore>,
-    kept: Arc<Mutex<Vec<Kept>>>,
+    idle: Arc<Mutex<Idle>>,
     keep_alive: Duration,
 }
 
@@ -61,13 +73,17 @@ impl Pool {
         Self {
             size,
             places: Arc::new(Semaphore::new(size)),
-            kept: Arc::default(),
+            idle: Arc::default(),
             keep_alive,
         }
     }
 
     pub(super) fn size(&self) -> usize {
         self.size
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for a place, in the order of asking.
@@ -78,50 +94,79 @@ impl Pool {
 
     /// The connection that was used last and is still good. Those that are not are dropped by the way.
     pub(super) fn kept(&self, _: &Place) -> Option<Lease> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        // The last one is the youngest: where it is too old, all are.
-        while let Some(last) = kept.pop() {
+        loop {
+            let mut last = self.idle().kept.pop()?;
+            // The last one is the youngest: where it is too old, all are.
             if last.since.elapsed() >= self.keep_alive {
-                kept.clear();
+                let old = std::mem::take(&mut self.idle().kept);
+                drop(old);
                 return None;
             }
-            if last.sender.is_ready() {
-                return Some(Lease::new(last.sender, last.counted));
+            if last.link.is_good() {
+                return Some(Lease::new(last.link, last.counted));
             }
         }
-        None
     }
 
-    /// Keeps a connection once its answer was read to the end. Where it was not, the connection ends and its place is free.
-    pub(super) fn returns(&self, lease: Lease) {
-        let kept = Arc::clone(&self.kept);
-        // It is over with the answer: that has its own deadlines.
-        tokio::spawn(async move {
-            let Lease {
-                mut sender,
-                counted,
-                place,
-            } = lease;
-            if sender.ready().await.is_ok() {
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.push(Kept {
-                    sender,
-                    counted,
-                    since: Instant::now(),
-                });
-            }
-            drop(place);
-        });
+    /// Takes a connection back whose answer was read to its end. Where the request was not sent to its own, that comes first.
+    pub(super) fn returns(&self, mut lease: Lease) {
+        if lease.link.is_ready() {
+            return self.keeps(lease);
+        }
+        if lease.link.is_over() {
+            return;
+        }
+        let pool = self.clone();
+        // At the end of the process there is nothing to keep it for.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                if lease.link.ready().await {
+                    pool.keeps(lease);
+                }
+            });
+        }
     }
 
-    /// Keeps a connection as if it had served a request.
-    #[cfg(test)]
     pub(super) fn keeps(&self, lease: Lease) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push(Kept {
-            sender: lease.sender,
-            counted: lease.counted,
+        let Lease {
+            link,
+            counted,
+            place,
+        } = lease;
+        let mut idle = self.idle();
+        idle.kept.push(Kept {
+            link,
+            counted,
             since: Instant::now(),
         });
+        if !idle.swept
+            && let Ok(runtime) = Handle::try_current()
+        {
+            idle.swept = true;
+            runtime.spawn(self.clone().sweep());
+        }
+        drop(idle);
+        // It is kept first, and its place is free after that.
+        drop(place);
+    }
+
+    /// Lets those go that nobody took up in time, until none is left: Cinder has closed them or is about to, and nobody would see it.
+    async fn sweep(self) {
+        loop {
+            sleep(self.keep_alive).await;
+            let mut idle = self.idle();
+            let all = std::mem::take(&mut idle.kept);
+            let (young, old): (Vec<_>, Vec<_>) = all
+                .into_iter()
+                .partition(|kept| kept.since.elapsed() < self.keep_alive);
+            idle.kept = young;
+            idle.swept = !idle.kept.is_empty();
+            let over = !idle.swept;
+            drop(idle);
+            drop(old);
+            if over {
+                return;
+            }
+        }
     }
 }

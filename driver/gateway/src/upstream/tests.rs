@@ -1,4 +1,4 @@
-use super::*;
+use super::{link::Link, *};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
 use rekindle_common::ZoneName;
@@ -28,7 +28,8 @@ async fn a_request_of_which_nothing_was_sent_goes_over_another_connection() {
     let mut connection = pin!(connection);
     assert!(futures::poll!(connection.as_mut()).is_pending());
     assert!(sender.is_ready());
-    upstream.pool.keeps(Lease::new(sender, metrics.upstream()));
+    let link = Link::moved_elsewhere(sender);
+    upstream.pool.keeps(Lease::new(link, metrics.upstream()));
     drop(theirs);
 
     let mut sending = pin!(upstream.send(Request::new(RequestBody::none())));
@@ -51,4 +52,35 @@ async fn a_request_of_which_nothing_was_sent_goes_over_another_connection() {
         told.contains("upstream_sent_again_total{zone=\"zone-a\"} 1"),
         "{told}"
     );
+}
+
+/// Nobody moves a kept connection, so nobody would see that Cinder has closed it.
+#[tokio::test]
+async fn a_connection_that_nobody_takes_up_in_time_is_let_go() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let metrics = Metrics::new(&ZoneName::new("zone-a").unwrap());
+    let times = UpstreamTimes {
+        keep_alive: Duration::from_millis(50),
+        ..TIMES
+    };
+    let upstream = Upstream::new(&url.parse().unwrap(), None, 1, times, &metrics).unwrap();
+    let serving = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = [0; 5];
+        stream.read_exact(&mut head).await.unwrap();
+        let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+        stream
+    };
+    let asking = upstream.send(Request::new(RequestBody::none()));
+    let (answer, mut stream) = tokio::join!(asking, serving);
+    let open = |n: u8| format!("upstream_connections{{zone=\"zone-a\"}} {n}\n");
+    // It is kept, and not the answer's any more.
+    assert!(metrics.text().unwrap().contains(&open(1)));
+    let mut rest = Vec::new();
+    let end = timeout(TIMES.idle, stream.read_to_end(&mut rest)).await;
+    assert!(end.is_ok(), "it is still open");
+    assert!(metrics.text().unwrap().contains(&open(0)));
+    assert_eq!(answer.unwrap().status(), 204);
 }

@@ -174,9 +174,11 @@ async fn token(headers: HeaderMap) -> Response {
 
 async fn looked_at(headers: HeaderMap) -> Response {
     assert_eq!(headers["x-auth-token"], "own-token");
-    let roles: Vec<&str> = match headers["x-subject-token"].to_str().unwrap() {
+    let token = headers["x-subject-token"].to_str().unwrap();
+    let project = if token == "neighbour" { "q" } else { "p" };
+    let roles: Vec<&str> = match token {
         "admin" => vec!["admin", "member"],
-        "member" => vec!["member", "reader"],
+        "member" | "neighbour" => vec!["member", "reader"],
         "reader" => vec!["reader"],
         _ => {
             return (
@@ -192,7 +194,7 @@ async fn looked_at(headers: HeaderMap) -> Response {
         .collect();
     Json(json!({ "token": {
         "user": { "id": "u-1", "name": "someone" },
-        "project": { "id": "p", "name": "p" },
+        "project": { "id": project, "name": project },
         "roles": roles,
     }}))
     .into_response()

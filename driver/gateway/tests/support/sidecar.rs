@@ -85,6 +85,11 @@ impl Sidecar {
         self.open.forget_permits(1);
     }
 
+    /// It answers again, also what it was asked meanwhile.
+    pub fn goes_on(&self) {
+        self.open.add_permits(1);
+    }
+
     pub async fn start(&self, socket: &FilePath) -> Alive {
         let router = Router::new()
             .route("/v1/volumes", get(list))
@@ -148,10 +153,12 @@ async fn act(
     Path((pool, image)): Path<(String, String)>,
     Json(order): Json<Order>,
 ) -> Response {
-    let mut state = sidecar.state.lock().unwrap();
     let order = serde_json::to_value(order).unwrap();
     let image = format!("{pool}/{image}");
-    state.orders.push((image.clone(), order));
+    let noted = (image.clone(), order);
+    sidecar.state.lock().unwrap().orders.push(noted);
+    let _open = sidecar.open.acquire().await.unwrap();
+    let state = sidecar.state.lock().unwrap();
     if let Some(error) = &state.refuses {
         return refusal(error);
     }

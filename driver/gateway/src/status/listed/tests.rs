@@ -103,10 +103,22 @@ async fn a_sidecar_that_is_away_is_left_alone_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_sidecar_that_did_something_is_not_away() {
+    let (sidecar, list) = list(MS * 10);
+    *sidecar.fails.lock().unwrap() = true;
+    assert!(list.get().await.is_none());
+    *sidecar.fails.lock().unwrap() = false;
+    list.changed(false);
+    assert!(list.get().await.is_none());
+    list.changed(true);
+    assert!(list.get().await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_done_is_seen_in_the_next_list() {
     let (sidecar, list) = list(MS * 10);
     assert!(list.get().await.is_some());
-    list.changed();
+    list.changed(true);
     assert!(list.get().await.is_some());
     assert_eq!(sidecar.asked(), 2);
     // Nor does a list that was on its way hide it.
@@ -118,7 +130,7 @@ async fn what_was_done_is_seen_in_the_next_list() {
     while sidecar.asked() < 3 {
         tokio::task::yield_now().await;
     }
-    list.changed();
+    list.changed(true);
     assert!(!asking.await.unwrap());
     assert!(list.get().await.is_some());
     assert_eq!(sidecar.asked(), 4);
