@@ -95,7 +95,7 @@ fn default_client() -> String {
 }
 /// Those of `limits.parallel`, and some for looks meanwhile.
 fn default_threads() -> usize {
-    28
+    24
 }
 fn default_connect() -> Span {
     Span::secs(5)

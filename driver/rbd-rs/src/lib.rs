@@ -55,7 +55,7 @@ pub use images::{CreateOptions, ImageEntry};
 pub use ioctx::Pool;
 pub use lineage::{LinkedImage, Parent};
 pub use lock::{LockMode, LockOwners, Watcher};
-pub use memory::limit_malloc_arenas;
+pub use memory::{limit_malloc_arenas, return_free_memory};
 pub use mirror::daemon::{Callout, CalloutLevel, MirrorDaemon, MirrorDaemonPool};
 pub use mirror::image::{Disable, MirrorInfo, MirrorMode, Promote};
 pub use mirror::interrupted::Settled;

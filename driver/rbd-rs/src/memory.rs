@@ -17,3 +17,19 @@ pub fn limit_malloc_arenas(arenas: u8) {
     #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
     let _ = arenas;
 }
+
+/// Gives pages that malloc holds free, between what is in use, back to the system. It takes some milliseconds, in which no
+/// thread allocates. With another C library it does nothing.
+///
+/// An open image leaves holes of many sizes behind, which the next ones fit badly: without this a process weighs more after each
+/// round of opens, with nothing lost in it.
+///
+/// # Implements:
+/// `int malloc_trim(size_t pad)`
+pub fn return_free_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it asks the allocator, under its own locks, to let go of what nobody has; any thread may.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

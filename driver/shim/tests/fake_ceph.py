@@ -185,7 +185,8 @@ class _Image:
         return _Ioctx(self._cluster)
 
     def set_snap(self, snap: str | None) -> None:
-        pass
+        if snap is not None:
+            self._snap(snap)
 
     def create_snap(self, snap: str) -> None:
         self._image.snaps[snap] = False

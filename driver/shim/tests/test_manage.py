@@ -26,7 +26,11 @@ def test_a_secondary_becomes_a_volume_without_a_rename(make, cluster, driver, se
     volume = make.volume(REPLICATED)
     reference = {"source-name": f"volume-{secondary}"}
     assert driver.manage_existing_get_size(volume, reference) == 3
-    assert driver.manage_existing(volume, reference) == {"_name_id": secondary, "replication_status": "enabled"}
+    assert driver.manage_existing(volume, reference) == {
+        "_name_id": secondary,
+        "replication_status": "enabled",
+        "shared_targets": False,
+    }
     assert list(cluster.images) == [f"volume-{secondary}"]
 
 
@@ -98,6 +102,7 @@ def test_a_primary_is_taken_in_as_it_is(make, cluster, sidecar, driver, unmanage
     assert driver.manage_existing_get_size(make.volume(), reference) == 2
     assert driver.manage_existing(make.volume(REPLICATED), reference) == {
         "_name_id": theirs,
+        "shared_targets": False,
         "replication_status": "enabled",
     }
     assert list(cluster.images) == [f"volume-{theirs}"]
@@ -107,7 +112,7 @@ def test_a_primary_is_taken_in_as_it_is(make, cluster, sidecar, driver, unmanage
 def test_a_copy_is_taken_in_as_it_is(make, cluster, sidecar, driver, unmanaged, secondary):
     sidecar.answers("status", lambda body: (200, {"volumes": [shown(body, "error", "active - secondary")]}))
     update = driver.manage_existing(make.volume(), as_it_is(f"volume-{secondary}"))
-    assert update == {"_name_id": secondary, "replication_status": "enabled"}
+    assert update == {"_name_id": secondary, "replication_status": "enabled", "shared_targets": False}
     assert list(cluster.images) == [f"volume-{secondary}"]
 
 

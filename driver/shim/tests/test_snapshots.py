@@ -109,6 +109,12 @@ def test_it_is_forgotten_and_stays_as_it_is(make, cluster, driver, sidecar, volu
     assert not cluster.images[volume.name].snaps[own.name]
 
 
+def test_a_record_without_a_snapshot_is_forgotten(make, cluster, driver, volume, theirs, taken_in):
+    before = dict(cluster.images[volume.name].snaps)
+    driver.unmanage_snapshot(make.snapshot(volume))
+    assert cluster.images[volume.name].snaps == before
+
+
 def test_nothing_is_made_of_a_copys(make, cluster, driver, taken_in, a_copy, told):
     with pytest.raises(exception.VolumeDriverException, match="it is a copy"):
         driver.create_volume_from_snapshot(make.volume(), taken_in)

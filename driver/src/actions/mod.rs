@@ -86,11 +86,14 @@ impl Default for Limits {
             replay_wait: Span::secs(3),
             // A forced promotion of a snapshot image waits 1.3 s for the mirror daemon to leave it, whatever the machine; each
             // image open costs 0.5 MB meanwhile.
-            parallel: 24,
+            parallel: 20,
             list_age: Span::millis(500),
         }
     }
 }
+
+/// After so many actions the holes that their images left in the heap are given back to the system.
+const TIDY_EVERY: u64 = 4;
 
 /// What the actions are built of.
 #[derive(Debug)]
@@ -264,7 +267,10 @@ impl Inner {
 
     /// An action ended: whoever asks from now on is to see what came of it.
     fn action_ended(&self) {
-        self.ended.fetch_add(1, Ordering::AcqRel);
+        let before = self.ended.fetch_add(1, Ordering::AcqRel);
+        if before % TIDY_EVERY == TIDY_EVERY - 1 {
+            tokio::task::spawn_blocking(rbd_rs::return_free_memory);
+        }
     }
 
     fn frozen(&self) -> Option<Freeze> {

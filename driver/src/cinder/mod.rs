@@ -68,7 +68,8 @@ impl Default for CinderLimits {
     fn default() -> Self {
         Self {
             failover_time: Span::secs(55),
-            back_wait: Span::secs(20),
+            // A mirror daemon writes down how far a copy is every 30 s: one that has just got in step is told of within that.
+            back_wait: Span::secs(35),
             call_time: Span::secs(35),
         }
     }

@@ -89,7 +89,10 @@ class ManagingRBDDriver(ReplicatedRBDDriver):
                 "be renamed: promote it or take mirroring off in its zone first",
             )
         LOG.info("Image %s is managed without a rename.", name)
-        return {"_name_id": name_id, "replication_status": words.ENABLED}
+        # For a volume that it makes Cinder notes that RBD shares no targets; of one that it is given it assumes the
+        # worst. A host without iSCSI's tools then wants a lock in the name of a service that is not noted either,
+        # and attaches none of them.
+        return {"_name_id": name_id, "replication_status": words.ENABLED, "shared_targets": False}
 
     # Snapshots.
 
@@ -109,7 +112,11 @@ class ManagingRBDDriver(ReplicatedRBDDriver):
             return
         if self._guard("unmanage", snapshot.volume, unless=NOT_PRIMARY):
             return
-        super().unmanage_snapshot(snapshot)
+        try:
+            super().unmanage_snapshot(snapshot)
+        except self.rbd.ImageNotFound:
+            # A record whose import failed, for its snapshot had not arrived: an error here would keep it for ever.
+            LOG.info("Snapshot %s of %s is not there; only its record goes.", snapshot.name, snapshot.volume_name)
 
     def create_volume_from_snapshot(self, volume: Any, snapshot: Any) -> Any:
         if mapped_name(snapshot):

@@ -25,8 +25,9 @@ type Result<T> = std::result::Result<T, BackendError>;
 const FRESH: Duration = Duration::from_secs(45);
 /// Those of one that is not mirrored: read to see whether policy says it should be (hard case 36).
 const FRESH_OTHER: Duration = Duration::from_secs(300);
-/// Images open at once.
-const PARALLEL: usize = 8;
+/// Images open at once. Two cores open no more of them in a second with eight, and each weighs 0.5 MB beside those that actions
+/// have open.
+const PARALLEL: usize = 4;
 
 /// What is kept of an image between lists.
 #[derive(Debug, Clone)]

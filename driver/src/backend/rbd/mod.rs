@@ -142,7 +142,9 @@ impl RbdBackend {
             // Volumes are not read here: no cache, fewer threads, less memory.
             .option("rbd_cache", "false")
             .option("rbd_op_threads", "1")
-            .option("ms_async_op_threads", "2");
+            .option("ms_async_op_threads", "2")
+            // What Ceph's log keeps in memory for the case that it aborts: 500 lines of 1 KiB and more.
+            .option("log_max_recent", "50");
         options.keyring.clone_from(&o.keyring);
         let (ceph, names) = (self.shared.ceph.clone(), o.pools.clone());
         let made = self
