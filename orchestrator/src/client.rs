@@ -8,11 +8,12 @@ mod transport;
 use crate::wire::{
     AcknowledgeRequest, ApproveRequest, CatalogueStatus, GroupPut, GroupStatus, LeaderAnswer,
     Maintenance, PauseApproval, PauseRequest, PlanAnswer, PlanDetail, PlanRequest, PlanSummary,
-    Run, ServersStatus, Status, View, WatchLine,
+    RecordPut, Run, ServersStatus, Status, View, WatchLine,
 };
 use rekindle_common::{
-    ApiError, ErrorCode, GroupName, PlanId,
+    ApiError, ErrorCode, GroupName, PlanId, ServerKey,
     policy::GroupSpec,
+    servers::ServerRecord,
     zone::{FailsafeAnswer, FailsafeQuestion},
 };
 use rekindle_core::{
@@ -132,6 +133,20 @@ impl OrchestratorClient {
     pub async fn delete_group(&self, group: &GroupName) -> Result<(), ApiError> {
         self.leading(Verb::Delete, &format!("/v1/groups/{group}"), NO_BODY)
             .await
+    }
+
+    /// Keeps a record of one of a group's servers.
+    ///
+    /// # Errors
+    /// [`ApiError`]; `held` where it does not fit what is known of that server.
+    pub async fn put_record(
+        &self,
+        group: &GroupName,
+        server: &ServerKey,
+        record: &ServerRecord,
+    ) -> Result<RecordPut, ApiError> {
+        let path = format!("/v1/groups/{group}/servers/{server}/record");
+        self.leading(Verb::Put, &path, Some(record)).await
     }
 
     /// Makes a plan for a request and begins it, or only shows it.

@@ -41,12 +41,15 @@
 //! backends = { volumes = "host@ceph#ceph" } # what Cinder calls the backend of an RBD pool
 //! [catalogue]
 //! mapping = "/etc/rekindle/mapping.toml"
+//! [preflight]                              # the leader's daily check of the groups' servers
+//! hour = 3                                 # UTC
+//! spread = "1h"                            # groups come one after the other within that
 //! ```
 
 mod clouds;
 mod cross;
 
-pub use clouds::{CatalogueConfig, read_mapping};
+pub use clouds::{CatalogueConfig, PreflightConfig, read_mapping};
 pub use cross::{Disagreement, cross_check};
 
 use rekindle_common::{SiteName, ZoneName, duration::Span, telemetry::Log, tls::TlsFiles};
@@ -94,6 +97,9 @@ pub struct Config {
     /// The other zone's catalogue; none is kept without it.
     #[serde(default)]
     pub catalogue: Option<CatalogueConfig>,
+    /// The daily check of the groups' servers, where there is a catalogue.
+    #[serde(default)]
+    pub preflight: PreflightConfig,
     /// Logging.
     #[serde(default)]
     pub log: Log,

@@ -22,8 +22,8 @@ use passes::{Before, Owes, Stop, owes_in_unwinding, told_only, unwind_deadline};
 use rekindle_common::{PlanId, SiteName, keys};
 use rekindle_core::{
     overtaken,
-    plan::{Plan, Step},
-    saga::{self, End, Event, FailedServer, Next, Record, Saga},
+    plan::{Plan, PlanKind, Step},
+    saga::{self, End, Event, FailedServer, HooksFailed, Next, Record, Saga},
 };
 use rekindle_store::Op;
 use std::time::Duration;
@@ -194,16 +194,38 @@ impl Executor<'_> {
         }
     }
 
-    /// Journals the end. With it the plan's claim on the group goes.
+    /// Journals the end. With it the plan's claim on the group goes, and what is to be known of its hooks is remembered.
     async fn end(&self, plan: &Plan, saga: &mut Saga<'_>, end: End) -> Result<(), JournalError> {
-        let free = Op::Delete {
+        let mut with = vec![Op::Delete {
             key: keys::group_active_plan(&plan.group),
-        };
-        self.append(plan, saga, Event::Ended { end }, vec![free])
-            .await?;
+        }];
+        with.extend(self.hooks(plan, saga, end)?);
+        self.append(plan, saga, Event::Ended { end }, with).await?;
         self.metrics.plan_ended(plan.kind, end);
         tracing::info!(plan.id = %plan.id, group = %plan.group, kind = %plan.kind, end = ?end, "plan ended");
         Ok(())
+    }
+
+    /// What the plan's end says of hooks. One that did not come to them, or has none by its nature, says nothing of another's.
+    fn hooks(&self, plan: &Plan, saga: &Saga<'_>, end: End) -> Result<Option<Op>, JournalError> {
+        let came_so_far = match end {
+            End::Succeeded | End::Partial => true,
+            End::Abandoned | End::Unwound | End::GivenUp | End::Overtaken => false,
+        };
+        let has_some = match plan.kind {
+            PlanKind::Failover | PlanKind::Move | PlanKind::Failback | PlanKind::Resume => true,
+            PlanKind::Reprotect => false,
+        };
+        if !(came_so_far && has_some) {
+            return Ok(None);
+        }
+        let key = keys::group_hooks(&plan.group);
+        let now = self.tools.clock.now();
+        let op = match HooksFailed::of(plan, saga.failed_hooks(), now) {
+            Some(failed) => Op::put_json(key, &failed, None).map_err(JournalError::Store)?,
+            None => Op::Delete { key },
+        };
+        Ok(Some(op))
     }
 
     /// Why a stuck plan is to make way. What cannot be read now is no reason.

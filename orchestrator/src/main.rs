@@ -40,7 +40,10 @@ fn main() -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(run(&config))
+    let ended = runtime.block_on(run(&config));
+    // A name that no resolver answers for is looked up by a thread that nothing stops: that is not waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn run(config: &Config) -> anyhow::Result<ExitCode> {

@@ -14,7 +14,7 @@ use rekindle_core::{plan::PlanKind, saga::End};
 use std::{fmt, time::Duration};
 
 /// A label's value that comes from a closed set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Word(pub &'static str);
 impl EncodeLabelValue for Word {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
@@ -41,8 +41,10 @@ struct GroupLabels {
 }
 
 mod catalogue;
+mod servers;
 
 pub use catalogue::CatalogueMetrics;
+pub use servers::{PreflightGlance, ServerMetrics};
 
 /// All of an orchestrator's metrics.
 #[derive(Debug)]
@@ -51,7 +53,7 @@ pub struct Metrics {
     leading: Gauge,
     plans: Family<PlanLabels, Counter>,
     steps: Family<StepLabels, Histogram>,
-    servers: Family<StepLabels, Counter>,
+    not_helped: Family<StepLabels, Counter>,
     looks: Histogram,
     answering: Family<ZoneLabels, Gauge>,
     unprotected: Family<GroupLabels, Gauge>,
@@ -59,6 +61,8 @@ pub struct Metrics {
     problems: Gauge,
     /// Of the other zone's catalogue.
     pub catalogue: CatalogueMetrics,
+    /// Of the groups' servers.
+    pub servers: ServerMetrics,
 }
 
 impl Default for Metrics {
@@ -68,7 +72,7 @@ impl Default for Metrics {
         let plans = Family::default();
         let steps: Family<StepLabels, Histogram> =
             Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.01, 3.0, 12)));
-        let servers = Family::default();
+        let not_helped = Family::default();
         let looks = Histogram::new(exponential_buckets(0.005, 2.0, 12));
         let answering = Family::default();
         let unprotected = Family::default();
@@ -80,7 +84,7 @@ impl Default for Metrics {
         registry.register(
             "servers_not_helped",
             "Servers that a step could not stop, hold or start",
-            servers.clone(),
+            not_helped.clone(),
         );
         registry.register(
             "look_seconds",
@@ -108,13 +112,15 @@ impl Default for Metrics {
             problems.clone(),
         );
         let catalogue = CatalogueMetrics::registered(&mut registry);
+        let server_metrics = ServerMetrics::registered(&mut registry);
         Self {
             catalogue,
+            servers: server_metrics,
             registry,
             leading,
             plans,
             steps,
-            servers,
+            not_helped,
             looks,
             answering,
             unprotected,
@@ -133,6 +139,8 @@ impl Metrics {
             self.unprotected.clear();
             self.asking.clear();
             self.problems.set(0);
+            self.servers.clear();
+            self.servers.preflights(Vec::new());
         }
     }
     /// A plan has ended.
@@ -164,7 +172,7 @@ impl Metrics {
     pub fn servers_failed(&self, step: &'static str, servers: usize) {
         if let Ok(n @ 1..) = u64::try_from(servers) {
             let labels = StepLabels { step: Word(step) };
-            self.servers.get_or_create(&labels).inc_by(n);
+            self.not_helped.get_or_create(&labels).inc_by(n);
         }
     }
     /// A look at everything was made.

@@ -8,21 +8,24 @@
 //!
 //! Nothing is changed. What could not be checked is listed and is never taken for well.
 
+pub mod daily;
 mod judge;
+mod kept;
 mod look;
 mod servers;
 
+pub use kept::KeptPreflight;
 pub use look::{Seen, ZoneSeen, known};
 
 use crate::config::Config;
-use rekindle_common::{ApiError, ZoneName};
+use rekindle_common::{ApiError, GroupName, ZoneName};
 use rekindle_core::catalogue::mapping::{Kind, Mapping};
-use rekindle_openstack::{Cloud, CloudError};
-use serde::Serialize;
+use rekindle_openstack::{Cloud, CloudConfig, CloudError};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// What kind of thing is missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GapKind {
     /// A zone has no `[clouds.ZONE]`.
@@ -76,7 +79,7 @@ pub enum GapKind {
 }
 
 /// Something that is missing.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Gap {
     /// What kind.
     pub kind: GapKind,
@@ -161,7 +164,7 @@ impl fmt::Display for GapKind {
 }
 
 /// What could not be checked, because something did not answer.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Unchecked {
     /// Whose.
     pub zone: ZoneName,
@@ -172,7 +175,7 @@ pub struct Unchecked {
 }
 
 /// How many were looked at.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Zones.
     pub zones: usize,
@@ -187,7 +190,7 @@ pub struct Counts {
 }
 
 /// All that came of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Preflight {
     /// What is missing.
     pub gaps: Vec<Gap>,
@@ -195,6 +198,9 @@ pub struct Preflight {
     pub unchecked: Vec<Unchecked>,
     /// How many were looked at.
     pub counts: Counts,
+    /// What the leader's last daily check of each group found: told beside what is found now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub daily: Vec<KeptPreflight>,
 }
 
 impl Preflight {
@@ -226,14 +232,36 @@ pub enum PreflightError {
 /// # Errors
 /// [`PreflightError`] where the configuration cannot be used. What does not answer is in the result.
 pub async fn run(config: &Config, mapping: &Mapping) -> Result<Preflight, PreflightError> {
-    let mut clouds: Vec<Cloud> = Vec::new();
-    for (zone, cloud) in &config.clouds {
-        clouds.push(Cloud::new(zone.clone(), cloud.clone())?);
-    }
+    let clouds = clouds(config)?;
     let mut seen = look::look(config, &clouds).await?;
     look::further(&mut seen, mapping, &clouds).await;
-    let servers = servers::look(config, &clouds, mapping, &seen).await;
-    Ok(judge::judge(config, mapping, &seen, &servers))
+    let servers = servers::look(config, &clouds, mapping, &seen, None).await;
+    Ok(Preflight {
+        daily: servers.daily.clone(),
+        ..judge::judge(config, mapping, &seen, &servers)
+    })
+}
+
+/// The same for one group's servers alone: what keeps the other zone from taking them.
+///
+/// # Errors
+/// [`PreflightError`].
+pub async fn of_group(
+    config: &Config,
+    mapping: &Mapping,
+    group: &GroupName,
+) -> Result<Preflight, PreflightError> {
+    let clouds = clouds(config)?;
+    let seen = look::look(config, &clouds).await?;
+    let servers = servers::look(config, &clouds, mapping, &seen, Some(group)).await;
+    Ok(judge::judge_servers(config, mapping, &seen, &servers))
+}
+
+fn clouds(config: &Config) -> Result<Vec<Cloud>, PreflightError> {
+    let cloud =
+        |(zone, cloud): (&ZoneName, &_)| Cloud::new(zone.clone(), CloudConfig::clone(cloud));
+    let clouds: Result<Vec<Cloud>, CloudError> = config.clouds.iter().map(cloud).collect();
+    Ok(clouds?)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::{
     decide::{DecideTiming, Means, Term},
     metrics::Metrics,
     observe::{Observer, ObserverTiming, Probe},
+    preflight::daily::{DailyPart, DailyPreflight},
     servers::{
         control::Servers,
         keeper::{ServersKeeper, ServersPart, ServersTiming},
@@ -114,6 +115,8 @@ pub struct Parts {
     pub servers: BTreeMap<ZoneName, Arc<dyn Servers>>,
     /// How those servers are followed, where they are. It needs the catalogue, which knows the volumes.
     pub stand_bys: Option<ServersTiming>,
+    /// How the groups' servers are checked each day, where they are.
+    pub preflight: Option<DailyPart>,
     /// Times.
     pub timing: Timing,
 }
@@ -142,6 +145,7 @@ pub fn build(parts: Parts) -> Orchestrator {
         catalogue,
         servers,
         stand_bys,
+        preflight,
         timing,
     } = parts;
     let zones: Vec<Arc<Zone>> = zones
@@ -188,6 +192,7 @@ pub fn build(parts: Parts) -> Orchestrator {
         clock,
         timing: timing.decide,
         metrics: Arc::new(Metrics::default()),
+        follows_servers: catalogue.is_some() && stand_bys.is_some(),
     });
     let metrics = Arc::clone(&means.metrics);
     let server_keeper = catalogue.as_ref().zip(stand_bys).map(|(c, timing)| {
@@ -197,7 +202,18 @@ pub fn build(parts: Parts) -> Orchestrator {
             volumes: c.volumes.clone(),
             timing,
         };
-        Arc::new(ServersKeeper::new(site.clone(), part, zones.clone(), clock))
+        let (zones, metrics) = (zones.clone(), Arc::clone(&metrics));
+        Arc::new(ServersKeeper::new(
+            site.clone(),
+            part,
+            zones,
+            clock,
+            metrics,
+        ))
+    });
+    let preflight = preflight.map(|part| {
+        let metrics = Arc::clone(&metrics);
+        Arc::new(DailyPreflight::new(part, clock, metrics))
     });
     let keeper = catalogue
         .and_then(|part| Keeper::new(site.clone(), part, &zones, clock, metrics))
@@ -222,6 +238,7 @@ pub fn build(parts: Parts) -> Orchestrator {
         failsafe,
         keeper,
         servers: server_keeper,
+        preflight,
     });
     Orchestrator {
         service,
@@ -302,19 +319,26 @@ async fn lead(service: Arc<Service>, current: watch::Sender<Option<Arc<Term>>>) 
     }
 }
 
-/// A term, and beside it the catalogue and the servers: none waits for another, and what they are at ends with the term.
+/// A term, and beside it the catalogue, the servers and their daily check: none waits for another, and what they are at ends with the term.
 async fn serve(service: &Service, term: Arc<Term>) {
-    let Some(keeper) = &service.keeper else {
-        return term.run().await;
-    };
     let lead = term.lead.clone();
+    let catalogue = async {
+        if let Some(keeper) = &service.keeper {
+            keeper.run(&lead).await;
+        }
+    };
     let servers = async {
         if let Some(servers) = &service.servers {
             servers.run(&lead).await;
         }
     };
+    let preflight = async {
+        if let Some(preflight) = &service.preflight {
+            preflight.run(&lead).await;
+        }
+    };
     let keeping = async {
-        tokio::join!(keeper.run(&lead), servers);
+        tokio::join!(catalogue, servers, preflight);
         // They end where the lead is lost, which the term finds out too.
         std::future::pending::<()>().await;
     };
@@ -322,9 +346,14 @@ async fn serve(service: &Service, term: Arc<Term>) {
         () = term.run() => {}
         () = keeping => {}
     }
-    keeper.forget();
+    if let Some(keeper) = &service.keeper {
+        keeper.forget();
+    }
     if let Some(servers) = &service.servers {
         servers.forget();
+    }
+    if let Some(preflight) = &service.preflight {
+        preflight.forget();
     }
 }
 

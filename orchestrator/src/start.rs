@@ -10,6 +10,7 @@ use crate::{
     decide::DecideTiming,
     executor::Pauses,
     observe::{ObserverTiming, Probe, ceph_mon::CephMonProbe, sidecar::SidecarProbe},
+    preflight::daily::{DailyPart, OnClouds},
     servers::{control::Servers, keeper::ServersTiming, nova::NovaServers},
     zone::Sidecar,
 };
@@ -25,6 +26,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Between two looks at a server that is waited for.
 const NOVA_POLL: Span = Span::secs(2);
+/// Between two looks at whose daily check is due.
+const PREFLIGHT_EVERY: Duration = Duration::from_secs(60);
+/// For a daily check of one group, of thousands of servers too.
+const PREFLIGHT_WITHIN: Duration = Duration::from_secs(900);
 
 /// What of the machine could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +108,15 @@ pub async fn start(config: &Config) -> Result<(Orchestrator, Server), StartError
     let mapping = config.mapping()?;
     let clouds = clouds(config)?;
     let servers = servers(&clouds, mapping.as_ref(), &volumes);
+    let preflight = mapping.clone().map(|mapping| DailyPart {
+        check: Arc::new(OnClouds {
+            config: Arc::new(config.clone()),
+            mapping,
+        }),
+        daily: config.preflight.daily(),
+        every: PREFLIGHT_EVERY,
+        within: PREFLIGHT_WITHIN,
+    });
     let catalogue = match mapping {
         None => None,
         Some(mapping) => Some(catalogue(config, clouds, mapping, volumes)?),
@@ -132,6 +146,7 @@ pub async fn start(config: &Config) -> Result<(Orchestrator, Server), StartError
             every: config.times.servers.get(),
             ..ServersTiming::default()
         }),
+        preflight,
         timing: timing(config)?,
     });
     let server = listen(config, &orchestrator).await?;

@@ -8,6 +8,7 @@
 //! | `GET /v1/groups/{group}` | leader | -> [`GroupStatus`] |
 //! | `PUT /v1/groups/{group}` | leader | `GroupSpec` -> [`GroupPut`] (201 created, 200 changed) |
 //! | `DELETE /v1/groups/{group}` | leader | -> 204 |
+//! | `PUT /v1/groups/{group}/servers/{server}/record` | leader | a server's record (docs/schemas) -> [`RecordPut`] |
 //! | `POST /v1/groups/{group}/plans` | leader | [`PlanRequest`] -> [`PlanAnswer`] (202 begun, 200 only shown) |
 //! | `POST /v1/groups/{group}/approve` | leader | [`ApproveRequest`] -> core's `Approval` |
 //! | `POST /v1/groups/{group}/acknowledge` | leader | [`AcknowledgeRequest`] -> core's `FailoverMemory` |
@@ -25,6 +26,7 @@
 //! A site that does not lead answers the leader's requests with `not_leader` (421). Every refusal is an
 //! [`rekindle_common::ApiError`].
 
+pub use crate::preflight::KeptPreflight;
 // What sidecars read too.
 pub use crate::steps::pause::PauseApproval;
 pub use rekindle_common::plan::{
@@ -145,6 +147,9 @@ pub struct GroupStatus {
     pub unprotected: Option<Unprotected>,
     /// The last failover that was carried out.
     pub last_failover: Option<FailoverMemory>,
+    /// Hooks that failed at the end of its last plan, which ended well without them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks_failed: Option<saga::HooksFailed>,
     /// A person's yes that was not used yet.
     pub approval: Option<Approval>,
     /// What is held to be right to do now, and why; `None` before the first look.
@@ -156,6 +161,9 @@ pub struct GroupStatus {
     /// Volumes that stand in one zone alone: nothing protects them, and no failover helps them.
     #[serde(default)]
     pub alone: Vec<LeftOut>,
+    /// What the last daily check of its servers found; `None` where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preflight: Option<KeptPreflight>,
     /// What a person must look at.
     pub problems: Vec<Problem>,
 }
@@ -215,6 +223,27 @@ pub enum GroupEffect {
     Created,
     /// Its policy was changed.
     Changed,
+}
+
+/// The answer to `PUT /v1/groups/{group}/servers/{server}/record`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordPut {
+    /// What became of it.
+    pub effect: RecordEffect,
+    /// What changed, in words; nothing that is secret by its name.
+    pub changes: Vec<String>,
+}
+
+/// What a `PUT` of a record did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordEffect {
+    /// None was kept.
+    New,
+    /// Another was kept.
+    Changed,
+    /// The same was kept.
+    Unchanged,
 }
 
 /// The answer: the plan, and whether it was begun.
@@ -427,6 +456,9 @@ pub struct ServerView {
     pub key: ServerKey,
     /// What is to stand by for it.
     pub standby: StandbyPolicy,
+    /// What its stand-by does.
+    #[serde(default)]
+    pub standby_state: StandbyState,
     /// Where it serves; none: it was not looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary: Option<ZoneName>,
@@ -445,6 +477,29 @@ pub struct ServerView {
     /// What is in the way, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+}
+
+/// What a stand-by does.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum StandbyState {
+    /// Nobody has looked: a plan is at work, say.
+    #[default]
+    NotLookedAt,
+    /// It cannot be told now.
+    Unknown,
+    /// It is certain that there is none.
+    Absent,
+    /// It is off, as it should be.
+    Resting,
+    /// It runs.
+    Running,
+    /// Something is at work on it.
+    Changing,
+    /// Nova says that it failed.
+    Failed,
 }
 
 impl ServersStatus {

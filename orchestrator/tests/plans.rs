@@ -12,6 +12,7 @@ mod common;
 use common::{
     Servers,
     bench::{Bench, Kind},
+    pass::{pass, tally},
     zone_a, zone_b,
 };
 use rekindle_common::{PlanId, duration::Span};
@@ -23,7 +24,7 @@ use rekindle_orchestrator::{
     agent::AgentAction,
     executor::{Over, RecordHook},
     journal,
-    steps::{self, Context, Pass, StepError, Tally},
+    steps::{Pass, StepError},
 };
 use rekindle_store::Op;
 use std::{
@@ -32,10 +33,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 
 macro_rules! for_every_kind {
     ($servers:expr, $($test:ident),* $(,)?) => {
@@ -147,23 +145,11 @@ async fn went_through(kind: Kind, servers: Servers) {
 
 /// Passes until the step is done.
 async fn to_its_end(bench: &Bench, plan: &Plan, step: &Step) {
-    let progress = watch::Sender::new(None);
     let none = BTreeSet::new();
-    let ctx = Context {
-        lead: &bench.hand.lead,
-        plan,
-        failed_before: &none,
-        failed_servers: &Default::default(),
-        leases: bench.hand.term.leases(),
-        assembler: &bench.hand.means().assembler,
-        tools: &bench.hand.means().tools,
-        progress: &progress,
-    };
-    let mut tally =
-        Tally::new(steps::volumes_of(step), &none).with_servers(steps::servers_of(plan, step));
+    let mut tally = tally(plan, step, &none);
     let until = Instant::now() + Duration::from_secs(120);
     loop {
-        match steps::attempt(&ctx, step, &mut tally).await {
+        match pass(bench, plan, step, &none, &mut tally).await {
             Ok(Pass::Done { .. }) => {
                 assert!(!tally.has_failed(), "{step}: {tally:?}");
                 return;

@@ -11,7 +11,9 @@ mod common;
 use common::{
     COUNT_IMAGES, Rig,
     bench::{Bench, Kind},
-    eventually, group, policy, well, zone_a, zone_b,
+    eventually, group,
+    pass::fresh_pass,
+    policy, well, zone_a, zone_b,
 };
 use rekindle_common::{
     Generation, ZoneName, keys,
@@ -27,11 +29,11 @@ use rekindle_core::{
 };
 use rekindle_orchestrator::{
     agent::AgentAction,
-    steps::{self, Context, Pass, StepError, Tally},
+    steps::{Pass, StepError},
     wire::{ApproveRequest, GroupStatus},
 };
-use std::{collections::BTreeSet, time::Duration};
-use tokio::{sync::watch, time::sleep};
+use std::time::Duration;
+use tokio::time::sleep;
 
 fn fenced() -> GroupPolicy {
     GroupPolicy {
@@ -187,20 +189,7 @@ async fn a_fence_that_fails_leaves_the_zone_its_lease() {
 }
 
 async fn once(bench: &Bench, plan: &Plan, step: &Step) -> Result<Pass, StepError> {
-    let progress = watch::Sender::new(None);
-    let none = BTreeSet::new();
-    let ctx = Context {
-        lead: &bench.hand.lead,
-        plan,
-        failed_before: &none,
-        failed_servers: &Default::default(),
-        leases: bench.hand.term.leases(),
-        assembler: &bench.hand.means().assembler,
-        tools: &bench.hand.means().tools,
-        progress: &progress,
-    };
-    let mut tally = Tally::new(steps::volumes_of(step), &none);
-    steps::attempt(&ctx, step, &mut tally).await
+    fresh_pass(bench, plan, step, &[]).await.0
 }
 
 fn record(plan: &Plan) -> &Step {

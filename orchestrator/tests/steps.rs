@@ -11,7 +11,9 @@ mod common;
 
 use common::{
     bench::{Bench, Kind},
-    group, image, policy, zone_a, zone_b,
+    group, image,
+    pass::fresh_pass,
+    policy, zone_a, zone_b,
 };
 use rekindle_common::{
     Generation, ImageSpec, ZoneName, duration::Span, keys, zone::FailsafeQuestion,
@@ -21,9 +23,8 @@ use rekindle_core::{
     saga::Left,
     snapshot::GroupState,
 };
-use rekindle_orchestrator::steps::{self, Context, Pass, StepError, Tally};
-use std::{collections::BTreeSet, time::Duration};
-use tokio::sync::watch;
+use rekindle_orchestrator::steps::{Pass, StepError, Tally};
+use std::time::Duration;
 
 async fn once(bench: &Bench, plan: &Plan, step: &Step) -> Result<Pass, StepError> {
     with_failed(bench, plan, step, &[]).await
@@ -35,36 +36,12 @@ async fn with_failed(
     step: &Step,
     failed: &[ImageSpec],
 ) -> Result<Pass, StepError> {
-    one_pass(bench, plan, step, failed).await.0
+    fresh_pass(bench, plan, step, failed).await.0
 }
 
 /// One pass with a fresh tally, and the tally after it.
 async fn pass(bench: &Bench, plan: &Plan, step: &Step) -> (Result<Pass, StepError>, Tally) {
-    one_pass(bench, plan, step, &[]).await
-}
-
-async fn one_pass(
-    bench: &Bench,
-    plan: &Plan,
-    step: &Step,
-    failed: &[ImageSpec],
-) -> (Result<Pass, StepError>, Tally) {
-    let progress = watch::Sender::new(None);
-    let failed_before: BTreeSet<ImageSpec> = failed.iter().cloned().collect();
-    let ctx = Context {
-        lead: &bench.hand.lead,
-        plan,
-        failed_before: &failed_before,
-        failed_servers: &Default::default(),
-        leases: bench.hand.term.leases(),
-        assembler: &bench.hand.means().assembler,
-        tools: &bench.hand.means().tools,
-        progress: &progress,
-    };
-    let mut tally = Tally::new(steps::volumes_of(step), &failed_before)
-        .with_servers(steps::servers_of(plan, step));
-    let end = steps::attempt(&ctx, step, &mut tally).await;
-    (end, tally)
+    fresh_pass(bench, plan, step, &[]).await
 }
 
 fn refused(result: Result<Pass, StepError>) -> String {

@@ -156,6 +156,9 @@ pub enum Command {
     /// The demonstration's application command: starts and stops the writer. Reads JSON on standard input.
     #[command(hide = true)]
     DemoApp(DemoAppArgs),
+    /// What a runbook on the lab waits for. Reads JSON on standard input.
+    #[command(hide = true)]
+    DemoReady(DemoReadyArgs),
 }
 
 /// `rekindle volume …`
@@ -473,6 +476,9 @@ pub struct DemoArgs {
     /// Through Cinder: a real Keystone and Cinder in each zone, `openstack volume create`, `cinder failover-host`.
     #[arg(long, conflicts_with = "embedded")]
     pub cinder: bool,
+    /// With servers: a real Nova in each zone, three guests in two levels of priority.
+    #[arg(long, conflicts_with_all = ["embedded", "cinder", "volumes"])]
+    pub nova: bool,
     /// How many volumes; a third of each mode.
     #[arg(long, default_value_t = 12, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=60))]
     pub volumes: u32,
@@ -519,6 +525,14 @@ pub struct DemoAppArgs {
     /// Where the acknowledgements go.
     #[arg(long)]
     pub ledger: PathBuf,
+}
+
+/// `rekindle demo-ready`
+#[derive(Debug, Clone, Args)]
+pub struct DemoReadyArgs {
+    /// The file that has the servers' addresses.
+    #[arg(long)]
+    pub addresses: PathBuf,
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use futures::future::join_all;
 use group::{GroupList, GroupPage, PutPage};
 use history::{DetailPage, History, HistoryPage, PlanList, PlanPage};
 pub use preflight::run as preflight;
+pub(crate) use record::into_group as record_into_group;
 pub use record::run as record;
 use rekindle_common::{GroupName, PlanId};
 use rekindle_core::{
@@ -149,7 +150,8 @@ pub async fn run(command: Command, peers: &Peers, output: &Output) -> Result<Exi
         | Command::Demo(_)
         | Command::Completions { .. }
         | Command::DemoWriter(_)
-        | Command::DemoApp(_) => Err(CliError::failed("this command needs no configuration")),
+        | Command::DemoApp(_)
+        | Command::DemoReady(_) => Err(CliError::failed("this command needs no configuration")),
     }
 }
 

@@ -4,6 +4,8 @@
 //!   story ── World ──┬── embedded   simulated clusters, sidecars and orchestrators in this process
 //!     │              └── lab        real Ceph, real etcd, our programs, one machine
 //!   cinder::Story ────── cinder     the same through Cinder and its clients, on a lab with real ones
+//!   nova::Story ──────── nova       servers that come back, on a lab with real Novas
+//!     ├── watch     the group and its plans, until they are where the story wants them
 //!     ├── show      what a person sees while it runs
 //!     ├── record, ledger, verdict   what the application wrote, was told, and finds again
 //!     └── report    the one line, and report.json
@@ -14,18 +16,21 @@ mod cinder;
 mod embedded;
 mod lab;
 pub mod ledger;
+mod nova;
 pub mod rbd;
+pub mod ready;
 pub mod record;
 pub mod report;
 pub mod show;
 pub mod story;
 pub mod verdict;
 pub mod volumes;
+mod watch;
 pub mod world;
 pub mod writer;
 
 use crate::{args::DemoArgs, error::CliError, exit::Exit, output::Output};
-use report::Report;
+use report::{Figures, Report};
 use show::Stage;
 use tokio::signal::unix::{SignalKind, signal};
 use world::{DemoError, World};
@@ -36,7 +41,12 @@ use world::{DemoError, World};
 /// [`CliError`] where it was not complete, after the report was written and the line shown.
 pub async fn run(args: &DemoArgs, output: &Output) -> Result<Exit, CliError> {
     let stage = Stage::new(output);
-    let (report, end) = if args.embedded {
+    if args.nova {
+        let played = play_with_servers(args, &stage).await?;
+        drop(stage);
+        return tell(played, args, output);
+    }
+    let played = if args.embedded {
         play(embedded::Embedded::new()?, args, &stage).await?
     } else if args.cinder {
         play_through_cinder(args, &stage).await?
@@ -44,7 +54,16 @@ pub async fn run(args: &DemoArgs, output: &Output) -> Result<Exit, CliError> {
         play(lab::LabWorld::new(args)?, args, &stage).await?
     };
     drop(stage);
-    report.save(&args.report)?;
+    tell(played, args, output)
+}
+
+/// The figures to their file, the line to the reader.
+fn tell<R: Figures>(
+    (report, end): (R, Result<(), DemoError>),
+    args: &DemoArgs,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    report::save(&report, &args.report)?;
     output.document(&report)?;
     match end {
         Err(e) => Err(CliError::failed("the demonstration ended early").caused_by(e)),
@@ -57,7 +76,7 @@ pub async fn run(args: &DemoArgs, output: &Output) -> Result<Exit, CliError> {
 }
 
 /// Tells the story in a world, and takes the world down whatever came of it.
-async fn play<W: World>(mut world: W, args: &DemoArgs, stage: &Stage<'_>) -> Played {
+async fn play<W: World>(mut world: W, args: &DemoArgs, stage: &Stage<'_>) -> Played<Report> {
     let mut story = story::Story::new(&mut world, stage, args.volumes).map_err(cannot_begin)?;
     let end = unless_interrupted(story.tell()).await;
     let report = story.report;
@@ -69,7 +88,7 @@ async fn play<W: World>(mut world: W, args: &DemoArgs, stage: &Stage<'_>) -> Pla
 }
 
 /// The same through Cinder.
-async fn play_through_cinder(args: &DemoArgs, stage: &Stage<'_>) -> Played {
+async fn play_through_cinder(args: &DemoArgs, stage: &Stage<'_>) -> Played<Report> {
     let mut world = cinder::World::new(args)?;
     let mut story = cinder::Story::new(&mut world, stage, args.volumes).map_err(cannot_begin)?;
     let end = unless_interrupted(story.tell()).await;
@@ -81,8 +100,21 @@ async fn play_through_cinder(args: &DemoArgs, stage: &Stage<'_>) -> Played {
     .await
 }
 
+/// The one with servers.
+async fn play_with_servers(args: &DemoArgs, stage: &Stage<'_>) -> Played<nova::ServersReport> {
+    let mut world = nova::World::new(args)?;
+    let mut story = nova::Story::new(&mut world, stage).map_err(cannot_begin)?;
+    let end = unless_interrupted(story.tell()).await;
+    let report = story.into_report();
+    let around = world.look_around();
+    wind_up(report, end, args, stage, around, async || {
+        world.lower().await
+    })
+    .await
+}
+
 /// The report, and how the story ended.
-type Played = Result<(Report, Result<(), DemoError>), CliError>;
+type Played<R> = Result<(R, Result<(), DemoError>), CliError>;
 
 fn cannot_begin(e: DemoError) -> CliError {
     CliError::failed("the story cannot begin").caused_by(e)
@@ -97,16 +129,16 @@ async fn unless_interrupted(
     }
 }
 
-async fn wind_up(
-    mut report: Report,
+async fn wind_up<R: Figures>(
+    mut report: R,
     mut end: Result<(), DemoError>,
     args: &DemoArgs,
     stage: &Stage<'_>,
     around: String,
     lower: impl AsyncFnOnce() -> Result<(), DemoError>,
-) -> Played {
+) -> Played<R> {
     if let Err(e) = &end {
-        report.problems.push(world::chain(e));
+        report.problem(world::chain(e));
         stage.say(format!("FAILED: {}", world::chain(e)));
     }
     let interrupted = matches!(end, Err(DemoError::Interrupted));

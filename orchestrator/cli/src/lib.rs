@@ -87,11 +87,16 @@ fn run(cli: Cli, output: &Output) -> Result<Exit, CliError> {
         }
         Command::DemoWriter(args) => demo::writer::run(&args),
         Command::DemoApp(args) => demo::app::run(&args),
+        Command::DemoReady(args) => demo::ready::run(&args),
         Command::Config(args::ConfigCommand::Check { files }) => {
             commands::config_check(&files, output)
         }
         Command::Cinder(args::CinderCommand::Repair(args)) => {
             runtime()?.block_on(commands::cinder_repair(&args, output))
+        }
+        Command::Record(args::RecordCommand::Import(args)) if args.group.is_some() => {
+            let peers = Peers::from_config(CliConfig::load(cli.config.as_deref())?)?;
+            runtime()?.block_on(commands::record_into_group(&args, &peers, output))
         }
         Command::Record(command) => commands::record(command, output),
         Command::Preflight(args) => runtime()?.block_on(commands::preflight(&args, output)),

@@ -10,11 +10,12 @@ use crate::{
     catalogue::Keeper,
     coordination::{Standing, failsafe::Failsafe},
     decide::{Means, Term},
+    preflight::daily::DailyPreflight,
     servers::keeper::ServersKeeper,
     wire::{
         AcknowledgeRequest, ApproveRequest, CatalogueStatus, GroupPut, GroupStatus, Health, Leader,
         LeaderAnswer, Maintenance, PauseApproval, PauseRequest, PlanAnswer, PlanRequest,
-        PlanSummary, Run, ServersStatus, Status,
+        PlanSummary, RecordPut, Run, ServersStatus, Status,
     },
     world::Records,
 };
@@ -26,8 +27,9 @@ use axum::{
     routing::{get, post, put},
 };
 use rekindle_common::{
-    ApiError, ErrorCode, GroupName, PlanId, SiteName,
+    ApiError, ErrorCode, GroupName, PlanId, ServerKey, SiteName,
     policy::GroupSpec,
+    servers::ServerRecord,
     zone::{FailsafeAnswer, FailsafeQuestion},
 };
 use rekindle_core::{
@@ -61,6 +63,8 @@ pub struct Service {
     pub keeper: Option<Arc<Keeper>>,
     /// The groups' servers, where they are followed.
     pub servers: Option<Arc<ServersKeeper>>,
+    /// Their daily check, where there is one.
+    pub preflight: Option<Arc<DailyPreflight>>,
 }
 
 type Site = State<Arc<Service>>;
@@ -117,6 +121,10 @@ pub fn routes(service: Arc<Service>) -> Router {
         .route(
             "/v1/groups/{group}",
             get(group).put(put_group).delete(delete_group),
+        )
+        .route(
+            "/v1/groups/{group}/servers/{server}/record",
+            put(put_record),
         )
         .route("/v1/groups/{group}/plans", post(plan_for))
         .route("/v1/groups/{group}/approve", post(approve))
@@ -188,12 +196,12 @@ async fn status_of(State(s): Site) -> Json<Status> {
 
 async fn groups(State(s): Site) -> ApiResult<Json<Vec<GroupStatus>>> {
     let term = s.term()?;
-    Ok(Json(status::groups(&term).await?))
+    Ok(Json(status::groups(&s, &term).await?))
 }
 
 async fn group(State(s): Site, ApiPath(group): ApiPath<GroupName>) -> ApiResult<Json<GroupStatus>> {
     let term = s.term()?;
-    let groups = status::groups(&term).await?;
+    let groups = status::groups(&s, &term).await?;
     match groups.into_iter().find(|g| g.spec.name == group) {
         Some(g) => Ok(Json(g)),
         None => Err(Failure(ApiError::new(
@@ -254,6 +262,14 @@ async fn put_group(
 async fn delete_group(State(s): Site, ApiPath(group): ApiPath<GroupName>) -> ApiResult<StatusCode> {
     s.term()?.delete_group(&group).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn put_record(
+    State(s): Site,
+    ApiPath((group, server)): ApiPath<(GroupName, ServerKey)>,
+    ApiJson(record): ApiJson<ServerRecord>,
+) -> ApiResult<Json<RecordPut>> {
+    Ok(Json(s.term()?.put_record(&group, &server, record).await?))
 }
 
 async fn plan_for(

@@ -26,9 +26,9 @@ pub(super) async fn status(s: &Service) -> Status {
     }
 }
 
-pub(super) async fn groups(term: &Term) -> Result<Vec<GroupStatus>, ApiError> {
+pub(super) async fn groups(s: &Service, term: &Term) -> Result<Vec<GroupStatus>, ApiError> {
     let picture = picture(term).await?;
-    Ok(all_groups(term, &picture).await)
+    Ok(all_groups(s, term, &picture).await)
 }
 
 /// The leader's picture; a new leader is waited for.
@@ -86,7 +86,7 @@ async fn whole(s: &Service, term: &Term, picture: &Picture) -> Status {
         promised_for: snapshot.promised_for,
         sites: sites.collect(),
         zones: zones.collect(),
-        groups: all_groups(term, picture).await,
+        groups: all_groups(s, term, picture).await,
         problems: problems(s, picture),
     }
 }
@@ -159,10 +159,13 @@ fn site_only(s: &Service, error: Option<ApiError>) -> Status {
     }
 }
 
-async fn all_groups(term: &Term, picture: &Picture) -> Vec<GroupStatus> {
+async fn all_groups(s: &Service, term: &Term, picture: &Picture) -> Vec<GroupStatus> {
+    let checks = s.preflight.as_ref().and_then(|p| p.shown());
     let mut groups = Vec::new();
     for (name, view) in &picture.world.snapshot.groups {
-        groups.push(group(term, picture, name, view).await);
+        let preflight = checks.as_ref().and_then(|c| c.get(name).cloned());
+        let group = group(term, picture, name, view).await;
+        groups.push(GroupStatus { preflight, ..group });
     }
     groups
 }
@@ -190,11 +193,17 @@ async fn group(term: &Term, picture: &Picture, name: &GroupName, view: &GroupVie
         lease: view.lease.clone(),
         unprotected: view.state.unprotected.clone(),
         last_failover: view.state.last_failover.clone(),
+        hooks_failed: picture
+            .world
+            .groups
+            .get(name)
+            .and_then(|g| g.hooks_failed.clone()),
         approval: view.approval.clone(),
         decision: picture.decisions.get(name).cloned(),
         active_plan,
         volumes: volumes.collect(),
         alone: rekindle_core::alone::alone(view),
+        preflight: None,
         problems,
     }
 }

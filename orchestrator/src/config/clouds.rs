@@ -2,7 +2,10 @@
 
 use super::{Checked, Config, ConfigError, bad};
 use rekindle_common::{ZoneName, duration::Span};
-use rekindle_core::catalogue::mapping::{Mapping, MappingError};
+use rekindle_core::{
+    catalogue::mapping::{Mapping, MappingError},
+    daily::{Daily, LONGEST_SPREAD},
+};
 use serde::Deserialize;
 use std::{
     collections::BTreeSet,
@@ -18,6 +21,37 @@ const MAPPING: u64 = 4 * 1024 * 1024;
 pub struct CatalogueConfig {
     /// The file that says what is what in the other zone; see [`rekindle_core::catalogue::mapping`].
     pub mapping: PathBuf,
+}
+
+/// When the leader checks each group's servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PreflightConfig {
+    /// After this hour, UTC.
+    pub hour: u8,
+    /// Groups are spread over so long after it.
+    pub spread: Span,
+}
+
+impl Default for PreflightConfig {
+    fn default() -> Self {
+        Self {
+            hour: 3,
+            spread: Span::secs(3600),
+        }
+    }
+}
+
+impl PreflightConfig {
+    /// As the daily check takes it. One that found something is done again after an hour, so that what was mended shows.
+    #[must_use]
+    pub fn daily(&self) -> Daily {
+        Daily {
+            hour: self.hour,
+            spread: self.spread,
+            again: Span::secs(3600),
+        }
+    }
 }
 
 impl Config {
@@ -48,6 +82,14 @@ impl Config {
         let every = self.times.servers;
         if every < Span::secs(1) || every > Span::secs(3600) {
             return bad("times.servers", format!("{every} is outside 1s to 1h"));
+        }
+        let PreflightConfig { hour, spread } = self.preflight;
+        if hour > 23 {
+            return bad("preflight.hour", format!("{hour} is no hour from 0 to 23"));
+        }
+        if spread > LONGEST_SPREAD {
+            let why = format!("{spread} is more than {LONGEST_SPREAD}");
+            return bad("preflight.spread", why);
         }
         Ok(())
     }

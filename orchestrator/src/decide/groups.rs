@@ -19,6 +19,8 @@ use rekindle_core::{
 };
 use rekindle_store::{Compare, Op, Txn};
 
+mod delete;
+
 type Result<T> = std::result::Result<T, ApiError>;
 
 fn held(why: impl Into<String>) -> ApiError {
@@ -50,7 +52,11 @@ fn refusal(e: &Refusal) -> ApiError {
 }
 
 impl Term {
-    fn group_of<'a>(&self, world: &'a World, group: &GroupName) -> Result<&'a GroupRecords> {
+    pub(super) fn group_of<'a>(
+        &self,
+        world: &'a World,
+        group: &GroupName,
+    ) -> Result<&'a GroupRecords> {
         if let Some(g) = world.groups.get(group) {
             return Ok(g);
         }
@@ -290,39 +296,6 @@ impl Term {
         }
     }
 
-    /// Forgets a group. Its primary record stays, so that its generation only grows should it be defined again.
-    ///
-    /// # Errors
-    /// [`ApiError`]; `plan_active`.
-    pub async fn delete_group(&self, group: &GroupName) -> Result<()> {
-        let world = self.look().await?;
-        let records = self.group_of(&world, group)?;
-        if let Some(plan) = &records.active_plan {
-            return Err(ApiError::new(
-                ErrorCode::PlanActive,
-                format!("plan {plan} is at work on it"),
-            ));
-        }
-        let spec = keys::group_spec(group);
-        let txn = Txn::new()
-            .when(Compare::ModRevision(spec.clone(), records.spec_revision))
-            .when(Compare::Absent(keys::group_active_plan(group)))
-            .then(Op::Delete { key: spec })
-            .then(Op::Delete {
-                key: keys::group_state(group),
-            })
-            .then(Op::Delete {
-                key: keys::group_volumes(group),
-            })
-            .then(Op::Delete {
-                key: keys::group_approval(group),
-            });
-        self.lead.txn(txn).await.map_err(lead_error)?;
-        tracing::info!(group = %group, "group deleted");
-        self.refresh().await;
-        Ok(())
-    }
-
     /// Takes a person's yes, for the generation that is now.
     ///
     /// # Errors
@@ -386,9 +359,13 @@ impl Term {
         let mut value = state.value.clone();
         value.last_failover = Some(failover.clone());
         let key = keys::group_state(group);
+        // Whoever has seen the failover has seen which hooks failed at its end.
         let txn = Txn::new()
             .when(Compare::ModRevision(key.clone(), state.revision))
-            .then(Op::put_json(&key, &value, None)?);
+            .then(Op::put_json(&key, &value, None)?)
+            .then(Op::Delete {
+                key: keys::group_hooks(group),
+            });
         self.lead.txn(txn).await.map_err(lead_error)?;
         tracing::info!(group = %group, by, plan.id = %failover.plan, "failover acknowledged");
         self.refresh().await;

@@ -16,6 +16,7 @@ mod begin;
 mod describe;
 pub mod groups;
 mod pause;
+mod record;
 mod work;
 
 pub use attempts::Again;
@@ -100,6 +101,8 @@ pub struct Means {
     pub timing: DecideTiming,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Whether the groups' servers are followed here.
+    pub follows_servers: bool,
 }
 
 /// What the leader last saw, and what it made of it.

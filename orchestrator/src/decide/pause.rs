@@ -9,10 +9,6 @@ use crate::{
     wire::{PauseApproval, PauseRequest},
 };
 use rekindle_common::{ApiError, ErrorCode, PlanId, keys};
-use rekindle_core::{
-    plan::{Plan, Step},
-    saga::{Saga, State},
-};
 use rekindle_store::{Compare, Op, Txn};
 
 impl Term {
@@ -30,7 +26,7 @@ impl Term {
         let plan = journal::read_plan(store, id).await.map_err(api)?;
         let records = journal::read_records(store, id).await.map_err(api)?;
         let saga = journal::replay(&plan, &records).map_err(api)?;
-        match pauses_before(&plan, &saga) {
+        match saga.state().pauses_before(&plan).map(|(level, _)| level) {
             Some(level) if level == request.level => {}
             Some(level) => {
                 return Err(held(format!(
@@ -61,26 +57,6 @@ impl Term {
         self.lead.txn(txn).await.map_err(lead_error)?;
         tracing::info!(plan.id = %id, group = %plan.group, by, level = request.level + 1, "the pause is over");
         Ok(approval)
-    }
-}
-
-/// The level that the plan pauses before, now; a pause that nobody answered in its time is one still.
-fn pauses_before(plan: &Plan, saga: &Saga<'_>) -> Option<usize> {
-    let at = match saga.state() {
-        State::Running { step }
-        | State::Stuck {
-            step, undo: None, ..
-        } => *step,
-        State::Fresh
-        | State::Between { .. }
-        | State::Unwinding { .. }
-        | State::RunningUnwind { .. }
-        | State::Stuck { undo: Some(_), .. }
-        | State::Ended { .. } => return None,
-    };
-    match plan.steps.get(at).map(|s| &s.step) {
-        Some(Step::Pause { level, .. }) => Some(*level),
-        Some(_) | None => None,
     }
 }
 

@@ -323,6 +323,7 @@ impl Embedded {
             catalogue: None,
             servers: self.options.servers.clone(),
             stand_bys: None,
+            preflight: None,
             timing: self.options.timing,
         }
     }

@@ -70,6 +70,7 @@ impl Executor<'_> {
             assembler: self.assembler,
             tools: self.tools,
             progress: self.progress,
+            metrics: self.metrics,
         };
         let mut tally = Tally::new(steps::volumes_of(step), &before.volumes)
             .with_servers(steps::servers_of(plan, step));
@@ -217,6 +218,7 @@ fn settle(tally: Tally, note: String, owes: Owes) -> Result<StepOutcome, Stop> {
             note,
             failed,
             servers: tally.told_servers(),
+            hook: None,
         });
     }
     Err(Stop::Failed {
@@ -246,6 +248,7 @@ pub(super) fn told_only(
             tracing::error!("{step}: {why}");
             Ok(StepOutcome {
                 note: format!("FAILED, and nothing hangs on it: {why}"),
+                hook: Some(why),
                 ..StepOutcome::default()
             })
         }

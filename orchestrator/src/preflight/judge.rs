@@ -40,30 +40,52 @@ pub(super) fn judge(
     seen: &Seen,
     servers: &ServersSeen,
 ) -> Preflight {
-    let mut judge = Judge {
-        config,
-        mapping,
-        seen,
-        gaps: BTreeSet::new(),
-        unchecked: BTreeSet::new(),
-        counts: Counts {
-            zones: seen.len(),
-            ..Counts::default()
-        },
-    };
+    let mut judge = Judge::new(config, mapping, seen);
     judge.reach();
     judge.projects();
     judge.types();
     judge.backends();
     servers::judge(&mut judge, servers, seen);
-    Preflight {
-        gaps: judge.gaps.into_iter().collect(),
-        unchecked: judge.unchecked.into_iter().collect(),
-        counts: judge.counts,
-    }
+    judge.found()
+}
+
+/// Servers alone, and whether their clouds can be asked at all.
+pub(super) fn judge_servers(
+    config: &Config,
+    mapping: &Mapping,
+    seen: &Seen,
+    servers: &ServersSeen,
+) -> Preflight {
+    let mut judge = Judge::new(config, mapping, seen);
+    judge.reach();
+    servers::judge(&mut judge, servers, seen);
+    judge.found()
 }
 
 impl<'a> Judge<'a> {
+    fn new(config: &'a Config, mapping: &'a Mapping, seen: &'a Seen) -> Self {
+        Self {
+            config,
+            mapping,
+            seen,
+            gaps: BTreeSet::new(),
+            unchecked: BTreeSet::new(),
+            counts: Counts {
+                zones: seen.len(),
+                ..Counts::default()
+            },
+        }
+    }
+
+    fn found(self) -> Preflight {
+        Preflight {
+            gaps: self.gaps.into_iter().collect(),
+            unchecked: self.unchecked.into_iter().collect(),
+            counts: self.counts,
+            daily: Vec::new(),
+        }
+    }
+
     pub(super) fn gap(
         &mut self,
         kind: GapKind,

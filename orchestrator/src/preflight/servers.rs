@@ -13,6 +13,7 @@ mod quota;
 pub(super) use judge::judge;
 pub(super) use look::look;
 
+use super::KeptPreflight;
 use rekindle_common::{
     GroupName, ServerKey, ZoneName, runbook::StandbyPolicy, servers::ServerRecord,
 };
@@ -32,6 +33,8 @@ pub(super) struct ServersSeen {
     pub silent: Option<String>,
     /// What each zone has.
     pub places: BTreeMap<ZoneName, Place>,
+    /// The leader's last daily checks.
+    pub daily: Vec<KeptPreflight>,
 }
 
 /// A protected server.

@@ -28,7 +28,8 @@ use crate::{
     catalogue::volumes::{VolumeFeed, VolumeMap},
     clock::Clock,
     coordination::{Lead, LeadError},
-    wire::{ServerView, ServersStatus},
+    metrics::Metrics,
+    wire::{ServerView, ServersStatus, StandbyState},
     world,
     zone::Zone,
 };
@@ -109,6 +110,7 @@ pub struct ServersKeeper {
     timing: ServersTiming,
     volumes: VolumeFeed,
     clock: Clock,
+    metrics: Arc<Metrics>,
     memory: Mutex<Memory>,
     shown: watch::Sender<Option<Arc<ServersStatus>>>,
 }
@@ -116,7 +118,13 @@ pub struct ServersKeeper {
 impl ServersKeeper {
     /// Of its parts. Nothing is contacted yet.
     #[must_use]
-    pub fn new(site: SiteName, part: ServersPart, zones: Vec<Arc<Zone>>, clock: Clock) -> Self {
+    pub fn new(
+        site: SiteName,
+        part: ServersPart,
+        zones: Vec<Arc<Zone>>,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             site,
             servers: part.servers,
@@ -125,6 +133,7 @@ impl ServersKeeper {
             timing: part.timing,
             volumes: part.volumes,
             clock,
+            metrics,
             memory: Mutex::default(),
             shown: watch::Sender::new(None),
         }
@@ -139,6 +148,7 @@ impl ServersKeeper {
     /// Another site leads now.
     pub fn forget(&self) {
         *self.memory() = Memory::default();
+        self.metrics.servers.clear();
         self.shown.send_replace(None);
     }
 
@@ -198,6 +208,7 @@ impl ServersKeeper {
         let left = left::all(self, lead, &records, volumes.as_deref()).await?;
         views.extend(left);
         views.sort_by(|a, b| (&a.group, &a.key).cmp(&(&b.group, &b.key)));
+        self.metrics.servers.round(&views);
         let status = ServersStatus {
             site: self.site.clone(),
             at: self.clock.now(),
@@ -219,6 +230,7 @@ impl ServersKeeper {
             group: task.group.clone(),
             key: task.server.key.clone(),
             standby: task.standby,
+            standby_state: StandbyState::default(),
             primary: None,
             serving: None,
             stands_by: None,

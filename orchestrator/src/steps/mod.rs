@@ -26,6 +26,7 @@ use crate::{
     agent::{Agent, AgentError, AgentOrder, Agents, RunbookOrder},
     clock::Clock,
     coordination::{Lead, LeadError, failsafe::Failsafe},
+    metrics::Metrics,
     servers::control::Servers,
     wire::Progress,
     world::{Assembler, LeaseClock},
@@ -84,6 +85,8 @@ pub struct Context<'a> {
     pub tools: &'a Tools,
     /// Where progress is shown.
     pub progress: &'a watch::Sender<Option<Progress>>,
+    /// What is counted.
+    pub metrics: &'a Metrics,
 }
 
 /// How a pass ended.

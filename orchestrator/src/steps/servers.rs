@@ -47,6 +47,10 @@ pub(super) struct Memo {
 }
 
 impl Memo {
+    /// How long it took so far, by what this process has seen of it.
+    fn took(&self) -> Option<Duration> {
+        self.begun.map(|at| at.elapsed())
+    }
     /// What is left of the server's own time.
     fn left(&mut self, server: &RunbookServer) -> Duration {
         let begun = *self.begun.get_or_insert_with(Instant::now);
@@ -61,12 +65,31 @@ enum One {
     Done,
     /// Nothing more is to be done about it by us, and a person has to hear of it.
     Named(String),
+    /// A person starts it, as its policy says: nothing went wrong.
+    ByHand,
     /// It is on its way.
     Waits(String),
     /// An error that may pass.
     NotNow(String),
     /// It failed for good.
     Failed(String),
+}
+
+impl One {
+    /// The server's own time ends what may still go better, and nothing else.
+    fn in_time(self, memo: &mut Memo, server: &RunbookServer) -> Self {
+        match self {
+            Self::Waits(why) | Self::NotNow(why) if memo.left(server).is_zero() => {
+                Self::Failed(format!("not within {}: {why}", server.within))
+            }
+            other @ (Self::Done
+            | Self::Named(_)
+            | Self::ByHand
+            | Self::Waits(_)
+            | Self::NotNow(_)
+            | Self::Failed(_)) => other,
+        }
+    }
 }
 
 /// Each server of the level serves, or is named.
@@ -99,7 +122,7 @@ pub(super) async fn start(
     };
     let servers: Vec<&RunbookServer> = ctx.plan.level(level).iter().collect();
     let work = |s, memo| start::one(&env, s, memo, without.as_ref());
-    let went = round(ctx, tally, servers, gate, work).await?;
+    let went = round(ctx, "start", tally, servers, gate, work).await?;
     over(tally, went, "serve")
 }
 
@@ -129,7 +152,7 @@ pub(super) async fn stop(
         }
     };
     let work = |s, memo| stop::one(&env, s, memo, stop::Gone::IsNamed);
-    let went = round(ctx, tally, servers, gate, work).await?;
+    let went = round(ctx, "stop", tally, servers, gate, work).await?;
     over(tally, went, "are stopped")
 }
 
@@ -148,14 +171,16 @@ pub(super) async fn hold(
     // Nothing waits for another: one that hangs keeps no other running.
     let gate = |_: &Tally, _: &RunbookServer| Gate::Open;
     let work = |s, memo| stop::one(&env, s, memo, stop::Gone::IsWell);
-    let went = round(ctx, tally, servers, gate, work).await?;
+    let went = round(ctx, "hold", tally, servers, gate, work).await?;
     over(tally, went, "are held")
 }
 
 fn over(tally: &Tally, went: Round, verb: &str) -> Result<Pass> {
     let (done, of) = tally.progress();
     if tally.is_over() {
-        let note = format!("{done} of {of} servers {verb}");
+        let by_hand = tally.servers_by_hand();
+        let done = done - by_hand.len();
+        let note = format!("{done} of {of} servers {verb}{}", left_to_people(by_hand));
         return Ok(Pass::Done { note });
     }
     match went {
@@ -165,6 +190,23 @@ fn over(tally: &Tally, went: Round, verb: &str) -> Result<Pass> {
         // Each was answered with an error that may pass: asked again, and less often the longer it lasts.
         Round::Trouble => Err(StepError::NotNow(tally.waits_for())),
     }
+}
+
+/// Which servers people start, for the journal: as many as fit on a line.
+fn left_to_people(servers: &BTreeSet<ServerKey>) -> String {
+    const NAMED: usize = 10;
+    if servers.is_empty() {
+        return String::new();
+    }
+    let named: Vec<&str> = servers.iter().take(NAMED).map(ServerKey::as_str).collect();
+    let more = match servers.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        n => format!(" and {n} more"),
+    };
+    format!(
+        "; to be started by hand, as their policy says: {}{more}",
+        named.join(", ")
+    )
 }
 
 fn nova<'a>(

@@ -75,6 +75,8 @@ pub struct Tally {
     servers: Ledger<ServerKey>,
     /// Servers that count as done and that a person has to hear of all the same: their users deleted them.
     named: BTreeMap<ServerKey, String>,
+    /// Servers that count as done because nothing is to be done about them: a person starts them.
+    by_hand: BTreeSet<ServerKey>,
     /// What was seen of the servers that have not ended.
     memos: BTreeMap<ServerKey, Memo>,
     /// An order was sent, and it is not certain that it changed nothing.
@@ -215,6 +217,15 @@ impl Tally {
     pub(super) fn server_named(&mut self, server: &ServerKey, why: impl Into<String>) {
         self.server_done(server);
         self.named.insert(server.clone(), why.into());
+    }
+    /// Nothing of ours is to be done about it, as its policy says.
+    pub(super) fn server_by_hand(&mut self, server: &ServerKey) {
+        self.server_done(server);
+        self.by_hand.insert(server.clone());
+    }
+    /// See [`Self::server_by_hand`].
+    pub(super) fn servers_by_hand(&self) -> &BTreeSet<ServerKey> {
+        &self.by_hand
     }
     pub(super) fn memo(&self, server: &ServerKey) -> Memo {
         self.memos.get(server).copied().unwrap_or_default()

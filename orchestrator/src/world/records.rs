@@ -8,6 +8,7 @@ use rekindle_common::{
 };
 use rekindle_core::{
     observation::SiteObservations,
+    saga::HooksFailed,
     snapshot::{Approval, GroupState},
 };
 use rekindle_store::{KeyValue, Revision, Store, StoreError};
@@ -45,6 +46,8 @@ pub struct GroupRecords {
     pub active_plan: Option<PlanId>,
     /// A person's yes.
     pub approval: Option<Stored<Approval>>,
+    /// Hooks that failed at the end of its last plan. Only shown.
+    pub hooks_failed: Option<HooksFailed>,
 }
 
 /// Everything that was read.
@@ -133,7 +136,10 @@ impl Records {
     }
     fn take_group(&mut self, name: &str, raw: &Raw) {
         match group(name, raw) {
-            Ok(Some((name, g))) => {
+            Ok(Some((name, mut g))) => {
+                // Nothing is decided by it: where it cannot be read that is said, and the group stays.
+                let hooks = take::<HooksFailed>(raw, "hooks", &mut self.problems);
+                g.hooks_failed = hooks.map(|h| h.value);
                 self.groups.insert(name, g);
             }
             // Keys without a definition: a lease or an approval that outlived its group.
@@ -229,6 +235,7 @@ fn group(name: &str, raw: &Raw) -> Result<Option<(GroupName, GroupRecords)>, Pro
             state,
             active_plan: active_plan.map(|p| p.value),
             approval,
+            hooks_failed: None,
         };
         (spec.value.name, records)
     }))
@@ -318,6 +325,17 @@ mod tests {
                 ("/rekindle/v1/groups/web/state", ErrorCode::CorruptRecord)
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_only_shown_and_cannot_be_read_is_named_and_its_group_stays() {
+        let store: Store = MemoryStore::default().into();
+        define(&store, "db").await;
+        put(&store, keys::group_hooks(&name("db")), b"{}").await;
+        let records = read(&store).await.unwrap();
+        assert_eq!(records.groups[&name("db")].hooks_failed, None);
+        let about: Vec<&str> = records.problems.iter().map(|p| p.about.as_str()).collect();
+        assert_eq!(about, ["/rekindle/v1/groups/db/hooks"]);
     }
 
     #[tokio::test]

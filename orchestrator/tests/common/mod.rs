@@ -7,6 +7,7 @@
 
 pub mod bench;
 pub mod nova;
+pub mod pass;
 
 use futures::{FutureExt, future::BoxFuture};
 use nova::FakeNova;
@@ -159,7 +160,12 @@ pub fn agents(told: &Arc<Told>) -> Agents {
 impl Rig {
     /// A group of `count` volumes, primary in zone-a, in step in zone-b, its application running.
     pub async fn with(count: usize, policy: GroupPolicy) -> Self {
-        Self::ready(Self::bare(count), count, policy).await
+        Self::with_mode(count, policy, ReplicationMode::Instant).await
+    }
+
+    /// The same with volumes in that mode.
+    pub async fn with_mode(count: usize, policy: GroupPolicy, mode: ReplicationMode) -> Self {
+        Self::ready(Self::bare(count), count, policy, mode).await
     }
 
     /// The same with servers: see [`nova::populate`].
@@ -167,12 +173,12 @@ impl Rig {
         let rig = Self::bare_with(count, Servers::Some);
         let store = Store::from(rig.world.store("witness"));
         nova::populate(rig.nova(&zone_a()), rig.nova(&zone_b()), &store).await;
-        Self::ready(rig, count, policy).await
+        Self::ready(rig, count, policy, ReplicationMode::Instant).await
     }
 
-    async fn ready(rig: Self, count: usize, policy: GroupPolicy) -> Self {
+    async fn ready(rig: Self, count: usize, policy: GroupPolicy, mode: ReplicationMode) -> Self {
         rig.define(policy).await;
-        rig.replicate_all().await;
+        rig.replicate_all(mode).await;
         rig.until("the group is well", |g| well(g, count)).await;
         // The leader writes down the lease that it has just seen.
         let key = keys::group_state(&group());
@@ -268,13 +274,13 @@ impl Rig {
         assert!(defined.is_some(), "not defined: {last:?}");
     }
 
-    pub async fn replicate_all(&self) {
+    pub async fn replicate_all(&self, mode: ReplicationMode) {
         let generation = self.group().await.unwrap().primary.unwrap().generation;
         let sidecar = self.world.volumes(&zone_a()).unwrap();
         for v in &self.volumes {
             let order = Order {
                 action: VolumeAction::Replicate {
-                    mode: ReplicationMode::Instant,
+                    mode,
                     group: Some(group()),
                     cinder: None,
                 },

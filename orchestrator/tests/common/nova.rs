@@ -427,7 +427,7 @@ pub fn runbook() -> Runbook {
     }
 }
 
-fn record(k: &str, disk: usize) -> ServerRecord {
+pub fn record(k: &str, disk: usize) -> ServerRecord {
     ServerRecord {
         name: k.to_owned(),
         zone: zone_a(),

@@ -12,6 +12,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod daily;
 mod fake;
 
 use common::{Rig, eventually, group, image, policy, well, witness, zone_a, zone_b};
@@ -23,8 +24,10 @@ use rekindle_common::{
     duration::Span,
     keys,
     lease::PrimaryRecord,
+    mode::ReplicationMode,
     policy::GroupSpec,
     runbook::{Level, Runbook, RunbookServer, StandbyPolicy},
+    schedule::Schedule,
     servers::{Build, KeptServer, ServerRecord},
 };
 use rekindle_core::{
@@ -184,7 +187,15 @@ fn volumes(at: Timestamp) -> VolumeMap {
 
 impl Play {
     async fn with(standby: StandbyPolicy) -> Self {
-        let mut rig = Rig::with(3, policy()).await;
+        let schedule = Schedule {
+            start: Timestamp::UNIX_EPOCH,
+            interval: Span::secs(10),
+        };
+        Self::on(standby, ReplicationMode::Periodic(schedule)).await
+    }
+
+    async fn on(standby: StandbyPolicy, mode: ReplicationMode) -> Self {
+        let mut rig = Rig::with_mode(3, policy(), mode).await;
         for s in rig.world.sites() {
             rig.world.stop_orchestrator(&s).await;
         }
@@ -208,7 +219,7 @@ impl Play {
             .into_iter()
             .map(|z| Arc::new(Zone::new(z.name, z.sidecar)))
             .collect();
-        let keeper = ServersKeeper::new(witness(), part, zones, clock);
+        let keeper = ServersKeeper::new(witness(), part, zones, clock, Arc::default());
         let store = Store::from(rig.world.store(witness().as_str()));
         let hand = Hand::new(&store).await;
         let play = Self {
@@ -323,6 +334,15 @@ impl Play {
         let sidecar = self.rig.world.volumes(zone).unwrap();
         sidecar.act(&image(0), order).await.unwrap().effect == Effect::AlreadySo
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_copies_that_are_mirrored_through_their_journal_the_record_stands_by() {
+    let play = Play::on(StandbyPolicy::Shutoff, ReplicationMode::Instant).await;
+    let trouble = play.trouble().await;
+    assert!(trouble.contains("built from its record"), "{trouble}");
+    assert_eq!(play.b.orders(), [""; 0]);
+    assert!(play.kept().await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -677,6 +697,23 @@ async fn protection_that_ends_takes_what_we_built_and_what_was_kept() {
         (play.b.orders(), play.kept().await.is_some()),
         (vec![], true)
     );
+}
+
+/// With its group go its stand-by, the record with its volume, and at last what is kept of it.
+#[tokio::test(start_paused = true)]
+async fn a_group_that_is_deleted_leaves_nothing_of_its_servers() {
+    let play = Play::settled().await;
+    play.delete(keys::group_spec(&group())).await;
+    let shown = play.round().await;
+    assert!(
+        shown[0].trouble.as_ref().unwrap().contains("was removed"),
+        "{shown:?}"
+    );
+    assert_eq!(play.b.orders(), ["remove built-1"]);
+    assert_eq!(play.round().await, []);
+    assert_eq!((play.kept().await, play.built().await), (None, None));
+    assert!(play.is_described(&zone_a(), None).await);
+    assert_eq!(play.a.servers().len(), 1, "its users' own");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
-use rekindle_common::{ZoneName, servers::export::Form};
+use rekindle_common::{GroupName, ServerKey, ZoneName, servers::export::Form};
 use std::path::PathBuf;
 
 /// `rekindle record …`
@@ -46,9 +46,15 @@ pub struct RecordImport {
     /// Only servers of this name or id; more than once for several.
     #[arg(long = "server", value_name = "NAME")]
     pub servers: Vec<String>,
-    /// The folder for the records; made where it is not there.
-    #[arg(long, value_name = "DIR", default_value = "records")]
-    pub out: PathBuf,
+    /// The folder for the records; made where it is not there [default: records; with --group none].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Keep them as this group's, in etcd: for servers of its runbook that were never built, or whose zone is gone.
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<GroupName>,
+    /// With --group: the server's name in the runbook, for a file with one server, or with one --server [default: the record's name].
+    #[arg(long = "as", value_name = "SERVER", requires = "group")]
+    pub key: Option<ServerKey>,
     /// When what it says was true, RFC 3339 [default: the file's own time; of standard input, now].
     #[arg(long, value_name = "TIME")]
     pub taken_at: Option<Timestamp>,

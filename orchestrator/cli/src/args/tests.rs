@@ -57,6 +57,7 @@ fn every_command_parses() {
         "preflight orchestrator.toml --output json",
         "record import --from terraform --zone zone-a terraform.tfstate",
         "record import --from script servers.json --server web --server db --out records --taken-at 2026-01-01T00:00:00Z",
+        "record import --from script --group shop --server web --as web-1 servers.json",
         "record import --from script -",
         "record export --as json web.json",
         "record export --as terraform web.json",

@@ -3,10 +3,6 @@
 use super::done;
 use crate::{connect::Peers, error::CliError, exit::Exit, output::Output};
 use rekindle_common::{ApiError, ErrorCode, GroupName};
-use rekindle_core::{
-    plan::{Plan, Step},
-    saga::State,
-};
 use rekindle_orchestrator::wire::PauseRequest;
 
 pub(super) async fn approve(
@@ -23,7 +19,10 @@ pub(super) async fn approve(
         .active_plan
         .ok_or_else(|| held(format!("no plan is at work on {group}: nothing pauses")))?;
     let detail = client.plan(&active.id).await.map_err(CliError::Api)?;
-    let (at, text) = pause(&detail.plan, detail.state.as_ref())
+    let (at, text) = detail
+        .state
+        .as_ref()
+        .and_then(|s| s.pauses_before(&detail.plan))
         .ok_or_else(|| held(format!("plan {} does not pause now", active.id)))?;
     // The approval is for what the person saw: a plan that has gone on to another pause since is not approved.
     let wanted = match level {
@@ -42,24 +41,4 @@ pub(super) async fn approve(
         approval.by
     );
     done(output, &approval, text)
-}
-
-/// The level that the plan pauses before, and what is to be looked at.
-fn pause<'a>(plan: &'a Plan, state: Option<&State>) -> Option<(usize, &'a str)> {
-    let at = match state? {
-        State::Running { step }
-        | State::Stuck {
-            step, undo: None, ..
-        } => *step,
-        State::Fresh
-        | State::Between { .. }
-        | State::Unwinding { .. }
-        | State::RunningUnwind { .. }
-        | State::Stuck { undo: Some(_), .. }
-        | State::Ended { .. } => return None,
-    };
-    match plan.steps.get(at).map(|s| &s.step) {
-        Some(Step::Pause { level, text }) => Some((*level, text)),
-        Some(_) | None => None,
-    }
 }

@@ -1,16 +1,21 @@
 //! `rekindle preflight`: what would keep the other zone from taking what is replicated.
 
+use super::words::{ago, plural};
 use crate::{
     args::PreflightArgs,
     error::CliError,
     exit::Exit,
     output::{Document, Output, Page},
 };
+use jiff::Timestamp;
 use rekindle_orchestrator::{
     config::Config,
-    preflight::{self, Gap, Preflight, PreflightError},
+    preflight::{self, Gap, KeptPreflight, Preflight, PreflightError},
 };
 use serde::Serialize;
+
+/// So many gaps of a daily check are named; JSON has more.
+const MOST_GAPS: usize = 5;
 
 #[derive(Serialize)]
 #[serde(transparent)]
@@ -40,6 +45,40 @@ impl Document for PreflightPage {
         if p.is_well() {
             page.line("nothing is missing");
         }
+        if !p.daily.is_empty() {
+            page.heading("The leader's last daily checks");
+        }
+        for kept in &p.daily {
+            page.line(format!("  {}", kept.group));
+            last(page, kept, Timestamp::now());
+        }
+    }
+}
+
+/// A group's last daily check: when it was, and the first of what it found.
+pub(super) fn last(page: &mut Page, kept: &KeptPreflight, now: Timestamp) {
+    let (gaps, unchecked) = (kept.gap_count(), kept.unchecked_count());
+    let found = match (gaps, unchecked) {
+        (0, 0) => "nothing is missing".to_owned(),
+        (n, 0) => plural(n, "gap"),
+        (0, u) => format!("{u} not checked"),
+        (n, u) => format!("{}, {u} not checked", plural(n, "gap")),
+    };
+    let servers = plural(kept.counts.servers, "server");
+    page.line(format!(
+        "    daily preflight ({}) of {servers}: {found}",
+        ago(kept.at, now)
+    ));
+    for gap in kept.gaps.iter().take(MOST_GAPS) {
+        page.line(format!("      {} ({}): {}", place(gap), gap.kind, gap.what));
+    }
+    let more = gaps.saturating_sub(MOST_GAPS);
+    if more > 0 {
+        let group = &kept.group;
+        page.line(format!("      and {more} more: `rekindle preflight`, or `rekindle group show {group} --output json`"));
+    }
+    if let Some(why) = &kept.failed {
+        page.line(format!("      nothing could be checked: {why}"));
     }
 }
 
@@ -108,6 +147,7 @@ mod tests {
                 unchecked
             ],
             counts: Counts::default(),
+            daily: Vec::new(),
         }
     }
 
@@ -138,5 +178,31 @@ mod tests {
             assert!(text.contains(words), "{text}");
         }
         assert!(!text.contains("nothing is missing"), "{text}");
+    }
+
+    #[test]
+    fn a_daily_check_says_when_it_was_and_what_it_found() {
+        let at: Timestamp = "2026-01-02T03:00:00Z".parse().unwrap();
+        let now: Timestamp = "2026-01-02T05:00:00Z".parse().unwrap();
+        let shown = |found| {
+            let mut page = Page::new(false);
+            last(
+                &mut page,
+                &KeptPreflight::of("db".parse().unwrap(), at, found),
+                now,
+            );
+            page.into_text()
+        };
+        let text = shown(Ok(found(&[GapKind::Quota; 7], 1)));
+        for words in [
+            "7 gaps, 1 not checked",
+            "2h",
+            "zone-b (quota): what is wrong",
+            "and 2 more",
+        ] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+        assert!(shown(Ok(found(&[], 0))).contains("nothing is missing"));
+        assert!(shown(Err("no such file".to_owned())).contains("no such file"));
     }
 }

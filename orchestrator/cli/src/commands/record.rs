@@ -1,7 +1,9 @@
-//! `rekindle record …`: servers' records as files. Nothing is asked of anybody.
+//! `rekindle record …`: servers' records as files, of which nothing is asked of anybody; and their import into a group, through the leader.
 
 mod files;
 mod import;
+
+pub(crate) use import::into_group;
 
 use super::words::{moment, plural};
 use crate::{

@@ -170,6 +170,7 @@ mod tests {
             group: group.parse().unwrap(),
             key: key.parse().unwrap(),
             standby: StandbyPolicy::Shutoff,
+            standby_state: Default::default(),
             primary: Some("zone-a".parse().unwrap()),
             serving: Some("running".to_owned()),
             stands_by: Some("SHUTOFF, powered off".to_owned()),

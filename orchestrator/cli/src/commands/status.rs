@@ -1,6 +1,9 @@
 //! `rekindle status`: what is, what is decided, and what holds a decision back.
 
-use super::words::{ago, lease, moment, plural};
+use super::{
+    preflight,
+    words::{ago, lease, moment, plural},
+};
 use crate::output::{Document, Page};
 use jiff::Timestamp;
 use rekindle_common::volume::Known;
@@ -217,6 +220,22 @@ pub(super) fn group(page: &mut Page, g: &GroupStatus, now: Timestamp) {
             moment(f.at)
         ));
     }
+    if let Some(failed) = &g.hooks_failed {
+        let (plan, kind) = (&failed.plan, failed.kind);
+        for f in &failed.hooks {
+            page.loud(format!(
+                "    HOOK FAILED after {kind} {plan}, {}: {}: {}",
+                moment(failed.at),
+                f.hook,
+                f.why
+            ));
+        }
+        let group = &g.spec.name;
+        page.line(format!(
+            "      the {kind} stands; when that is mended, `rekindle group resume {group}` runs the hooks again, and \
+             `rekindle acknowledge {group}` lets a failover's rest"
+        ));
+    }
     if let Some(a) = &g.approval {
         page.line(format!("    approved by {}, not used yet", a.by));
     }
@@ -242,6 +261,9 @@ pub(super) fn group(page: &mut Page, g: &GroupStatus, now: Timestamp) {
                 plural(more, "volume")
             ));
         }
+    }
+    if let Some(p) = &g.preflight {
+        preflight::last(page, p, now);
     }
     for p in &g.problems {
         page.loud(format!("    {p}"));

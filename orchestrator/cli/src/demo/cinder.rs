@@ -1,9 +1,12 @@
 //! The story through Cinder: volumes as users make them, `cinder failover-host` as operators give it, the status as both see it.
 //!
 //! Both zones have a real Keystone and Cinder, with Rekindle's driver in it. What dies is zone-a's Ceph, and the servers on it:
-//! its Cinder has to be there to be told. The volumes are in no protection group, so nothing moves before somebody says so.
+//! its Cinder has to be there to be told. Clients come to Cinder by a gateway in each zone, which shows the status; in the end its
+//! log says whether they did. The volumes are in no protection group, so nothing moves before somebody says so.
 
 mod clients;
+mod gateway;
+mod passed;
 mod story;
 
 pub(super) use story::Story;
@@ -101,6 +104,7 @@ impl World {
     /// Brings up everything but volumes.
     async fn raise(&mut self, stage: &Stage<'_>) -> Result<(), DemoError> {
         let programs = setup::programs()?;
+        let door = setup::beside(gateway::PROGRAM)?;
         stage.doing("clearing away an earlier run");
         setup::clear(&self.root).await?;
         stage.doing("two Ceph clusters, and a Keystone and a Cinder beside each");
@@ -115,7 +119,9 @@ impl World {
         })
         .await?;
         stage.say("two zones mirror both ways; each has a Keystone and a Cinder");
-        stage.doing("sidecars, orchestrators, and Rekindle's driver in both cinder-volumes");
+        stage.doing(
+            "sidecars, orchestrators, gateways, and Rekindle's driver in both cinder-volumes",
+        );
         let (app, clients, clouds) = setup::blocking("starting our programs", move || {
             const WHAT: &str = "setting up Cinder";
             let clients = setup::start(&lab, &ledger, &programs, "demo-app", setup::With::Cinder)?;
@@ -125,6 +131,7 @@ impl World {
                 cinder
                     .configure(&[cinder.rekindle(BACKEND, &setup::socket(&lab, site))])
                     .map_err(DemoError::world(WHAT))?;
+                gateway::start(&lab, site, &door)?;
                 let cloud = lab.openstack(site).map_err(DemoError::world(WHAT))?;
                 clouds.insert(site, Arc::new(cloud.deadline(CALL)));
             }
@@ -139,6 +146,7 @@ impl World {
         stage.say(
             "both cinder-volumes run Rekindle's driver; three orchestrators keep their catalogues",
         );
+        stage.say("Keystone's catalogues lead to a gateway before each Cinder");
         Ok(())
     }
 
@@ -204,6 +212,14 @@ impl World {
         const WHAT: &str = "starting a zone's storage";
         self.app(WHAT, move |app| {
             app.lab.start(site).map_err(DemoError::world(WHAT))
+        })
+        .await
+    }
+
+    /// What came by a zone's gateway.
+    async fn passed(&self, site: Site) -> Result<passed::Passed, DemoError> {
+        self.app("reading a gateway's log", move |app| {
+            gateway::passed(&app.lab, site)
         })
         .await
     }

@@ -76,6 +76,23 @@ impl LabWorld {
     }
 }
 
+/// The times of real clusters.
+pub(super) fn tempo() -> Tempo {
+    Tempo {
+        lease: LeaseTiming {
+            ttl: Span::secs(6),
+            renew_every: Span::secs(1),
+            demote_budget: Span::secs(2),
+            margin: Span::secs(5),
+        },
+        hold_off: Span::secs(3),
+        interval: Span::secs(10),
+        patience: Duration::from_secs(300),
+        look_every: Duration::from_millis(500),
+        linger: Duration::from_secs(5),
+    }
+}
+
 fn site(zone: &ZoneName) -> Result<Site, DemoError> {
     zone.as_str()
         .parse()
@@ -87,19 +104,7 @@ impl World for LabWorld {
         "lab"
     }
     fn tempo(&self) -> Tempo {
-        Tempo {
-            lease: LeaseTiming {
-                ttl: Span::secs(6),
-                renew_every: Span::secs(1),
-                demote_budget: Span::secs(2),
-                margin: Span::secs(5),
-            },
-            hold_off: Span::secs(3),
-            interval: Span::secs(10),
-            patience: Duration::from_secs(300),
-            look_every: Duration::from_millis(500),
-            linger: Duration::from_secs(5),
-        }
+        tempo()
     }
     fn pool(&self) -> &str {
         POOL

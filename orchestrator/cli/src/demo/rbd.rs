@@ -3,6 +3,7 @@
 use super::record::{self, Contents};
 use rbd_rs::{Ceph, Cluster, ConnectOptions, CreateOptions, Error, Features, Image, Timeouts};
 use rekindle_common::ImageSpec;
+use rekindle_lab::GuestDisk;
 use std::{path::Path, time::Duration};
 
 /// Bytes of each image.
@@ -54,6 +55,19 @@ pub fn read(cluster: &Cluster, volume: &ImageSpec) -> Result<Contents, Error> {
     let contents = record::scan(volume, image.size()?, |at, buffer| fill(&image, at, buffer))?;
     image.close()?;
     Ok(contents)
+}
+
+/// Reads all that a test guest wrote to its disk.
+///
+/// # Errors
+/// librbd's.
+pub fn read_guest(cluster: &Cluster, volume: &ImageSpec) -> Result<GuestDisk, Error> {
+    let image = cluster
+        .pool(volume.pool())?
+        .open_read_only(volume.image())?;
+    let disk = GuestDisk::read(image.size()?, |at, buffer| fill(&image, at, buffer))?;
+    image.close()?;
+    Ok(disk)
 }
 
 /// Reads until the buffer is full; what lies behind the image's end is blank.

@@ -8,6 +8,14 @@ use crate::{
 use serde::Serialize;
 use std::path::Path;
 
+/// What a story found.
+pub trait Figures: Document {
+    /// Whether everything that was to happen did.
+    fn complete(&self) -> bool;
+    /// Notes what went wrong.
+    fn problem(&mut self, text: String);
+}
+
 /// The figures. Times are seconds; `None` is not known, because the story ended before.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
@@ -85,24 +93,6 @@ impl Report {
         }
     }
 
-    /// Whether everything that was to happen did.
-    #[must_use]
-    pub fn complete(&self) -> bool {
-        let n = self.volumes;
-        [self.promoted, self.resynced, self.moved_home, self.verified] == [n; 4]
-            && self.lost_planned == Some(0)
-            && self.problems.is_empty()
-            && [
-                self.detect_s,
-                self.promote_s,
-                self.serving_s,
-                self.lost_s_instant,
-                self.lost_s_periodic,
-            ]
-            .iter()
-            .all(Option::is_some)
-    }
-
     /// The one line.
     #[must_use]
     pub fn line(&self) -> String {
@@ -126,31 +116,52 @@ impl Report {
             self.verified,
         )
     }
+}
 
-    /// Writes it as JSON; makes the folder.
-    ///
-    /// # Errors
-    /// [`CliError::Usage`] where the file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<(), CliError> {
-        let text = serde_json::to_string_pretty(self).map_err(CliError::Json)?;
-        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
-        parent
-            .map_or(Ok(()), std::fs::create_dir_all)
-            .and_then(|()| std::fs::write(path, text + "\n"))
-            .map_err(|e| CliError::Usage {
-                message: format!("the report cannot be written to {}", path.display()),
-                advice: Some("name another file with --report".to_owned()),
-                source: Some(Box::new(e)),
-            })
-    }
+/// Writes figures as JSON; makes the folder.
+///
+/// # Errors
+/// [`CliError::Usage`] where the file cannot be written.
+pub fn save(figures: &impl Serialize, path: &Path) -> Result<(), CliError> {
+    let text = serde_json::to_string_pretty(figures).map_err(CliError::Json)?;
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+    parent
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| std::fs::write(path, text + "\n"))
+        .map_err(|e| CliError::Usage {
+            message: format!("the report cannot be written to {}", path.display()),
+            advice: Some("name another file with --report".to_owned()),
+            source: Some(Box::new(e)),
+        })
 }
 
 /// Seconds, to a tenth; below one to a hundredth.
-fn figure(seconds: f64) -> String {
+pub(super) fn figure(seconds: f64) -> String {
     if seconds < 1.0 {
         format!("{seconds:.2}")
     } else {
         format!("{seconds:.1}")
+    }
+}
+
+impl Figures for Report {
+    fn complete(&self) -> bool {
+        let n = self.volumes;
+        [self.promoted, self.resynced, self.moved_home, self.verified] == [n; 4]
+            && self.lost_planned == Some(0)
+            && self.problems.is_empty()
+            && [
+                self.detect_s,
+                self.promote_s,
+                self.serving_s,
+                self.lost_s_instant,
+                self.lost_s_periodic,
+            ]
+            .iter()
+            .all(Option::is_some)
+    }
+    fn problem(&mut self, text: String) {
+        self.problems.push(text);
     }
 }
 
@@ -213,7 +224,7 @@ mod tests {
     fn the_report_has_the_promised_keys() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b.json");
-        full().save(&path).unwrap();
+        save(&full(), &path).unwrap();
         let v: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
         for key in [

@@ -3,29 +3,24 @@
 //! volumes and an application -> replicated -> zone-a is killed -> zone-b takes over and serves -> zone-a is back and resynced
 //! -> everything moves home -> every record is read again.
 
-mod watch;
-
 use super::{
     report::Report,
     show::Stage,
     verdict::{self, Before, seconds},
     volumes::{DemoVolume, Kind, volumes},
-    world::{DemoError, World},
+    watch::{Watch, begun, in_step, in_zone, step_times},
+    world::{DemoError, World, group_spec},
 };
 use rekindle_common::{
     ErrorCode, Generation, GroupName, ImageSpec, Timestamp, ZoneName,
-    action::{BatchItem, BatchResult, Order, SafetyCopy, VolumeAction},
-    policy::{FailoverMode, GroupPolicy, GroupSpec, IsolationResponse, OnReturn},
+    action::{BatchItem, BatchResult, Order, VolumeAction},
     runbook::Runbook,
-    status::VolumeStatus,
-    volume::{Known, Role, VolumeReport},
 };
 use rekindle_core::{
     decision::Request,
     plan::{PlanKind, Step},
-    saga::Event,
 };
-use rekindle_orchestrator::wire::{GroupStatus, PlanDetail, Run};
+use rekindle_orchestrator::wire::Run;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::{Instant, sleep};
 
@@ -95,26 +90,16 @@ impl<'a, W: World> Story<'a, W> {
             self.home
         ));
         let tempo = self.world.tempo();
-        let spec = GroupSpec {
-            name: self.group.clone(),
-            home: self.home.clone(),
-            away: self.away.clone(),
-            policy: GroupPolicy {
-                failover: FailoverMode::Automatic,
-                hold_off: tempo.hold_off,
-                lease: tempo.lease,
-                isolation_response: IsolationResponse::Demote,
-                rpo_limit: None,
-                on_return: OnReturn::Stay,
-                safety_copy: SafetyCopy::Discard,
-                application: Some(self.world.application().to_owned()),
-                ..GroupPolicy::default()
-            },
-            runbook: Runbook::default(),
-        };
+        let spec = group_spec(
+            (&self.group, &self.home, &self.away),
+            &tempo,
+            Some(self.world.application()),
+            Runbook::default(),
+        );
         let world = &*self.world;
         // The first election may still be on.
         let put = self
+            .watch()
             .until("the group's definition", || async {
                 match world.orchestrator().put_group(&spec).await {
                     Ok(put) => Ok(Ok(put)),
@@ -200,7 +185,9 @@ impl<'a, W: World> Story<'a, W> {
         }
         self.stage
             .say(format!("{} volumes put under replication", lines.len()));
-        self.wait_protected("the group to be protected").await?;
+        self.watch()
+            .wait_protected("the group to be protected")
+            .await?;
         self.report.details.protect_s = Some(begun.elapsed().as_secs_f64());
         self.wait_second_snapshot().await
     }
@@ -217,7 +204,7 @@ impl<'a, W: World> Story<'a, W> {
         let (tempo, away) = (self.world.tempo(), self.away.clone());
         let deadline = Instant::now() + tempo.patience;
         loop {
-            let status = self.look().await;
+            let status = self.watch().look().await;
             let mut moved = 0;
             if let Ok(status) = &status {
                 for v in in_zone(status, &away)
@@ -260,21 +247,20 @@ impl<'a, W: World> Story<'a, W> {
     }
 
     async fn fail_over(&mut self, killed_at: Timestamp) -> Result<Generation, DemoError> {
-        let plan = self.wait_plan(PlanKind::Failover, killed_at).await?;
-        let detail = self.follow(&plan).await?;
-        let begun = detail
-            .journal
-            .iter()
-            .find(|r| r.event == Event::Begun)
-            .map(|r| r.at);
-        self.report.detect_s = begun.map(|at| seconds(killed_at, at));
-        self.report.promote_s = step_time(&detail, |s| matches!(s, Step::Promote { .. }));
+        let plan = self
+            .watch()
+            .wait_plan(PlanKind::Failover, killed_at)
+            .await?;
+        let detail = self.watch().follow(&plan).await?;
+        self.report.detect_s = begun(&detail).map(|at| seconds(killed_at, at));
+        let promoted = step_times(&detail, |s| matches!(s, Step::Promote { .. }));
+        self.report.promote_s = promoted.map(|(from, to)| seconds(from, to));
         let generation = Generation(detail.plan.made_for.0 + 1);
         let away = self.away.clone();
         self.until_written("the application to write in zone-b", generation, 1)
             .await?;
-        self.report.promoted = self.primaries(&away).await?;
-        let status = self.look().await?;
+        self.report.promoted = self.watch().primaries(&away).await?;
+        let status = self.watch().look().await?;
         let mut serving = None;
         for v in &self.volumes {
             let acks = self.acks(&v.spec)?;
@@ -361,9 +347,10 @@ impl<'a, W: World> Story<'a, W> {
             "{} runs again; {} stays primary",
             self.home, self.away
         ));
-        let plan = self.wait_plan(PlanKind::Reprotect, begun.1).await?;
-        self.follow(&plan).await?;
+        let plan = self.watch().wait_plan(PlanKind::Reprotect, begun.1).await?;
+        self.watch().follow(&plan).await?;
         let status = self
+            .watch()
             .wait_protected("the group to be protected again")
             .await?;
         self.report.resynced = in_zone(&status, &self.home)
@@ -390,6 +377,7 @@ impl<'a, W: World> Story<'a, W> {
         let world = &*self.world;
         let group = &self.group;
         let answer = self
+            .watch()
             .until("a plan to move home", || async {
                 match world
                     .orchestrator()
@@ -403,12 +391,12 @@ impl<'a, W: World> Story<'a, W> {
                 }
             })
             .await?;
-        self.follow(&answer.plan.id).await?;
+        self.watch().follow(&answer.plan.id).await?;
         let third = second.next();
         self.until_written("the application to write in zone-a again", third, 1)
             .await?;
         self.report.details.move_s = Some(begun.elapsed().as_secs_f64());
-        self.report.moved_home = self.primaries(&self.home).await?;
+        self.report.moved_home = self.watch().primaries(&self.home).await?;
         let mut pause: Option<f64> = None;
         for v in &self.volumes {
             let acks = self.acks(&v.spec)?;
@@ -445,7 +433,7 @@ impl<'a, W: World> Story<'a, W> {
         ));
         self.world.stop_application(&self.home).await?;
         // For whoever watches: a look that fails is one that is missed.
-        drop(self.look().await);
+        drop(self.watch().look().await);
         let mut lost = 0;
         let mut acknowledged = 0;
         for v in self.volumes.clone() {
@@ -472,6 +460,46 @@ impl<'a, W: World> Story<'a, W> {
         ));
         self.say_verified();
         Ok(())
+    }
+
+    fn watch(&self) -> Watch<'_> {
+        Watch {
+            client: self.world.orchestrator(),
+            stage: self.stage,
+            group: &self.group,
+            zones: [&self.home, &self.away],
+            volumes: self.volumes.len(),
+            tempo: self.world.tempo(),
+        }
+    }
+
+    /// Waits until each volume has so many acknowledged records of a generation.
+    async fn until_written(
+        &self,
+        what: &str,
+        generation: Generation,
+        records: usize,
+    ) -> Result<(), DemoError> {
+        let n = self.volumes.len();
+        self.watch()
+            .until(what, || async {
+                let mut ready = 0;
+                for v in &self.volumes {
+                    let acks = self.acks(&v.spec)?;
+                    let count = acks
+                        .iter()
+                        .filter(|a| a.record.generation == generation.0)
+                        .count();
+                    ready += usize::from(count >= records);
+                }
+                self.stage.doing(&format!("{what}: {ready}/{n}"));
+                Ok(if ready == n {
+                    Ok(())
+                } else {
+                    Err(format!("{ready} of {n} volumes"))
+                })
+            })
+            .await
     }
 
     fn acks(&self, volume: &ImageSpec) -> Result<Vec<super::ledger::Ack>, DemoError> {
@@ -503,44 +531,4 @@ impl<'a, W: World> Story<'a, W> {
 /// An order that is worth asking again: the lease is on its way, or the sidecar is.
 fn retry_order(code: ErrorCode) -> bool {
     code == ErrorCode::LeaseNotHeld || rekindle_common::ApiError::new(code, "").retryable()
-}
-
-fn in_zone<'s>(status: &'s GroupStatus, zone: &ZoneName) -> &'s [VolumeReport] {
-    status
-        .volumes
-        .iter()
-        .find(|z| z.zone == *zone)
-        .map_or(&[], |z| z.volumes.as_slice())
-}
-
-/// A copy that could take over: complete, and following.
-fn in_step(v: &VolumeReport) -> bool {
-    v.role == Role::Secondary
-        && v.complete_copy == Known::Yes
-        && matches!(
-            v.status,
-            VolumeStatus::ActiveSecondary | VolumeStatus::ActiveUpdating
-        )
-}
-
-/// The promote step's time, from its intent to its result.
-fn step_time(detail: &PlanDetail, which: impl Fn(&Step) -> bool) -> Option<f64> {
-    let number = detail.plan.steps.iter().position(|s| which(&s.step))?;
-    let begun = detail
-        .journal
-        .iter()
-        .find(|r| r.event == Event::StepBegun { step: number })?
-        .at;
-    let ended = detail.journal.iter().find(|r| match &r.event {
-        Event::StepDone { step, .. } => *step == number,
-        Event::Begun
-        | Event::StepBegun { .. }
-        | Event::StepFailed { .. }
-        | Event::UnwindBegun { .. }
-        | Event::UnwindDone { .. }
-        | Event::UnwindFailed { .. }
-        | Event::Retried
-        | Event::Ended { .. } => false,
-    })?;
-    Some(seconds(begun, ended.at))
 }

@@ -40,6 +40,7 @@ async fn the_embedded_demonstration_is_complete() {
     let args = DemoArgs {
         embedded: true,
         cinder: false,
+        nova: false,
         volumes: 6,
         keep: false,
         report: dir.path().join("report.json"),

@@ -2,10 +2,12 @@
 
 use super::{ledger::Ledger, record::Contents, show::Stage, volumes::DemoVolume};
 use rekindle_common::{
-    ApiError, Generation, ImageSpec, Timestamp, ZoneName,
-    action::{BatchItem, BatchLine},
+    ApiError, Generation, GroupName, ImageSpec, Timestamp, ZoneName,
+    action::{BatchItem, BatchLine, SafetyCopy},
     duration::Span,
     lease::LeaseTiming,
+    policy::{FailoverMode, GroupPolicy, GroupSpec, IsolationResponse, OnReturn},
+    runbook::Runbook,
 };
 use rekindle_orchestrator::client::OrchestratorClient;
 use std::{path::Path, time::Duration};
@@ -137,6 +139,32 @@ pub trait World {
     fn look_around(&self) -> String;
     /// Ends everything.
     async fn lower(&mut self) -> Result<(), DemoError>;
+}
+
+/// The group of a story: it acts by itself, and soon.
+pub(super) fn group_spec(
+    (name, home, away): (&GroupName, &ZoneName, &ZoneName),
+    tempo: &Tempo,
+    application: Option<&str>,
+    runbook: Runbook,
+) -> GroupSpec {
+    GroupSpec {
+        name: name.clone(),
+        home: home.clone(),
+        away: away.clone(),
+        policy: GroupPolicy {
+            failover: FailoverMode::Automatic,
+            hold_off: tempo.hold_off,
+            lease: tempo.lease,
+            isolation_response: IsolationResponse::Demote,
+            rpo_limit: None,
+            on_return: OnReturn::Stay,
+            safety_copy: SafetyCopy::Discard,
+            application: application.map(str::to_owned),
+            ..GroupPolicy::default()
+        },
+        runbook,
+    }
 }
 
 /// How to look around in a lab that was left running.

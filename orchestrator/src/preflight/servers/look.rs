@@ -3,19 +3,19 @@
 use super::{Place, ProjectSeen, Protected, ServersSeen};
 use crate::{
     config::Config,
-    preflight::look::Seen,
+    preflight::{daily::kept, look::Seen},
     servers::{
         control::{Servers, ServersError, Wanted},
         nova::NovaServers,
     },
     world::{self, Records},
 };
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use rekindle_common::{
-    ZoneName,
+    GroupName, ZoneName,
     duration::Span,
     keys,
-    runbook::RunbookServer,
+    runbook::{RunbookServer, StandbyPolicy},
     servers::{KeptServer, ServerRecord},
 };
 use rekindle_core::catalogue::mapping::{Kind, Mapping};
@@ -39,13 +39,21 @@ pub(in crate::preflight) async fn look(
     clouds: &[Cloud],
     mapping: &Mapping,
     seen: &Seen,
+    only: Option<&GroupName>,
 ) -> ServersSeen {
     let read = async {
         let store: Store = EtcdStore::connect(&config.etcd).await?.into();
-        let records = world::read(&store).await?;
-        Ok::<_, StoreError>((store, records))
+        let mut records = world::read(&store).await?;
+        if let Some(only) = only {
+            records.groups.retain(|name, _| name == only);
+        }
+        let daily = match only {
+            Some(_) => Vec::new(),
+            None => kept(&store).await?.into_values().collect(),
+        };
+        Ok::<_, StoreError>((store, records, daily))
     };
-    let (store, records) = match timeout(ETCD, read).await {
+    let (store, records, daily) = match timeout(ETCD, read).await {
         Ok(Ok(both)) => both,
         Ok(Err(e)) => {
             return ServersSeen {
@@ -80,10 +88,12 @@ pub(in crate::preflight) async fn look(
         servers,
         silent: None,
         places,
+        daily,
     }
 }
 
 async fn protected(clouds: &[Cloud], store: &Store, records: &Records) -> Vec<Protected> {
+    // Made one by one and not by a closure over references: the compiler cannot see that such a stream may cross threads.
     let mut all = Vec::new();
     for (name, group) in &records.groups {
         let spec = &group.spec;
@@ -94,41 +104,56 @@ async fn protected(clouds: &[Cloud], store: &Store, records: &Records) -> Vec<Pr
             &spec.home
         };
         for server in spec.runbook.servers() {
-            all.push((name, spec.runbook.standby_of(server), server, from, to));
+            let standby = spec.runbook.standby_of(server);
+            all.push((name, (server, standby), (from, to)));
         }
     }
-    stream::iter(all)
-        .map(async |(group, standby, server, from, to)| {
-            let kept = store.get(&keys::kept_server(group, &server.key)).await;
-            let kept: Result<Option<KeptServer>, StoreError> =
-                kept.and_then(|kv| kv.map(|kv| kv.json()).transpose());
-            let built = matches!(&kept, Ok(Some(k)) if k.instances.contains_key(to));
-            let record = match kept {
-                Ok(Some(kept)) if kept.record.zone == *from => Ok(kept.record),
-                Ok(_) => {
-                    let wanted = Wanted {
-                        group: group.clone(),
-                        key: server.key.clone(),
-                        id: server.server.clone(),
-                        counterpart: None,
-                    };
-                    taken(clouds, from, server, &wanted).await
-                }
-                Err(e) => Err(format!("what is kept of it cannot be read: {e}")),
-            };
-            Protected {
+    let mut seen = Vec::with_capacity(all.len());
+    // Some at a time: what asks is much larger than what is asked.
+    for some in all.chunks(8 * AT_ONCE) {
+        let mut questions = Vec::new();
+        for (group, server, way) in some {
+            questions.push(one(clouds, store, group, *server, *way).boxed());
+        }
+        let answers: Vec<Protected> = stream::iter(questions).buffered(AT_ONCE).collect().await;
+        seen.extend(answers);
+    }
+    seen
+}
+
+async fn one(
+    clouds: &[Cloud],
+    store: &Store,
+    group: &GroupName,
+    (server, standby): (&RunbookServer, StandbyPolicy),
+    (from, to): (&ZoneName, &ZoneName),
+) -> Protected {
+    let kept = store.get(&keys::kept_server(group, &server.key)).await;
+    let kept: Result<Option<KeptServer>, StoreError> =
+        kept.and_then(|kv| kv.map(|kv| kv.json()).transpose());
+    let built = matches!(&kept, Ok(Some(k)) if k.instances.contains_key(to));
+    let record = match kept {
+        Ok(Some(kept)) if kept.record.zone == *from => Ok(kept.record),
+        Ok(_) => {
+            let wanted = Wanted {
                 group: group.clone(),
                 key: server.key.clone(),
-                from: from.clone(),
-                to: to.clone(),
-                standby,
-                record,
-                built,
-            }
-        })
-        .buffered(AT_ONCE)
-        .collect()
-        .await
+                id: server.server.clone(),
+                counterpart: None,
+            };
+            taken(clouds, from, server, &wanted).await
+        }
+        Err(e) => Err(format!("what is kept of it cannot be read: {e}")),
+    };
+    Protected {
+        group: group.clone(),
+        key: server.key.clone(),
+        from: from.clone(),
+        to: to.clone(),
+        standby,
+        record,
+        built,
+    }
 }
 
 /// Of a server that is not followed yet.
@@ -201,14 +226,15 @@ async fn place(cloud: &Cloud, projects: BTreeSet<String>, networks: &BTreeSet<St
         nova.availability_zones(),
         nova.services()
     );
-    let seen = stream::iter(projects)
-        .map(async |id| {
+    let mut questions = Vec::new();
+    for id in projects {
+        let question = async move {
             let seen = of_project(cloud, &id, networks).await;
             (id, seen)
-        })
-        .buffered(AT_ONCE)
-        .collect()
-        .await;
+        };
+        questions.push(question.boxed());
+    }
+    let seen = stream::iter(questions).buffered(AT_ONCE).collect().await;
     Place {
         flavors,
         keypairs,

@@ -69,6 +69,7 @@ fn well() -> World {
     w.mapping.same_name = Kind::ALL.into();
     w.rest_b().volumes = Ok(["v1", "v2"].map(|id| volume(id, "b-shop")).into());
     w.servers = ServersSeen {
+        daily: Vec::new(),
         servers: vec![Protected {
             group: "shop".parse().unwrap(),
             key: "web-1".parse().unwrap(),

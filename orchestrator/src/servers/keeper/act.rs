@@ -80,7 +80,15 @@ pub(super) async fn all(
             skipped = true;
             break;
         }
-        match hands.one(act).await {
+        let name = name(&act);
+        let done = hands.one(act).await;
+        // What was given up because somebody else is at work has not failed.
+        match &done {
+            Ok(()) => keeper.metrics.servers.act(name, true),
+            Err(NotDone::Failed(_)) => keeper.metrics.servers.act(name, false),
+            Err(NotDone::Lead(_) | NotDone::Ground) => {}
+        }
+        match done {
             Ok(()) => {}
             Err(NotDone::Lead(e)) => return Err(e),
             Err(NotDone::Ground) => {
@@ -108,6 +116,16 @@ fn touches(act: &Act) -> bool {
     match act {
         Act::Keep(_) | Act::Describe { .. } => false,
         Act::Hold { .. } | Act::Remove { .. } | Act::Build { .. } => true,
+    }
+}
+
+fn name(act: &Act) -> &'static str {
+    match act {
+        Act::Keep(_) => "keep",
+        Act::Describe { .. } => "describe",
+        Act::Hold { .. } => "hold",
+        Act::Remove { .. } => "remove",
+        Act::Build { .. } => "build",
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     catalogue::volumes::VolumeMap,
     coordination::{Lead, LeadError},
     servers::control::{ServersError, Wanted},
-    wire::ServerView,
+    wire::{ServerView, StandbyState},
     world::Records,
 };
 use rekindle_common::{
@@ -21,7 +21,8 @@ use rekindle_common::{
 };
 use rekindle_core::servers::{
     Built,
-    follow::{Copies, Leave, Standby, leave},
+    follow::{Copies, Standby},
+    leave::{Leave, leave},
 };
 use rekindle_store::{Compare, KeyValue, Op, StoreError, Txn};
 use std::collections::BTreeSet;
@@ -79,6 +80,7 @@ fn view(group: GroupName, key: ServerKey, why: String) -> ServerView {
         group,
         key,
         standby: StandbyPolicy::None,
+        standby_state: StandbyState::default(),
         primary: None,
         serving: None,
         stands_by: None,
@@ -140,7 +142,9 @@ async fn one(
                 id: Some(id),
                 counterpart: Some(counterpart),
             };
-            match remove(keeper, &kept, &wanted).await {
+            let removed = remove(keeper, &kept, &wanted).await;
+            keeper.metrics.servers.act("remove", removed.is_ok());
+            match removed {
                 Ok(()) => {
                     keeper.memory().good(group, key);
                     Ok(Some("its stand-by was removed".to_owned()))

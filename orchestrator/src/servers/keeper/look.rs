@@ -8,11 +8,12 @@ use crate::{
         control::{ServerState, ServersError, Wanted},
         translate,
     },
-    wire::ServerView,
+    wire::{ServerView, StandbyState},
 };
 use jiff::Timestamp;
 use rekindle_common::{
     ErrorCode, ImageSpec, ZoneName, keys,
+    mode::MirrorImageMode,
     runbook::{RunbookServer, StandbyPolicy},
     servers::{Build, KeptServer, ServerRecord},
     volume::Role,
@@ -88,6 +89,17 @@ impl Looked {
             Standby::There { words, .. } => words.clone(),
         });
         let kept = self.kept.as_ref().map(|(k, _)| k);
+        view.standby_state = match &self.standby {
+            Standby::Unknown { .. } => StandbyState::Unknown,
+            Standby::Absent => StandbyState::Absent,
+            Standby::There { state, .. } => match state {
+                Rests::Running => StandbyState::Running,
+                Rests::Resting => StandbyState::Resting,
+                Rests::Changing => StandbyState::Changing,
+                Rests::Failed => StandbyState::Failed,
+                Rests::Unknown => StandbyState::Unknown,
+            },
+        };
         view.recorded_at = match &self.serving {
             Serving::There(record) => Some(record.taken_at),
             Serving::Unknown { .. } | Serving::Absent => kept.map(|k| k.record.taken_at),
@@ -373,7 +385,11 @@ pub(super) async fn copies(keeper: &ServersKeeper, zone: &ZoneName, images: &Ima
     for image in &images.there {
         let question = zone.sidecar().volume(image);
         let answer = zone.ask(keeper.timing.deadline.get(), question).await;
+        let journaled = answer
+            .as_ref()
+            .is_ok_and(|r| r.mirror_mode == Some(MirrorImageMode::Journal));
         match answer.map(|r| r.role) {
+            Ok(Role::Secondary) if journaled && end == Copies::All => end = Copies::Journaled,
             Ok(Role::Secondary) => {}
             Ok(Role::Primary | Role::NotMirrored) => return Copies::Writable,
             Ok(Role::Unknown) => return Copies::Unknown,

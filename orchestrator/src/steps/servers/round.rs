@@ -28,6 +28,7 @@ pub(super) enum Round {
 
 pub(super) async fn round<'s, Work, Does>(
     ctx: &Context<'_>,
+    step: &'static str,
     tally: &mut Tally,
     servers: Vec<&'s RunbookServer>,
     gate: impl Fn(&Tally, &RunbookServer) -> Gate,
@@ -69,6 +70,11 @@ where
         };
         let (one, memo) = came?;
         tally.keep_memo(&s.key, memo);
+        if one == One::Done
+            && let Some(took) = memo.took()
+        {
+            ctx.metrics.servers.took(step, took);
+        }
         if note(tally, s, one) {
             went = Round::Goes;
         }
@@ -85,6 +91,7 @@ fn note(tally: &mut Tally, s: &RunbookServer, one: One) -> bool {
     match one {
         One::Done => tally.server_done(&s.key),
         One::Named(why) => tally.server_named(&s.key, why),
+        One::ByHand => tally.server_by_hand(&s.key),
         One::Waits(why) => tally.server_waits(&s.key, why),
         One::Failed(why) => tally.server_failed_for(&s.key, why),
         One::NotNow(why) => {

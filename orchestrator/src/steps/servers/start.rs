@@ -26,16 +26,7 @@ pub(super) async fn one(
     without: Option<&Unpromoted>,
 ) -> Result<(One, Memo)> {
     let one = pass(env, s, &mut memo, without).await?;
-    // Its own time ends what may still go better, and nothing else.
-    let one = match one {
-        One::Waits(why) | One::NotNow(why) if memo.left(s).is_zero() => {
-            One::Failed(format!("not within {}: {why}", s.within))
-        }
-        other @ (One::Done | One::Named(_) | One::Waits(_) | One::NotNow(_) | One::Failed(_)) => {
-            other
-        }
-    };
-    Ok((one, memo))
+    Ok((one.in_time(&mut memo, s), memo))
 }
 
 async fn pass(
@@ -92,10 +83,7 @@ async fn absent(
         )));
     }
     match env.ctx.plan.runbook.standby_of(s) {
-        StandbyPolicy::None => Ok(One::Failed(format!(
-            "nothing stands by for it in {}, as its policy says: start it by hand",
-            env.zone
-        ))),
+        StandbyPolicy::None => Ok(One::ByHand),
         StandbyPolicy::Shutoff | StandbyPolicy::Shelved | StandbyPolicy::Record => {
             build(env, s, memo, kept, wanted).await
         }

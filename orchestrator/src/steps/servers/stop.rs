@@ -29,15 +29,7 @@ pub(super) async fn one(
     gone: Gone,
 ) -> Result<(One, Memo)> {
     let one = pass(env, s, &mut memo, gone).await?;
-    let one = match one {
-        One::Waits(why) | One::NotNow(why) if memo.left(s).is_zero() => {
-            One::Failed(format!("not within {}: {why}", s.within))
-        }
-        other @ (One::Done | One::Named(_) | One::Waits(_) | One::NotNow(_) | One::Failed(_)) => {
-            other
-        }
-    };
-    Ok((one, memo))
+    Ok((one.in_time(&mut memo, s), memo))
 }
 
 async fn pass(env: &Env<'_>, s: &RunbookServer, memo: &mut Memo, gone: Gone) -> Result<One> {
@@ -86,11 +78,11 @@ fn is_held(seen: &Seen) -> bool {
     }
 }
 
-/// For the people who find it locked.
+/// For the people who find it locked; the client puts our name before it.
 fn reason(env: &Env<'_>) -> String {
     let plan = env.ctx.plan;
     format!(
-        "rekindle: {} of group {} to {} (plan {})",
+        "{} of group {} to {} (plan {})",
         plan.kind, plan.group, plan.to, plan.id
     )
 }

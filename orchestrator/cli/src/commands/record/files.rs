@@ -1,14 +1,18 @@
 //! Records as files.
 
 use crate::error::CliError;
-use rekindle_common::servers::{
-    ServerRecord,
-    diff::diff,
-    record::MAX_RECORD,
-    script::{self, Defaults},
+use rekindle_common::{
+    GroupName, ServerKey,
+    servers::{
+        ServerRecord,
+        diff::diff,
+        record::MAX_RECORD,
+        script::{self, Defaults},
+    },
 };
 use serde::Serialize;
 use std::{
+    fmt,
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
@@ -74,12 +78,40 @@ pub(super) enum Stored {
     Unchanged,
 }
 
+/// Where a record stands.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Place {
+    /// In a file.
+    File {
+        /// Which.
+        file: PathBuf,
+    },
+    /// In etcd, as a group's own.
+    Group {
+        /// Whose.
+        group: GroupName,
+        /// Which of its servers.
+        server: ServerKey,
+    },
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { file } => write!(f, "{}", file.display()),
+            Self::Group { group, server } => write!(f, "kept as {server} of group {group}"),
+        }
+    }
+}
+
 /// A record that was written, or need not be.
 #[derive(Debug, Serialize)]
 pub(super) struct StoredRecord {
     pub(super) name: String,
     pub(super) id: Option<String>,
-    pub(super) file: PathBuf,
+    #[serde(flatten)]
+    pub(super) at: Place,
     pub(super) stored: Stored,
     /// What changed, in words.
     pub(super) changes: Vec<String>,
@@ -129,7 +161,7 @@ pub(super) fn store(folder: &Path, record: &ServerRecord) -> Result<StoredRecord
     Ok(StoredRecord {
         name: record.name.clone(),
         id: record.id.clone(),
-        file,
+        at: Place::File { file },
         stored,
         changes,
     })

@@ -1,9 +1,12 @@
-//! `rekindle record import`.
+//! `rekindle record import`: into files, or into a group.
+
+mod group;
 
 use super::files::{self, Stored, StoredRecord};
 use crate::{
     args::{RecordImport, RecordOrigin},
     commands::words::plural,
+    connect::Peers,
     error::CliError,
     exit::Exit,
     output::{Document, Output, Page},
@@ -19,7 +22,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// What came of an import.
@@ -41,7 +44,7 @@ impl Document for ImportPage {
                 Stored::Changed => "changed",
                 Stored::Unchanged => "unchanged",
             };
-            page.line(format!("{}: {what}: {}", r.name, r.file.display()));
+            page.line(format!("{}: {what}: {}", r.name, r.at));
             for change in &r.changes {
                 page.line(format!("  {change}"));
             }
@@ -81,12 +84,74 @@ struct Found {
     ignored: BTreeMap<String, usize>,
 }
 
-/// Imports.
+/// Imports into files.
 ///
 /// # Errors
 /// [`CliError`]: the file cannot be read, or a server that was asked for is not in it. Servers without a record are listed, and end as
 /// [`Exit::Partial`], or as [`Exit::Refused`] where there is no record at all.
 pub(super) fn run(args: &RecordImport, output: &Output) -> Result<Exit, CliError> {
+    let found = read(args)?;
+    let default = PathBuf::from("records");
+    let out = args.out.as_ref().unwrap_or(&default);
+    let (records, page) = found.apart();
+    ended(to_files(out, records, page)?, output)
+}
+
+/// Imports into a group, and into files too where a folder is named.
+///
+/// # Errors
+/// As [`run`]; [`CliError::Api`] where no orchestrator leads. What it refuses of one server is listed.
+pub(crate) async fn into_group(
+    args: &RecordImport,
+    peers: &Peers,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let Some(group) = &args.group else {
+        return run(args, output);
+    };
+    let found = read(args)?;
+    let client = peers.orchestrator()?;
+    let (records, mut page) = found.apart();
+    if let Some(out) = &args.out {
+        page = to_files(out, records.clone(), page)?;
+    }
+    let page = group::put(&client, group, args.key.as_ref(), records, page).await?;
+    ended(page, output)
+}
+
+fn to_files(
+    out: &Path,
+    records: Vec<(String, ServerRecord)>,
+    mut page: ImportPage,
+) -> Result<ImportPage, CliError> {
+    let at = out.display();
+    fs::create_dir_all(out)
+        .map_err(|e| CliError::failed(format!("the folder {at} cannot be made")).caused_by(e))?;
+    for (address, record) in records {
+        match files::store(out, &record) {
+            Ok(stored) => page.records.push(stored),
+            Err(why) => page.refused.push(Refused {
+                address,
+                name: Some(record.name),
+                why,
+            }),
+        }
+    }
+    Ok(page)
+}
+
+fn ended(page: ImportPage, output: &Output) -> Result<Exit, CliError> {
+    let exit = match (page.records.is_empty(), page.refused.is_empty()) {
+        (_, true) => Exit::Ok,
+        (false, false) => Exit::Partial,
+        (true, false) => Exit::Refused,
+    };
+    output.document(&page)?;
+    Ok(exit)
+}
+
+/// What the file says of the servers that were asked for.
+fn read(args: &RecordImport) -> Result<Found, CliError> {
     let most = match args.from {
         RecordOrigin::Terraform => MAX_STATE,
         RecordOrigin::Script => MAX_SCRIPT,
@@ -103,33 +168,20 @@ pub(super) fn run(args: &RecordImport, output: &Output) -> Result<Exit, CliError
             .advise("a state has those of its own configuration alone: is it the right one?"));
     }
     choose(&mut found, &args.servers)?;
+    Ok(found)
+}
 
-    let at = args.out.display();
-    fs::create_dir_all(&args.out)
-        .map_err(|e| CliError::failed(format!("the folder {at} cannot be made")).caused_by(e))?;
-    let mut page = ImportPage {
-        refused: found.refused,
-        notes: found.notes,
-        ignored: found.ignored,
-        records: Vec::new(),
-    };
-    for (address, record) in found.records {
-        match files::store(&args.out, &record) {
-            Ok(stored) => page.records.push(stored),
-            Err(why) => page.refused.push(Refused {
-                address,
-                name: Some(record.name),
-                why,
-            }),
-        }
+impl Found {
+    /// The records, and the page of all else.
+    fn apart(self) -> (Vec<(String, ServerRecord)>, ImportPage) {
+        let page = ImportPage {
+            records: Vec::new(),
+            refused: self.refused,
+            notes: self.notes,
+            ignored: self.ignored,
+        };
+        (self.records, page)
     }
-    let exit = match (page.records.is_empty(), page.refused.is_empty()) {
-        (_, true) => Exit::Ok,
-        (false, false) => Exit::Partial,
-        (true, false) => Exit::Refused,
-    };
-    output.document(&page)?;
-    Ok(exit)
 }
 
 /// The file's bytes, and when it was written.

@@ -12,13 +12,13 @@ pub(super) const PLAIN: &str = "plain";
 /// So many clients at once; each is a Python program.
 const AT_ONCE: usize = 4;
 
-/// How a zone's Cinder shows a volume to a user.
+/// How a zone's gateway shows a volume to a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shown {
     pub(super) id: String,
     pub(super) name: String,
-    /// `rekindle:status` among its properties.
-    pub(super) status: Option<String>,
+    /// As it stands in `replication_status`, or `rekindle:status`.
+    pub(super) status: String,
 }
 
 /// The volume type that asks for that mode; named as the mode is.
@@ -119,22 +119,41 @@ impl World {
         .await
     }
 
-    /// What `openstack volume list --long` shows of the zone's volumes.
-    pub(super) async fn shown(&self, site: Site) -> Result<Vec<Shown>, DemoError> {
+    /// What `cinder list` shows of the zone's volumes: one call for all of them.
+    pub(super) async fn listed(&self, site: Site) -> Result<Vec<Shown>, DemoError> {
         let cloud = self.cloud(site)?;
-        setup::blocking("listing volumes", move || {
-            list(&cloud)?
-                .iter()
-                .map(|v| {
-                    Ok(Shown {
-                        id: text(v, "ID")?,
-                        name: text(v, "Name")?,
-                        status: v["Properties"]["rekindle:status"]
-                            .as_str()
-                            .map(str::to_owned),
-                    })
+        setup::blocking("cinder list", move || {
+            let args = ["list", "--all-tenants", "--fields", "name,rekindle:status"];
+            let table = cloud
+                .cinder(&cloud.admin, &args)
+                .map_err(DemoError::world("cinder list"))?;
+            listed(&table).ok_or_else(|| {
+                DemoError::Plan(format!(
+                    "{site}'s Cinder answered itself, and no gateway: no rekindle:status in {table}"
+                ))
+            })
+        })
+        .await
+    }
+
+    /// What `openstack volume show` prints of each of them.
+    pub(super) async fn shown(
+        &self,
+        site: Site,
+        ids: Vec<String>,
+    ) -> Result<Vec<Shown>, DemoError> {
+        let cloud = self.cloud(site)?;
+        setup::blocking("openstack volume show", move || {
+            side_by_side(ids, |id| {
+                let shown = cloud
+                    .openstack_json(&cloud.admin, &["volume", "show", &id])
+                    .map_err(DemoError::world(format!("openstack volume show {id}")))?;
+                Ok(Shown {
+                    name: text(&shown, "name")?,
+                    status: text(&shown, "replication_status")?,
+                    id,
                 })
-                .collect()
+            })
         })
         .await
     }
@@ -221,19 +240,38 @@ fn side_by_side<T: Send, R: Send>(
     Ok(done)
 }
 
-/// A cell of the table that `cinder` prints.
-fn replication_status(table: &str, host: &str) -> Option<String> {
+/// The rows of the table that `cinder` prints: its head, and the others.
+fn rows(table: &str) -> Option<(Vec<String>, impl Iterator<Item = Vec<String>>)> {
     let cells = |line: &str| -> Vec<String> {
         let inner = line.trim().trim_matches('|');
         inner.split('|').map(|c| c.trim().to_owned()).collect()
     };
     let mut lines = table.lines().filter(|l| l.starts_with('|')).map(cells);
-    let head = lines.next()?;
+    Some((lines.next()?, lines))
+}
+
+fn replication_status(table: &str, host: &str) -> Option<String> {
+    let (head, mut rows) = rows(table)?;
     let at = |name: &str| head.iter().position(|h| h == name);
     let (of_host, of_status) = (at("Host")?, at("Replication Status")?);
-    lines
-        .find(|row| row.get(of_host).is_some_and(|h| h == host))
+    rows.find(|row| row.get(of_host).is_some_and(|h| h == host))
         .and_then(|row| row.get(of_status).cloned())
+}
+
+/// `None`: a table without a status has no gateway behind it, unless it is empty.
+fn listed(table: &str) -> Option<Vec<Shown>> {
+    let (head, rows) = rows(table)?;
+    let at = |name: &str| head.iter().position(|h| h.eq_ignore_ascii_case(name));
+    let places = (at("ID"), at("Name"), at("rekindle:status"));
+    let row = |row: Vec<String>| {
+        let (id, name, status) = (places.0?, places.1?, places.2?);
+        Some(Shown {
+            id: row.get(id)?.clone(),
+            name: row.get(name)?.clone(),
+            status: row.get(status)?.clone(),
+        })
+    };
+    rows.map(row).collect()
 }
 
 #[cfg(test)]
@@ -249,6 +287,29 @@ mod tests {
         );
         assert_eq!(replication_status(table, "zone-b@ceph"), None);
         assert_eq!(replication_status("", "zone-a@ceph"), None);
+    }
+
+    #[test]
+    fn the_status_is_found_in_the_list() {
+        let table = "+--+\n| ID | Name | Rekindle:Status |\n+--+\n| 1f | instant-01 | active - primary |\n| 2f | x | - |\n+--+\n";
+        let shown = |id: &str, name: &str, status: &str| Shown {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            status: status.to_owned(),
+        };
+        assert_eq!(
+            listed(table),
+            Some(vec![
+                shown("1f", "instant-01", "active - primary"),
+                shown("2f", "x", "-")
+            ])
+        );
+        assert_eq!(
+            listed("| ID | Name |\n| 1f | x |\n"),
+            None,
+            "Cinder's own endpoint"
+        );
+        assert_eq!(listed("| ID |\n"), Some(Vec::new()));
     }
 
     #[test]

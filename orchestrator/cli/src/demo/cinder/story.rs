@@ -1,6 +1,8 @@
 //! The story: made and replicated by volume type -> zone-a's storage dies -> `cinder failover-host` -> served from zone-b ->
 //! zone-a is back -> `cinder failover-host --backend_id default` -> every record is read again.
 
+mod by_gateway;
+
 use super::{INTERVAL, LINGER, LOOK_EVERY, Made, PATIENCE, World, clients::Shown};
 use crate::demo::{
     ledger::Ack,
@@ -77,6 +79,7 @@ impl<'a> Story<'a> {
         self.come_back().await?;
         self.move_home().await?;
         self.check_at_home().await?;
+        self.check_gateways().await?;
         self.report.verified = self.volumes.len() - self.bad.len();
         self.report.details.total_s = Some(self.stage.elapsed().as_secs_f64());
         Ok(())
@@ -145,7 +148,7 @@ impl<'a> Story<'a> {
         self.until_shown(AWAY, VolumeStatus::ActiveSecondary)
             .await?;
         self.report.details.protect_s = Some(begun.elapsed().as_secs_f64());
-        self.show(AWAY).await
+        self.show(AWAY, VolumeStatus::ActiveSecondary).await
     }
 
     async fn kill(&mut self) -> Result<Timestamp, DemoError> {
@@ -189,7 +192,7 @@ impl<'a> Story<'a> {
             self.report.serving_s.unwrap_or_default(),
         ));
         self.until_shown(AWAY, VolumeStatus::ActivePrimary).await?;
-        self.show(AWAY).await
+        self.show(AWAY, VolumeStatus::ActivePrimary).await
     }
 
     async fn check_after_failover(&mut self, killed_at: Timestamp) -> Result<(), DemoError> {
@@ -280,8 +283,8 @@ impl<'a> Story<'a> {
         self.until_shown(HOME, VolumeStatus::ActivePrimary).await?;
         self.until_shown(AWAY, VolumeStatus::ActiveSecondary)
             .await?;
-        self.show(HOME).await?;
-        self.show(AWAY).await
+        self.show(HOME, VolumeStatus::ActivePrimary).await?;
+        self.show(AWAY, VolumeStatus::ActiveSecondary).await
     }
 
     async fn check_at_home(&mut self) -> Result<(), DemoError> {
@@ -419,13 +422,13 @@ impl<'a> Story<'a> {
         .await
     }
 
-    /// Waits until a zone's Cinder shows all volumes with that status.
+    /// Waits until a zone's gateway shows all volumes with that status.
     async fn until_shown(&self, site: Site, status: VolumeStatus) -> Result<(), DemoError> {
         self.until(
-            &format!("{site}'s Cinder to show {status} for all volumes"),
+            &format!("{site}'s gateway to show {status} for all volumes"),
             async || {
                 let shown = self.ours(site).await?;
-                let so = |s: &&Shown| s.status.as_deref() == Some(status.as_str());
+                let so = |s: &&Shown| s.status == status.as_str();
                 let ready = shown.iter().filter(so).count();
                 Ok(if ready == self.volumes.len() {
                     Ok(())
@@ -439,22 +442,25 @@ impl<'a> Story<'a> {
 
     /// A zone's records of our volumes: they are called the same in both.
     async fn ours(&self, site: Site) -> Result<Vec<Shown>, DemoError> {
-        let mut shown = self.world.shown(site).await?;
+        let mut shown = self.world.listed(site).await?;
         shown.retain(|s| self.volumes.iter().any(|v| v.name == s.name));
         shown.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(shown)
     }
 
-    /// The volumes as a user of that zone sees them.
-    async fn show(&self, site: Site) -> Result<(), DemoError> {
+    /// The volumes as a user of that zone sees them: in that status, which the list had a moment ago.
+    async fn show(&mut self, site: Site, expected: VolumeStatus) -> Result<(), DemoError> {
         self.stage
-            .say(format!("openstack volume list --long, in {site}:"));
-        for s in self.ours(site).await? {
-            let status = s.status.as_deref().unwrap_or("-");
-            self.stage.say(format!(
-                "  {}  {:<12}  rekindle:status='{status}'",
-                s.id, s.name
-            ));
+            .say(format!("openstack volume show, in {site}, by its gateway:"));
+        let ids = self.ours(site).await?.into_iter().map(|s| s.id).collect();
+        for Shown { id, name, status } in self.world.shown(site, ids).await? {
+            self.stage
+                .say(format!("  {id}  {name:<12}  replication_status: {status}"));
+            if status != expected.as_str() {
+                let wrong = format!("{name} is shown as {status} in {site}, and not {expected}");
+                self.stage.say(format!("WRONG: {wrong}"));
+                self.report.problems.push(wrong);
+            }
         }
         Ok(())
     }

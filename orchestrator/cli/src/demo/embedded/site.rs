@@ -267,6 +267,7 @@ fn parts(name: &'static str, shared: &Shared) -> Result<orchestrator::Parts, Dem
         catalogue: None,
         servers: BTreeMap::new(),
         stand_bys: None,
+        preflight: None,
         timing: timing(),
     })
 }

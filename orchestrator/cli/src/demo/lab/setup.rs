@@ -1,5 +1,7 @@
 //! Our programs on the lab: their configuration files, their start, and clients of them.
 
+pub(in crate::demo) mod clouds;
+
 use crate::{
     args::DemoArgs,
     demo::{ledger::Ledger, world::DemoError},
@@ -27,24 +29,28 @@ pub(in crate::demo) struct Programs {
 
 /// Finds them, or says how to build them.
 pub(in crate::demo) fn programs() -> Result<Programs, DemoError> {
-    let itself = std::env::current_exe().map_err(DemoError::world("finding this program"))?;
-    let beside = |name: &str| {
-        let path = itself.with_file_name(name);
-        if path.is_file() {
-            Ok(path)
-        } else {
-            Err(DemoError::Plan(format!(
-                "{} is not there: build it with `cargo build --release -p rekindle-cli -p rekindle-driver -p rekindle-orchestrator`, or \
-                 run `make demo`",
-                path.display()
-            )))
-        }
-    };
     Ok(Programs {
         driver: beside("rekindle-driver")?,
         orchestrator: beside("rekindle-orchestrator")?,
-        itself,
+        itself: itself()?,
     })
+}
+
+fn itself() -> Result<PathBuf, DemoError> {
+    std::env::current_exe().map_err(DemoError::world("finding this program"))
+}
+
+/// The program of that name in this one's folder.
+pub(in crate::demo) fn beside(name: &str) -> Result<PathBuf, DemoError> {
+    let path = itself()?.with_file_name(name);
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(DemoError::Plan(format!(
+            "{} is not there: build it with `cargo build --release -p {name}`, or run `make demo`",
+            path.display()
+        )))
+    }
 }
 
 /// Clients of what was started.
@@ -66,6 +72,16 @@ pub(in crate::demo) enum With {
     CephAlone,
     /// Keystone and Cinder: the sidecars serve its driver, the orchestrators keep its catalogues.
     Cinder,
+    /// And Nova: the orchestrators follow the groups' servers.
+    Nova,
+}
+
+/// What a runbook waits for, by its name in the orchestrators' configuration: that the server answers.
+pub(in crate::demo) const ANSWERS: &str = "answers";
+
+/// Where that command reads at which address.
+pub(in crate::demo) fn addresses(lab: &Lab) -> PathBuf {
+    lab.root().join("rekindle").join("addresses.json")
 }
 
 /// The lab's folder and the ledger's; what an earlier run left in the ledger goes.
@@ -140,11 +156,13 @@ pub(in crate::demo) fn start(
     };
     let dir = lab.root().join("rekindle");
     fs::create_dir_all(&dir).map_err(DemoError::world(format!("making {}", dir.display())))?;
+    clouds::write_mapping(lab, with)?;
     for site in Site::ZONES {
         let path = dir.join(format!("driver-{site}.toml"));
         let mut file = driver(lab, site, &ports)?;
-        if with == With::Cinder {
-            serve_cinder(&mut file, lab, site, &ports)?;
+        match with {
+            With::CephAlone => {}
+            With::Cinder | With::Nova => clouds::serve_cinder(&mut file, lab, site, &ports)?,
         }
         write(&path, &file)?;
         run(lab, site, "rekindle-driver", &programs.driver, &path)?;
@@ -160,8 +178,13 @@ pub(in crate::demo) fn start(
             ledger.dir().display().to_string(),
         ];
         let mut file = orchestrator(lab, site, &ports, application, &command)?;
-        if with == With::Cinder {
-            keep_catalogues(&mut file, lab)?;
+        match with {
+            With::CephAlone => {}
+            With::Cinder => clouds::keep_catalogues(&mut file, lab)?,
+            With::Nova => {
+                clouds::keep_catalogues(&mut file, lab)?;
+                clouds::follow_servers(&mut file, lab, &programs.itself);
+            }
         }
         write(&path, &file)?;
         run(
@@ -210,14 +233,20 @@ fn url(lab: &Lab, site: Site, port: u16) -> String {
     format!("https://{}:{port}", lab.addr(site))
 }
 
-fn run(lab: &Lab, site: Site, name: &str, program: &Path, config: &Path) -> Result<(), DemoError> {
+pub(in crate::demo) fn run(
+    lab: &Lab,
+    site: Site,
+    name: &str,
+    program: &Path,
+    config: &Path,
+) -> Result<(), DemoError> {
     let spawn = Spawn::new(program).args(["--config".to_owned(), config.display().to_string()]);
     lab.spawn(site, name, &spawn)
         .map(drop)
         .map_err(DemoError::world(format!("starting {name} in {site}")))
 }
 
-fn write(path: &Path, table: &Table) -> Result<(), DemoError> {
+pub(in crate::demo) fn write(path: &Path, table: &Table) -> Result<(), DemoError> {
     let what = format!("writing {}", path.display());
     let text = toml::to_string_pretty(table).map_err(DemoError::world(what.clone()))?;
     fs::write(path, text).map_err(DemoError::world(what))
@@ -240,7 +269,7 @@ fn tls(certs: &TlsFiles) -> Value {
     ]))
 }
 
-fn table<const N: usize>(entries: [(&str, Value); N]) -> Table {
+pub(in crate::demo) fn table<const N: usize>(entries: [(&str, Value); N]) -> Table {
     entries
         .into_iter()
         .map(|(k, v)| (k.to_owned(), v))
@@ -296,58 +325,6 @@ fn driver(lab: &Lab, site: Site, ports: &Ports) -> Result<Table, DemoError> {
         Value::Table(table([("sites", sites)])),
     );
     Ok(file)
-}
-
-/// The socket for Cinder's driver, and the other zone's sidecar.
-fn serve_cinder(file: &mut Table, lab: &Lab, site: Site, ports: &Ports) -> Result<(), DemoError> {
-    let peer = site
-        .peer()
-        .ok_or_else(|| DemoError::Plan(format!("{site} has no other zone")))?;
-    let port = ports.sidecars.get(&peer).copied().unwrap_or_default();
-    let peer = table([
-        ("zone", peer.name().into()),
-        ("url", url(lab, peer, port).into()),
-    ]);
-    file.insert("peer".to_owned(), Value::Table(peer));
-    if let Some(Value::Table(listen)) = file.get_mut("listen") {
-        let socket = socket(lab, site).display().to_string();
-        listen.insert("unix".to_owned(), socket.into());
-    }
-    Ok(())
-}
-
-/// Both clouds, and a mapping that calls everything the same.
-fn keep_catalogues(file: &mut Table, lab: &Lab) -> Result<(), DemoError> {
-    const WHAT: &str = "finding the zones' clouds";
-    let mapping = lab.root().join("rekindle").join("mapping.toml");
-    fs::write(&mapping, "same_name = [\"projects\", \"types\"]\n")
-        .map_err(DemoError::world(WHAT))?;
-    let mut clouds = Table::new();
-    for site in Site::ZONES {
-        let cloud = lab.openstack(site).map_err(DemoError::world(WHAT))?;
-        let zone = lab.zone(site).map_err(DemoError::world(WHAT))?;
-        let host = format!("{site}@ceph#ceph");
-        let secret = cloud.admin.password_file.display().to_string();
-        let cloud = table([
-            ("auth_url", cloud.auth_url.into()),
-            ("region", cloud.region.into()),
-            ("username", cloud.admin.username.into()),
-            ("user_domain", "Default".into()),
-            ("password_file", secret.into()),
-            ("project", cloud.admin.project.into()),
-            ("project_domain", "Default".into()),
-            ("backends", Value::Table(table([(zone.pool, host.into())]))),
-        ]);
-        clouds.insert(site.name().to_owned(), Value::Table(cloud));
-    }
-    file.insert("clouds".to_owned(), Value::Table(clouds));
-    let mapping = mapping.display().to_string();
-    let catalogue = table([("mapping", mapping.into())]);
-    file.insert("catalogue".to_owned(), Value::Table(catalogue));
-    if let Some(Value::Table(times)) = file.get_mut("times") {
-        times.insert("catalogue".to_owned(), "2s".into());
-    }
-    Ok(())
 }
 
 fn command_line(lab: &Lab, ports: &Ports, operator: &TlsFiles) -> Table {

@@ -1,0 +1,105 @@
+//! What is kept of servers: brought in, built from, and gone with its group.
+
+use super::{assert_well, bench, run};
+use crate::common::{
+    bench::Kind,
+    group,
+    nova::{key, record},
+    zone_b,
+};
+use jiff::Timestamp;
+use rekindle_common::{
+    keys,
+    policy::GroupSpec,
+    servers::{KeptServer, ServerRecord},
+};
+use rekindle_orchestrator::wire::RecordEffect;
+use rekindle_store::{Op as StoreOp, Txn};
+
+/// A server that was never built: a person brings its record, also when its zone is dead already, and the failover builds it from that.
+#[tokio::test(start_paused = true)]
+async fn an_imported_record_is_kept_and_a_failover_builds_from_it() {
+    let bench = bench(Kind::FailoverByLease).await;
+    let (store, at) = (bench.store(), keys::kept_server(&group(), &key("web-2")));
+    let spec = keys::group_spec(&group());
+    let mut defined: GroupSpec = store.get(&spec).await.unwrap().unwrap().json().unwrap();
+    defined.runbook.levels[1].servers[1].server = None;
+    let changes = Txn::new()
+        .then(StoreOp::Delete { key: at.clone() })
+        .then(StoreOp::put_json(spec, &defined, None).unwrap());
+    store.txn(changes).await.unwrap();
+
+    let term = &bench.hand.term;
+    let never_built = ServerRecord {
+        id: None,
+        ..record("web-2", 2)
+    };
+    let web_2 = key("web-2");
+    let name = group();
+    let put = |r: ServerRecord| term.put_record(&name, &web_2, r);
+    // What it cannot be is refused, with the reason.
+    let elsewhere = ServerRecord {
+        zone: zone_b(),
+        ..never_built.clone()
+    };
+    for (wrong, word) in [
+        (elsewhere, "serves in zone-a"),
+        (record("web-2", 2), "name it in the runbook"),
+    ] {
+        let e = put(wrong).await.unwrap_err();
+        assert!(e.message.contains(word), "{e}");
+    }
+    let mail = key("mail");
+    let e = term.put_record(&name, &mail, never_built.clone()).await;
+    assert!(e.unwrap_err().message.contains("no server mail"));
+    assert_eq!(store.get(&at).await.unwrap(), None);
+
+    assert_eq!(
+        put(never_built.clone()).await.unwrap().effect,
+        RecordEffect::New
+    );
+    assert_eq!(
+        put(never_built.clone()).await.unwrap().effect,
+        RecordEffect::Unchanged
+    );
+    let older = ServerRecord {
+        taken_at: Timestamp::MIN,
+        ..never_built.clone()
+    };
+    let e = put(older).await.unwrap_err();
+    assert!(e.message.contains("later than this"), "{e}");
+
+    let (id, over) = run(&bench).await;
+    assert_well(&bench, &id, over).await;
+    let b = bench.rig.nova(&zone_b());
+    assert_eq!(b.serving(), ["db", "web-1", "web-2"]);
+    assert_eq!(b.of("web-2")[0].disks, [2], "not from that record");
+    // It is built there now: what it is taken from is Nova.
+    let e = put(never_built).await.unwrap_err();
+    assert!(e.message.contains("serves in zone-b"), "{e}");
+}
+
+/// Where nobody follows servers, what is kept of them goes with their group; but not what names a server that we built.
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_of_servers_goes_with_their_group() {
+    for built in [false, true] {
+        let bench = bench(Kind::Move).await;
+        let kept = |k: &str| keys::kept_server(&group(), &key(k));
+        let store = bench.store();
+        if !built {
+            // Only its users' own is left of each.
+            for k in ["db", "web-1"] {
+                let kv = store.get(&kept(k)).await.unwrap().unwrap();
+                let mut value: KeptServer = kv.json().unwrap();
+                value.instances.remove(&zone_b());
+                let put = StoreOp::put_json(kept(k), &value, None).unwrap();
+                store.txn(Txn::new().then(put)).await.unwrap();
+            }
+        }
+        bench.hand.term.delete_group(&group()).await.unwrap();
+        for k in ["db", "web-1", "web-2"] {
+            let there = store.get(&kept(k)).await.unwrap().is_some();
+            assert_eq!(there, built, "{k}");
+        }
+    }
+}
