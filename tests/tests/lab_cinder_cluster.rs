@@ -117,17 +117,10 @@ async fn hard_case_46_a_cluster_fails_over_and_comes_home_with_every_member_in_i
 
 /// The records that a zone's Cinder has of the volume whose image is named after that id.
 fn records(zone: &CinderZone<'_>, uuid: &str) -> anyhow::Result<Vec<Value>> {
-    let args = ["volume", "list", "--all-projects", "--long"];
-    let all = zone.clients.openstack_json(&zone.clients.admin, &args)?;
     let image = format!("volume-{uuid}");
-    let ours = |v: &&Value| v["Properties"]["rekindle:image"] == image.as_str();
-    Ok(all
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(ours)
-        .cloned()
-        .collect())
+    let mut all = zone.list()?;
+    all.retain(|v| v["properties"]["rekindle:image"] == image.as_str());
+    Ok(all)
 }
 
 /// Waits until there is one record, with that name and a copy's status.
@@ -136,7 +129,7 @@ async fn follows(zone: &CinderZone<'_>, uuid: &str, name: &str) -> anyhow::Resul
     until(&what, SOON, async || -> Look<()> {
         let all = records(zone, uuid).map_err(|e| format!("{e:#}"))?;
         let copy = "active - secondary";
-        let so = |one: &Value| one["Name"] == name && one["Properties"]["rekindle:status"] == copy;
+        let so = |one: &Value| one["name"] == name && one["properties"]["rekindle:status"] == copy;
         let well = matches!(&all[..], [one] if so(one));
         well.then_some(()).ok_or_else(|| format!("{all:?}"))
     })

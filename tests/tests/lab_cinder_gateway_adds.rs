@@ -4,20 +4,12 @@
 
 use rekindle_common::action::{Order, Promotion, VolumeAction};
 use rekindle_lab::Site;
-use rekindle_tests::scenario::{Cloud, Look, until, without_fields};
+use rekindle_tests::scenario::{Cloud, Look, page, until, without_fields};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// What a slow machine may take for what Cinder does behind a call.
 const SOON: Duration = Duration::from_secs(120);
-
-/// The ids of a page, and the link to the next one.
-fn page(answer: &Value) -> (Vec<String>, Option<String>) {
-    let volumes = answer["volumes"].as_array().unwrap();
-    let ids = volumes.iter().map(|v| v["id"].as_str().unwrap().to_owned());
-    let next = answer["volumes_links"][0]["href"].as_str();
-    (ids.collect(), next.map(str::to_owned))
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn volumes_carry_their_status() -> anyhow::Result<()> {
@@ -92,7 +84,7 @@ async fn volumes_carry_their_status() -> anyhow::Result<()> {
         assert_eq!(answer.status, 202, "{answer:?}");
         assert_eq!(status(&theirs, &member).await?, "active - primary");
         let list = gateway.get("/v3/volumes", Some(&member)).await?.json()?;
-        let (ids, _) = page(&list);
+        let (ids, _) = page(&list).unwrap();
         assert_eq!(ids, [theirs.as_str()]);
         assert_eq!(list["volumes"][0]["rekindle:status"], "active - primary");
 
@@ -102,7 +94,7 @@ async fn volumes_carry_their_status() -> anyhow::Result<()> {
         loop {
             let answer = gateway.get(&path, Some(&admin)).await?;
             assert_eq!(answer.status, 200, "{answer:?}");
-            let (ids, next) = page(&answer.json()?);
+            let (ids, next) = page(&answer.json()?).unwrap();
             seen.extend(ids);
             let Some(next) = next else { break };
             path = next.strip_prefix(&here).unwrap().to_owned();
@@ -117,7 +109,7 @@ async fn volumes_carry_their_status() -> anyhow::Result<()> {
                 Some(&admin),
             )
             .await?;
-        let (ids, _) = page(&answer.json()?);
+        let (ids, _) = page(&answer.json()?).unwrap();
         let place = |id: &str| ids.iter().position(|i| i == id).unwrap();
         assert!(place(&two) < place(&one), "{ids:?}");
 

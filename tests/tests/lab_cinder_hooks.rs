@@ -2,52 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use rekindle_common::{status::VolumeStatus, volume::Role};
+use rekindle_common::volume::Role;
 use rekindle_lab::Site;
-use rekindle_tests::scenario::{CinderZone, Cloud, Look, Service, until};
+use rekindle_tests::scenario::{CinderZone, Cloud, Look, expect, until};
 use std::time::Duration;
 
 /// What Ceph may take to make a copy.
 const COPY: Duration = Duration::from_secs(150);
 
-async fn in_step(cloud: &Cloud, zone: &CinderZone<'_>, id: &str) -> anyhow::Result<()> {
-    let spec = zone.image(id)?;
-    let there = cloud.sidecar_of(Site::ZoneB);
-    until("a copy in step in zone-b", COPY, async || -> Look<()> {
-        let report = there.volume(&spec).await.map_err(|e| e.to_string())?;
-        let there = report.status == VolumeStatus::ActiveSecondary;
-        if there {
-            Ok(())
-        } else {
-            Err(report.status.to_string())
-        }
-    })
-    .await
-}
-
 async fn role(cloud: &Cloud, site: Site, zone: &CinderZone<'_>, id: &str) -> Role {
     let spec = zone.image(id).unwrap();
     cloud.sidecar_of(site).volume(&spec).await.unwrap().role
-}
-
-fn is(service: &Service, replication: &str, active: &str) {
-    let active_now = service.active.trim_matches('-');
-    assert_eq!(
-        (service.replication.as_str(), active_now),
-        (replication, active),
-        "{service:?}"
-    );
-}
-
-/// Cinder's service ends as it was where the whole call was refused, so it is called again until it is not.
-async fn fail_back(zone: &CinderZone<'_>) -> anyhow::Result<Service> {
-    let deadline = std::time::Instant::now() + Duration::from_secs(300);
-    loop {
-        let service = zone.failover_host(Some("default")).await?;
-        if service.replication == "enabled" || std::time::Instant::now() > deadline {
-            return Ok(service);
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,7 +32,7 @@ async fn a_type_says_how_a_volume_is_replicated_and_a_senseless_one_is_refused()
         let other = zone.volume(&plain).await?;
         assert_eq!(zone.show(&one)?["replication_status"], "enabled");
         assert_eq!(zone.show(&other)?["replication_status"], "disabled");
-        in_step(cloud, &zone, &one).await?;
+        cloud.wait_copy(Site::ZoneB, &zone, &one).await?;
         zone.wait(&refused, &[("status", "error")]).await?;
         let told = zone.messages(&refused)?;
         assert!(
@@ -86,7 +51,7 @@ async fn a_type_says_how_a_volume_is_replicated_and_a_senseless_one_is_refused()
         zone.admin(&["volume", "set", "--type", &periodic, &one])?;
         zone.wait(&one, &[("type", &periodic), ("status", "available")])
             .await?;
-        in_step(cloud, &zone, &one).await?;
+        cloud.wait_copy(Site::ZoneB, &zone, &one).await?;
         let report = cloud
             .sidecar_of(Site::ZoneA)
             .volume(&zone.image(&one)?)
@@ -155,11 +120,11 @@ async fn failover_host_moves_what_is_replicated_leaves_the_rest_and_comes_back()
         let instant = zone.replicated_type("instant", &[])?;
         let volumes = [zone.volume(&instant).await?, zone.volume(&instant).await?];
         for id in &volumes {
-            in_step(cloud, &zone, id).await?;
+            cloud.wait_copy(Site::ZoneB, &zone, id).await?;
         }
         // Nonsense first: each leaves the service as it was.
-        is(&zone.failover_host(Some("zone-z")).await?, "enabled", "");
-        is(&zone.failover_host(Some("default")).await?, "enabled", "");
+        expect(&zone.failover_host(Some("zone-z")).await?, "enabled", "");
+        expect(&zone.failover_host(Some("default")).await?, "enabled", "");
 
         // Frozen: nothing is changed, by Cinder nor by the sidecar; a volume can still be failed over.
         zone.cinder(&["freeze-host", "zone-a@rekindle"])?;
@@ -170,11 +135,11 @@ async fn failover_host_moves_what_is_replicated_leaves_the_rest_and_comes_back()
 
         // The sidecar is away: the call ends within seconds, nothing was changed, and works when it is back.
         cloud.sidecar(Site::ZoneA).kill()?;
-        is(&zone.failover_host(Some("zone-b")).await?, "enabled", "");
+        expect(&zone.failover_host(Some("zone-b")).await?, "enabled", "");
         cloud.sidecar(Site::ZoneA).start()?;
         cloud.wait_ready().await?;
 
-        is(
+        expect(
             &zone.failover_host(Some("zone-b")).await?,
             "failed-over",
             "zone-b",
@@ -188,7 +153,7 @@ async fn failover_host_moves_what_is_replicated_leaves_the_rest_and_comes_back()
             assert_eq!(role(cloud, Site::ZoneA, &zone, id).await, Role::Secondary);
             assert_eq!(role(cloud, Site::ZoneB, &zone, id).await, Role::Primary);
         }
-        is(&fail_back(&zone).await?, "enabled", "");
+        expect(&zone.fail_back().await?, "enabled", "");
         for id in &volumes {
             zone.wait(
                 id,
@@ -212,14 +177,14 @@ async fn hard_case_45_failover_host_works_with_a_dead_ceph_and_a_cinder_volume_t
         let periodic = zone.replicated_type("periodic", &often)?;
         let volumes = [zone.volume(&instant).await?, zone.volume(&periodic).await?];
         for id in &volumes {
-            in_step(cloud, &zone, id).await?;
+            cloud.wait_copy(Site::ZoneB, &zone, id).await?;
         }
         for part in ["osd", "mon", "mgr", "rbd-mirror"] {
             cloud.member(Site::ZoneA, part).kill()?;
         }
         cloud.lab.cinder(Site::ZoneA)?.restart_volume()?;
         let service = zone.failover_host_to("zone-b", "failed-over").await?;
-        is(&service, "failed-over", "zone-b");
+        expect(&service, "failed-over", "zone-b");
         for id in &volumes {
             let shown = zone.show(id)?;
             assert_eq!(
@@ -265,7 +230,7 @@ async fn hard_case_45_failover_host_works_with_a_dead_ceph_and_a_cinder_volume_t
             })
             .await?;
         }
-        is(&fail_back(&zone).await?, "enabled", "");
+        expect(&zone.fail_back().await?, "enabled", "");
         for id in &volumes {
             assert_eq!(role(cloud, Site::ZoneA, &zone, id).await, Role::Primary);
         }

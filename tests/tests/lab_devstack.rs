@@ -5,6 +5,7 @@
 use rekindle_lab::{Lab, Site, Zone};
 use std::{
     collections::BTreeMap,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
     time::Duration,
@@ -145,6 +146,9 @@ fn the_phases_bring_a_zone_up_and_take_it_away_again() {
         );
     }
     assert!(host.read("state/pip").contains("driver/shim"));
+    // Nobody named the other zone's Keystone.
+    assert!(!host.read("etc/orchestrator.toml").contains("clouds"));
+    assert!(!host.path("state/accounts").exists());
     let calls = host.read("state/openstack");
     assert!(
         calls.contains(
@@ -182,12 +186,91 @@ fn the_phases_bring_a_zone_up_and_take_it_away_again() {
 }
 
 #[test]
+fn with_the_other_zones_keystone_named_the_orchestrator_is_told_of_both_clouds() {
+    let lab = Lab::for_tests().unwrap();
+    let mut host = Host::new(&lab);
+    for (name, value) in [
+        ("KEYSTONE_SERVICE_URI", "http://192.0.2.10/identity"),
+        ("REKINDLE_PEER_AUTH_URL", "http://192.0.2.20/identity/v3"),
+        ("REKINDLE_PEER_CINDER_POOL", "host-b@rekindle#rekindle"),
+        ("SERVICE_PASSWORD", "a \"word\""),
+        ("REKINDLE_CLOUD_PROJECTS", "shop,demo"),
+    ] {
+        host.settings.insert(name, value.to_owned());
+    }
+    host.must(&["stack"]);
+    let file: toml::Table = toml::from_str(&host.read("etc/orchestrator.toml")).unwrap();
+    let clouds = &file["clouds"];
+    assert_eq!(
+        clouds["zone-a"]["auth_url"].as_str(),
+        Some("http://192.0.2.10/identity/v3")
+    );
+    assert_eq!(
+        clouds["zone-b"]["auth_url"].as_str(),
+        Some("http://192.0.2.20/identity/v3")
+    );
+    let pool = lab.zone(Site::ZoneA).unwrap().pool;
+    let backend = clouds["zone-a"]["backends"][pool].as_str().unwrap();
+    assert!(backend.ends_with("@rekindle#rekindle"), "{backend}");
+    assert_eq!(
+        clouds["zone-b"]["backends"][pool].as_str(),
+        Some("host-b@rekindle#rekindle")
+    );
+    // The secret stands in a file of its own, that only its service reads.
+    for zone in ["zone-a", "zone-b"] {
+        let path = clouds[zone]["password_file"].as_str().unwrap();
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap().trim_end(),
+            "a \"word\""
+        );
+        let mode = std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o007, 0, "{path}: {mode:o}");
+    }
+    let config = host.read("etc/orchestrator.toml");
+    assert!(
+        !config.contains("a \"word") && !config.contains("a \\\"word"),
+        "{config}"
+    );
+    let accounts = host.read("state/accounts");
+    for line in [
+        "user rekindle in Default",
+        "admin for rekindle of Default in service",
+        "admin for rekindle of Default in shop",
+        "admin for rekindle of Default in demo",
+    ] {
+        assert!(accounts.lines().any(|l| l == line), "{line}: {accounts}");
+    }
+    // The programs take both files, and a mapping that somebody wrote stays.
+    let check = || {
+        let checked = Command::new(host.path("bin/rekindle"))
+            .args(["config", "check"])
+            .arg(host.path("etc/orchestrator.toml"))
+            .arg(host.path("etc/mapping.toml"))
+            .output()
+            .unwrap();
+        let words = String::from_utf8_lossy(&checked.stderr).into_owned();
+        assert!(checked.status.success(), "{words}");
+    };
+    check();
+    let mine = "same_name = [\"types\"]\n[[projects]]\nzone-a = \"shop\"\nzone-b = \"dr\"\n";
+    std::fs::write(host.path("etc/mapping.toml"), mine).unwrap();
+    host.must(&["unstack", "stack"]);
+    assert_eq!(host.read("etc/mapping.toml"), mine);
+    check();
+}
+
+#[test]
 fn a_setting_that_is_missing_or_wrong_stops_before_anything_is_built() {
     let lab = Lab::for_tests().unwrap();
     for (name, value, said) in [
         ("REKINDLE_PEER_HOST", "", "REKINDLE_PEER_HOST"),
         ("REKINDLE_ETCD_ENDPOINTS", "", "REKINDLE_ETCD_ENDPOINTS"),
         ("REKINDLE_PEER_ZONE", "zone-a", "name the two zones"),
+        (
+            "REKINDLE_PEER_AUTH_URL",
+            "http://192.0.2.20/identity/v3",
+            "REKINDLE_AUTH_URL REKINDLE_CLOUD_PASSWORD REKINDLE_PEER_CLOUD_PASSWORD REKINDLE_PEER_CINDER_POOL",
+        ),
         (
             "REKINDLE_CERT",
             "/no/such/file",

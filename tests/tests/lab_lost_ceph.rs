@@ -10,6 +10,7 @@ use rekindle_core::{
     decision::{Ask, Decision},
     detector::Diagnosis,
     plan::{OldLease, PlanKind, Proof, Step},
+    saga::End,
     snapshot::{Approved, LeaseSight, LossAccepted, Vouch},
 };
 use rekindle_lab::Site::{ZoneA, ZoneB};
@@ -23,6 +24,9 @@ const SECOND: Generation = Generation(2);
 const LOST_INSTANT: f64 = 15.0;
 /// For the sites to be sure, with all that is damped.
 const SURE: Duration = Duration::from_secs(60);
+
+/// For a plan that makes copies anew.
+const REPROTECT: Duration = Duration::from_secs(120);
 
 /// SIGKILL to all of zone-a's Ceph, and to nothing else.
 fn kill_ceph(cloud: &Cloud) -> anyhow::Result<()> {
@@ -132,7 +136,13 @@ async fn back_again(cloud: &Cloud, group: &Group<'_>, sidecar: Option<u32>) -> a
         seconds = verdict::seconds(returned_at, Timestamp::now()),
         "from the start of its Ceph to the demotion of all"
     );
-    group.wait_plan(PlanKind::Reprotect, returned_at).await?;
+    // A copy that is seen to have diverged once a plan is at work is the next plan's.
+    let first = group.wait_end(PlanKind::Reprotect, returned_at, REPROTECT);
+    let (end, _) = first.await?;
+    assert!(
+        matches!(end, Some(End::Succeeded | End::Partial)),
+        "{end:?}"
+    );
     group.wait_protected().await?;
     assert_eq!(
         cloud.sidecar(ZoneA).pid()?,

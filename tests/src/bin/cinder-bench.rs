@@ -15,6 +15,7 @@ use rekindle_common::{status::VolumeStatus, volume::Role};
 use rekindle_lab::{Cloud, Lab, LabOptions, Site, Spawn};
 use rekindle_net::{Client, ClientLimits, SidecarClient};
 use rekindle_tests::{
+    bench::{Progress, write},
     samples::Samples,
     scenario::config::{self, Ports},
 };
@@ -85,7 +86,7 @@ struct Bench {
     lab: Lab,
     volumes: usize,
     images: BTreeMap<&'static str, Vec<String>>,
-    begun: Instant,
+    progress: Progress,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -97,19 +98,15 @@ fn main() -> anyhow::Result<()> {
     rekindle_common::telemetry::init(rekindle_common::telemetry::LogFormat::Text, "warn");
     let mut bench = Bench::up(args.volumes)?;
     let report = bench.run(args.rounds)?;
-    if let Some(dir) = args.out.parent().filter(|d| !d.as_os_str().is_empty()) {
-        std::fs::create_dir_all(dir)?;
-    }
+    write(&args.out, &report)?;
     let text = serde_json::to_string_pretty(&report)?;
-    std::fs::write(&args.out, text.clone() + "\n")
-        .with_context(|| format!("cannot write {}", args.out.display()))?;
     writeln!(std::io::stdout(), "{text}")?;
     Ok(())
 }
 
 impl Bench {
     fn up(volumes: usize) -> anyhow::Result<Self> {
-        let begun = Instant::now();
+        let progress = Progress::begin();
         let itself = std::env::current_exe()?;
         let driver = itself.with_file_name("rekindle-driver");
         ensure!(driver.is_file(), "{} is not built", driver.display());
@@ -140,9 +137,9 @@ impl Bench {
             lab,
             volumes,
             images: BTreeMap::new(),
-            begun,
+            progress,
         };
-        bench.say("two zones and a Cinder are up");
+        bench.progress.line("two zones and a Cinder are up");
         for name in DRIVERS {
             let clients = bench.lab.openstack(Site::ZoneA)?;
             let backend = format!("volume_backend_name={name}");
@@ -158,7 +155,9 @@ impl Bench {
             bench.images.insert(name, images);
         }
         bench.in_step(Site::ZoneB)?;
-        bench.say(&format!("2 x {volumes} volumes are in step"));
+        bench
+            .progress
+            .line(&format!("2 x {volumes} volumes are in step"));
         Ok(bench)
     }
 
@@ -176,7 +175,7 @@ impl Bench {
                 self.in_step_of(Site::ZoneA, self.images[name].iter())?;
             }
             self.home(&order)?;
-            self.say(&format!("planned, round {}", round + 1));
+            self.progress.line(&format!("planned, round {}", round + 1));
         }
         for round in 0..rounds {
             let order = turns(round);
@@ -192,7 +191,8 @@ impl Bench {
             }
             self.anew("upstream")?;
             self.home(&order)?;
-            self.say(&format!("zone-a dead, round {}", round + 1));
+            self.progress
+                .line(&format!("zone-a dead, round {}", round + 1));
         }
         let times = |m: &BTreeMap<&str, Measured>| {
             m["upstream"].failover.median() / m["rekindle"].failover.median()
@@ -219,7 +219,8 @@ impl Bench {
         let timed: Timed =
             self.client(&["failover", &host, "zone-b", &self.volumes.to_string()])?;
         let failed = timed.words.get("failover-error").copied().unwrap_or(0);
-        self.say(&format!("{name}: {:.2} s, {failed} failed", timed.volumes));
+        self.progress
+            .line(&format!("{name}: {:.2} s, {failed} failed", timed.volumes));
         if let Some(measured) = into.get_mut(name) {
             measured
                 .failover
@@ -325,12 +326,6 @@ impl Bench {
         all.extend(args);
         let text = self.lab.run(Site::ZoneA, "env", &all, CLIENT)?;
         serde_json::from_str(&text).with_context(|| format!("{args:?} printed {text}"))
-    }
-
-    fn say(&self, text: &str) {
-        let at = self.begun.elapsed().as_secs();
-        // Nobody may be reading; that is no reason to stop.
-        let _ = writeln!(std::io::stderr(), "[{:>2}:{:02}] {text}", at / 60, at % 60);
     }
 }
 

@@ -1,19 +1,29 @@
 //! A zone's real Cinder with Rekindle's driver in it, driven by the clients that people use.
 
 use super::{
-    Cloud, config,
+    Cloud,
+    cinder_api::CinderApi,
+    config,
     wait::{Look, until},
 };
 use anyhow::{Context, ensure};
 use rekindle_common::ImageSpec;
 use rekindle_lab::{OpenStack, Site};
 use serde_json::Value;
-use std::{collections::BTreeMap, path::PathBuf, sync::Mutex, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 /// The backend that a scenario configures, and its service.
 pub const BACKEND: &str = "rekindle";
 /// What a slow machine may take for what Cinder does behind a call.
 const SOON: Duration = Duration::from_secs(120);
+
+/// And for its volumes to go in the end.
+const GONE: Duration = Duration::from_secs(30);
 
 /// One zone's.
 #[derive(Debug)]
@@ -24,6 +34,7 @@ pub struct CinderZone<'a> {
     /// Its clients.
     pub clients: OpenStack,
     made: Mutex<Vec<String>>,
+    pub(super) api: CinderApi,
 }
 
 impl Cloud {
@@ -40,6 +51,7 @@ impl Cloud {
             site,
             clients: self.lab.openstack(site)?,
             made: Mutex::default(),
+            api: CinderApi::of(&self.lab, site)?,
         })
     }
 }
@@ -51,12 +63,14 @@ impl Drop for CinderZone<'_> {
         self.cloud.end_catalogue();
         let made = self.made.lock().map(|m| m.clone()).unwrap_or_default();
         for id in made.into_iter().chain(self.made_by_the_catalogue()) {
-            // What a failed scenario left may not go away; the lab's next one has its own.
-            if self.cloud.keeps_catalogue() {
-                // With its snapshots.
-                let _ = self.admin(&["volume", "delete", "--purge", &id]);
-            }
-            let _ = self.admin(&["volume", "delete", "--force", &id]);
+            // What a failed scenario left may not go away; the next one has a lab made anew.
+            let _ = self.api.remove(&id, self.cloud.keeps_catalogue());
+        }
+        // cinder-volume needs the sidecars for it, which end next. One that is to be kept stays.
+        let going = |v: &Value| v["status"] == "deleting";
+        let begun = Instant::now();
+        while begun.elapsed() < GONE && self.list().is_ok_and(|all| all.iter().any(going)) {
+            std::thread::sleep(Duration::from_millis(200));
         }
     }
 }
@@ -67,13 +81,10 @@ impl CinderZone<'_> {
         if !self.cloud.keeps_catalogue() {
             return Vec::new();
         }
-        let args = ["volume", "list", "--all-projects", "--long"];
-        let Ok(Value::Array(all)) = self.clients.openstack_json(&self.clients.admin, &args) else {
-            return Vec::new();
-        };
+        let all = self.list().unwrap_or_default();
         all.iter()
-            .filter(|v| !v["Properties"]["rekindle:image"].is_null())
-            .filter_map(|v| v["ID"].as_str().map(str::to_owned))
+            .filter(|v| !v["properties"]["rekindle:image"].is_null())
+            .filter_map(|v| v["id"].as_str().map(str::to_owned))
             .collect()
     }
 
@@ -160,13 +171,20 @@ impl CinderZone<'_> {
         Ok(id)
     }
 
-    /// What `openstack volume show` prints.
+    /// A volume, with its fields named as `openstack volume show` prints them.
     ///
     /// # Errors
-    /// The client failed.
+    /// Cinder does not answer, or has no such volume.
     pub fn show(&self, id: &str) -> anyhow::Result<Value> {
-        let args = ["volume", "show", id];
-        Ok(self.clients.openstack_json(&self.clients.admin, &args)?)
+        self.api.show(id)
+    }
+
+    /// All volumes of all projects, each as [`Self::show`] has it.
+    ///
+    /// # Errors
+    /// Cinder does not answer.
+    pub fn list(&self) -> anyhow::Result<Vec<Value>> {
+        self.api.list()
     }
 
     /// Waits until the volume shows these.
@@ -246,25 +264,13 @@ impl CinderZone<'_> {
     /// # Errors
     /// The client failed, or there is none.
     pub fn service_of(&self, host: &str) -> anyhow::Result<Service> {
-        let args = [
-            "service-list",
-            "--binary",
-            "cinder-volume",
-            "--withreplication",
-        ];
-        let table = self.cinder(&args)?;
-        let row = rows(&table)
-            .into_iter()
-            .find(|r| r.get("Host").is_some_and(|h| h == host));
-        let row = row.with_context(|| format!("no {host} in {table}"))?;
-        let cell = |name: &str| row.get(name).cloned().unwrap_or_default();
-        Ok(Service {
-            state: cell("State"),
-            status: cell("Status"),
-            replication: cell("Replication Status"),
-            active: cell("Active Backend ID"),
-            frozen: cell("Frozen"),
-        })
+        let path = "os-services?binary=cinder-volume";
+        let said = self.api.ask("GET", path, "3.7", None)?;
+        let all = said["services"].as_array().context("services")?;
+        let row = all.iter().find(|row| row["host"] == host);
+        Ok(Service::of(
+            row.with_context(|| format!("no {host} in {said}"))?,
+        ))
     }
 
     /// The image under a volume.
@@ -301,10 +307,29 @@ pub struct Service {
     pub status: String,
     /// `enabled`, `failed-over`, `failover-error`, ...
     pub replication: String,
-    /// Where it is served from; `-` or empty is home.
+    /// Where it is served from; empty is home.
     pub active: String,
     /// `True` or `False`.
     pub frozen: String,
+}
+
+impl Service {
+    /// As the API shows it.
+    pub(super) fn of(row: &Value) -> Self {
+        let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+        Self {
+            state: text("state"),
+            status: text("status"),
+            replication: text("replication_status"),
+            active: text("active_backend_id"),
+            frozen: if row["frozen"] == true {
+                "True"
+            } else {
+                "False"
+            }
+            .to_owned(),
+        }
+    }
 }
 
 /// The rows of a table that a client printed, by column.

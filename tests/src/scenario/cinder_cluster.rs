@@ -13,7 +13,7 @@ const SOON: Duration = Duration::from_secs(120);
 /// For a way home that is refused until the copies are in step.
 const HOME: Duration = Duration::from_secs(300);
 /// The API's first version that takes a cluster's name.
-const VERSION: [&str; 2] = ["--os-volume-api-version", "3.26"];
+const VERSION: &str = "3.26";
 
 /// The call by a cluster's name, for which `cinder` has no word.
 const CALL: &str = "
@@ -112,23 +112,9 @@ impl Cluster<'_> {
     /// # Errors
     /// The client failed.
     pub fn shown(&self) -> anyhow::Result<Service> {
-        let name = self.name();
-        let table = self
-            .zone
-            .cinder(&[&VERSION[..], &["cluster-show", &name]].concat())?;
-        let cell = |key: &str| {
-            super::cinder_looks::property(&table, key).map(|v| match v.as_str() {
-                "None" | "-" => String::new(),
-                _ => v,
-            })
-        };
-        Ok(Service {
-            state: cell("state")?,
-            status: cell("status")?,
-            replication: cell("replication_status")?,
-            active: cell("active_backend_id")?,
-            frozen: cell("frozen")?,
-        })
+        let path = format!("clusters/{}?binary=cinder-volume", self.name());
+        let said = self.zone.api.ask("GET", &path, VERSION, None)?;
+        Ok(Service::of(&said["cluster"]))
     }
 
     /// A member's row.
@@ -174,7 +160,7 @@ impl Cluster<'_> {
     ) -> anyhow::Result<()> {
         let what = format!("{replication}, served from {active:?}, in all rows");
         self.wait(members, &what, |row| {
-            row.replication == replication && row.active.trim_matches('-') == active
+            row.replication == replication && row.active == active
         })
         .await
     }

@@ -15,14 +15,13 @@ const COPY: Duration = Duration::from_secs(150);
 /// For a way home that is refused until the copies are in step.
 const HOME: Duration = Duration::from_secs(300);
 
-/// What `cinder service-list` says of a backend whose failover has ended.
+/// What Cinder says of a backend whose failover has ended.
 ///
 /// # Panics
 /// It says something else.
 pub fn expect(service: &Service, replication: &str, active: &str) {
-    let active_now = service.active.trim_matches('-');
     assert_eq!(
-        (service.replication.as_str(), active_now),
+        (service.replication.as_str(), service.active.as_str()),
         (replication, active),
         "{service:?}"
     );
@@ -174,6 +173,14 @@ pub struct Holder<'c> {
 }
 
 impl Holder<'_> {
+    /// From now on it neither writes nor answers, and has the lock still.
+    ///
+    /// # Errors
+    /// It has died.
+    pub fn hang(&self) -> anyhow::Result<()> {
+        Ok(self.cloud.lab.pause_service(Site::ZoneA, &self.name)?)
+    }
+
     /// Waits until a write of it was refused.
     ///
     /// # Errors

@@ -38,6 +38,17 @@ pub fn gate(lab: &Lab, scenario: &str) -> PathBuf {
         .join(format!("{scenario}.gate-is-open"))
 }
 
+/// What a runbook waits for: that the server answers; see [`super::Cloud::tell_addresses`].
+pub const ANSWERS: &str = "answers";
+
+/// Where that command reads at which address.
+#[must_use]
+pub fn addresses(lab: &Lab, scenario: &str) -> PathBuf {
+    lab.root()
+        .join("rekindle")
+        .join(format!("{scenario}.addresses"))
+}
+
 /// A policy that acts by itself, and soon.
 #[must_use]
 pub fn policy() -> GroupPolicy {
@@ -226,6 +237,8 @@ pub fn gateway(lab: &Lab, site: Site, address: SocketAddr) -> anyhow::Result<Val
                 ("cloud", cloud(lab, site, site.name())?),
             ]),
         ),
+        // A lab that ends a program waits 10 s for it. What a scenario that failed left in flight, to a Cinder that hangs, is cut before.
+        ("limits", table([("drain_time", "5s".into())])),
         ("log", log()),
     ]))
 }
@@ -252,14 +265,38 @@ fn waits_for(gate: &Path) -> Value {
     table([(GATE, agent)])
 }
 
-/// Adds both zones' clouds and a mapping by name to an orchestrator's file. zone-b's Cinder may be a cluster of that name.
+/// Writes the mapping, before anybody reads it: both zones call everything the same. Where servers are followed their addresses keep their
+/// host part.
 ///
 /// # Errors
-/// The lab has no Cinder, or its folder cannot be written to.
+/// The lab's folder cannot be written to; it has no Nova where servers are followed.
+pub fn write_mapping(lab: &Lab, servers: bool) -> anyhow::Result<()> {
+    let mut kinds = vec!["projects", "types"];
+    let mut ranges = String::new();
+    if servers {
+        kinds.extend(["flavors", "networks", "subnets", "security_groups"]);
+        kinds.extend(["key_pairs", "availability_zones"]);
+        ranges.push_str("[[ranges]]\n");
+        for site in Site::ZONES {
+            ranges.push_str(&format!("{site} = \"{}\"\n", lab.guests(site)?.range()));
+        }
+    }
+    let path = mapping(lab);
+    let dir = path.parent().context("a file lies in a folder")?;
+    std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+    std::fs::write(&path, format!("same_name = {kinds:?}\n{ranges}"))
+        .with_context(|| format!("writing {}", path.display()))
+}
+
+fn mapping(lab: &Lab) -> PathBuf {
+    lab.root().join("rekindle").join("mapping.toml")
+}
+
+/// Adds both zones' clouds and the mapping to an orchestrator's file. zone-b's Cinder may be a cluster of that name.
+///
+/// # Errors
+/// The lab has no Cinder.
 pub fn add_catalogue(lab: &Lab, file: &mut Value, cluster: Option<&str>) -> anyhow::Result<()> {
-    let mapping = lab.root().join("rekindle").join("mapping.toml");
-    std::fs::write(&mapping, "same_name = [\"projects\", \"types\"]\n")
-        .with_context(|| format!("writing {}", mapping.display()))?;
     let mut clouds = Table::new();
     for site in Site::ZONES {
         let host = match (site, cluster) {
@@ -270,11 +307,35 @@ pub fn add_catalogue(lab: &Lab, file: &mut Value, cluster: Option<&str>) -> anyh
     }
     let all = file.as_table_mut().context("a file is a table")?;
     all.insert("clouds".to_owned(), Value::Table(clouds));
-    all.insert("catalogue".to_owned(), table([("mapping", text(&mapping))]));
+    all.insert(
+        "catalogue".to_owned(),
+        table([("mapping", text(&mapping(lab)))]),
+    );
     let times = all.get_mut("times").and_then(Value::as_table_mut);
     times
         .context("a file has times")?
         .insert("catalogue".to_owned(), "2s".into());
+    Ok(())
+}
+
+/// Has an orchestrator look at the groups' servers often, and adds what their runbooks wait for.
+///
+/// # Errors
+/// The file is none of ours.
+pub fn add_servers(file: &mut Value, rekindle: &Path, addresses: &Path) -> anyhow::Result<()> {
+    let all = file.as_table_mut().context("a file is a table")?;
+    let command: Vec<Value> = vec![
+        text(rekindle),
+        "demo-ready".into(),
+        "--addresses".into(),
+        text(addresses),
+    ];
+    let hook = table([("command", command.into()), ("timeout", "10s".into())]);
+    all.insert("hooks".to_owned(), table([(ANSWERS, hook)]));
+    let times = all.get_mut("times").and_then(Value::as_table_mut);
+    times
+        .context("a file has times")?
+        .insert("servers".to_owned(), "3s".into());
     Ok(())
 }
 

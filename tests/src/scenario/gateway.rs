@@ -1,20 +1,16 @@
 //! The gateway in front of a zone's real Cinder, in Keystone's catalogue, and a plain HTTP client for what the clients do not show.
 
-use super::{CinderZone, Cloud, Program, config};
+use super::{
+    CinderZone, Cloud, Program, config,
+    http::{ANSWER, Answer, exchange},
+};
 use anyhow::{Context, ensure};
 use rekindle_lab::Account;
 use serde_json::{Map, Value};
-use std::{net::SocketAddr, time::Duration};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
+use std::net::SocketAddr;
 
 /// The gateway's name as a spawned process.
 const GATEWAY: &str = "rekindle-gateway";
-/// An answer of a real Cinder on a slow machine.
-const ANSWER: Duration = Duration::from_secs(60);
 
 /// A zone's gateway. While it is there, the zone's clients find it where they look for Cinder.
 #[derive(Debug)]
@@ -25,27 +21,6 @@ pub struct Gateway<'a> {
     pub address: SocketAddr,
     /// The endpoints that lead to it.
     endpoints: Vec<String>,
-}
-
-/// What came back.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// The status.
-    pub status: u16,
-    /// The whole head.
-    pub head: String,
-    /// The body.
-    pub body: String,
-}
-
-impl Answer {
-    /// The body as JSON.
-    ///
-    /// # Errors
-    /// It is none.
-    pub fn json(&self) -> anyhow::Result<Value> {
-        serde_json::from_str(&self.body).with_context(|| format!("{self:?}"))
-    }
 }
 
 impl Cloud {
@@ -108,10 +83,19 @@ impl Gateway<'_> {
     /// # Errors
     /// Keystone refuses.
     pub fn token(&self, who: &Account) -> anyhow::Result<String> {
+        Ok(self.token_and_project(who)?.0)
+    }
+
+    /// The same, and the project that it is for.
+    ///
+    /// # Errors
+    /// Keystone refuses.
+    pub fn token_and_project(&self, who: &Account) -> anyhow::Result<(String, String)> {
         let clients = &self.zone.clients;
         let issued = clients.openstack_json(who, &["token", "issue"])?;
-        let token = issued["id"].as_str().context("a token has an id")?;
-        Ok(token.to_owned())
+        let part = |key: &str| issued[key].as_str().map(str::to_owned);
+        let token = part("id").context("a token has an id")?;
+        Ok((token, part("project_id").context("and a project")?))
     }
 
     /// Asks the gateway for a page.
@@ -135,12 +119,19 @@ impl Gateway<'_> {
     /// # Errors
     /// There is no answer.
     pub async fn cinder_itself(&self, path: &str, token: Option<&str>) -> anyhow::Result<Answer> {
+        ask(self.cinders_address()?, "GET", path, token, None).await
+    }
+
+    /// Where Cinder itself listens.
+    ///
+    /// # Errors
+    /// Its URL has no address.
+    pub fn cinders_address(&self) -> anyhow::Result<SocketAddr> {
         let url = &self.zone.clients.volume_url;
         let address = url
             .strip_prefix("http://")
             .and_then(|u| u.split('/').next());
-        let address = address.context("Cinder's URL")?.parse()?;
-        ask(address, "GET", path, token, None).await
+        Ok(address.context("Cinder's URL")?.parse()?)
     }
 }
 
@@ -170,23 +161,7 @@ async fn ask(
          Content-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
-    let exchange = async {
-        let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(request.as_bytes()).await?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await?;
-        Ok::<_, std::io::Error>(text)
-    };
-    let text = timeout(ANSWER, exchange)
-        .await
-        .context("no answer in time")??;
-    let (head, body) = text.split_once("\r\n\r\n").context("a head has an end")?;
-    let status = head.split(' ').nth(1).context("a status")?.parse()?;
-    Ok(Answer {
-        status,
-        head: head.to_owned(),
-        body: body.to_owned(),
-    })
+    exchange(address, &request).await
 }
 
 /// What it adds to each volume.
@@ -216,4 +191,13 @@ pub fn without_fields(body: &str) -> Option<(Value, bool)> {
         take(body.get_mut("volume")?);
     }
     Some((body, all))
+}
+
+/// The ids of a page of volumes, and the link to the next one. `None`: it is no such page.
+#[must_use]
+pub fn page(answer: &Value) -> Option<(Vec<String>, Option<String>)> {
+    let volumes = answer["volumes"].as_array()?;
+    let ids = volumes.iter().map(|v| v["id"].as_str().map(str::to_owned));
+    let next = answer["volumes_links"][0]["href"].as_str();
+    Some((ids.collect::<Option<_>>()?, next.map(str::to_owned)))
 }

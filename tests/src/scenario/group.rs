@@ -57,7 +57,7 @@ pub struct Group<'c> {
 ///
 /// # Errors
 /// The witness is none.
-fn zone(site: Site) -> anyhow::Result<ZoneName> {
+pub(super) fn zone(site: Site) -> anyhow::Result<ZoneName> {
     ensure!(site.has_ceph(), "{site} is no zone");
     Ok(ZoneName::new(site.name())?)
 }
@@ -190,7 +190,7 @@ impl Cloud {
 }
 
 /// Asks until it is not refused for a passing reason.
-async fn retried<T>(
+pub(super) async fn retried<T>(
     what: &str,
     mut ask: impl AsyncFnMut() -> Result<T, ApiError>,
 ) -> anyhow::Result<T> {
@@ -397,8 +397,41 @@ impl<'c> Group<'c> {
     /// # Errors
     /// There is none in two minutes, or it ended otherwise, or waits for a person.
     pub async fn wait_plan(&self, kind: PlanKind, since: Timestamp) -> anyhow::Result<PlanDetail> {
-        let what = format!("a {kind} plan to succeed");
-        let end = until(&what, PLAN, async || {
+        self.wait_plan_within(kind, since, PLAN).await
+    }
+
+    /// The same for a plan that takes longer: one that boots guests.
+    ///
+    /// # Errors
+    /// As [`Self::wait_plan`], after that time.
+    pub async fn wait_plan_within(
+        &self,
+        kind: PlanKind,
+        since: Timestamp,
+        within: Duration,
+    ) -> anyhow::Result<PlanDetail> {
+        let (end, detail) = self.wait_end(kind, since, within).await?;
+        ensure!(
+            end == Some(End::Succeeded),
+            "{} ended as {end:?}: {:#?}",
+            detail.plan,
+            detail.journal
+        );
+        Ok(detail)
+    }
+
+    /// Waits for the end of a plan of that kind, made since then, whatever it is; `None`: it waits for a person.
+    ///
+    /// # Errors
+    /// There is no such plan, or it has no end, after that time.
+    pub async fn wait_end(
+        &self,
+        kind: PlanKind,
+        since: Timestamp,
+        within: Duration,
+    ) -> anyhow::Result<(Option<End>, PlanDetail)> {
+        let what = format!("a {kind} plan to end");
+        until(&what, within, async || {
             let client = self.cloud.orchestrators();
             let plans = client.plans(Some(&self.name), 20).await;
             let plans = plans.map_err(|e| e.to_string())?;
@@ -421,15 +454,7 @@ impl<'c> Group<'c> {
                 | None) => Err(format!("{}: {state:?}", detail.plan.id)),
             }
         })
-        .await?;
-        let (end, detail) = end;
-        ensure!(
-            end == Some(End::Succeeded),
-            "{} ended as {end:?}: {:#?}",
-            detail.plan,
-            detail.journal
-        );
-        Ok(detail)
+        .await
     }
 
     /// Waits until a plan of that kind, made since then, has such a step under way.

@@ -17,14 +17,11 @@ mod report;
 mod volumes;
 mod world;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Parser;
+use rekindle_tests::bench::{Progress, write};
 use report::{Machine, Memory, Report};
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-    time::Instant,
-};
+use std::{io::Write, path::PathBuf};
 use world::World;
 
 /// Fewer rounds go with more volumes than this: the loop alone takes minutes then.
@@ -76,18 +73,8 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write(path: &Path, report: &Report) -> anyhow::Result<()> {
-    let context = || format!("cannot write {}", path.display());
-    if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
-        std::fs::create_dir_all(dir).with_context(context)?;
-    }
-    let text = serde_json::to_string_pretty(report)?;
-    std::fs::write(path, text + "\n").with_context(context)
-}
-
 fn run(args: &Args) -> anyhow::Result<Report> {
-    let begun = Instant::now();
-    let say = Progress { begun };
+    let say = Progress::begin();
     say.line("bringing up two zones with real Ceph");
     let mut world = World::up()?;
     let machine = Machine::look(&world)?;
@@ -120,23 +107,9 @@ fn run(args: &Args) -> anyhow::Result<Report> {
             peak_mib: peak,
         });
         report.daemon_restarts = world.restarts();
-        report.total_s = begun.elapsed().as_secs_f64();
+        report.total_s = say.elapsed().as_secs_f64();
         // What was measured is not lost with what comes after it.
         write(&args.out, &report)?;
     }
     Ok(report)
-}
-
-/// What goes on, for who waits.
-#[derive(Debug)]
-struct Progress {
-    begun: Instant,
-}
-
-impl Progress {
-    fn line(&self, text: &str) {
-        let at = self.begun.elapsed().as_secs();
-        // Nobody may be reading; that is no reason to stop.
-        let _ = writeln!(std::io::stderr(), "[{:>2}:{:02}] {text}", at / 60, at % 60);
-    }
 }

@@ -116,9 +116,12 @@ impl World {
         Ok(cluster.pool(zone.pool)?)
     }
 
-    /// Starts a zone's rbd-mirror again, and remembers why.
+    /// Starts a zone's rbd-mirror again, and remembers why. What it hangs at may be an object that a killed OSD lost.
     pub(crate) fn restart_daemon(&self, site: Site, why: &str) -> anyhow::Result<()> {
         tracing::warn!(zone = %site, why, "rbd-mirror is stuck and started again");
+        for zone in Site::ZONES {
+            self.lab.give_up_lost(zone)?;
+        }
         self.lab.kill_service(site, MIRROR)?;
         self.lab.start_service(site, MIRROR)?;
         self.restarts

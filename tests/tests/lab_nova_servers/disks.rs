@@ -1,0 +1,93 @@
+//! A server with several disks, shelved in the other zone: which disk is which, there and back.
+
+use super::{
+    RECORDS, SNAPSHOTS, add_volume, carry_out, group_type, join, level, name_of, runbook,
+    wait_records,
+};
+use rekindle_cli::demo::volumes::Kind;
+use rekindle_common::runbook::StandbyPolicy;
+use rekindle_core::{decision::Request, plan::PlanKind};
+use rekindle_lab::Site;
+use rekindle_tests::scenario::{BOOT, Cloud, until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hard_case_49_a_shelved_stand_by_has_the_disks_of_its_server_in_their_order()
+-> anyhow::Result<()> {
+    Cloud::play_with_nova("disks", async |cloud| {
+        let (a, b) = (cloud.cinder(Site::ZoneA)?, cloud.cinder(Site::ZoneB)?);
+        let (na, nb) = (cloud.nova(Site::ZoneA)?, cloud.nova(Site::ZoneB)?);
+        let mut group = cloud.group(&[]).await?;
+        let of_type = group_type(&group, [&a, &b], "root", &SNAPSHOTS)?;
+
+        // Neither by name nor by age: the order is that in which they came to the server.
+        let web = na.boot(&a, "web", &of_type, 10).await?;
+        let logs = na.add_disk(&a, &web, "z-logs", &of_type).await?;
+        let data = na.add_disk(&a, &web, "a-data", &of_type).await?;
+        let ours = na.disks(&web.server)?;
+        let named = |disks: &[(String, String)]| -> Vec<String> {
+            disks.iter().map(|(_, name)| name.clone()).collect()
+        };
+        assert_eq!(named(&ours), ["web-root", "z-logs", "a-data"], "{ours:?}");
+        for volume in [&logs, &data] {
+            add_volume(&mut group, &a, cloud, (volume, Kind::Periodic)).await?;
+        }
+        join(&mut group, &a, [&na, &nb], cloud, (&web, Kind::Periodic)).await?;
+        group.wait_protected().await?;
+        let levels = vec![level(&web, StandbyPolicy::Shelved)];
+        group.set_runbook(&runbook(levels)).await?;
+        let stands_by = group.wait_stands_by(&web.key, Site::ZoneA, "SHELVED");
+        let standby = stands_by.await?.instances[&name_of(Site::ZoneB)].clone();
+        assert_eq!(
+            nb.show(&standby)?["OS-EXT-SRV-ATTR:host"],
+            serde_json::Value::Null
+        );
+
+        // One is taken away: the stand-by has it no more.
+        na.take_disk(&a, &web, &logs).await?;
+        let left = na.disks(&web.server)?;
+        assert_eq!(named(&left), ["web-root", "a-data"]);
+        let standby = until("a stand-by with what is left", BOOT, async || {
+            let view = group.server(&web.key).await?;
+            let there = view.instances.get(&name_of(Site::ZoneB)).cloned();
+            let there = there.ok_or("there is none")?;
+            let rests = view
+                .stands_by
+                .as_deref()
+                .is_some_and(|s| s.contains("SHELVED"));
+            let disks = nb.disks(&there).map_err(|e| format!("{e:#}"))?;
+            let mut have = named(&disks);
+            have.sort();
+            if rests && view.trouble.is_none() && there != standby && have == ["a-data", "web-root"]
+            {
+                Ok(there)
+            } else {
+                Err(format!("{view:?} has {disks:?}"))
+            }
+        })
+        .await?;
+
+        // Moved: it has a host, and its disks in their order. libvirt names them by that alone: there is no gap where one was taken.
+        wait_records(&na, &web, RECORDS).await?;
+        let request = Request::Move {
+            to: name_of(Site::ZoneB),
+        };
+        let moved = carry_out(cloud, &group, request, PlanKind::Move).await?;
+        assert_eq!(moved.failed_servers, []);
+        nb.wait_answer(&web).await?;
+        let there = nb.disks(&standby)?;
+        assert_eq!(named(&there), named(&left), "{there:?}");
+        let (stopped, found) = (na.console(&web.server)?, nb.console(&standby)?);
+        assert!(
+            stopped.stopped.is_some(),
+            "it was asked to end: {stopped:?}"
+        );
+        assert_eq!(found.last, stopped.stopped, "nothing is lost");
+
+        // And what stands by at home now has them so too, though it was shelved meanwhile or not.
+        group.wait_protected().await?;
+        na.wait_held(&web.server).await?;
+        assert_eq!(na.disks(&web.server)?, left);
+        Ok(())
+    })
+    .await
+}

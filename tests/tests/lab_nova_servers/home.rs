@@ -1,0 +1,202 @@
+//! A server's whole story: its zone killed, served from the other one, its old self held, and home again with nothing lost.
+
+use super::{
+    PLAN, RECORDS, SNAPSHOTS, carry_out, group_type, join, level, name_of, runbook, wait_records,
+};
+use anyhow::{Context, ensure};
+use rekindle_cli::demo::volumes::Kind;
+use rekindle_common::{
+    Generation, GroupName, ServerKey, Timestamp, keys,
+    runbook::{Runbook, StandbyPolicy},
+    servers::{Build, KeptServer, ServerRecord},
+};
+use rekindle_core::{
+    decision::Request,
+    plan::{PlanKind, Step},
+    saga::Event,
+};
+use rekindle_lab::Site;
+use rekindle_orchestrator::wire::PlanDetail;
+use rekindle_tests::scenario::{BOOT, Cloud, Look, until};
+use std::time::Duration;
+
+/// How old the newest record may be that a server finds after its zone was killed: a snapshot is taken every ten seconds.
+const RPO: Duration = Duration::from_secs(30);
+
+/// What is kept of a server in etcd.
+fn kept(cloud: &Cloud, group: &GroupName, key: &ServerKey) -> anyhow::Result<KeptServer> {
+    let key = keys::kept_server(group, key);
+    let text = cloud
+        .lab
+        .etcdctl(Site::Witness, &["get", "--print-value-only", &key])?;
+    serde_json::from_str(text.trim()).with_context(|| format!("what stands at {key}: {text}"))
+}
+
+/// The place of the first step of that sort.
+fn place(detail: &PlanDetail, which: fn(&Step) -> bool) -> Option<usize> {
+    detail.plan.steps.iter().position(|s| which(&s.step))
+}
+
+/// Every server was helped, by every step.
+fn all_helped(detail: &PlanDetail) -> anyhow::Result<()> {
+    ensure!(
+        detail.failed_servers.is_empty(),
+        "{:?}",
+        detail.failed_servers
+    );
+    for record in &detail.journal {
+        if let Event::StepDone { step, outcome } = &record.event {
+            tracing::info!(
+                step,
+                note = outcome.note,
+                "{}",
+                detail.plan.steps[*step].step
+            );
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hard_case_50_a_server_comes_back_in_the_other_zone_its_old_self_is_held_and_it_goes_home()
+-> anyhow::Result<()> {
+    Cloud::play_with_nova("server", async |cloud| {
+        let (a, b) = (cloud.cinder(Site::ZoneA)?, cloud.cinder(Site::ZoneB)?);
+        let (na, nb) = (cloud.nova(Site::ZoneA)?, cloud.nova(Site::ZoneB)?);
+        // Nova brings what ran back by itself: the worst that a zone can do that comes back.
+        let resumes = ("DEFAULT", "resume_guests_state_on_host_boot", "true");
+        cloud.lab.nova(Site::ZoneA)?.configure(&[resumes])?;
+        let mut group = cloud.group(&[]).await?;
+        let of_type = group_type(&group, [&a, &b], "root", &SNAPSHOTS)?;
+        let web = na.boot(&a, "web", &of_type, 10).await?;
+        let novas = [&na, &nb];
+        join(&mut group, &a, novas, cloud, (&web, Kind::Periodic)).await?;
+        group.wait_protected().await?;
+        let levels = vec![level(&web, StandbyPolicy::Shutoff)];
+        group.set_runbook(&runbook(levels)).await?;
+        let volume = group.volumes[0].spec.clone();
+
+        // Its record in etcd and with its volume, its stand-by built and off.
+        let view = group.wait_stand_by(&web.key, Site::ZoneA).await?;
+        let standby = view.instances[&name_of(Site::ZoneB)].clone();
+        let held = nb.wait_held(&standby).await?;
+        assert_eq!(
+            held["metadata"]["rekindle:standby-of"],
+            format!("zone-a/{}", web.server)
+        );
+        let know = kept(cloud, &group.name, &web.key)?;
+        assert_eq!(know.record.id.as_ref(), Some(&web.server));
+        assert_eq!(know.instances[&name_of(Site::ZoneA)].build, Build::Users);
+        let with_copy = until(
+            "its record with the copy",
+            BOOT,
+            async || -> Look<String> {
+                let image = volume.to_string();
+                let args = ["image-meta", "get", &image, "rekindle.server"];
+                cloud.lab.rbd(Site::ZoneB, &args).map_err(|e| e.to_string())
+            },
+        )
+        .await?;
+        let with_copy: ServerRecord = serde_json::from_str(with_copy.trim())?;
+        assert_eq!(with_copy, know.record);
+
+        // The zone dies.
+        let acknowledged = wait_records(&na, &web, RECORDS).await?;
+        let killed = Timestamp::now();
+        cloud.zone_a().kill()?;
+        let failover = group
+            .wait_plan_within(PlanKind::Failover, killed, PLAN)
+            .await?;
+        all_helped(&failover)?;
+        nb.wait_answer(&web).await?;
+        let answered = Timestamp::now().duration_since(killed).as_secs_f64();
+        let found = nb.console(&standby)?;
+        let age = killed.as_microsecond() - found.last_at_us.context("it found a record")?;
+        let lost = acknowledged
+            .number
+            .saturating_sub(found.last.unwrap_or_default());
+        tracing::info!(answered, lost, age_s = age / 1000, "it serves in zone-b");
+        assert!(
+            age <= i64::try_from(RPO.as_micros())?,
+            "{age} us old: {found:?}"
+        );
+        assert!(nb.show(&standby)?["locked"] == false, "our lock came off");
+        group.wait_primary(Site::ZoneB, Generation(2)).await?;
+
+        // The zone is back, and its Nova has started the old server on the old volume.
+        let back = Timestamp::now();
+        cloud.zone_a().start()?;
+        let reprotect = group
+            .wait_plan_within(PlanKind::Reprotect, back, PLAN)
+            .await?;
+        all_helped(&reprotect)?;
+        let hold = place(&reprotect, |s| matches!(s, Step::HoldServers { .. }));
+        assert_eq!(
+            hold,
+            Some(0),
+            "before anything else: {:?}",
+            reprotect.plan.steps
+        );
+        na.wait_held(&web.server).await?;
+        assert!(na.ask(&web).is_err());
+        let serves = nb.ask(&web)?;
+        group.wait_protected().await?;
+        let view = group.wait_stand_by(&web.key, Site::ZoneB).await?;
+        assert_eq!(
+            view.instances[&name_of(Site::ZoneA)],
+            web.server,
+            "the other way round"
+        );
+        let know = kept(cloud, &group.name, &web.key)?;
+        assert_eq!(know.record.id.as_ref(), Some(&standby));
+        // What the old self wrote after the split is not in the copy: it is zone-b's, as far as it has come.
+        let far = usize::try_from(serves.number)?;
+        let copy = until("the copy to have come as far", BOOT, async || {
+            let copy = cloud.guest_disk(Site::ZoneA, &volume).await;
+            let copy = copy.map_err(|e| format!("{e:#}"))?;
+            if copy.len() > far {
+                Ok(copy)
+            } else {
+                Err(format!("{} records of more than {far}", copy.len()))
+            }
+        })
+        .await?;
+        let disk = cloud.guest_disk(Site::ZoneB, &volume).await?;
+        assert_eq!(disk.get(..copy.len()), Some(copy.as_slice()));
+
+        // And home, on purpose.
+        let failback = carry_out(cloud, &group, Request::Failback, PlanKind::Failback).await?;
+        all_helped(&failback)?;
+        na.wait_answer(&web).await?;
+        let (left, found) = (nb.console(&standby)?, na.console(&web.server)?);
+        assert!(left.stopped.is_some(), "it was asked to end: {left:?}");
+        assert_eq!(found.last, left.stopped, "nothing is lost");
+        assert_eq!(found.ready, left.stopped.map(|n| n + 1));
+        assert!(
+            na.show(&web.server)?["locked"] == false,
+            "our lock came off"
+        );
+        let view = group.wait_stand_by(&web.key, Site::ZoneA).await?;
+        assert_eq!(
+            view.instances[&name_of(Site::ZoneB)],
+            standby,
+            "not built anew"
+        );
+        nb.wait_held(&standby).await?;
+        let disk = cloud.guest_disk(Site::ZoneA, &volume).await?;
+        let boots: Vec<&str> = disk.iter().map(|r| r.boot.as_str()).collect();
+        let starts = 1 + boots.windows(2).filter(|w| w[0] != w[1]).count();
+        assert_eq!(
+            starts, 3,
+            "its first start, zone-b's, and that at home: {boots:?}"
+        );
+
+        // Protected no more, its stand-by goes and its volume stays.
+        group.set_runbook(&Runbook::default()).await?;
+        nb.wait_gone(&standby).await?;
+        na.ask(&web)?;
+        group.wait_protected().await?;
+        Ok(())
+    })
+    .await
+}
