@@ -1,15 +1,17 @@
 # One word for each intent; CI calls the same.
 #
 #   make demo           the whole story on real Ceph and real etcd
-#                       (make demo CLOUD=cinder: through a real Cinder and its clients)
+#                       (make demo CLOUD=cinder: through a real Cinder and its clients; CLOUD=nova: servers that come back, on a real Nova)
 #   make demo-embedded  the same in seconds, with no server
 #   make test           everything that has to pass before a change lands
 #   make test-all       that, and what boots guests on a real Nova in each zone, which is minutes more and not part of CI
 #   make test-debian    the Cinder of Debian's packages with our driver, in a lab: failover-host and back
 #   make test-shim      the Cinder driver's own tests, and Cinder's tests of its RBD driver on it; openstackclient's plugin's
 #   make explore        the protocol's exploration with one fault more than in the tests
-#   make bench          failover speed beside a shell loop, to target/bench/failover.json
+#   make bench          failover speed beside a shell loop, to target/bench/failover.json; then bench-servers
+#   make bench-servers  what a runbook costs beside Nova's own time, and its growth to 5000 servers, to target/bench/servers.json
 #   make bench-cinder   failover-host beside Cinder's own RBD driver, to target/bench/cinder.json
+#   make bench-gateway  the gateway beside nginx, in front of a stub and of a real Cinder, to target/bench/gateway.json
 #   make lint           formatting, clippy, licences and sources; ruff and mypy for the Cinder driver and the plugin
 #   make lab-up         both zones on this machine, to try things on; make lab-down takes them away
 #                       (make lab-up CLOUD=cinder: with a real Keystone and Cinder in each; CLOUD=nova: with a Nova too)
@@ -17,7 +19,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-embedded test test-nova test-all test-shim test-debian lint bench bench-cinder explore lab-up lab-down packages packages-build packages-cinder packages-nova nextest
+.PHONY: help demo demo-embedded test test-nova test-all test-shim build-and-test-shim test-debian lint bench bench-cinder bench-gateway bench-servers explore lab-up lab-down packages packages-build packages-cinder packages-bench packages-nova nextest
 
 LAB := target/lab
 
@@ -29,6 +31,9 @@ packages:
 packages-cinder:
 	@devstack/packages.sh cinder
 	@devstack/venv.sh
+packages-bench:
+	@devstack/packages.sh bench
+	@devstack/venv.sh
 packages-nova:
 	@devstack/packages.sh nova
 	@devstack/venv.sh target/openstack-nova nova34
@@ -39,12 +44,18 @@ packages-build:
 nextest:
 	@command -v cargo-nextest >/dev/null || cargo install cargo-nextest --locked
 
-demo: $(if $(filter cinder,$(CLOUD)),packages-cinder,packages)
-	cargo build --release -p rekindle-cli -p rekindle-driver -p rekindle-orchestrator
-	target/release/rekindle demo $(if $(filter cinder,$(CLOUD)),--cinder) --report target/demo/report.json
+demo: $(if $(CLOUD),packages-$(CLOUD),packages)
+	cargo build --release -p rekindle-cli -p rekindle-driver -p rekindle-orchestrator -p rekindle-gateway
+	target/release/rekindle demo $(if $(CLOUD),--$(CLOUD)) --report target/demo/report.json
 
 demo-embedded: packages-build
 	cargo run --release -p rekindle-cli -- demo --embedded
+
+# The Python packages' tests take one core for five minutes, and cargo has waits of its own.
+build-and-test-shim: packages-cinder nextest
+	mkdir -p target; $(MAKE) test-shim >target/test-shim.log 2>&1 & shim=$$!; \
+	  cargo build --workspace --all-targets || { kill $$shim; exit 1; }; \
+	  wait $$shim && is=0 || is=$$?; cat target/test-shim.log; exit $$is
 
 # Three labs serve all tests that need real zones and heal between them: two are up in a quarter of a minute, the one with
 # Cinder in about one.
@@ -52,8 +63,7 @@ TEST_LABS := $(LAB)-test-1 $(LAB)-test-2
 CINDER_LAB := $(LAB)-test-3
 empty :=
 space := $(empty) $(empty)
-test: packages-cinder nextest test-shim
-	cargo build --workspace --all-targets
+test: packages-cinder nextest build-and-test-shim
 	trap 'for lab in $(TEST_LABS) $(CINDER_LAB); do cargo run -q -p rekindle-lab -- --root $$lab down; done' EXIT; \
 	  for lab in $(TEST_LABS); do cargo run -q -p rekindle-lab -- --root $$lab up; done; \
 	  cargo run -q -p rekindle-lab -- --root $(CINDER_LAB) up --cinder; \
@@ -91,10 +101,20 @@ explore: packages-build
 bench: packages
 	cargo build --release -p rekindle-driver -p rekindle-orchestrator -p rekindle-tests --bins
 	target/release/failover-bench --out target/bench/failover.json
+	target/release/servers-bench --out target/bench/servers.json
+
+bench-servers: packages
+	cargo build --release -p rekindle-tests --bin servers-bench
+	target/release/servers-bench --out target/bench/servers.json
 
 bench-cinder: packages-cinder
 	cargo build --release -p rekindle-driver -p rekindle-tests --bins
 	target/release/cinder-bench --out target/bench/cinder.json
+
+bench-gateway: packages-bench
+	cargo build --release -p rekindle-gateway -p rekindle-driver --bins
+	cargo build --release -p rekindle-tests --bin gateway-bench
+	target/release/gateway-bench --real --out target/bench/gateway.json
 
 # Advisories need a database that is fetched from the network: `cargo deny check advisories`, where there is one.
 lint: packages-build
