@@ -7,7 +7,7 @@
 #   make test-all       that, and what boots guests on a real Nova in each zone, which is minutes more and not part of CI
 #   make test-debian    the Cinder of Debian's packages with our driver, in a lab: failover-host and back
 #   make test-shim      the Cinder driver's own tests, and Cinder's tests of its RBD driver on it; openstackclient's plugin's
-#   make explore        the protocol's exploration with one fault more than in the tests
+#   make explore        the protocol's exploration with one fault more than in the tests, and property tests with many new cases
 #   make bench          failover speed beside a shell loop, to target/bench/failover.json; then bench-servers
 #   make bench-servers  what a runbook costs beside Nova's own time, and its growth to 5000 servers, to target/bench/servers.json
 #   make bench-cinder   failover-host beside Cinder's own RBD driver, to target/bench/cinder.json
@@ -63,11 +63,13 @@ TEST_LABS := $(LAB)-test-1 $(LAB)-test-2
 CINDER_LAB := $(LAB)-test-3
 empty :=
 space := $(empty) $(empty)
+# Property tests draw the same cases in each run: a change is judged by what it changes. `make explore` draws new ones.
+CASES := PROPTEST_RNG_SEED=20261126
 test: packages-cinder nextest build-and-test-shim
 	trap 'for lab in $(TEST_LABS) $(CINDER_LAB); do cargo run -q -p rekindle-lab -- --root $$lab down; done' EXIT; \
 	  for lab in $(TEST_LABS); do cargo run -q -p rekindle-lab -- --root $$lab up; done; \
 	  cargo run -q -p rekindle-lab -- --root $(CINDER_LAB) up --cinder; \
-	  REKINDLE_LAB=$(subst $(space),:,$(abspath $(TEST_LABS) $(CINDER_LAB))) cargo nextest run --workspace
+	  $(CASES) REKINDLE_LAB=$(subst $(space),:,$(abspath $(TEST_LABS) $(CINDER_LAB))) cargo nextest run --workspace
 
 test-all: test test-nova
 
@@ -97,6 +99,7 @@ test-debian: packages-cinder nextest
 
 explore: packages-build
 	REKINDLE_EXPLORE_BUDGET=4 cargo test --release -p rekindle-tests --test protocol -- --nocapture
+	PROPTEST_CASES=5000 cargo test --release -p rekindle-core -p rekindle-common -p rekindle-driver -p rekindle-gateway -p rekindle-orchestrator --lib
 
 bench: packages
 	cargo build --release -p rekindle-driver -p rekindle-orchestrator -p rekindle-tests --bins

@@ -15,6 +15,7 @@ mod judge;
 
 use crate::{
     fault::Fault,
+    pause::Pause,
     status::{Names, Under},
 };
 pub(crate) use asked::{Guarded, Place, Target};
@@ -25,15 +26,11 @@ use rekindle_net::SidecarClient;
 use rekindle_openstack::each;
 use std::{
     num::NonZeroUsize,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
 
-/// After a look that failed there is none for so long.
-const BREAK: Duration = Duration::from_secs(5);
-/// One that fails sooner holds nobody up, and the next is made all the same: a sidecar that is back guards again at once.
-const QUICK: Duration = Duration::from_millis(50);
 /// For so long a request waits for the names of images that are not known. Longer than a look at volumes does: a Keystone and a Cinder that
 /// are slow are no reason to refuse a deletion.
 const NAMES: Duration = Duration::from_secs(10);
@@ -52,7 +49,7 @@ pub(crate) struct Guards {
     names: Names,
     sidecar: SidecarClient,
     peer: Option<ZoneName>,
-    broken: Mutex<Option<Instant>>,
+    pause: Mutex<Pause>,
 }
 
 /// How a volume is.
@@ -75,7 +72,7 @@ impl Guards {
             names,
             sidecar: sidecar.http().with_call_time(wait).into(),
             peer,
-            broken: Mutex::new(None),
+            pause: Mutex::default(),
         }
     }
 
@@ -136,8 +133,7 @@ impl Guards {
     }
 
     async fn look(&self, image: &ImageSpec) -> Seen {
-        let broken = *self.broken.lock().unwrap_or_else(PoisonError::into_inner);
-        if broken.is_some_and(|until| Instant::now() < until) {
+        if self.pause().holds() {
             return Seen::Unknown;
         }
         let began = Instant::now();
@@ -150,12 +146,15 @@ impl Guards {
                     error.code,
                     ErrorCode::SidecarUnreachable | ErrorCode::DeadlineExceeded
                 );
-                if away && began.elapsed() >= QUICK {
-                    let until = Instant::now() + BREAK;
-                    *self.broken.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+                if away {
+                    self.pause().begin_unless_quick(began);
                 }
                 Seen::Unknown
             }
         }
+    }
+
+    fn pause(&self) -> MutexGuard<'_, Pause> {
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -24,6 +24,7 @@ mod guarding;
 mod guards;
 mod headers;
 mod metrics;
+mod pause;
 mod percent;
 mod proxy;
 mod routes;

@@ -92,18 +92,7 @@ impl Beside {
                 ..
             } = request;
             let here = || format!("{file}:{line}: {method} {target}");
-            let answers = self.settled(request).await.with_context(here)?;
-            for (name, at) in &request.keeps {
-                for (own, answer) in self.own.iter_mut().zip(&answers) {
-                    let value = said(answer, at).unwrap_or_else(|| {
-                        let lacks = format!("{}: no {at} in {answer:?}", here());
-                        self.seen.differences.push(lacks);
-                        format!("no-{name}-was-made")
-                    });
-                    own.insert(name.clone(), value);
-                }
-            }
-            let found = self.differences(request, &answers);
+            let (answers, found) = self.settled(request).await.with_context(here)?;
             let found = found.iter().map(|f| format!("{}: {f}", here()));
             self.seen.differences.extend(found);
             self.seen.asked += 1;
@@ -115,16 +104,34 @@ impl Beside {
         Ok(())
     }
 
-    /// The answers. What Cinder does by itself between two looks is no difference: looks that differ are looked at again.
-    async fn settled(&self, request: &Recorded) -> anyhow::Result<[Answer; 2]> {
-        let mut answers = self.sent(request).await?;
-        for _ in 1..LOOKS {
-            if !is_look(request) || self.differences(request, &answers).is_empty() {
-                break;
+    /// The answers, and what of them differs. What Cinder does by itself between two looks is no difference: looks that differ are
+    /// looked at again.
+    async fn settled(&mut self, request: &Recorded) -> anyhow::Result<([Answer; 2], Vec<String>)> {
+        let mut left = if is_look(request) { LOOKS } else { 1 };
+        loop {
+            let answers = self.sent(request).await?;
+            let mut found = self.keep(request, &answers);
+            found.extend(self.differences(request, &answers));
+            left -= 1;
+            if found.is_empty() || left == 0 {
+                return Ok((answers, found));
             }
-            answers = self.sent(request).await?;
         }
-        Ok(answers)
+    }
+
+    /// Keeps for each side what later requests are to use, and says what was not there.
+    fn keep(&mut self, request: &Recorded, answers: &[Answer; 2]) -> Vec<String> {
+        let mut lacks = Vec::new();
+        for (name, at) in &request.keeps {
+            for (own, answer) in self.own.iter_mut().zip(answers) {
+                let value = said(answer, at).unwrap_or_else(|| {
+                    lacks.push(format!("no {at} in {answer:?}"));
+                    format!("no-{name}-was-made")
+                });
+                own.insert(name.clone(), value);
+            }
+        }
+        lacks
     }
 
     async fn sent(&self, request: &Recorded) -> anyhow::Result<[Answer; 2]> {

@@ -3,13 +3,13 @@
 //! ```text
 //!   a good list ── at once
 //!   none        ── one is asked for, or is already ── waited for, up to wait_time from its asking ── the list, or unknown
-//!   it failed   ── unknown at once, for a while
+//!   it failed   ── unknown at once, for a while where that took its time
 //! ```
 //!
 //! The one that is asked for goes on when nobody waits any more: a slow one is good for those who come after it.
 
 use super::{Settings, fields::Row};
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, pause::Pause};
 use rekindle_common::{ApiError, ImageSpec, ZoneName, volume::VolumeReport};
 use rekindle_net::SidecarClient;
 use std::{
@@ -23,8 +23,6 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// After a list that failed, none is asked for for so long.
-const BREAK: Duration = Duration::from_secs(5);
 /// A list may take so long, and is of use to those who come later.
 const CALL: Duration = Duration::from_secs(10);
 /// Volumes in one call: what the sidecar gives at most.
@@ -99,8 +97,7 @@ struct State {
     last: Option<Last>,
     /// Since when one is asked for.
     asking: Option<Instant>,
-    /// Until then none is.
-    broken: Option<Instant>,
+    pause: Pause,
     /// Counts what makes a list that was asked for before it worthless.
     changes: u64,
 }
@@ -126,7 +123,7 @@ impl<S: Source> List<S> {
             state: Arc::new(Mutex::new(State {
                 last: None,
                 asking: None,
-                broken: None,
+                pause: Pause::default(),
                 changes: 0,
             })),
             ended: watch::Sender::new(0),
@@ -143,7 +140,7 @@ impl<S: Source> List<S> {
         state.changes += 1;
         state.last = None;
         if done {
-            state.broken = None;
+            state.pause.end();
         }
     }
 
@@ -176,7 +173,7 @@ impl<S: Source> List<S> {
         if let Some(since) = state.asking {
             return Begun::Asking(since);
         }
-        if state.broken.is_some_and(|until| now < until) {
+        if state.pause.holds() {
             return Begun::Broken;
         }
         state.asking = Some(now);
@@ -197,11 +194,11 @@ impl<S: Source> List<S> {
                 ended,
                 changes,
                 came: None,
+                began: Instant::now(),
             };
-            let began = Instant::now();
             match source.list().await {
                 Ok((reports, whole)) => {
-                    metrics.listed(began.elapsed());
+                    metrics.listed(asking.began.elapsed());
                     let row = |r: VolumeReport| {
                         let row = Row::of(&r, peer.as_ref());
                         (r.volume, row)
@@ -231,23 +228,24 @@ struct Asking {
     ended: watch::Sender<u64>,
     changes: u64,
     came: Option<Rows>,
+    began: Instant,
 }
 
 impl Drop for Asking {
     fn drop(&mut self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.asking = None;
-        state.broken = None;
         match self.came.take() {
             // What came may show what was before a change.
-            Some(_) if state.changes != self.changes => {}
+            Some(_) if state.changes != self.changes => state.pause.end(),
             Some(rows) => {
+                state.pause.end();
                 state.last = Some(Last {
                     came: Instant::now(),
                     rows: Arc::new(rows),
                 });
             }
-            None => state.broken = Some(Instant::now() + BREAK),
+            None => state.pause.begin_unless_quick(self.began),
         }
         self.ended.send_modify(|n| *n += 1);
     }

@@ -1,6 +1,7 @@
 //! Which image is under a volume. Cinder tells administrators alone, so the gateway asks with its own account, and keeps what it
 //! was told: it changes with a migration, and else never.
 
+use crate::pause::Pause;
 use rekindle_common::ImageSpec;
 use rekindle_openstack::{Cloud, CloudError, Scope, Volume, each};
 use std::{
@@ -18,8 +19,6 @@ use tokio::{
 const AGE: Duration = Duration::from_secs(300);
 /// What may be another in a moment: a volume that has no backend yet, or is gone.
 const SHORT: Duration = Duration::from_secs(1);
-/// After a look that failed there is none for so long.
-const BREAK: Duration = Duration::from_secs(5);
 /// Names that are kept; past it all are looked at anew.
 const MOST: usize = 50_000;
 /// Volumes in one look: so many ids fit into a request's first line, whatever stands behind the address.
@@ -79,7 +78,7 @@ pub(crate) struct Names {
 struct State {
     /// Each with the moment that it is good until.
     known: HashMap<String, (Instant, Under)>,
-    broken: Option<Instant>,
+    pause: Pause,
 }
 
 impl State {
@@ -134,7 +133,7 @@ impl Names {
         let ids = unknown.filter(|id| uuid::Uuid::try_parse(id).is_ok());
         let ids: Vec<String> = ids.map(str::to_owned).collect();
         let mut state = self.state();
-        if state.broken.is_some_and(|until| Instant::now() < until) {
+        if state.pause.holds() {
             return Vec::new();
         }
         if state.known.len() + ids.len() > MOST {
@@ -163,7 +162,8 @@ impl Names {
                     error = error.in_full(),
                     "Cinder does not tell which images are under volumes"
                 );
-                self.state().broken = Some(Instant::now() + BREAK);
+                // Also where it was quick: a Keystone that refuses is not to be asked by each request.
+                self.state().pause.begin();
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::{Error, Pool};
 
 /// How many images a call gives. librbd asks for all of a page's images at once, each with some tens of KiB in flight: a page
 /// is not to be larger than what the connection works off anyway.
-const PAGE: usize = 64;
+const PAGE: usize = 32;
 /// A bound on the pages, far beyond a pool that mirroring can carry.
 const PAGES: usize = 8192;
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::pause::PAUSE;
 use crate::status::fields::tests::report;
 use rekindle_common::ErrorCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -89,7 +90,7 @@ async fn a_slow_sidecar_holds_up_nobody_and_serves_the_next() {
 
 #[tokio::test(start_paused = true)]
 async fn a_sidecar_that_is_away_is_left_alone_for_a_while() {
-    let (sidecar, list) = list(MS * 10);
+    let (sidecar, list) = list(MS * 60);
     *sidecar.fails.lock().unwrap() = true;
     assert!(list.get().await.is_none());
     let began = Instant::now();
@@ -98,13 +99,22 @@ async fn a_sidecar_that_is_away_is_left_alone_for_a_while() {
     }
     assert_eq!((began.elapsed(), sidecar.asked()), (Duration::ZERO, 1));
     *sidecar.fails.lock().unwrap() = false;
-    tokio::time::advance(BREAK).await;
+    tokio::time::advance(PAUSE).await;
+    assert!(list.get().await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sidecar_that_refuses_at_once_is_asked_again() {
+    let (sidecar, list) = list(MS);
+    *sidecar.fails.lock().unwrap() = true;
+    assert!(list.get().await.is_none());
+    *sidecar.fails.lock().unwrap() = false;
     assert!(list.get().await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_sidecar_that_did_something_is_not_away() {
-    let (sidecar, list) = list(MS * 10);
+    let (sidecar, list) = list(MS * 60);
     *sidecar.fails.lock().unwrap() = true;
     assert!(list.get().await.is_none());
     *sidecar.fails.lock().unwrap() = false;
