@@ -423,8 +423,8 @@ impl Session {
             match &self.image {
                 OpenImage::Rbd(i) => i.metadata(key, deadline).await,
                 OpenImage::Memory(c) => {
-                    let mut view = c.look_at(&self.spec).await?;
-                    Ok(view.metadata.remove(key))
+                    let view = c.look_at(&self.spec).await?;
+                    Ok(view.metadata.get(key).cloned())
                 }
             }
         };

@@ -3,7 +3,7 @@
 use super::words::Says;
 use jiff::Timestamp;
 use rekindle_common::{ImageSpec, mode::MirrorImageMode, volume::SiteView};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// One image, read at one moment.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,8 +14,8 @@ pub struct ImageView {
     pub id: String,
     /// Bytes.
     pub size: u64,
-    /// All metadata.
-    pub metadata: BTreeMap<String, String>,
+    /// All metadata. Shared: several lists of hundreds of images are kept at a time, and what is the same in all of them is kept once.
+    pub metadata: Arc<BTreeMap<String, String>>,
     /// Mirroring of this image.
     pub mirror: MirrorView,
     /// Parent, children and snapshots; `None` where they were not asked for (lists, images that are mirrored).

@@ -22,6 +22,7 @@ use rekindle_common::{
     status::VolumeStatus,
     volume::{Known, Lag, Role},
 };
+use std::sync::Arc;
 
 fn at(s: i64) -> Timestamp {
     Timestamp::from_second(s).unwrap()
@@ -63,11 +64,13 @@ fn view(mode: MirrorImageMode, primary: bool) -> ImageView {
         spec: "volumes/volume-1".parse().unwrap(),
         id: "abc".to_owned(),
         size: 1 << 30,
-        metadata: policy
-            .to_metadata()
-            .into_iter()
-            .map(|(k, v)| (k.to_owned(), v))
-            .collect(),
+        metadata: Arc::new(
+            policy
+                .to_metadata()
+                .into_iter()
+                .map(|(k, v)| (k.to_owned(), v))
+                .collect(),
+        ),
         mirror: MirrorView::On(Mirrored {
             mode,
             primary,
@@ -329,8 +332,7 @@ fn replicate_changes_what_can_change_in_place_and_says_why_not_otherwise() {
     assert_eq!(api.field.as_deref(), Some("action.interval"));
     // To a smaller policy: keys that are no longer used go.
     let mut v = view(MirrorImageMode::Snapshot, true);
-    v.metadata
-        .insert(metadata::START.to_owned(), at(0).to_string());
+    Arc::make_mut(&mut v.metadata).insert(metadata::START.to_owned(), at(0).to_string());
     let look = Look::derive(v, &Hints::default(), at(1010));
     let Ok(Step::SetPolicy { remove, .. }) =
         next(&look, &replicate(ReplicationMode::Once), &generation(1))
@@ -343,8 +345,7 @@ fn replicate_changes_what_can_change_in_place_and_says_why_not_otherwise() {
 #[test]
 fn a_policy_that_cannot_be_read_is_a_concern_and_no_guess() {
     let mut v = view_of(VolumeStatus::ActivePrimary);
-    v.metadata
-        .insert(metadata::MODE.to_owned(), "hourly".to_owned());
+    Arc::make_mut(&mut v.metadata).insert(metadata::MODE.to_owned(), "hourly".to_owned());
     let look = Look::derive(v, &Hints::default(), at(1010));
     assert_eq!(look.policy, None);
     assert!(look.concerns[0].contains("hourly"));

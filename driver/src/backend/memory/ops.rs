@@ -12,7 +12,7 @@ use crate::backend::{
     },
 };
 use rekindle_common::{DemotionToken, ImageSpec, metadata, mode::MirrorImageMode};
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 type Result<T> = std::result::Result<T, BackendError>;
@@ -509,7 +509,7 @@ fn view(w: &World, side: usize, spec: &ImageSpec, image: &Image) -> ImageView {
         spec: spec.clone(),
         id: image.id.clone(),
         size: image.size,
-        metadata: image.metadata.clone(),
+        metadata: Arc::new(image.metadata.clone()),
         mirror,
         lineage: Some(Lineage {
             parent: image.parent.clone(),

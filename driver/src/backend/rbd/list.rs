@@ -14,7 +14,7 @@ use rbd_rs as rbd;
 use rekindle_common::{ImageSpec, metadata};
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::PoisonError,
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
@@ -28,6 +28,8 @@ const FRESH_OTHER: Duration = Duration::from_secs(300);
 /// Images open at once. Two cores open no more of them in a second with eight, and each weighs 0.5 MB beside those that actions
 /// have open.
 const PARALLEL: usize = 4;
+/// A list of so many leaves holes in the heap that are worth giving back to the system: some MB, in as many milliseconds.
+const MANY: usize = 100;
 
 /// What is kept of an image between lists.
 #[derive(Debug, Clone)]
@@ -37,7 +39,7 @@ pub(super) struct Details {
     /// The status that they go with.
     mark: String,
     size: u64,
-    metadata: BTreeMap<String, String>,
+    metadata: Arc<BTreeMap<String, String>>,
     snapshots: SnapshotSummary,
     /// The daemons' words, where the list had lost them.
     status: Option<rbd::ImageStatus>,
@@ -54,6 +56,9 @@ impl RbdBackend {
         let mut all = Vec::new();
         for pool in &self.shared.options.pools {
             all.extend(self.list_pool(pool, deadline).await?);
+        }
+        if all.len() >= MANY {
+            tokio::task::spawn_blocking(rbd::return_free_memory);
         }
         Ok(all)
     }
@@ -208,7 +213,7 @@ impl RbdBackend {
             read,
             mark,
             size,
-            metadata,
+            metadata: Arc::new(metadata),
             snapshots: convert::snapshots(&snapshots),
             status,
         };

@@ -6,7 +6,7 @@ use crate::backend::view::{ImageView, Lineage, MirrorView, Mirrored};
 use rbd_rs as rbd;
 use rbd_rs::Image;
 use rekindle_common::ImageSpec;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// What one look at an open image reads.
 pub(super) struct Seen {
@@ -87,7 +87,7 @@ impl Seen {
             spec: spec.clone(),
             id: self.id,
             size: self.size,
-            metadata: self.metadata,
+            metadata: Arc::new(self.metadata),
             mirror,
             lineage: self.lineage,
             local,

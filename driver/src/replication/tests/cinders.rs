@@ -5,7 +5,7 @@ use rekindle_common::servers::ServerRecord;
 
 fn with(mut v: ImageView, pairs: &[(&str, &str)]) -> Look {
     for (k, val) in pairs {
-        v.metadata.insert((*k).to_owned(), (*val).to_owned());
+        Arc::make_mut(&mut v.metadata).insert((*k).to_owned(), (*val).to_owned());
     }
     Look::derive(v, &Hints::default(), at(1010))
 }
@@ -210,7 +210,7 @@ fn the_deletion_policy_changes_in_place_and_a_volumes_own_ends_with_its_group() 
         Ok(Step::AlreadySo)
     );
     let mut alone = primary(MirrorImageMode::Journal);
-    alone.metadata.remove(metadata::GROUP);
+    Arc::make_mut(&mut alone.metadata).remove(metadata::GROUP);
     let alone = with(alone, &[(metadata::ON_DELETE, "delete:0s")]);
     assert_eq!(
         alone.report(&"zone-a".parse().unwrap(), None).on_delete,

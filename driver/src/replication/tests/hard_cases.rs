@@ -141,7 +141,7 @@ fn hard_case_57_a_demotion_goes_by_its_name() {
     let token = |s: &str| DemotionToken::new(s).unwrap();
     let named = |status, name: Option<&str>| {
         let mut v = view_of(status);
-        v.metadata
+        Arc::make_mut(&mut v.metadata)
             .extend(name.map(|n| (metadata::DEMOTION_TOKEN.to_owned(), n.to_owned())));
         Look::derive(v, &Hints::default(), at(1010))
     };
@@ -286,8 +286,7 @@ fn hard_case_36_policy_without_mirroring_is_seen_and_replicate_mends_it() {
     assert_eq!(verdict(&got), "enable");
     // Somebody changed the mode underneath.
     let mut v = view_of(VolumeStatus::ActivePrimary);
-    v.metadata
-        .insert(metadata::MODE.to_owned(), "once".to_owned());
+    Arc::make_mut(&mut v.metadata).insert(metadata::MODE.to_owned(), "once".to_owned());
     let look = Look::derive(v, &Hints::default(), at(1010));
     assert!(
         look.concerns

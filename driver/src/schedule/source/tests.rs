@@ -1,6 +1,7 @@
 use super::*;
 use crate::backend::view::{MirrorSnapshot, Mirrored, SiteStatus, SnapshotSummary};
 use rekindle_common::{duration::Span, schedule::Schedule};
+use std::sync::Arc;
 
 fn at(s: i64) -> Timestamp {
     Timestamp::from_second(s).unwrap()
@@ -41,11 +42,13 @@ fn view(held: u32, peer: Option<SiteStatus>) -> ImageView {
         spec: ImageSpec::new("volumes", "v").unwrap(),
         id: "1".to_owned(),
         size: 1,
-        metadata: policy
-            .to_metadata()
-            .into_iter()
-            .map(|(k, v)| (k.to_owned(), v))
-            .collect(),
+        metadata: Arc::new(
+            policy
+                .to_metadata()
+                .into_iter()
+                .map(|(k, v)| (k.to_owned(), v))
+                .collect(),
+        ),
         mirror: MirrorView::On(Mirrored {
             mode: MirrorImageMode::Snapshot,
             primary: true,
