@@ -339,7 +339,11 @@ fn a_guest_is_paused_with_its_zone_and_goes_on_when_the_next_test_takes_the_lab(
         let (_, rest) = stat.rsplit_once(") ").unwrap();
         rest.chars().next().unwrap()
     };
-    assert_eq!(state(), 'T');
+    // A thread that is at work stops at its next chance, and not with the signal.
+    wait_for("it to be stopped", |last| {
+        *last = state().to_string();
+        (state() == 'T').then_some(())
+    });
     lab.repair().unwrap();
     assert_ne!(state(), 'T');
     guest.console("further on", |c| c.at > before.ready);
