@@ -12,7 +12,7 @@
 #   make bench-servers  what a runbook costs beside Nova's own time, and its growth to 5000 servers, to target/bench/servers.json
 #   make bench-cinder   failover-host beside Cinder's own RBD driver, to target/bench/cinder.json
 #   make bench-gateway  the gateway beside nginx, in front of a stub and of a real Cinder, to target/bench/gateway.json
-#   make lint           formatting, clippy, licences and sources; ruff and mypy for the Cinder driver and the plugin
+#   make lint           formatting, clippy, the documentation's links, licences and sources; ruff and mypy for the Cinder driver and the plugin
 #   make lab-up         both zones on this machine, to try things on; make lab-down takes them away
 #                       (make lab-up CLOUD=cinder: with a real Keystone and Cinder in each; CLOUD=nova: with a Nova too)
 
@@ -123,6 +123,7 @@ bench-gateway: packages-bench
 lint: packages-build
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 	@command -v cargo-deny >/dev/null || cargo install cargo-deny --locked
 	cargo deny check bans licenses sources
 	@devstack/packages.sh shim

@@ -1,6 +1,6 @@
 //! The harness and the scenarios.
 //!
-//! * [`bench`]: what all benches do beside measuring.
+//! * [`mod@bench`]: what all benches do beside measuring.
 //! * [`protocol`]: the decision and lease protocol as coded, explored exhaustively within a horizon.
 //! * [`recorded`]: requests as data, for what is asked of Cinder and of the gateway alike.
 //! * [`samples`]: what a bench measures.

@@ -36,7 +36,7 @@ impl Lab {
     /// a lab is up in ten seconds.
     ///
     /// # Errors
-    /// As [`Lab::up`], and [`LabError::NoLab`] when the variable names a folder without a lab.
+    /// As [`Lab::up`], and [`crate::LabError::NoLab`] when the variable names a folder without a lab.
     pub fn for_tests() -> Result<Self> {
         let offered = Self::offered()?;
         // Those with a cloud last: there are tests that have no other.

@@ -283,7 +283,7 @@ pub enum GroupCommand {
     Create {
         /// Its name.
         group: GroupName,
-        /// A TOML file: home, away, [policy].
+        /// A TOML file: home, away and the table policy.
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
         /// Where it belongs.
@@ -300,7 +300,7 @@ pub enum GroupCommand {
     Set {
         /// Which.
         group: GroupName,
-        /// A TOML file: home, away, [policy]. Flags go over it.
+        /// A TOML file: home, away and the table policy. Flags go over it.
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
         /// Its policy.

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The executor journals the intent, acts, and journals the result. After a crash the journal is replayed through
-//! [`State::apply`]; an event that is illegal for its state means that the journal is corrupted: stop and say so.
+//! [`Saga::apply`]; an event that is illegal for its state means that the journal is corrupted: stop and say so.
 
 mod hooks;
 mod pause;

@@ -2,7 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`mapped`] | a record in the other zone's names |
+//! | [`mod@mapped`] | a record in the other zone's names |
 //! | [`built`] | what a stand-by was built from |
 //! | [`follow`] | what is to be done about a server, by what is seen and kept of it |
 //! | [`leave`] | the same about one that is protected no more |
