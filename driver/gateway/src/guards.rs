@@ -138,10 +138,15 @@ impl Guards {
         }
         let began = Instant::now();
         match self.sidecar.volume(image).await {
-            Ok(report) => Seen::Is(Box::new(report)),
+            Ok(report) => {
+                self.pause().end();
+                Seen::Is(Box::new(report))
+            }
             Err(e) if e.code == ErrorCode::UnknownVolume => Seen::Not,
             Err(error) => {
-                tracing::warn!(%error, volume.image = %image, "the sidecar does not say how a volume is");
+                if self.pause().is_news() {
+                    tracing::warn!(%error, volume.image = %image, "the sidecar does not say how a volume is");
+                }
                 let away = matches!(
                     error.code,
                     ErrorCode::SidecarUnreachable | ErrorCode::DeadlineExceeded

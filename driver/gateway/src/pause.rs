@@ -10,17 +10,21 @@ const QUICK: Duration = Duration::from_millis(50);
 
 /// Whether there is one.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Pause(Option<Instant>);
+pub(crate) struct Pause {
+    until: Option<Instant>,
+    /// When a failure was last logged.
+    told: Option<Instant>,
+}
 
 impl Pause {
     /// No call is to be made now.
     pub(crate) fn holds(&self) -> bool {
-        self.0.is_some_and(|until| Instant::now() < until)
+        self.until.is_some_and(|until| Instant::now() < until)
     }
 
     /// A call failed, whatever it took.
     pub(crate) fn begin(&mut self) {
-        self.0 = Some(Instant::now() + PAUSE);
+        self.until = Some(Instant::now() + PAUSE);
     }
 
     /// A call that was made at `began` failed. One that did so at once begins no pause: it costs nobody anything to ask again, and
@@ -33,7 +37,16 @@ impl Pause {
 
     /// There was an answer.
     pub(crate) fn end(&mut self) {
-        self.0 = None;
+        *self = Self::default();
+    }
+
+    /// Whether a failure is worth a line in the log: where none begins a pause, each request has one.
+    pub(crate) fn is_news(&mut self) -> bool {
+        let is = self.told.is_none_or(|at| at.elapsed() >= PAUSE);
+        if is {
+            self.told = Some(Instant::now());
+        }
+        is
     }
 }
 
@@ -58,5 +71,16 @@ mod tests {
         assert!(pause.holds());
         pause.end();
         assert!(!pause.holds());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_of_many_failures_in_a_row_is_logged() {
+        let mut pause = Pause::default();
+        assert!(pause.is_news());
+        assert!(!pause.is_news());
+        tokio::time::advance(PAUSE).await;
+        assert!(pause.is_news());
+        pause.end();
+        assert!(pause.is_news(), "it was there meanwhile");
     }
 }

@@ -209,7 +209,10 @@ impl<S: Source> List<S> {
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the sidecar lists no volumes: their status is unknown");
+                    let news = asking.lock().pause.is_news();
+                    if news {
+                        tracing::warn!(%error, "the sidecar lists no volumes: their status is unknown");
+                    }
                 }
             }
         });
@@ -231,11 +234,18 @@ struct Asking {
     began: Instant,
 }
 
+impl Asking {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Drop for Asking {
     fn drop(&mut self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let came = self.came.take();
+        let mut state = self.lock();
         state.asking = None;
-        match self.came.take() {
+        match came {
             // What came may show what was before a change.
             Some(_) if state.changes != self.changes => state.pause.end(),
             Some(rows) => {
