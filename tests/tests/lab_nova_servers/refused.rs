@@ -1,4 +1,4 @@
-//! A server that the other zone's Nova refuses to build, beside one of its name that is somebody else's.
+//! A server that is not built in the other zone: one of its name is somebody else's, and then the quota is used up.
 
 use super::{
     PLAN, RECORDS, SNAPSHOTS, carry_out, group_type, join, level, name_of, runbook, wait_records,
@@ -8,6 +8,7 @@ use rekindle_cli::demo::volumes::Kind;
 use rekindle_common::{Generation, Timestamp, runbook::StandbyPolicy};
 use rekindle_core::{decision::Request, plan::PlanKind, saga::End};
 use rekindle_lab::Site;
+use rekindle_orchestrator::wire::{PlanDetail, Run};
 use rekindle_tests::scenario::{BOOT, Cloud, NovaZone, until};
 use std::time::Duration;
 
@@ -30,6 +31,20 @@ fn ours(zone: &NovaZone<'_>, server: &str) -> anyhow::Result<Vec<String>> {
         found.push("locked".to_owned());
     }
     Ok(found)
+}
+
+/// Why the plan could not help `db`, which is all that it could not.
+fn refused((end, detail): &(Option<End>, PlanDetail)) -> &str {
+    assert_eq!(*end, Some(End::Partial), "{:#?}", detail.journal);
+    let failed: Vec<_> = detail
+        .failed_servers
+        .iter()
+        .map(|f| (f.server.as_str(), f.why.as_str()))
+        .collect();
+    let [("db", why)] = failed[..] else {
+        panic!("{failed:?}")
+    };
+    why
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,29 +93,33 @@ async fn hard_case_51_and_52_a_quota_holds_up_one_server_and_one_of_its_name_is_
         wait_records(&na, &db, RECORDS).await?;
         let killed = Timestamp::now();
         cloud.zone_a().kill()?;
-        let (end, failover) = group.wait_end(PlanKind::Failover, killed, PLAN).await?;
-        assert_eq!(end, Some(End::Partial), "{:#?}", failover.journal);
-        let failed: Vec<_> = failover
-            .failed_servers
-            .iter()
-            .map(|f| (f.server.as_str(), f.why.as_str()))
-            .collect();
-        let [("db", why)] = failed[..] else {
-            panic!("{failed:?}")
-        };
-        assert!(
-            why.contains("over quota: instances: 1 needed, 0 left of 2"),
-            "{why}"
-        );
-        assert!(why.contains("openstack quota set"), "what to do: {why}");
+        let failover = group.wait_end(PlanKind::Failover, killed, PLAN).await?;
+        let why = refused(&failover);
+        let there = format!("a server \"db\" is there already ({})", theirs.server);
+        assert!(why.contains(&there), "{why}");
+        assert!(why.contains("rename or delete it"), "what to do: {why}");
         nb.wait_answer(&web).await?;
         assert_eq!(nb.show(&standby)?["status"], "ACTIVE");
         assert!(nb.ask(&db).is_err(), "nobody serves in db's place");
         group.wait_primary(Site::ZoneB, Generation(2)).await?;
 
-        // The quota is raised, and the plan taken up in place: what serves goes on.
-        quota(USUAL)?;
+        // Its user gives the other one another name, and the plan is taken up in place: what serves goes on.
         let before = nb.ask(&web)?;
+        b.admin(&["server", "set", "--name", "theirs", &theirs.server])?;
+        let asked = Timestamp::now();
+        let client = cloud.orchestrators();
+        client
+            .plan_for(&group.name, Request::Resume, Run::Begin)
+            .await?;
+        let resumed = group.wait_end(PlanKind::Resume, asked, PLAN).await?;
+        let why = refused(&resumed);
+        assert!(
+            why.contains("over quota: instances: 1 needed, 0 left of 2"),
+            "{why}"
+        );
+        assert!(why.contains("openstack quota set"), "what to do: {why}");
+        // The quota is raised.
+        quota(USUAL)?;
         let resumed = carry_out(cloud, &group, Request::Resume, PlanKind::Resume).await?;
         assert_eq!(resumed.failed_servers, []);
         nb.wait_answer(&db).await?;
@@ -117,7 +136,7 @@ async fn hard_case_51_and_52_a_quota_holds_up_one_server_and_one_of_its_name_is_
         tracing::info!(age_ms = age / 1000, "db serves in zone-b");
         ensure!(age <= i64::try_from(LAG.as_micros())?, "{found:?}");
 
-        // The other of that name is as its user left it.
+        // The other one is as its user left it.
         assert_ne!(built, theirs.server);
         assert_eq!(ours(&nb, &theirs.server)?, Vec::<String>::new());
         assert_eq!(nb.show(&theirs.server)?["status"], "ACTIVE");
