@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::buffer::{self, Attempt, c_name, c_text, copied};
 use crate::error::At;
+use crate::exit::Connected;
 use crate::sys::types::rados_t;
 use crate::{Ceph, Error, Pool};
 
@@ -117,6 +118,8 @@ struct Inner {
     handle: rados_t,
     /// Who we are and where, for errors.
     subject: String,
+    /// The last to go: after `rados_shutdown`.
+    _connected: Connected,
 }
 
 // SAFETY: librados says of rados_t that its functions may be called from any thread at once; the
@@ -150,6 +153,7 @@ impl Cluster {
         let name = c_name("cluster name", &options.cluster_name)?;
         let client = c_name("client name", &options.client)?;
 
+        let connected = Connected::new();
         let mut handle: rados_t = ptr::null_mut();
         let at = At {
             operation: "rados_create2",
@@ -163,6 +167,7 @@ impl Cluster {
             ceph: ceph.clone(),
             handle,
             subject,
+            _connected: connected,
         };
 
         inner.read_conf(conf)?;

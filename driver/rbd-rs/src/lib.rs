@@ -27,6 +27,7 @@ mod call_pool;
 mod cluster;
 mod command;
 mod error;
+mod exit;
 mod features;
 mod health;
 mod image;

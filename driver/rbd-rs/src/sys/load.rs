@@ -9,7 +9,7 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
 use super::rados::Rados;
 use super::rbd::Rbd;
-use crate::Error;
+use crate::{Error, exit};
 
 /// glibc's flag that keeps a library in memory for the life of the process.
 const NODELETE: std::ffi::c_int = libc::RTLD_NODELETE;
@@ -92,6 +92,7 @@ impl Ceph {
     pub fn load_from(librados: &Path, librbd: &Path) -> Result<Self, Error> {
         let rados = Rados::resolve(&Opened::new(librados.as_os_str())?)?;
         let rbd = Rbd::resolve(&Opened::new(librbd.as_os_str())?)?;
+        exit::guard();
         Ok(Self {
             libraries: Arc::new(Libraries { rados, rbd }),
         })
