@@ -3,8 +3,12 @@
 use rekindle_store::{
     Fence, FencedOutcome, KeyValue, Leadership, Revision, Store, StoreError, Txn,
 };
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::time::Instant;
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 /// A term of leadership. Clones are the same term.
@@ -34,6 +38,26 @@ pub enum LeadError {
 }
 
 impl Lead {
+    /// Round after round, until the term is over. Whatever else a round comes to is no reason to make no more: `missed` says what was not
+    /// done then.
+    pub async fn rounds<F>(&self, every: Duration, missed: &str, round: impl Fn() -> F)
+    where
+        F: Future<Output = Result<(), LeadError>>,
+    {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match round().await {
+                Ok(()) => {}
+                Err(LeadError::Lost) => return,
+                Err(e @ (LeadError::Refused { .. } | LeadError::Store(_))) => {
+                    tracing::debug!(error = %e, "{missed}");
+                }
+            }
+        }
+    }
+
     pub(super) fn new(store: Store, leadership: &Leadership) -> Self {
         Self {
             store,

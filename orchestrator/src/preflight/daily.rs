@@ -19,10 +19,7 @@ use rekindle_common::{GroupName, keys};
 use rekindle_core::{catalogue::mapping::Mapping, daily::Daily};
 use rekindle_store::{Compare, Op, Store, StoreError, Txn};
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
-use tokio::{
-    sync::watch,
-    time::{MissedTickBehavior, interval, timeout},
-};
+use tokio::{sync::watch, time::timeout};
 
 /// They may be long: so many are read at once.
 const PAGE: u32 = 20;
@@ -106,18 +103,9 @@ impl DailyPreflight {
     /// Look after look, until the term is over.
     pub async fn run(&self, lead: &Lead) {
         self.forget();
-        let mut ticks = interval(self.part.every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            match self.round(lead).await {
-                Ok(()) => {}
-                Err(LeadError::Lost) => break,
-                Err(e @ (LeadError::Refused { .. } | LeadError::Store(_))) => {
-                    tracing::debug!(error = %e, "whose daily check is due was not looked at");
-                }
-            }
-        }
+        let missed = "whose daily check is due was not looked at";
+        lead.rounds(self.part.every, missed, || self.round(lead))
+            .await;
         self.forget();
     }
 

@@ -43,10 +43,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::{
-    sync::watch,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::sync::watch;
 
 /// The most servers that are shown.
 const SHOWN: usize = 5000;
@@ -155,18 +152,9 @@ impl ServersKeeper {
     /// Round after round, until the term is over.
     pub async fn run(&self, lead: &Lead) {
         self.forget();
-        let mut ticks = interval(self.timing.every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            match self.round(lead).await {
-                Ok(()) => {}
-                Err(LeadError::Lost) => break,
-                Err(e @ (LeadError::Refused { .. } | LeadError::Store(_))) => {
-                    tracing::debug!(error = %e, "the servers were not looked at");
-                }
-            }
-        }
+        let missed = "the servers were not looked at";
+        lead.rounds(self.timing.every, missed, || self.round(lead))
+            .await;
         self.forget();
     }
 
