@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Level-triggered: each round looks at what is, so that a lost answer, a crash and a new leader need nothing of their own. It runs beside the
-//! decisions of a term and beside the catalogue, which tells it what each volume is in the other zone. It never acts for a group while a plan is
-//! at work on it, in maintenance, or where the primary is not recorded; and never on a server of the primary zone.
+//! decisions of a term and beside the catalogue, which tells it what each volume is in the other zone. It never acts for a group in
+//! maintenance, or where the primary is not recorded; while a plan is at work on it, it holds what runs in a lost zone that is back in the middle of
+//! its own failover, and does no more; and never on a server of the primary zone.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -28,6 +29,7 @@ use crate::{
     catalogue::volumes::{VolumeFeed, VolumeMap},
     clock::Clock,
     coordination::{Lead, LeadError},
+    journal,
     metrics::Metrics,
     wire::{ServerView, ServersStatus, StandbyState},
     world,
@@ -168,7 +170,12 @@ impl ServersKeeper {
         let volumes = self.volumes();
         let mut work = Vec::new();
         for (name, group) in &records.groups {
-            let ground = Ground::of(name, group, records.maintenance.is_some());
+            let plan = match &group.active_plan {
+                // One that cannot be read is one at work.
+                Some(id) => journal::read_plan(lead.store(), id).await.ok(),
+                None => None,
+            };
+            let ground = Ground::of(name, group, plan.as_ref(), records.maintenance.is_some());
             let all = group.spec.runbook.servers().map(|server| Task {
                 group: name,
                 standby: group.spec.runbook.standby_of(server),

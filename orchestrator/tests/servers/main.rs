@@ -11,6 +11,7 @@ mod common;
 mod hard_cases;
 mod hooks;
 mod kept;
+mod returns;
 mod starting;
 
 use common::{

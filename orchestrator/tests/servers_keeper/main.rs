@@ -14,6 +14,7 @@
 mod common;
 mod daily;
 mod fake;
+mod returned;
 
 use common::{Rig, eventually, group, image, policy, well, witness, zone_a, zone_b};
 use fake::{FakeCloud, Mode};

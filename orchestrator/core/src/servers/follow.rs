@@ -1,8 +1,8 @@
 //! What is to be done about one protected server, by what is seen of it in both zones and what is kept. Pure, and looked at anew each time.
 //!
 //! ```text
-//!   where it serves   unknown      -> nothing at all
-//!                     not there    -> said; its stand-by stays. One that was never built (its record was imported) is built from what is kept
+//!   where it serves   unknown      -> said; its stand-by is held, and no more
+//!                     not there    -> the same. One that was never built (its record was imported) is built from what is kept
 //!                     a record     -> kept, in etcd and with its root volume; its stand-by follows
 //!   its stand-by      unknown, or something is at work on it -> nothing
 //!                     not there    -> built, where all its volumes are copies there and every name is mapped
@@ -187,7 +187,7 @@ pub struct Verdict {
 pub fn follow(s: &Sight<'_>) -> Verdict {
     match &s.serving {
         Serving::Unknown { why } => Verdict {
-            acts: Vec::new(),
+            acts: at_rest(s),
             trouble: Some(format!("it cannot be followed now: {why}")),
         },
         Serving::Absent => absent(s),
@@ -217,7 +217,7 @@ fn absent(s: &Sight<'_>) -> Verdict {
     let Some(kept) = s.kept else {
         let why = "it is not there, and nothing is kept of it: name the right one in the runbook, or import its record";
         return Verdict {
-            acts: Vec::new(),
+            acts: at_rest(s),
             trouble: Some(format!("{}: {why}", s.primary)),
         };
     };
@@ -236,11 +236,14 @@ fn absent(s: &Sight<'_>) -> Verdict {
     }
     // Nothing stood by for it when its group went to the other zone, as its policy says: whoever started it there did so by hand.
     if s.policy == StandbyPolicy::None && kept.record.zone != *s.primary {
-        return Verdict::default();
+        return Verdict {
+            acts: at_rest(s),
+            trouble: None,
+        };
     }
     let why = "it is not there any more. Its stand-by and its record are left as they are: take it out of the runbook if it is meant to be gone";
     Verdict {
-        acts: Vec::new(),
+        acts: at_rest(s),
         trouble: Some(format!("{}: {why}", s.primary)),
     }
 }
@@ -391,6 +394,28 @@ fn may_touch(s: &Sight<'_>) -> Result<(), String> {
         Copies::All | Copies::Journaled | Copies::Some => Ok(()),
         Copies::Writable => Err(writable(s)),
         Copies::Unknown => Err(format!("its volumes in {} cannot be seen now", s.other)),
+    }
+}
+
+/// What must not run, whatever is seen of the zone that serves: a zone that was lost is back, and its hypervisors have started what ran there, while
+/// its server in the other zone is not built yet, or that zone's Nova is silent (hard case 50).
+fn at_rest(s: &Sight<'_>) -> Vec<Act> {
+    let Standby::There {
+        id, state, held, ..
+    } = &s.standby
+    else {
+        return Vec::new();
+    };
+    let is_due = match (state, build_of(s, s.other, id)) {
+        (Rests::Running, _) => true,
+        (Rests::Resting, Build::Users) => !held,
+        (Rests::Resting, Build::Standby { .. })
+        | (Rests::Changing | Rests::Failed | Rests::Unknown, _) => false,
+    };
+    if is_due && may_touch(s).is_ok() {
+        vec![Act::Hold { id: id.clone() }]
+    } else {
+        Vec::new()
     }
 }
 

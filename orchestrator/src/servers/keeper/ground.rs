@@ -3,9 +3,10 @@
 use super::ServersKeeper;
 use crate::{
     coordination::{Lead, LeadError},
-    world::GroupRecords,
+    world::{GroupRecords, Stored},
 };
-use rekindle_common::{Generation, GroupName, ZoneName, keys};
+use rekindle_common::{Generation, GroupName, PlanId, ZoneName, keys, lease::PrimaryRecord};
+use rekindle_core::plan::{Plan, PlanKind};
 use rekindle_store::{Compare, Revision, StoreError, Txn};
 use tokio::time::sleep;
 
@@ -23,6 +24,9 @@ pub(super) struct Ground {
     pub generation: Generation,
     /// The primary's record as it was read.
     revision: Revision,
+    /// The plan at work: it has recorded this primary, and the other zone is the lost one. Should that be back already, what its hypervisors
+    /// started there is held, and nothing else is done: nobody else does so before the plan is over, which may wait for a person (hard case 50).
+    pub failover: Option<PlanId>,
 }
 
 impl Ground {
@@ -31,19 +35,24 @@ impl Ground {
     pub(super) fn of(
         name: &GroupName,
         group: &GroupRecords,
+        plan: Option<&Plan>,
         maintenance: bool,
     ) -> Result<Self, String> {
         if maintenance {
             return Err("maintenance: nothing is followed".to_owned());
-        }
-        if let Some(plan) = &group.active_plan {
-            return Err(format!("plan {plan} is at work on the group"));
         }
         let Some(primary) = &group.primary else {
             return Err("the group's primary is not recorded yet".to_owned());
         };
         let spec = &group.spec;
         let zone = &primary.value.zone;
+        let failover = match &group.active_plan {
+            None => None,
+            Some(id) if plan.is_some_and(|p| p.id == *id && has_taken_over(p, primary)) => {
+                Some(id.clone())
+            }
+            Some(id) => return Err(format!("plan {id} is at work on the group")),
+        };
         let other = if *zone == spec.home {
             &spec.away
         } else {
@@ -56,10 +65,11 @@ impl Ground {
             home: spec.home.clone(),
             generation: primary.value.generation,
             revision: primary.revision,
+            failover,
         })
     }
 
-    /// A transaction that holds only while all of it is still so.
+    /// A transaction that holds only while all of it is still so, and no plan is at work.
     pub(super) fn txn(&self) -> Txn {
         Txn::new()
             .when(Compare::ModRevision(
@@ -88,7 +98,8 @@ impl Ground {
                 store.get(keys::MAINTENANCE)
             )?;
             let same = primary.is_some_and(|kv| kv.mod_revision == self.revision);
-            Ok::<_, StoreError>(same && plan.is_none() && maintenance.is_none())
+            let plan: Option<PlanId> = plan.map(|kv| kv.json()).transpose()?;
+            Ok::<_, StoreError>(same && plan == self.failover && maintenance.is_none())
         };
         let holds = read.await.map_err(LeadError::Store)?;
         lead.check()?;
@@ -106,4 +117,9 @@ impl Ground {
             }
         }
     }
+}
+
+/// A failover that has recorded its zone as the primary: from here on it starts nothing in the zone that was lost.
+fn has_taken_over(plan: &Plan, primary: &Stored<PrimaryRecord>) -> bool {
+    plan.kind == PlanKind::Failover && plan.to == primary.value.zone
 }

@@ -145,9 +145,14 @@ pub(super) async fn look(
         built: built.as_ref(),
         named: &named,
     };
-    let serving = serving(keeper, &ids).await;
+    let serving = match &ground.failover {
+        // Its plan sees to that; and the zone that has just taken over is asked for nothing beside it.
+        Some(plan) => Serving::Unknown {
+            why: format!("plan {plan} is at work on the group"),
+        },
+        None => serving(keeper, &ids).await,
+    };
     let counterpart = ids.counterpart(&serving);
-    let standby = standby(keeper, &ids, &counterpart).await;
     let record = match &serving {
         Serving::There(record) => Some(record.as_ref()),
         Serving::Unknown { .. } | Serving::Absent => kept
@@ -156,10 +161,24 @@ pub(super) async fn look(
             .filter(|r| r.zone == ground.primary),
     };
     let mapped = record.map_or(Mapped::NoRecord, |r| map(keeper, &ground, r, volumes));
-    let images = images(&ground, &mapped, built.as_ref(), volumes);
+    // What was built there; and its users' own, as it was when it served.
+    let built_there = built.as_ref().filter(|b| b.zone == ground.other);
+    let kept_there = kept.as_ref().map(|(k, _)| &k.record);
+    let has = built_there.map(|b| &b.record).into_iter();
+    let has = has.chain(kept_there.filter(|r| r.zone == ground.other));
+    let images = images(&ground, &mapped, has, volumes);
     let copies = match &images {
         None => Copies::Unknown,
         Some(images) => copies(keeper, &ground.other, images).await,
+    };
+    let standby = match (&ground.failover, copies) {
+        // The zone is still lost, or has just come back: a Nova that hangs keeps no other group waiting (hard case 53).
+        (Some(_), Copies::Unknown | Copies::Writable) => Standby::Unknown {
+            why: format!("{} may still be lost", ground.other),
+        },
+        (Some(_), Copies::All | Copies::Journaled | Copies::Some) | (None, _) => {
+            standby(keeper, &ids, &counterpart).await
+        }
     };
     let root = record.and_then(|r| {
         let root = r.disks.first()?;
@@ -330,21 +349,19 @@ fn map(
 }
 
 /// The images of all that a stand-by has or would have, and whether some are not there; none: it is not known.
-fn images(
+fn images<'a>(
     ground: &Ground,
-    mapped: &Mapped,
-    built: Option<&Built>,
+    mapped: &'a Mapped,
+    has: impl Iterator<Item = &'a ServerRecord>,
     volumes: Option<&VolumeMap>,
 ) -> Option<Images> {
     let wanted = match mapped {
         Mapped::Record(record) => Some(record.as_ref()),
         Mapped::NoRecord | Mapped::Gaps(_) => None,
     };
-    let has = built.filter(|b| b.zone == ground.other).map(|b| &b.record);
-    if wanted.is_none() && has.is_none() {
-        return None;
-    }
-    images_of(&ground.other, wanted.into_iter().chain(has), volumes?)
+    let mut all = wanted.into_iter().chain(has).peekable();
+    all.peek()?;
+    images_of(&ground.other, all, volumes?)
 }
 
 /// Images of volumes.

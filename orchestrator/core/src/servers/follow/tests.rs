@@ -541,6 +541,40 @@ fn after_a_failover_the_users_own_stands_by_and_is_never_taken_away() {
 }
 
 #[test]
+fn hard_case_50_what_runs_in_the_other_zone_is_held_whatever_is_seen_where_it_serves() {
+    let unknown = Serving::Unknown {
+        why: "silence".to_owned(),
+    };
+    let hold = |id: &str| vec![Act::Hold { id: id.to_owned() }];
+    for serving in [unknown, Serving::Absent] {
+        for policy in [StandbyPolicy::Record, StandbyPolicy::None] {
+            let turned = || World {
+                policy,
+                serving: serving.clone(),
+                ..World::turned()
+            };
+            assert_eq!(turned().acts(), [], "it is at rest");
+            assert_eq!(turned().state(Rests::Running).acts(), hold("server-a"));
+            let nothing_kept = World {
+                kept: None,
+                ..turned()
+            };
+            let acts = nothing_kept.state(Rests::Running).acts();
+            assert_eq!(acts, hold("server-a"));
+            for copies in [Copies::Writable, Copies::Unknown] {
+                let w = World { copies, ..turned() };
+                assert_eq!(w.state(Rests::Running).acts(), [], "{copies:?}");
+            }
+        }
+        let ours = World {
+            serving,
+            ..World::settled()
+        };
+        assert_eq!(ours.state(Rests::Running).acts(), hold("server-b"));
+    }
+}
+
+#[test]
 fn another_server_in_the_runbook_is_another_one() {
     let mut w = World::settled();
     let mut other = record();
@@ -685,10 +719,13 @@ proptest! {
     #[test]
     fn nothing_is_touched_on_an_unknown_or_where_it_may_serve(w in any_world()) {
         let acts = w.acts();
-        let touches = acts.iter().any(|a| matches!(a, Act::Hold { .. } | Act::Remove { .. } | Act::Build { .. }));
-        let unknown = matches!(w.serving, Serving::Unknown { .. }) || matches!(w.standby, Standby::Unknown { .. } | Standby::There { state: Rests::Unknown | Rests::Changing, .. });
+        let unknown = matches!(w.standby, Standby::Unknown { .. } | Standby::There { state: Rests::Unknown | Rests::Changing, .. });
         if unknown || matches!(w.copies, Copies::Unknown | Copies::Writable) {
-            prop_assert!(!touches, "{acts:?}");
+            prop_assert!(acts.is_empty(), "{acts:?}");
+        }
+        // What serves nobody is held all the same.
+        if matches!(w.serving, Serving::Unknown { .. }) {
+            prop_assert!(acts.iter().all(|a| matches!(a, Act::Hold { .. })), "{acts:?}");
         }
         let builds = acts.iter().any(|a| matches!(a, Act::Build { .. }));
         // On a copy that no server can open only what is there already is taken for ours.

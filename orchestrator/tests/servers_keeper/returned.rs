@@ -1,0 +1,120 @@
+//! A zone that was lost is back, and its hypervisors have started what ran there: the keeper holds it, whoever is at work on the group and whatever
+//! is seen in the other zone.
+
+use super::{
+    Play, TIMING,
+    common::{eventually, group, zone_a, zone_b},
+    fake::{self, Mode},
+};
+use jiff::Timestamp;
+use rekindle_common::{Generation, PlanId, ZoneName, keys, runbook::Runbook};
+use rekindle_core::plan::{Plan, PlanKind};
+use rekindle_orchestrator::{servers::control::ServerState, wire::Maintenance};
+use tokio::time::Instant;
+
+fn runs(s: &mut fake::Srv) {
+    (s.state, s.held) = (ServerState::Running, false);
+}
+
+/// A plan that is at work on the group.
+fn at_work(id: &str, kind: PlanKind, to: ZoneName) -> Plan {
+    let from = if to == zone_a() { zone_b() } else { zone_a() };
+    Plan {
+        id: PlanId::new(id).unwrap(),
+        parent: None,
+        group: group(),
+        kind,
+        from,
+        to,
+        made_for: Generation(1),
+        at: Timestamp::UNIX_EPOCH,
+        why: "zone-a is lost".to_owned(),
+        proof: None,
+        expected_loss: Vec::new(),
+        left_out: Vec::new(),
+        runbook: Runbook::default(),
+        steps: Vec::new(),
+    }
+}
+
+/// Its plan may wait for a person for a day, and what the returned zone's hypervisors started is not to run until then.
+#[tokio::test(start_paused = true)]
+async fn hard_case_50_in_the_middle_of_its_own_failover_a_returned_zones_servers_are_held() {
+    let mut play = Play::settled().await;
+    play.moved().await;
+    let (kept, built) = (play.kept().await, play.built().await);
+    let active = keys::group_active_plan(&group());
+    let failover = at_work("p-2", PlanKind::Failover, zone_b());
+    play.put(keys::plan(&failover.id), &failover).await;
+    play.put(active.clone(), &failover.id).await;
+    // Lost still, its Nova is not even asked.
+    play.a.mode(Mode::Hangs);
+    play.rig.world.kill_sidecar(&zone_a());
+    let (begun, first) = (Instant::now(), play.round().await);
+    assert!(begun.elapsed() < TIMING.deadline.get(), "{first:?}");
+    // Nova hangs at first, as one that comes up does.
+    play.rig.world.start_sidecar(&zone_a());
+    eventually("its volumes are seen", || async {
+        let begun = Instant::now();
+        assert!(play.trouble().await.contains("plan p-2 is at work"));
+        (begun.elapsed() >= TIMING.deadline.get()).then_some(())
+    })
+    .await;
+    assert_eq!(play.a.orders(), Vec::<String>::new());
+    play.a.mode(Mode::Well);
+    assert!(play.trouble().await.contains("plan p-2 is at work"));
+    assert_eq!(play.a.orders(), ["hold s1"]);
+    play.round().await;
+    assert_eq!((play.a.orders(), play.b.orders()), (vec![], vec![]));
+    assert_eq!((play.kept().await, play.built().await), (kept, built));
+
+    // Not while another plan may be about to start it, or one that cannot be read; nor before the new primary is recorded.
+    play.a.change("s1", runs);
+    let mut others = Vec::new();
+    for kind in [PlanKind::Move, PlanKind::Failback, PlanKind::Resume] {
+        others.push(at_work(
+            &format!("p-{kind:?}").to_lowercase(),
+            kind,
+            zone_b(),
+        ));
+    }
+    others.push(at_work("p-back", PlanKind::Failover, zone_a()));
+    for plan in &others {
+        play.put(keys::plan(&plan.id), plan).await;
+    }
+    others.push(at_work("p-not-there", PlanKind::Failover, zone_b()));
+    for plan in others {
+        play.put(active.clone(), &plan.id).await;
+        let trouble = play.trouble().await;
+        assert!(trouble.contains("is at work on the group"), "{trouble}");
+        assert_eq!(play.a.orders(), Vec::<String>::new(), "{plan}");
+    }
+    // Nor in maintenance.
+    play.put(active.clone(), &failover.id).await;
+    let reason = "new switches".to_owned();
+    let maintenance = Maintenance { reason };
+    play.put(keys::MAINTENANCE.to_owned(), &maintenance).await;
+    assert!(play.trouble().await.contains("maintenance"));
+    assert_eq!(play.a.orders(), Vec::<String>::new());
+}
+
+/// After it: where it should serve it is not, or its Nova is silent.
+#[tokio::test(start_paused = true)]
+async fn hard_case_50_what_runs_in_a_returned_zone_is_held_though_it_does_not_serve_yet() {
+    let mut play = Play::settled().await;
+    play.moved().await;
+    play.b.mode(Mode::Hangs);
+    assert!(play.trouble().await.contains("cannot be followed now"));
+    assert_eq!(play.a.orders(), ["hold s1"]);
+
+    play.a.change("s1", runs);
+    play.b.mode(Mode::Well);
+    play.b.remove_by_hand("built-1");
+    assert!(play.trouble().await.contains("it is not there any more"));
+    assert_eq!(play.a.orders(), ["hold s1"]);
+    // Where its volumes cannot be seen it may be the one that writes.
+    play.a.change("s1", runs);
+    play.rig.world.kill_sidecar(&zone_a());
+    play.round().await;
+    assert_eq!(play.a.orders(), Vec::<String>::new());
+}
