@@ -9,10 +9,6 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
 
-fn words(status: &str, replication: &str) -> (String, String) {
-    (status.to_owned(), replication.to_owned())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hard_case_48_a_retype_in_flight_keeps_its_own_volume_and_no_other_from_a_failover()
 -> anyhow::Result<()> {
@@ -86,20 +82,7 @@ async fn hard_case_48_a_retype_in_flight_keeps_its_own_volume_and_no_other_from_
             report.in_flight.map_or(Ok(()), Err)
         })
         .await?;
-        zone.failover_host_to("zone-b", "failed-over").await?;
-        zone.wait(busy, &moved).await?;
-        assert_eq!(
-            cloud.role_of(Site::ZoneB, &zone, busy).await,
-            Ok(Role::Primary)
-        );
-        expect(&zone.fail_back().await?, "enabled", "");
-        for id in &made {
-            assert_eq!(zone.words(id)?, words("available", "enabled"));
-            assert_eq!(
-                cloud.role_of(Site::ZoneA, &zone, id).await,
-                Ok(Role::Primary)
-            );
-        }
+        zone.follows_and_all_go_home(busy, &made).await?;
         Ok(())
     })
     .await

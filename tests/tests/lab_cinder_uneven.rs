@@ -142,24 +142,7 @@ async fn hard_case_20_what_cannot_go_keeps_nothing_else_and_the_next_call_takes_
         };
         cloud.order(Site::ZoneA, &spec, replicate, None).await?;
         cloud.wait_copy(Site::ZoneB, &zone, broken).await?;
-        zone.failover_host_to("zone-b", "failed-over").await?;
-        let moved = [
-            ("status", "available"),
-            ("replication_status", "failed-over"),
-        ];
-        zone.wait(broken, &moved).await?;
-        assert_eq!(
-            cloud.role_of(Site::ZoneB, &zone, broken).await,
-            Ok(Role::Primary)
-        );
-        expect(&zone.fail_back().await?, "enabled", "");
-        for id in &made {
-            assert_eq!(zone.words(id)?, words("available", "enabled"));
-            assert_eq!(
-                cloud.role_of(Site::ZoneA, &zone, id).await,
-                Ok(Role::Primary)
-            );
-        }
+        zone.follows_and_all_go_home(broken, &made).await?;
 
         // Marked again, and put right at home.
         assert_eq!(zone.words(&lone)?, words("error", "not-capable"));

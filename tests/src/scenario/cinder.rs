@@ -28,7 +28,7 @@ const GONE: Duration = Duration::from_secs(30);
 /// One zone's.
 #[derive(Debug)]
 pub struct CinderZone<'a> {
-    cloud: &'a Cloud,
+    pub(super) cloud: &'a Cloud,
     /// Which.
     pub site: Site,
     /// Its clients.
