@@ -7,6 +7,7 @@
 mod disks;
 mod home;
 mod refused;
+mod returns;
 
 use rekindle_cli::demo::volumes::Kind;
 use rekindle_common::{
