@@ -192,6 +192,17 @@ fn follows(left: &VolumeReport) -> bool {
         .is_some_and(|l| l.state == "up+replaying")
 }
 
+/// Whether the other zone's daemon has not taken this primary for its own yet, and is going to.
+pub(super) fn is_about_to_follow(here: &VolumeReport) -> bool {
+    let begins = |state: &str| {
+        matches!(
+            state,
+            "up+unknown" | "up+stopped" | "up+starting_replay" | "up+stopping_replay"
+        )
+    };
+    here.role == Role::Primary && here.peer.as_ref().is_some_and(|p| begins(&p.state))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -366,6 +377,34 @@ mod tests {
         let plain = report("zone-b", Role::NotMirrored, VolumeStatus::ErrorNotMirrored);
         assert_eq!(step(Some(&demoted), Some(&plain)), Ok(Keep::Wait));
         assert_eq!(step(None, Some(&plain)), Ok(Keep::Gone));
+    }
+
+    #[test]
+    fn hard_case_33_a_primary_goes_once_it_is_followed_or_will_not_be() {
+        let says = |role, state: &str| VolumeReport {
+            peer: Some(SiteView {
+                state: state.into(),
+                description: String::new(),
+                last_update: None,
+            }),
+            ..report("zone-a", role, VolumeStatus::ActivePrimary)
+        };
+        for (state, waits) in [
+            ("up+stopped", true),
+            ("up+unknown", true),
+            ("up+starting_replay", true),
+            ("up+replaying", false),
+            ("up+syncing", false),
+            ("up+error", false),
+            ("down+unknown", false),
+            ("down+stopped", false),
+        ] {
+            let here = says(Role::Primary, state);
+            assert_eq!(is_about_to_follow(&here), waits, "{state}");
+        }
+        // Nobody says anything of it; and what is no primary is nobody's to follow.
+        assert!(!is_about_to_follow(&primary("zone-a")));
+        assert!(!is_about_to_follow(&says(Role::NotMirrored, "up+unknown")));
     }
 
     #[test]
