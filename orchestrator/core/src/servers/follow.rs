@@ -310,8 +310,11 @@ fn nothing(trouble: impl Into<String>) -> Acts {
     (Vec::new(), Some(trouble.into()))
 }
 
-/// What the stand-by needs.
+/// What the stand-by needs. It is at rest before anything else is done with it.
 fn stand_by(s: &Sight<'_>) -> Acts {
+    if let Some(held) = hold(s) {
+        return held;
+    }
     match (&s.standby, s.policy) {
         (Standby::Unknown { why }, _) => nothing(format!("its stand-by cannot be seen now: {why}")),
         (Standby::Absent, StandbyPolicy::Record | StandbyPolicy::None) => (Vec::new(), None),
@@ -329,7 +332,7 @@ fn stand_by(s: &Sight<'_>) -> Acts {
             },
             _,
         ) => match build_of(s, s.other, id) {
-            Build::Users => theirs(s, id, *state, *held, disks.as_deref()),
+            Build::Users => theirs(s, id, *state, disks.as_deref()),
             Build::Standby { .. } => ours(s, id, *state, *held, words),
         },
     }
@@ -397,14 +400,13 @@ fn may_touch(s: &Sight<'_>) -> Result<(), String> {
     }
 }
 
-/// What must not run, whatever is seen of the zone that serves: a zone that was lost is back, and its hypervisors have started what ran there, while
-/// its server in the other zone is not built yet, or that zone's Nova is silent (hard case 50).
-fn at_rest(s: &Sight<'_>) -> Vec<Act> {
+/// A stand-by that is not at rest, or, its users' own, not locked: it is held. None: it is.
+fn hold(s: &Sight<'_>) -> Option<Acts> {
     let Standby::There {
         id, state, held, ..
     } = &s.standby
     else {
-        return Vec::new();
+        return None;
     };
     let is_due = match (state, build_of(s, s.other, id)) {
         (Rests::Running, _) => true,
@@ -412,24 +414,27 @@ fn at_rest(s: &Sight<'_>) -> Vec<Act> {
         (Rests::Resting, Build::Standby { .. })
         | (Rests::Changing | Rests::Failed | Rests::Unknown, _) => false,
     };
-    if is_due && may_touch(s).is_ok() {
-        vec![Act::Hold { id: id.clone() }]
-    } else {
-        Vec::new()
-    }
+    is_due.then(|| match may_touch(s) {
+        Ok(()) => (vec![Act::Hold { id: id.clone() }], None),
+        Err(why) => left_as_it_is(&why),
+    })
+}
+
+fn left_as_it_is(why: &str) -> Acts {
+    nothing(format!("its stand-by is left as it is: {why}"))
+}
+
+/// What must not run, whatever is seen of the zone that serves: a zone that was lost is back, and its hypervisors have started what ran there, while
+/// its server in the other zone is not built yet, or that zone's Nova is silent (hard case 50).
+fn at_rest(s: &Sight<'_>) -> Vec<Act> {
+    hold(s).map(|(acts, _)| acts).unwrap_or_default()
 }
 
 /// One that its users built: after a failover and the way back it stands by in its turn.
-fn theirs(s: &Sight<'_>, id: &str, state: Rests, held: bool, disks: Option<&[String]>) -> Acts {
-    let hold = || match may_touch(s) {
-        Ok(()) => (vec![Act::Hold { id: id.to_owned() }], None),
-        Err(why) => nothing(format!("its stand-by is left as it is: {why}")),
-    };
+fn theirs(s: &Sight<'_>, id: &str, state: Rests, disks: Option<&[String]>) -> Acts {
     match state {
-        Rests::Running => hold(),
-        Rests::Resting if !held => hold(),
         Rests::Resting => (Vec::new(), other_disks(s, disks)),
-        Rests::Changing => (Vec::new(), None),
+        Rests::Running | Rests::Changing => (Vec::new(), None),
         Rests::Failed => nothing(format!(
             "its stand-by in {} ({id}) failed, and was built by its users: `openstack server show {id}` there",
             s.other
@@ -468,18 +473,16 @@ fn ours(s: &Sight<'_>, id: &str, state: Rests, held: bool, words: &str) -> Acts 
         StandbyPolicy::Record | StandbyPolicy::None => false,
     };
     match state {
-        Rests::Changing => return (Vec::new(), None),
+        Rests::Running | Rests::Changing => return (Vec::new(), None),
         Rests::Unknown => {
             return nothing(format!("{}'s Nova cannot see its stand-by now", s.other));
         }
-        Rests::Running | Rests::Resting | Rests::Failed => {}
+        Rests::Resting | Rests::Failed => {}
     }
     if let Err(why) = may_touch(s) {
-        return nothing(format!("its stand-by is left as it is: {why}"));
+        return left_as_it_is(&why);
     }
     match (state, wanted) {
-        // It is at rest before anything else is done with it.
-        (Rests::Running, _) => (vec![Act::Hold { id: id.to_owned() }], None),
         (Rests::Resting | Rests::Failed, false) => {
             (vec![remove("no stand-by is wanted any more")], None)
         }
@@ -525,7 +528,7 @@ fn ours(s: &Sight<'_>, id: &str, state: Rests, held: bool, words: &str) -> Acts 
                 }
             }
         },
-        (Rests::Changing | Rests::Unknown, _) => (Vec::new(), None),
+        (Rests::Running | Rests::Changing | Rests::Unknown, _) => (Vec::new(), None),
     }
 }
 
