@@ -362,8 +362,13 @@ impl Bench {
         self.rig.kill_zone(&zone_a());
     }
 
-    /// The plan for the request, as soon as there is one. Not begun.
+    /// The plan of its kind, as soon as there is one. Not begun.
     pub async fn plan(&self) -> Plan {
+        self.plan_for(&self.kind.request()).await
+    }
+
+    /// The same on another request: after a plan of its kind.
+    pub async fn plan_for(&self, request: &Request) -> Plan {
         let last = std::sync::Mutex::new(None);
         let plan = patiently(|| async {
             // As the decision loop does: each look counts how long the lease has been gone.
@@ -373,13 +378,12 @@ impl Bench {
                 world.snapshot.reference_time.as_millisecond()
             ))
             .unwrap();
-            let request = self.kind.request();
-            rekindle_core::decision::plan_for(&world.snapshot, &group(), &request, id)
+            rekindle_core::decision::plan_for(&world.snapshot, &group(), request, id)
                 .map_err(|e| *last.lock().unwrap() = Some(e))
                 .ok()
         })
         .await;
-        plan.unwrap_or_else(|| panic!("no plan for {:?}: {last:?}", self.kind))
+        plan.unwrap_or_else(|| panic!("no plan for {request:?}, {:?}: {last:?}", self.kind))
     }
 
     /// Begins it.

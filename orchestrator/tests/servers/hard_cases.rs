@@ -1,6 +1,6 @@
 //! What hurt others, with its number.
 
-use super::{assert_well, bench, ended, failed, one_pass, refused, resume, run, when};
+use super::{assert_well, bench, ended, failed, one_pass, refused, run, when};
 use crate::common::{
     bench::Kind,
     group, image,
@@ -9,6 +9,7 @@ use crate::common::{
 };
 use rekindle_common::{Generation, duration::Span, keys, servers::KeptServer};
 use rekindle_core::{
+    decision::Request,
     plan::{PlannedStep, Step},
     saga::End,
 };
@@ -157,7 +158,7 @@ async fn hard_case_52_a_quota_exceeded_in_the_middle_stops_no_other_and_is_retri
     // The quota is raised: what does not serve is started, and what serves is left alone.
     b.works(Verb::Build, "web-2");
     let before = b.orders().len();
-    let again = resume(&bench).await;
+    let again = bench.plan_for(&Request::Resume).await;
     let names: Vec<&str> = again.steps.iter().map(|s| s.step.name()).collect();
     assert_eq!(
         names,

@@ -1,6 +1,6 @@
 //! Hooks, and pauses that wait for a person.
 
-use super::{assert_well, bench, ended, hooks_failed, refused, resume, run};
+use super::{assert_well, bench, ended, hooks_failed, refused, run};
 use crate::common::{
     bench::{Bench, Kind},
     eventually, group,
@@ -9,6 +9,7 @@ use crate::common::{
 };
 use rekindle_common::{ApiError, ErrorCode, Generation, PlanId, keys};
 use rekindle_core::{
+    decision::Request,
     plan::Step,
     saga::{End, Event, State},
 };
@@ -51,7 +52,7 @@ async fn a_hook_that_fails_after_a_plan_is_told_and_changes_nothing() {
     assert_eq!(left.hooks[0].hook, "close-ticket");
     assert!(left.hooks[0].why.contains("told to fail"), "{left:?}");
     // Run again and well: there is nothing to see any more.
-    let again = bench.begin(&resume(&bench).await).await;
+    let again = bench.begin(&bench.plan_for(&Request::Resume).await).await;
     let over = bench.hand.work(&again, None).await;
     assert_well(&bench, &again, over).await;
     assert_eq!(hooks_failed(&bench).await, None);

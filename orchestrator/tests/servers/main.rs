@@ -17,12 +17,11 @@ mod starting;
 use common::{
     Servers,
     bench::{Bench, Kind},
-    eventually, group,
+    group,
     pass::fresh_pass,
 };
 use rekindle_common::PlanId;
 use rekindle_core::{
-    decision::{Request, plan_for},
     plan::{Plan, Step},
     saga::{End, Event, HooksFailed, Saga},
 };
@@ -32,7 +31,7 @@ use rekindle_orchestrator::{
     servers::control::ServersError,
     steps::{Pass, StepError, Tally},
 };
-use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 async fn bench(kind: Kind) -> Bench {
     Bench::prepared_with(kind, Servers::Some).await
@@ -73,18 +72,6 @@ fn when(over: &[rekindle_core::saga::Record], plan: &Plan, name: &str) -> Durati
     let done = |e: &Event| matches!(e, Event::StepDone { step, .. } if plan.steps[*step].step.name() == name);
     let at = over.iter().find(|r| done(&r.event)).unwrap().at;
     at.duration_since(over[0].at).try_into().unwrap()
-}
-
-async fn resume(bench: &Bench) -> Plan {
-    let last = Mutex::new(None);
-    eventually("it may be resumed", || async {
-        let world = bench.hand.term.look().await.ok()?;
-        let id = PlanId::new("p-again").unwrap();
-        plan_for(&world.snapshot, &group(), &Request::Resume, id)
-            .map_err(|e| *last.lock().unwrap() = Some(e))
-            .ok()
-    })
-    .await
 }
 
 /// As the leader shows it.

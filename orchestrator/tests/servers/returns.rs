@@ -3,21 +3,13 @@
 use super::{bench, ended, failed};
 use crate::common::{
     bench::{Bench, Kind},
-    eventually, group,
     nova::Verb,
     zone_a, zone_b,
 };
 use rekindle_common::{Generation, PlanId};
-use rekindle_core::{
-    decision::{Request, plan_for},
-    plan::{Plan, Step},
-    saga::End,
-};
+use rekindle_core::{decision::Request, plan::Step, saga::End};
 use rekindle_orchestrator::executor::{Over, RecordHook};
-use std::{
-    ops::ControlFlow,
-    sync::{Arc, Mutex},
-};
+use std::{ops::ControlFlow, sync::Arc};
 use tokio::sync::Notify;
 
 /// Works on the plan; the zone is back right after that record of its journal.
@@ -39,19 +31,6 @@ async fn with_a_return_after(record: usize, bench: &mut Bench, id: &PlanId) -> O
     over
 }
 
-/// As soon as the decision has one for it: the returned zone finds out first what its copies are.
-async fn reprotect(bench: &Bench) -> Plan {
-    let last = Mutex::new(None);
-    let plan = eventually("it may be protected again", || async {
-        let world = bench.hand.term.look().await.ok()?;
-        let id = PlanId::new("p-reprotect").unwrap();
-        plan_for(&world.snapshot, &group(), &Request::Reprotect, id)
-            .map_err(|e| *last.lock().unwrap() = Some(e))
-            .ok()
-    });
-    plan.await
-}
-
 async fn returns_after_each_record(kind: Kind) {
     let records = {
         let bench = bench(kind).await;
@@ -71,7 +50,7 @@ async fn returns_after_each_record(kind: Kind) {
         assert_eq!(b.serving(), ["db", "web-1", "web-2"], "record {record}");
         assert_eq!(a.orders(), [], "the failover is zone-b's, record {record}");
 
-        let plan = reprotect(&bench).await;
+        let plan = bench.plan_for(&Request::Reprotect).await;
         let first = &plan.steps[0].step;
         assert!(
             matches!(first, Step::HoldServers { .. }),
