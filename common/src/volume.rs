@@ -141,3 +141,16 @@ pub struct VolumeReport {
     /// The action in flight on it, if any.
     pub in_flight: Option<String>,
 }
+
+impl VolumeReport {
+    /// A copy that could take over: complete, and following.
+    #[must_use]
+    pub fn is_in_step(&self) -> bool {
+        self.role == Role::Secondary
+            && self.complete_copy == Known::Yes
+            && matches!(
+                self.status,
+                VolumeStatus::ActiveSecondary | VolumeStatus::ActiveUpdating
+            )
+    }
+}

@@ -24,7 +24,7 @@ use rekindle_core::{plan::Step, saga::Event};
 use rekindle_lab::Site;
 use rekindle_orchestrator::wire::{GroupStatus, PlanDetail};
 use std::time::Duration;
-use waits::{PROTECT, in_step};
+use waits::PROTECT;
 
 /// A periodic volume's interval.
 const INTERVAL: Span = Span::secs(10);
@@ -130,7 +130,7 @@ impl Cloud {
         until("a complete copy", PROTECT, async || {
             let copy = self.sidecar_of(Site::ZoneB).volume(&spec).await;
             let copy = copy.map_err(|e| e.to_string())?;
-            if in_step(&copy) {
+            if copy.is_in_step() {
                 Ok(())
             } else {
                 Err(format!("{} {:?}", copy.status, copy.concerns))

@@ -8,7 +8,7 @@ use super::{
     show::Stage,
     verdict::{self, Before, seconds},
     volumes::{DemoVolume, Kind, volumes},
-    watch::{Watch, begun, in_step, in_zone, step_times},
+    watch::{Watch, begun, in_zone, step_times},
     world::{DemoError, World, group_spec},
 };
 use rekindle_common::{
@@ -355,7 +355,7 @@ impl<'a, W: World> Story<'a, W> {
             .await?;
         self.report.resynced = in_zone(&status, &self.home)
             .iter()
-            .filter(|v| in_step(v))
+            .filter(|v| v.is_in_step())
             .count();
         self.report.details.reprotect_s = Some(begun.0.elapsed().as_secs_f64());
         self.stage.say(format!(

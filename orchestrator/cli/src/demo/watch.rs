@@ -8,7 +8,7 @@ use super::{
 use rekindle_common::{
     GroupName, PlanId, Timestamp, ZoneName,
     status::VolumeStatus,
-    volume::{Known, Role, VolumeReport},
+    volume::{Role, VolumeReport},
 };
 use rekindle_core::{
     decision::{Decision, Hold},
@@ -65,7 +65,7 @@ impl Watch<'_> {
             };
             let ready = in_zone(&status, &copy)
                 .iter()
-                .filter(|v| in_step(v))
+                .filter(|v| v.is_in_step())
                 .count();
             let well = Decision::Hold { why: Hold::AllWell };
             let decision = status.decision.as_ref();
@@ -326,16 +326,6 @@ pub(super) fn in_zone<'s>(status: &'s GroupStatus, zone: &ZoneName) -> &'s [Volu
         .iter()
         .find(|z| z.zone == *zone)
         .map_or(&[], |z| z.volumes.as_slice())
-}
-
-/// A copy that could take over: complete, and following.
-pub(super) fn in_step(v: &VolumeReport) -> bool {
-    v.role == Role::Secondary
-        && v.complete_copy == Known::Yes
-        && matches!(
-            v.status,
-            VolumeStatus::ActiveSecondary | VolumeStatus::ActiveUpdating
-        )
 }
 
 /// A step's begin and its end, from its intent to its result.

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use rekindle_common::{
     Generation, ImageSpec, Timestamp,
     status::VolumeStatus,
-    volume::{Known, Role, VolumeReport},
+    volume::{Role, VolumeReport},
 };
 use rekindle_core::{
     plan::{PlanKind, Step},
@@ -79,7 +79,7 @@ impl Group<'_> {
             let copy = status.spec.other(&primary.zone).ok_or("foreign primary")?;
             let seen = status.volumes.iter().find(|z| z.zone == *copy);
             let seen = seen.map_or(&[][..], |z| z.volumes.as_slice());
-            let ready = seen.iter().filter(|v| in_step(v)).count();
+            let ready = seen.iter().filter(|v| v.is_in_step()).count();
             if ready < self.volumes.len() || status.unprotected.is_some() {
                 let texts: Vec<String> = seen
                     .iter()
@@ -224,14 +224,4 @@ impl Group<'_> {
         let plans = plans.map_err(|e| e.to_string())?;
         Ok(plans.into_iter().map(|p| p.kind).collect())
     }
-}
-
-/// A copy that could take over: complete, and following.
-pub(super) fn in_step(v: &VolumeReport) -> bool {
-    v.role == Role::Secondary
-        && v.complete_copy == Known::Yes
-        && matches!(
-            v.status,
-            VolumeStatus::ActiveSecondary | VolumeStatus::ActiveUpdating
-        )
 }

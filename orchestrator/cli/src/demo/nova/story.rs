@@ -11,7 +11,7 @@ use crate::demo::{
     report::Figures,
     show::Stage,
     verdict::seconds,
-    watch::{Watch, begun, in_step, in_zone, step_times},
+    watch::{Watch, begun, in_zone, step_times},
     world::{DemoError, group_spec},
 };
 use rekindle_common::{
@@ -335,7 +335,7 @@ impl<'a> Story<'a> {
             .wait_protected("the group to be protected again")
             .await?;
         let copies = in_zone(&status, &self.home);
-        self.report.resynced = copies.iter().filter(|v| in_step(v)).count();
+        self.report.resynced = copies.iter().filter(|v| v.is_in_step()).count();
         for made in self.servers.clone() {
             let shown = self.world.show(HOME, &made.server).await?;
             let reason = shown["locked_reason"].as_str().unwrap_or_default();
