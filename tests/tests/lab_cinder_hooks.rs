@@ -126,19 +126,21 @@ async fn failover_host_moves_what_is_replicated_leaves_the_rest_and_comes_back()
         expect(&zone.failover_host(Some("zone-z")).await?, "enabled", "");
         expect(&zone.failover_host(Some("default")).await?, "enabled", "");
 
-        // Frozen: nothing is changed, by Cinder nor by the sidecar; a volume can still be failed over.
-        zone.cinder(&["freeze-host", "zone-a@rekindle"])?;
-        let frozen = cloud.sidecar_of(Site::ZoneA).zone().await?.frozen;
-        assert!(frozen.is_some_and(|f| f.reason.contains("cinder freeze-host")));
-        zone.cinder(&["thaw-host", "zone-a@rekindle"])?;
-        assert!(cloud.sidecar_of(Site::ZoneA).zone().await?.frozen.is_none());
-
         // The sidecar is away: the call ends within seconds, nothing was changed, and works when it is back.
         cloud.sidecar(Site::ZoneA).kill()?;
         expect(&zone.failover_host(Some("zone-b")).await?, "enabled", "");
         cloud.sidecar(Site::ZoneA).start()?;
         cloud.wait_ready().await?;
 
+        // Frozen: nothing is changed, by Cinder nor by the sidecar (past Cinder's own freeze, which only bars new volumes).
+        zone.cinder(&["freeze-host", "zone-a@rekindle"])?;
+        let frozen = cloud.sidecar_of(Site::ZoneA).zone().await?.frozen;
+        assert!(frozen.is_some_and(|f| f.reason.contains("cinder freeze-host")));
+        zone.admin(&["volume", "set", "--size", "2", &volumes[0]])?;
+        zone.wait(&volumes[0], &[("status", "error_extending")])
+            .await?;
+        zone.admin(&["volume", "set", "--state", "available", &volumes[0]])?;
+        // A volume can still be failed over.
         expect(
             &zone.failover_host(Some("zone-b")).await?,
             "failed-over",
@@ -153,6 +155,15 @@ async fn failover_host_moves_what_is_replicated_leaves_the_rest_and_comes_back()
             assert_eq!(role(cloud, Site::ZoneA, &zone, id).await, Role::Secondary);
             assert_eq!(role(cloud, Site::ZoneB, &zone, id).await, Role::Primary);
         }
+        // Frozen before it left: the way home is shut, and nothing was demoted for finding that out. The thaw comes when the
+        // backend is in the other zone, and opens it.
+        let service = zone.failover_host(Some("default")).await?;
+        expect(&service, "failed-over", "zone-b");
+        for id in &volumes {
+            assert_eq!(role(cloud, Site::ZoneB, &zone, id).await, Role::Primary);
+        }
+        zone.cinder(&["thaw-host", "zone-a@rekindle"])?;
+        assert!(cloud.sidecar_of(Site::ZoneA).zone().await?.frozen.is_none());
         expect(&zone.fail_back().await?, "enabled", "");
         for id in &volumes {
             zone.wait(

@@ -59,7 +59,7 @@ impl Cinder {
     ///
     /// # Errors
     /// [`ApiError`]: the call as a whole is refused, and nothing was changed: no such target, nothing to fail back, the way
-    /// back is not in step (`held`, with the figure), a failover is at work (`busy`).
+    /// back is not in step (`held`, with the figure), the zone that takes over is frozen, a failover is at work (`busy`).
     pub async fn failover(&self, request: FailoverRequest) -> Result<FailoverAnswer, ApiError> {
         let this = self.clone();
         // A task of its own: a shim that stops waiting must not leave volumes demoted and not promoted.
@@ -83,6 +83,7 @@ impl Cinder {
     ) -> Result<FailoverAnswer, ApiError> {
         super::bounded(&request.volumes)?;
         let (target, from, to) = self.route(request)?;
+        self.refuse_into_frozen(to).await?;
         let health = settled(from, (Instant::now() + SETTLE).min(by)).await;
         let home = target == super::DEFAULT;
         if home {

@@ -13,6 +13,7 @@
 mod back;
 mod delete;
 mod failover;
+mod freeze;
 mod groups;
 mod guard;
 pub mod health;
@@ -208,22 +209,6 @@ impl Cinder {
             frozen: side.frozen(by).await,
             targets: self.inner.peer.iter().map(|(id, _)| id.clone()).collect(),
         })
-    }
-
-    /// Refuses every action in a backend's zone.
-    ///
-    /// # Errors
-    /// [`ApiError`]: no such backend, or its sidecar does not answer.
-    pub async fn freeze(&self, backend: Option<&str>, reason: &str) -> Result<(), ApiError> {
-        self.side(backend)?.freeze(reason).await
-    }
-
-    /// Takes actions again.
-    ///
-    /// # Errors
-    /// As [`Self::freeze`].
-    pub async fn thaw(&self, backend: Option<&str>) -> Result<(), ApiError> {
-        self.side(backend)?.thaw().await
     }
 
     /// Runs it to its end, whether or not the caller waits.

@@ -1,6 +1,7 @@
 //! Cinder's calls on two sidecars with simulated clusters; the other zone is reached through a real socket.
 
 mod deleting;
+mod freezing;
 
 use super::{
     health::{DEAD_AFTER, Health},
@@ -560,7 +561,7 @@ async fn hard_case_48_what_would_break_a_pair_is_refused_before_it_begins() {
     ask(None, Operation::Attach).await.unwrap();
     assert_eq!(
         bench.cinder.backend(None).await.unwrap().frozen.as_deref(),
-        Some("moving house")
+        Some("moving house, by the Cinder of zone-a")
     );
     bench.cinder.thaw(None).await.unwrap();
     ask(None, Operation::Delete).await.unwrap();
