@@ -18,6 +18,7 @@ use crate::{
     keystone::{Holder, Identity, Project, Token, projects},
     neutron::Neutron,
     nova::Nova,
+    placement::Placement,
     roots::Roots,
     url::Url,
     version::{self, Dialect, Microversion},
@@ -96,6 +97,7 @@ pub(crate) enum To {
     Cinder,
     Nova,
     Neutron,
+    Placement,
 }
 
 impl To {
@@ -104,6 +106,7 @@ impl To {
         match self {
             Self::Cinder => Some(&version::CINDER),
             Self::Nova => Some(&version::NOVA),
+            Self::Placement => Some(&version::PLACEMENT),
             Self::Keystone | Self::Neutron => None,
         }
     }
@@ -116,6 +119,7 @@ impl fmt::Display for To {
             Self::Cinder => "Cinder",
             Self::Nova => "Nova",
             Self::Neutron => "Neutron",
+            Self::Placement => "Placement",
         })
     }
 }
@@ -216,6 +220,12 @@ impl Cloud {
     #[must_use]
     pub fn neutron(&self, scope: Scope) -> Neutron {
         Neutron::new(self.clone(), scope)
+    }
+
+    /// Its Placement, under a token of that scope. Nobody is contacted yet.
+    #[must_use]
+    pub fn placement(&self, scope: Scope) -> Placement {
+        Placement::new(self.clone(), scope)
     }
 
     /// Asks for a new token, and says what Keystone says of us: whether we may act in that project, and as what.
@@ -370,7 +380,7 @@ impl Cloud {
         let mut headers = vec![token.header()];
         let url = match op.to {
             To::Keystone => self.inner.keystone.join(&op.path),
-            To::Cinder | To::Nova | To::Neutron => {
+            To::Cinder | To::Nova | To::Neutron | To::Placement => {
                 let place = token.place(self, op.to)?;
                 if let Some(dialect) = op.to.dialect() {
                     let version = self.version(dialect, &place.base, token, window).await?;

@@ -1,9 +1,10 @@
-//! A small typed client of Keystone, Cinder, Nova and Neutron: what keeping the other zone's catalogue and servers needs, and no more.
+//! A small typed client of Keystone, Cinder, Nova, Neutron and Placement: what keeping the other zone's catalogue and servers needs, and no more.
 //!
 //! ```text
 //!   Cloud ── Scope ── Cinder ── volumes, snapshots, types, limits
 //!     |           |── Nova ── servers, their volumes, what building one needs; ensure_…: look, order, look again
-//!     |           └── Neutron ── networks, subnets, ports, security groups
+//!     |           |── Neutron ── networks, subnets, ports, security groups
+//!     |           └── Placement ── what room its hosts have
 //!     |                  |
 //!     |   token (cached for each scope) ── endpoint, from the token's own catalogue ── microversion
 //!     |
@@ -17,6 +18,7 @@
 //! * [`cinder`]: everything of Cinder.
 //! * [`nova`]: everything of Nova.
 //! * [`neutron`]: the few things of Neutron that a server needs.
+//! * [`placement`]: what room its hosts have.
 //! * [`probe`]: whether some web server answers.
 //! * [`each`]: many at once, and never more than so many.
 //!
@@ -31,6 +33,7 @@ mod http;
 pub mod keystone;
 pub mod neutron;
 pub mod nova;
+pub mod placement;
 pub mod probe;
 mod roots;
 mod service;
@@ -49,3 +52,4 @@ pub use error::{Call, CloudError};
 pub use keystone::{Clock, Holder, Identity, Project};
 pub use neutron::Neutron;
 pub use nova::{Nova, ServerError};
+pub use placement::Placement;

@@ -51,6 +51,15 @@ pub(crate) const NOVA: Dialect = Dialect {
     least_value: "compute 2.79",
 };
 
+/// 1.29 shows the host that a nested provider belongs to: Placement of 2019, and nothing newer is of use to us.
+pub(crate) const PLACEMENT: Dialect = Dialect {
+    name: "Placement",
+    word: "placement",
+    wanted: Microversion(1, 29),
+    least: Microversion(1, 29),
+    least_value: "placement 1.29",
+};
+
 impl fmt::Display for Microversion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.0, self.1)
@@ -105,11 +114,11 @@ pub(crate) async fn negotiate(
     Ok(newest.min(dialect.wanted))
 }
 
-/// Cinder gives a list, Nova the one that was asked.
+/// Cinder gives a list, Nova the one that was asked, Placement a list with another name for the newest.
 fn newest(answer: &Value, major: u32) -> Option<Microversion> {
     let listed = answer.get("versions").and_then(Value::as_array);
     let all = listed.into_iter().flatten().chain(answer.get("version"));
-    all.filter_map(|v| v["version"].as_str())
+    all.filter_map(|v| v["version"].as_str().or_else(|| v["max_version"].as_str()))
         .filter_map(|v| v.parse::<Microversion>().ok())
         .filter(|v| v.0 == major)
         .max()
@@ -135,7 +144,10 @@ mod tests {
         assert_eq!(newest(&nova, 2), Some(Microversion(2, 100)));
         assert_eq!(newest(&nova, 3), None);
         assert!(Microversion(3, 9) < Microversion(3, 42));
-        for dialect in [CINDER, NOVA] {
+        let placement =
+            json!({ "versions": [{ "id": "v1.0", "max_version": "1.39", "min_version": "1.0" }] });
+        assert_eq!(newest(&placement, 1), Some(Microversion(1, 39)));
+        for dialect in [CINDER, NOVA, PLACEMENT] {
             assert_eq!(dialect.least.header(&dialect).1, dialect.least_value);
         }
         assert_eq!(NOVA.wanted.header(&NOVA).1, "compute 2.96");

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //!   look     the runbooks and what is kept, from etcd; records of servers that are not followed yet, from Nova; what the other zone has
-//!   judge    pure: each field of each record against the mapping and against what is there; all of a project's servers against its quota
+//!   judge    pure: each field of each record against the mapping and against what is there; all of a project's servers against its quota,
+//!            and all that are to come against the hosts
 //! ```
 
+mod capacity;
 mod fields;
 mod judge;
 mod look;
@@ -21,6 +23,7 @@ use rekindle_openstack::{
     CloudError, QuotaSet,
     neutron::{Network, Port, SecurityGroup, Subnet},
     nova::{AvailabilityZone, ComputeService, Flavor, Keypair, ServerGroup},
+    placement::Room,
 };
 use std::collections::BTreeMap;
 
@@ -60,6 +63,8 @@ pub(super) struct Place {
     pub keypairs: Result<Vec<Keypair>, CloudError>,
     pub zones: Result<Vec<AvailabilityZone>, CloudError>,
     pub services: Result<Vec<ComputeService>, CloudError>,
+    /// What its hosts have left.
+    pub rooms: Result<Vec<Room>, CloudError>,
     /// By id: those that servers are to come into.
     pub projects: BTreeMap<String, ProjectSeen>,
 }

@@ -18,7 +18,8 @@ use rekindle_core::{
 use rekindle_lab::Site;
 use rekindle_orchestrator::wire::PlanDetail;
 use rekindle_tests::scenario::{BOOT, Cloud, Look, until};
-use std::time::Duration;
+use serde_json::{Value, json};
+use std::{process::Command, time::Duration};
 
 /// How old the newest record may be that a server finds after its zone was killed: a snapshot is taken every ten seconds.
 const RPO: Duration = Duration::from_secs(30);
@@ -30,6 +31,22 @@ fn kept(cloud: &Cloud, group: &GroupName, key: &ServerKey) -> anyhow::Result<Kep
         .lab
         .etcdctl(Site::Witness, &["get", "--print-value-only", &key])?;
     serde_json::from_str(text.trim()).with_context(|| format!("what stands at {key}: {text}"))
+}
+
+/// What `rekindle preflight` prints, with the file of an orchestrator.
+fn preflight(cloud: &Cloud) -> anyhow::Result<Value> {
+    let scratch = tempfile::tempdir()?;
+    let file = scratch.path().join("orchestrator.toml");
+    std::fs::write(
+        &file,
+        toml::to_string(&cloud.orchestrator_config(Site::Witness)?)?,
+    )?;
+    let ended = Command::new(cloud.rekindle())
+        .args(["--output", "json", "preflight"])
+        .arg(&file)
+        .output()?;
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    serde_json::from_slice(&ended.stdout).with_context(|| format!("{}: {said}", ended.status))
 }
 
 /// The place of the first step of that sort.
@@ -99,6 +116,20 @@ async fn hard_case_50_a_server_comes_back_in_the_other_zone_its_old_self_is_held
         .await?;
         let with_copy: ServerRecord = serde_json::from_str(with_copy.trim())?;
         assert_eq!(with_copy, know.record);
+
+        // The other zone would take it: everything of it was asked for, the hosts' room too, and nothing is missing.
+        let found = preflight(cloud)?;
+        ensure!(
+            found["unchecked"] == json!([]) && found["counts"]["servers"] == 1,
+            "{found:#}"
+        );
+        let gaps: Vec<&str> = found["gaps"]
+            .as_array()
+            .context("gaps")?
+            .iter()
+            .filter_map(|g| g["what"].as_str())
+            .collect();
+        ensure!(!gaps.iter().any(|g| g.contains("server")), "{found:#}");
 
         // The zone dies.
         let acknowledged = wait_records(&na, &web, RECORDS).await?;

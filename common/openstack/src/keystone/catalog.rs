@@ -2,7 +2,7 @@
 //!
 //! An operator's endpoint may end in the version and the project, in the version, or in neither, behind any path. What is kept of it is
 //! what stands before that; the version is ours to add, and the project for Cinder: both releases that we support take it. Nova has
-//! needed none since 2016, and Neutron never did.
+//! needed none since 2016, and Neutron never did. Placement has no version in its path.
 
 use crate::{
     cloud::To,
@@ -15,7 +15,7 @@ use serde::Deserialize;
 struct Kind {
     /// Its types, as clouds have named it over the years, in the order of our liking.
     types: &'static [&'static str],
-    /// The version that we speak, as the last part of the path before the project.
+    /// The version that we speak, as the last part of the path before the project; none where the path has no version.
     version: &'static str,
     /// Versions that an endpoint may name and that we do not speak: that endpoint is another service.
     others: &'static [&'static str],
@@ -48,6 +48,13 @@ fn kind(to: To) -> Option<Kind> {
             version: "v2.0",
             others: &[],
             same: &["v2.0"],
+            project: false,
+        }),
+        To::Placement => Some(Kind {
+            types: &["placement"],
+            version: "",
+            others: &[],
+            same: &[],
             project: false,
         }),
     }
@@ -178,7 +185,10 @@ fn base(url: Url, project: &str, kind: &Kind) -> Url {
     if root.last_segment().is_some_and(|s| kind.same.contains(&s)) {
         root = root.parent();
     }
-    root.join(&format!("/{}", kind.version))
+    match kind.version {
+        "" => root,
+        version => root.join(&format!("/{version}")),
+    }
 }
 
 fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
@@ -258,6 +268,13 @@ mod tests {
                 "network",
                 "http://h/networking/v2.0/",
                 "http://h:80/networking/v2.0",
+            ),
+            (To::Placement, "placement", "http://h:8778", "http://h:8778"),
+            (
+                To::Placement,
+                "placement",
+                "http://h/placement/",
+                "http://h:80/placement",
             ),
         ] {
             let all = catalog(&[(kind, "R", "public", url)]);

@@ -177,6 +177,8 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         }
     } else if asked.line.starts_with("GET /volume/v3/ ") {
         Say::status(300, r#"{"versions":[{"id":"v3.0","version":"3.70"}]}"#)
+    } else if asked.line.starts_with("GET /placement/ ") {
+        Say::ok(r#"{"versions":[{"id":"v1.0","min_version":"1.0","max_version":"1.39"}]}"#)
     } else if asked.line.starts_with("GET /compute/v2.1/ ") {
         let minor = match keystone.nova.load(Ordering::SeqCst) {
             0 => 96,
@@ -196,7 +198,11 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 fn plumbing(asked: &Asked) -> bool {
-    let versions = ["GET /volume/v3/ ", "GET /compute/v2.1/ "];
+    let versions = [
+        "GET /volume/v3/ ",
+        "GET /compute/v2.1/ ",
+        "GET /placement/ ",
+    ];
     asked.line.contains("/auth/tokens") || versions.iter().any(|v| asked.line.starts_with(v))
 }
 
@@ -208,7 +214,8 @@ fn token(url: &str, stale: bool) -> Say {
         "user":{{"id":"u1","name":"u"}},"project":{{"id":"p1","name":"p"}},"roles":[{{"id":"r1","name":"admin"}}],
         "catalog":[{{"type":"block-storage","endpoints":[{{"interface":"public","region":"R","url":"{url}/volume/v3/p1"}}]}},
         {{"type":"compute","endpoints":[{{"interface":"public","region":"R","url":"{url}/compute/v2.1"}}]}},
-        {{"type":"network","endpoints":[{{"interface":"public","region":"R","url":"{url}/network"}}]}}]}}}}"#
+        {{"type":"network","endpoints":[{{"interface":"public","region":"R","url":"{url}/network"}}]}},
+        {{"type":"placement","endpoints":[{{"interface":"public","region":"R","url":"{url}/placement"}}]}}]}}}}"#
     );
     Say::Json(
         201,

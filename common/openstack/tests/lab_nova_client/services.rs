@@ -40,6 +40,15 @@ async fn nova_says_what_it_is_and_what_serves_it() {
             Some("QEMU"),
             "{hypervisors:?}"
         );
+        let rooms = cloud(site, &zone.os, &zone.os.admin)
+            .placement(Scope::Home)
+            .rooms()
+            .await
+            .unwrap();
+        assert!(
+            rooms.len() == 1 && rooms[0].vcpus > 0 && rooms[0].ram_mib > 0,
+            "{rooms:?}"
+        );
         let quota = nova.quota(&zone.project).await.unwrap();
         assert!(
             quota.get("instances").is_some() && quota.get("ram").is_some(),

@@ -43,6 +43,7 @@ pub(in crate::preflight) fn judge(judge: &mut Judge<'_>, servers: &ServersSeen, 
         }
     }
     judge.server_quotas(servers, seen);
+    judge.server_capacity(servers);
 }
 
 impl Judge<'_> {

@@ -220,11 +220,13 @@ fn networks(servers: &[Protected], mapping: &Mapping, to: &ZoneName) -> BTreeSet
 
 async fn place(cloud: &Cloud, projects: BTreeSet<String>, networks: &BTreeSet<String>) -> Place {
     let nova = cloud.nova(Scope::Home);
-    let (flavors, keypairs, zones, services) = tokio::join!(
+    let placement = cloud.placement(Scope::Home);
+    let (flavors, keypairs, zones, services, rooms) = tokio::join!(
         nova.flavors(),
         nova.keypairs(),
         nova.availability_zones(),
-        nova.services()
+        nova.services(),
+        placement.rooms()
     );
     let mut questions = Vec::new();
     for id in projects {
@@ -240,6 +242,7 @@ async fn place(cloud: &Cloud, projects: BTreeSet<String>, networks: &BTreeSet<St
         keypairs,
         zones,
         services,
+        rooms,
         projects: seen,
     }
 }

@@ -1,9 +1,8 @@
-//! All servers of a project against its quota, and whether there is any host at all.
+//! All servers of a project against its quota.
 
 use super::{Protected, ServersSeen, look::project};
 use crate::preflight::{GapKind, judge::Judge, look::Seen};
 use rekindle_common::{ZoneName, runbook::StandbyPolicy};
-use rekindle_openstack::nova::{ServiceState, ServiceStatus};
 use std::collections::BTreeMap;
 
 /// What is still to be counted of a server on the day it starts there: instances, cores, MiB of memory.
@@ -54,33 +53,6 @@ impl Judge<'_> {
                     );
                     self.gap(GapKind::Quota, Some(zone), what, advice);
                 }
-            }
-        }
-        self.hosts(servers);
-    }
-
-    /// Nova shows no free capacity since 2.88: whether any host takes servers is all that can be told.
-    fn hosts(&mut self, servers: &ServersSeen) {
-        for (zone, place) in &servers.places {
-            let Some(all) = self.known(zone, "its hosts", &place.services) else {
-                continue;
-            };
-            let takes = |s: &&rekindle_openstack::nova::ComputeService| {
-                s.binary == "nova-compute"
-                    && s.status == ServiceStatus::Enabled
-                    && s.state == Some(ServiceState::Up)
-                    && !s.forced_down
-            };
-            if all.iter().any(|s| takes(&s)) {
-                self.unchecked(
-                    zone,
-                    "free capacity of its hosts",
-                    "Nova does not show it: `openstack resource provider inventory list`, or a drill, does",
-                );
-            } else {
-                let what = "no nova-compute is up and enabled: no server can be built or started";
-                let advice = "openstack compute service list --service nova-compute";
-                self.gap(GapKind::Capacity, Some(zone), what, advice);
             }
         }
     }
