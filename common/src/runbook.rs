@@ -109,20 +109,24 @@ fn ten_minutes() -> Span {
     Span::secs(600)
 }
 
+/// In a [`Wait`]: the server's fixed address in the zone where it starts, as that zone's Nova shows it. A server seldom keeps its
+/// address over a failover, and one that is written down is the lost zone's.
+pub const ADDRESS: &str = "{address}";
+
 /// What is waited for, from the leading orchestrator.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
 pub enum Wait {
     /// A connection is taken.
     Tcp {
-        /// `HOST:PORT`, an IPv6 address in brackets.
+        /// `HOST:PORT`, an IPv6 address in brackets. [`ADDRESS`] stands for the server's own.
         tcp: String,
         /// It counts as failed after that long.
         within: Span,
     },
     /// An answer with a status of 200 to 399.
     Http {
-        /// `http://…` or `https://…`.
+        /// `http://…` or `https://…`. [`ADDRESS`] stands for the server's own.
         http: String,
         /// It counts as failed after that long.
         within: Span,
@@ -263,6 +267,7 @@ fn check_waits(waits: &[Wait]) -> Result<(), InvalidPolicy> {
         match w {
             Wait::Tcp { tcp, .. } => {
                 check_text(field, tcp, MAX_NAME)?;
+                check_placeholder(field, tcp)?;
                 let port = tcp.rsplit_once(':').and_then(|(host, port)| {
                     let named = !host.is_empty();
                     port.parse::<u16>().ok().filter(|p| named && *p != 0)
@@ -273,6 +278,7 @@ fn check_waits(waits: &[Wait]) -> Result<(), InvalidPolicy> {
             }
             Wait::Http { http, .. } => {
                 check_text(field, http, 4 * MAX_NAME)?;
+                check_placeholder(field, http)?;
                 if !http.starts_with("http://") && !http.starts_with("https://") {
                     return bad(
                         field,
@@ -283,6 +289,17 @@ fn check_waits(waits: &[Wait]) -> Result<(), InvalidPolicy> {
             Wait::Command { command, .. } => check_text(field, command, MAX_NAME)?,
         }
         check_within(field, w.within())?;
+    }
+    Ok(())
+}
+
+/// Braces are of no address or URL: one that is not ours is a mistake that would show in the worst hour only.
+fn check_placeholder(field: &'static str, text: &str) -> Result<(), InvalidPolicy> {
+    if text.replace(ADDRESS, "").contains(['{', '}']) {
+        return bad(
+            field,
+            format!("{text:?}: {ADDRESS} is all that may stand in braces"),
+        );
     }
     Ok(())
 }

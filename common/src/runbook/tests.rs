@@ -176,6 +176,10 @@ fn what_is_out_of_bounds_is_named() {
         ),
         (wait(tcp("10.0.0.5")), "is not HOST:PORT"),
         (wait(tcp(":80")), "is not HOST:PORT"),
+        (
+            wait(tcp("{adress}:80")),
+            "{address} is all that may stand in braces",
+        ),
         (wait(tcp("host:0")), "is not HOST:PORT"),
         (wait(tcp("host:65536")), "is not HOST:PORT"),
         (

@@ -7,7 +7,7 @@ use rekindle_common::{
     runbook::StandbyPolicy,
     servers::{KeptServer, ServerRecord},
 };
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 /// What a call is about: one server of a group, in the zone that is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub struct Seen {
     pub held: bool,
     /// In Nova's words, for people: `SHUTOFF`, `ERROR (No valid host was found)`.
     pub words: String,
+    /// Its fixed address; of several IPv4 before IPv6, and by the network's name. Nova does not tell which network came first.
+    pub address: Option<IpAddr>,
 }
 
 /// What a server does.

@@ -29,7 +29,10 @@ use rekindle_openstack::{
     neutron::{Neutron, PortError},
     nova::{LOCKED_BY_US, Mark, Patience, PowerState, Server, ServerError, Status, Whose},
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 use tokio::time::{Duration, Instant, timeout};
 
 /// The most servers of a cloud that are looked through for a mark. More are an error: the one may be among those that were cut.
@@ -342,7 +345,20 @@ fn seen(server: &Server) -> Seen {
         state: state(server),
         held: server.locked && ours.starts_with(LOCKED_BY_US),
         words: format!("{}{fault}", server.seen()),
+        address: address(server),
     }
+}
+
+/// A floating one is not taken: it may still lead to the other zone.
+fn address(server: &Server) -> Option<IpAddr> {
+    let fixed = server.addresses.values().flatten();
+    let mut all: Vec<IpAddr> = fixed
+        .filter(|a| a.kind.as_deref() != Some("floating"))
+        .filter_map(|a| a.addr.parse().ok())
+        .collect();
+    // Stable: within a family the order stays.
+    all.sort_by_key(IpAddr::is_ipv6);
+    all.into_iter().next()
 }
 
 fn state(server: &Server) -> ServerState {
@@ -435,6 +451,23 @@ mod tests {
             "id": "s1", "status": status, "OS-EXT-STS:task_state": task, "OS-EXT-STS:power_state": power,
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn its_own_address_is_told_and_none_that_floats() {
+        let at =
+            |ip: &str, kind: &str| json!({ "addr": ip, "version": 4, "OS-EXT-IPS:type": kind });
+        let of = |addresses: serde_json::Value| {
+            let server = json!({ "id": "s1", "status": "ACTIVE", "addresses": addresses });
+            address(&Server::deserialize(server).unwrap()).map(|ip| ip.to_string())
+        };
+        let both = json!({
+            "back": [at("192.0.2.9", "floating"), at("2001:db8::5", "fixed")],
+            "front": [at("10.0.0.5", "fixed"), at("10.0.0.6", "fixed")],
+        });
+        assert_eq!(of(both).as_deref(), Some("10.0.0.5"));
+        assert_eq!(of(json!({ "n": [at("192.0.2.9", "floating")] })), None);
+        assert_eq!(of(json!({})), None);
     }
 
     #[test]

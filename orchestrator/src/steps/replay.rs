@@ -27,7 +27,12 @@ pub(super) async fn await_demotion_replayed(
         );
         stands.then(|| format!("is {}: the demotion does not arrive", v.status))
     };
-    wait(ctx, zone, tally, arrived, hopeless).await
+    let mut pass = wait(ctx, zone, tally, arrived, hopeless).await?;
+    // What bears the demotion's name has replayed all that was written before it, and nothing was written after.
+    if let Pass::Done { note } = &mut pass {
+        note.push_str(" have all that was written: nothing of them is lost");
+    }
+    Ok(pass)
 }
 
 /// Until the copies in `zone` are complete and follow their primary.

@@ -24,6 +24,7 @@ use rekindle_common::{Generation, ServerKey, ZoneName, runbook::RunbookServer};
 use round::{Gate, Round, round};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     time::Duration,
 };
 use tokio::time::Instant;
@@ -40,6 +41,8 @@ pub(super) struct Memo {
     runs: Option<Instant>,
     /// Whether it was seen at all.
     seen: bool,
+    /// Where it was seen to be reached.
+    address: Option<IpAddr>,
     /// So many of its waits are over.
     waits_over: usize,
     /// Since when the next one is tried.

@@ -207,6 +207,7 @@ impl FakeNova {
             state: s.state,
             held: s.held,
             words: format!("{:?}", s.state),
+            address: Some(std::net::Ipv4Addr::LOCALHOST.into()),
         })
     }
 

@@ -2,15 +2,15 @@
 
 use super::{bench, ended, failed, one_pass, refused, run};
 use crate::common::{
-    bench::Kind,
+    bench::{Bench, Kind},
     image,
     nova::{Server, Verb, key},
     zone_a, zone_b,
 };
 use rekindle_common::{
-    Generation,
+    Generation, PlanId,
     duration::Span,
-    runbook::{Level, RunbookServer, StandbyPolicy},
+    runbook::{Level, RunbookServer, StandbyPolicy, Wait},
 };
 use rekindle_core::{
     plan::Step,
@@ -23,6 +23,19 @@ use rekindle_orchestrator::{
     steps::Pass,
 };
 use std::collections::BTreeMap;
+
+/// What each step said at its end.
+async fn notes(bench: &Bench, id: &PlanId) -> Vec<String> {
+    let records = bench.records(id).await.into_iter();
+    records
+        .filter_map(|r| {
+            if let Event::StepDone { outcome, .. } = r.event {
+                return Some(outcome.note);
+            }
+            None
+        })
+        .collect()
+}
 
 #[tokio::test(start_paused = true)]
 async fn what_needs_a_server_that_does_not_serve_is_not_started() {
@@ -72,6 +85,25 @@ async fn a_server_that_runs_and_does_not_answer_in_time_is_named() {
     assert_eq!(bench.rig.nova(&zone_b()).serving().len(), 3);
 }
 
+/// What is waited for is the server's own port in the zone where it starts.
+#[tokio::test(start_paused = true)]
+async fn a_server_is_waited_for_at_the_address_that_the_zone_has_given_it() {
+    let bench = bench(Kind::FailoverByLease).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut plan = bench.plan().await;
+    plan.runbook.levels[0].servers[0].wait = vec![Wait::Tcp {
+        tcp: format!("{{address}}:{port}"),
+        within: Span::secs(60),
+    }];
+    let id = bench.begin(&plan).await;
+    let over = bench.hand.work(&id, None).await;
+    let named = failed(&bench, &id).await;
+    assert_eq!(over, ended(End::Succeeded), "{named:?}");
+    let (_, from) = listener.accept().await.unwrap();
+    assert!(from.ip().is_loopback());
+}
+
 /// Nothing stands by for it, as its policy says: a failover starts the others, says who is to be started by hand, and ends well.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_nothing_stands_by_for_makes_no_failover_partial() {
@@ -90,16 +122,18 @@ async fn a_server_that_nothing_stands_by_for_makes_no_failover_partial() {
         failed(&bench, &id).await
     );
     assert_eq!(b.serving(), ["db", "web-2"]);
-    let notes = bench.records(&id).await.into_iter();
-    let notes: Vec<String> = notes
-        .filter_map(|r| {
-            if let Event::StepDone { outcome, .. } = r.event {
-                return Some(outcome.note);
-            }
-            None
-        })
-        .collect();
+    let notes = notes(&bench, &id).await;
     let said = "1 of 2 servers serve; to be started by hand, as their policy says: web-1";
+    assert!(notes.iter().any(|n| n == said), "{notes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_says_of_how_many_volumes_nothing_is_lost() {
+    let bench = bench(Kind::Move).await;
+    let (id, over) = run(&bench).await;
+    assert_eq!(over, ended(End::Succeeded));
+    let said = "3 of 3 volumes have all that was written: nothing of them is lost";
+    let notes = notes(&bench, &id).await;
     assert!(notes.iter().any(|n| n == said), "{notes:?}");
 }
 

@@ -126,6 +126,7 @@ fn seen(s: &Srv) -> Seen {
         state: s.state,
         held: s.held,
         words: format!("{:?}", s.state),
+        address: None,
     }
 }
 

@@ -99,7 +99,7 @@ async fn present(
     seen: &Seen,
 ) -> Result<One> {
     match seen.state {
-        ServerState::Running if !seen.held => serves(env, s, memo).await,
+        ServerState::Running if !seen.held => serves(env, s, memo, seen).await,
         // Somebody started it under our lock: the lock comes off.
         ServerState::Running | ServerState::Stopped => started(env, s, memo, wanted).await,
         ServerState::Changing | ServerState::Unknown => Ok(One::Waits(seen.words.clone())),
@@ -143,7 +143,7 @@ async fn build(
                 ..wanted.clone()
             };
             match seen.state {
-                ServerState::Running if !seen.held => serves(env, s, memo).await,
+                ServerState::Running if !seen.held => serves(env, s, memo, &seen).await,
                 ServerState::Running | ServerState::Stopped => started(env, s, memo, &wanted).await,
                 ServerState::Changing | ServerState::Unknown => Ok(One::Waits(seen.words)),
                 ServerState::Failed => Ok(One::Failed(format!(
@@ -166,7 +166,7 @@ async fn started(
     let left = memo.left(s).min(ORDER);
     match env.nova.start(wanted, Span(left)).await {
         Ok(seen) => match seen.state {
-            ServerState::Running => serves(env, s, memo).await,
+            ServerState::Running => serves(env, s, memo, &seen).await,
             ServerState::Stopped | ServerState::Changing | ServerState::Unknown => {
                 Ok(One::Waits(seen.words))
             }
@@ -177,7 +177,8 @@ async fn started(
 }
 
 /// It runs.
-async fn serves(env: &Env<'_>, s: &RunbookServer, memo: &mut Memo) -> Result<One> {
+async fn serves(env: &Env<'_>, s: &RunbookServer, memo: &mut Memo, seen: &Seen) -> Result<One> {
+    memo.address = seen.address;
     memo.runs = Some(tokio::time::Instant::now());
     wait::next(env, s, memo).await
 }

@@ -2,8 +2,8 @@
 
 use super::{Memo, One, Result, env::Env};
 use crate::agent::AgentAction;
-use rekindle_common::runbook::{RunbookServer, Wait};
-use std::time::Duration;
+use rekindle_common::runbook::{ADDRESS, RunbookServer, Wait};
+use std::{net::IpAddr, time::Duration};
 use tokio::{
     net::TcpStream,
     time::{Instant, timeout},
@@ -18,7 +18,7 @@ const COMMAND: Duration = Duration::from_secs(60);
 pub(super) async fn next(env: &Env<'_>, s: &RunbookServer, memo: &mut Memo) -> Result<One> {
     while let Some(wait) = s.wait.get(memo.waits_over) {
         let since = *memo.waiting_since.get_or_insert_with(Instant::now);
-        match once(env, s, wait).await? {
+        match once(env, s, wait, memo.address).await? {
             Ok(()) => {
                 memo.waits_over += 1;
                 memo.waiting_since = None;
@@ -39,10 +39,17 @@ async fn once(
     env: &Env<'_>,
     s: &RunbookServer,
     wait: &Wait,
+    address: Option<IpAddr>,
 ) -> Result<std::result::Result<(), String>> {
     Ok(match wait {
-        Wait::Tcp { tcp, .. } => connects(tcp).await,
-        Wait::Http { http, .. } => answers(http).await,
+        Wait::Tcp { tcp, .. } => match addressed(tcp, address) {
+            Ok(at) => connects(&at).await,
+            Err(why) => Err(why),
+        },
+        Wait::Http { http, .. } => match addressed(http, address) {
+            Ok(url) => answers(&url).await,
+            Err(why) => Err(why),
+        },
         Wait::Command { command, within } => {
             let ctx = env.ctx;
             let Some(agent) = ctx.tools.agents.hooks.get(command) else {
@@ -58,6 +65,16 @@ async fn once(
             }
         }
     })
+}
+
+/// With the server's own address where it is asked for.
+fn addressed(text: &str, address: Option<IpAddr>) -> std::result::Result<String, String> {
+    match address {
+        _ if !text.contains(ADDRESS) => Ok(text.to_owned()),
+        Some(IpAddr::V4(v4)) => Ok(text.replace(ADDRESS, &v4.to_string())),
+        Some(IpAddr::V6(v6)) => Ok(text.replace(ADDRESS, &format!("[{v6}]"))),
+        None => Err("Nova shows no address of it".to_owned()),
+    }
 }
 
 async fn connects(at: &str) -> std::result::Result<(), String> {

@@ -11,6 +11,21 @@ async fn a_port_is_open_or_says_why_not() {
     assert!(why.contains("no connection"), "{why}");
 }
 
+#[test]
+fn a_server_is_asked_at_its_own_address_in_the_zone_where_it_starts() {
+    let at = |text, ip: Option<&str>| addressed(text, ip.map(|ip| ip.parse().unwrap()));
+    let found = at("{address}:5432", Some("192.0.2.7"));
+    assert_eq!(found.as_deref(), Ok("192.0.2.7:5432"));
+    let found = at("http://{address}/live", Some("2001:db8::7"));
+    assert_eq!(found.as_deref(), Ok("http://[2001:db8::7]/live"));
+    let why = "Nova shows no address of it".to_owned();
+    assert_eq!(at("{address}:5432", None), Err(why));
+    assert_eq!(
+        at("db.example:5432", None).as_deref(),
+        Ok("db.example:5432")
+    );
+}
+
 #[tokio::test]
 async fn only_a_good_status_is_an_answer() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
