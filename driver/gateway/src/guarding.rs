@@ -4,15 +4,25 @@ use crate::{
     body::RequestBody,
     exchange::Exchange,
     fault::Fault,
-    guards::{BODY, GROUP, Guarded, Place, Target},
+    guards::{BODY, GROUP, Guarded, Place, Target, Unclear, ends_it, renames_its_method, unknown},
     proxy::{Proxy, body_fault},
     showing::{Ahead, ahead},
     status::{Kind, Read, read},
 };
-use hyper::{StatusCode, http::request::Parts};
+use bytes::Bytes;
+use hyper::{
+    StatusCode,
+    header::{HeaderName, HeaderValue},
+    http::request::Parts,
+};
+use serde_json::Value;
 
-/// What Cinder says of a group's volumes is no larger.
+/// What Cinder says of a page of a group's volumes is no larger, nor what it says of a snapshot.
 const VOLUMES: usize = 4 * 1024 * 1024;
+/// Which of Cinder's versions is asked for.
+const VERSION: HeaderName = HeaderName::from_static("openstack-api-version");
+/// An older one may leave the group out of a list's filters, and give all volumes; this one says that it cannot filter.
+const LISTS_GROUPS: HeaderValue = HeaderValue::from_static("volume 3.31");
 
 impl Proxy {
     /// Refuses what would break a replicated pair.
@@ -22,8 +32,19 @@ impl Proxy {
         body: &mut RequestBody,
         exchange: &mut Exchange,
     ) -> Result<(), Fault> {
-        let place = Place::of(&head.method, head.uri.path());
-        let (Some(guards), Some(place)) = (&self.guards, place) else {
+        let Some(guards) = &self.guards else {
+            return Ok(());
+        };
+        // Cinder's routes go by that method; who reads the request's line, by the other.
+        if renames_its_method(head.uri.query().unwrap_or_default()) {
+            let why = "the query names a method (_method), which Cinder would take for the request's own: send the request with that method";
+            return Err(Fault::new(StatusCode::BAD_REQUEST, "method_twice", why).closing());
+        }
+        let place = Place::of(&head.method, head.uri.path()).map_err(|Unclear| {
+            let why = "the path can be read in more ways than one, and the request would change something: write it without '..', and with ids as they are";
+            Fault::new(StatusCode::BAD_REQUEST, "guard_path", why).closing()
+        })?;
+        let Some(place) = place else {
             return Ok(());
         };
         // A larger body is none that Cinder takes.
@@ -31,10 +52,7 @@ impl Proxy {
             return Ok(());
         };
         for asked in place.asked(&read) {
-            let volumes = match &asked.target {
-                Target::Volume(id) => vec![id.clone()],
-                Target::Group(id) => self.volumes_of(head, &place, id, exchange).await?,
-            };
+            let volumes = self.volumes(head, &place, &asked, exchange).await?;
             let ids: Vec<&str> = volumes.iter().map(String::as_str).collect();
             if let Err(no) = guards.allow(&asked, &ids).await
                 && self.is_theirs(head, &place, &asked, exchange).await?
@@ -43,6 +61,62 @@ impl Proxy {
             }
         }
         Ok(())
+    }
+
+    /// The volumes that something would be done to. None, where Cinder shows its user no such group, snapshot or attachment: then it says
+    /// so to the request itself.
+    async fn volumes(
+        &self,
+        head: &Parts,
+        place: &Place,
+        asked: &Guarded,
+        exchange: &mut Exchange,
+    ) -> Result<Vec<String>, Fault> {
+        let base = &place.base;
+        let (path, thing, key) = match &asked.target {
+            Target::Volume(id) => return Ok(vec![id.clone()]),
+            Target::Group(id) => return self.volumes_of(head, place, asked, id, exchange).await,
+            Target::Attachment(id) => (
+                format!("{base}/attachments/{id}"),
+                "attachment",
+                "volume_id",
+            ),
+            Target::Snapshot(id) => (format!("{base}/snapshots/{id}"), "snapshot", "volume_id"),
+            Target::GroupSnapshot(id) => (
+                format!("{base}/group_snapshots/{id}"),
+                "group_snapshot",
+                "group_id",
+            ),
+        };
+        let (status, body) = self.shown_to_them(head, &path, exchange).await?;
+        let body = body.filter(|_| status == StatusCode::OK);
+        let body: Option<Value> = body.and_then(|body| serde_json::from_slice(&body).ok());
+        let id = body.and_then(|body| body[thing][key].as_str().map(str::to_owned));
+        let Some(id) = id.filter(|id| uuid::Uuid::try_parse(id).is_ok()) else {
+            return Ok(Vec::new());
+        };
+        match &asked.target {
+            Target::GroupSnapshot(_) => self.volumes_of(head, place, asked, &id, exchange).await,
+            Target::Volume(_) | Target::Group(_) | Target::Attachment(_) | Target::Snapshot(_) => {
+                Ok(vec![id])
+            }
+        }
+    }
+
+    /// What Cinder answers a user's look with; no body, where that is larger than it may be.
+    async fn shown_to_them(
+        &self,
+        head: &Parts,
+        path: &str,
+        exchange: &mut Exchange,
+    ) -> Result<(StatusCode, Option<Bytes>), Fault> {
+        let answer = self.look(head, path, exchange).await?;
+        let status = answer.status();
+        let mut body = answer.into_body();
+        match ahead(&mut body, VOLUMES, self.upstream.idle()).await? {
+            Ahead::Whole(body) => Ok((status, Some(body))),
+            Ahead::Part(_) => Ok((status, None)),
+        }
     }
 
     /// Whether the user sees the volume. Who does not is told by Cinder that there is none.
@@ -59,28 +133,71 @@ impl Proxy {
                 Ok(self.unseen(head, &path, exchange).await?.is_none())
             }
             // Its volumes were found with the user's own token.
-            Target::Group(_) => Ok(true),
+            Target::Group(_)
+            | Target::Attachment(_)
+            | Target::Snapshot(_)
+            | Target::GroupSnapshot(_) => Ok(true),
         }
     }
 
-    /// The volumes of one of Cinder's groups, as far as the user sees them. None, where Cinder does not say: then it says so to the
-    /// request itself, and the driver guards each.
+    /// The volumes of one of Cinder's groups, as far as the user sees them: an administrator, those of all projects. Where Cinder does not
+    /// say, what would end them waits, and for all else the driver guards each.
     async fn volumes_of(
         &self,
         head: &Parts,
         place: &Place,
+        asked: &Guarded,
         group: &str,
         exchange: &mut Exchange,
     ) -> Result<Vec<String>, Fault> {
-        let path = format!("{}/volumes?group_id={group}&limit={GROUP}", place.base);
-        let answer = self.look(head, &path, exchange).await?;
-        let is_well = answer.status() == StatusCode::OK;
-        let mut body = answer.into_body();
-        let read = match ahead(&mut body, VOLUMES, self.upstream.idle()).await? {
-            Ahead::Whole(body) if is_well => read(&body, Kind::Page).map(Read::into_owned),
-            Ahead::Whole(_) | Ahead::Part(_) => None,
-        };
-        let spots = read.map(|read| read.spots).unwrap_or_default();
-        Ok(spots.into_iter().map(|spot| spot.id.into_owned()).collect())
+        // `groups/action` has no group that something could be done to.
+        if group.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ends = ends_it(asked.operation);
+        let mut head = head.clone();
+        head.headers.insert(VERSION, LISTS_GROUPS);
+        let list = format!(
+            "{}/volumes?group_id={group}&all_tenants=1&limit={GROUP}",
+            place.base
+        );
+        let mut ids: Vec<String> = Vec::new();
+        let mut path = list.clone();
+        loop {
+            let (status, body) = self.shown_to_them(&head, &path, exchange).await?;
+            // Nor does Cinder let them do anything else.
+            if status == StatusCode::UNAUTHORIZED {
+                return Ok(Vec::new());
+            }
+            let body = body.filter(|_| status == StatusCode::OK);
+            let page = body
+                .as_deref()
+                .and_then(|body| read(body, Kind::Page))
+                .map(Read::into_owned);
+            let Some(page) = page else {
+                if ends {
+                    return Err(unknown(
+                        "Cinder does not say which volumes the group has: they are not deleted before that is known",
+                    ));
+                }
+                return Ok(ids);
+            };
+            let before = ids.len();
+            ids.extend(page.spots.into_iter().map(|spot| spot.id.into_owned()));
+            if !page.more || ids.len() == before {
+                return Ok(ids);
+            }
+            if ids.len() >= GROUP {
+                if ends {
+                    let why = format!(
+                        "the group has {GROUP} volumes or more, which are not looked at at once: delete some of them by themselves first"
+                    );
+                    return Err(Fault::new(StatusCode::CONFLICT, "guard_group", why));
+                }
+                return Ok(ids);
+            }
+            let last = ids.last().map(String::as_str).unwrap_or_default();
+            path = format!("{list}&marker={}", crate::percent::encoded(last));
+        }
     }
 }

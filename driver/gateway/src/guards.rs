@@ -12,15 +12,18 @@
 
 mod asked;
 mod judge;
+mod place;
 
 use crate::{
     fault::Fault,
     pause::Pause,
     status::{Names, Under},
 };
-pub(crate) use asked::{Guarded, Place, Target};
+pub(crate) use asked::{Guarded, Target};
 use hyper::StatusCode;
-use judge::{Verdict, ends_it, judge};
+pub(crate) use judge::ends_it;
+use judge::{Verdict, judge};
+pub(crate) use place::{Place, Unclear, renames_its_method};
 use rekindle_common::{ErrorCode, ImageSpec, ZoneName, volume::VolumeReport};
 use rekindle_net::SidecarClient;
 use rekindle_openstack::each;
@@ -40,8 +43,8 @@ const AGAIN: u64 = 5;
 const LOOKS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
 /// A guarded request's body is no larger: Cinder's own limit is just below.
 pub(crate) const BODY: usize = 128 * 1024;
-/// Volumes of a group that are looked at. Of a larger one each volume has the driver's guard.
-pub(crate) const GROUP: usize = 200;
+/// Volumes of a group that are looked at. A larger one is not deleted with them; for all else each volume has the driver's guard.
+pub(crate) const GROUP: usize = 1000;
 
 /// What guards.
 #[derive(Debug)]
@@ -58,6 +61,11 @@ enum Seen {
     /// The zone has no such image, or it is no volume of a backend that is replicated here.
     Not,
     Unknown,
+}
+
+/// What ends a volume waits until it is known which, and how it is.
+pub(crate) fn unknown(why: &str) -> Fault {
+    Fault::new(StatusCode::SERVICE_UNAVAILABLE, "guard_unknown", why).retry_after(AGAIN)
 }
 
 impl Guards {
@@ -101,7 +109,10 @@ impl Guards {
         // Where the user named no volume, they are told which it is.
         let named = |why: String| match &asked.target {
             Target::Volume(_) => why,
-            Target::Group(_) => format!("volume {volume}: {why}"),
+            Target::Group(_)
+            | Target::Attachment(_)
+            | Target::Snapshot(_)
+            | Target::GroupSnapshot(_) => format!("volume {volume}: {why}"),
         };
         match verdict {
             Verdict::Pass => Ok(()),
@@ -113,14 +124,10 @@ impl Guards {
                 Err(fault.retry_after(AGAIN))
             }
             // Deleting a primary deletes its copy too, and nothing brings them back. All else can wait for the driver's own guard.
-            Verdict::Unknown if ends_it(operation) => {
-                let why = format!(
-                    "it is not known now whether the volume is replicated: it is not {} before the zone's sidecar says so",
-                    operation.done()
-                );
-                let fault = Fault::new(StatusCode::SERVICE_UNAVAILABLE, "guard_unknown", why);
-                Err(fault.retry_after(AGAIN))
-            }
+            Verdict::Unknown if ends_it(operation) => Err(unknown(&format!(
+                "it is not known now whether the volume is replicated: it is not {} before the zone's sidecar says so",
+                operation.done()
+            ))),
             Verdict::Unknown => {
                 tracing::warn!(
                     volume.id = volume,

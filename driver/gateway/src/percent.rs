@@ -12,6 +12,15 @@ pub(crate) fn of_path(raw: &str) -> String {
     decoded(raw, false)
 }
 
+/// Whether each percent sign has its two digits.
+pub(crate) fn is_whole(raw: &str) -> bool {
+    let mut behind = raw.split('%').skip(1);
+    behind.all(|text| {
+        let digits = text.bytes().take(2).filter(u8::is_ascii_hexdigit);
+        digits.count() == 2
+    })
+}
+
 fn decoded(raw: &str, plus: bool) -> String {
     let hex = |b: Option<&u8>| b.and_then(|b| char::from(*b).to_digit(16));
     let bytes = raw.as_bytes();
@@ -63,6 +72,20 @@ mod tests {
             ("%2541", "%41", "%41"),
         ] {
             assert_eq!((of_form(raw).as_str(), of_path(raw).as_str()), (form, path));
+        }
+    }
+
+    #[test]
+    fn a_percent_sign_has_two_digits() {
+        for (raw, whole) in [
+            ("", true),
+            ("a%20%C3b", true),
+            ("%", false),
+            ("a%4", false),
+            ("%4g", false),
+            ("%41%", false),
+        ] {
+            assert_eq!(is_whole(raw), whole, "{raw}");
         }
     }
 

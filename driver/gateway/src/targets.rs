@@ -32,9 +32,11 @@ pub fn actions(data: &[u8]) {
         (Method::POST, "/v3/p/volumes/1/action"),
         (Method::POST, "/v3/p/snapshots"),
         (Method::POST, "/v3/p/volumes"),
+        (Method::POST, "/v3/p/groups/1/action"),
+        (Method::PUT, "/v3/p/attachments/1"),
         (Method::DELETE, "/v3/p/volumes/1"),
     ] {
-        if let Some(place) = Place::of(&method, path) {
+        if let Ok(Some(place)) = Place::of(&method, path) {
             place.asked(data);
         }
     }

@@ -68,6 +68,18 @@ fn requests(id: &str) -> Vec<(&'static str, String, Value, &'static str)> {
             json!({ "volume": { "size": 1, "source_volid": id } }),
             "cloned",
         ),
+        // The stub's snapshots and attachments have their volumes' ids.
+        post(
+            "volumes",
+            json!({ "volume": { "size": 1, "snapshot_id": id } }),
+            "cloned",
+        ),
+        (
+            "PUT",
+            format!("/v3/p/attachments/{id}"),
+            json!({ "attachment": { "connector": { "host": "h" } } }),
+            "attached",
+        ),
         post(
             "volume-transfers",
             json!({ "transfer": { "volume_id": id } }),

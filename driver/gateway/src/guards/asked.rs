@@ -1,8 +1,8 @@
 //! Which of Cinder's own requests would do something to which volume. Pure.
 //!
-//! What Cinder would read otherwise than we do is none of these, and goes on: a guard keeps from mistakes. Behind it stands the driver's.
+//! A body that Cinder would read otherwise than we do is none of these, and goes on: a guard keeps from mistakes. Behind it stands the driver's.
 
-use hyper::Method;
+use super::place::{Collection, Kind, Place, is_volume};
 use serde_json::Value;
 
 /// What would be done.
@@ -57,6 +57,12 @@ pub(crate) enum Target {
     Volume(String),
     /// All volumes of one of Cinder's groups.
     Group(String),
+    /// The volume of an attachment.
+    Attachment(String),
+    /// The volume that a snapshot is of.
+    Snapshot(String),
+    /// All volumes of the group that a group's snapshot is of.
+    GroupSnapshot(String),
 }
 
 /// A request that may have to be refused.
@@ -66,79 +72,7 @@ pub(crate) struct Guarded {
     pub(crate) target: Target,
 }
 
-/// Where a request goes that may be one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    kind: Kind,
-    /// `/v3` or `/v3/PROJECT`: what stands in front of `/volumes`.
-    pub(crate) base: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Kind {
-    /// `DELETE …/volumes/{id}`
-    Volume(String),
-    /// `POST …/volumes/{id}/action`
-    Action(String),
-    /// `POST …/{this}`, with the volume in the body.
-    Under(Collection),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Collection {
-    Volumes,
-    Attachments,
-    Snapshots,
-    GroupSnapshots,
-    Backups,
-    Restore,
-    Transfers,
-}
-
 impl Place {
-    /// Of a request's line. Cinder's server takes percent signs for what they stand for, and what follows a dot for a format.
-    pub(crate) fn of(method: &Method, path: &str) -> Option<Self> {
-        let path = crate::percent::of_path(path);
-        let mut parts: Vec<&str> = path.strip_prefix("/v3/")?.split('/').collect();
-        if let Some(last) = parts.last_mut() {
-            *last = last.split('.').next().unwrap_or_default();
-        }
-        if !parts.iter().all(|p| is_plain(p)) {
-            return None;
-        }
-        let (project, rest) = if is_collection(parts.first()?) {
-            (None, parts.as_slice())
-        } else {
-            let (project, rest) = parts.split_first()?;
-            (Some(*project), rest)
-        };
-        let kind = if method == Method::DELETE {
-            match rest {
-                ["volumes", id] if is_volume(id) => Kind::Volume((*id).to_owned()),
-                _ => return None,
-            }
-        } else if method == Method::POST {
-            match rest {
-                ["volumes", id, "action"] if is_volume(id) => Kind::Action((*id).to_owned()),
-                ["volumes"] => Kind::Under(Collection::Volumes),
-                ["attachments"] => Kind::Under(Collection::Attachments),
-                ["snapshots"] => Kind::Under(Collection::Snapshots),
-                ["group_snapshots"] => Kind::Under(Collection::GroupSnapshots),
-                ["backups"] => Kind::Under(Collection::Backups),
-                ["backups", _, "restore"] => Kind::Under(Collection::Restore),
-                ["volume-transfers" | "os-volume-transfer"] => Kind::Under(Collection::Transfers),
-                _ => return None,
-            }
-        } else {
-            return None;
-        };
-        let base = match project {
-            Some(project) => format!("/v3/{project}"),
-            None => "/v3".to_owned(),
-        };
-        Some(Self { kind, base })
-    }
-
     /// What the request would do, by its body. More than one thing: each of them.
     pub(crate) fn asked(&self, body: &[u8]) -> Vec<Guarded> {
         let one = |operation, target: Option<Target>| {
@@ -160,63 +94,101 @@ impl Place {
                     })
                     .collect()
             }
-            Kind::Under(collection) => {
-                let Some(body) = json(body) else {
-                    return Vec::new();
-                };
-                let (operation, [thing, key]) = match collection {
-                    Collection::Volumes => (Operation::Clone, ["volume", "source_volid"]),
-                    Collection::Attachments => (Operation::Attach, ["attachment", "volume_uuid"]),
-                    Collection::Snapshots => (Operation::Snapshot, ["snapshot", "volume_id"]),
-                    Collection::GroupSnapshots => {
-                        (Operation::Snapshot, ["group_snapshot", "group_id"])
-                    }
-                    Collection::Backups => (Operation::BackUp, ["backup", "volume_id"]),
-                    Collection::Restore => (Operation::Overwrite, ["restore", "volume_id"]),
-                    Collection::Transfers => (Operation::Transfer, ["transfer", "volume_id"]),
-                };
-                let id = body[thing][key].as_str().filter(|id| is_volume(id));
-                let target = id.map(|id| match collection {
-                    Collection::GroupSnapshots => Target::Group(id.to_owned()),
-                    Collection::Volumes
-                    | Collection::Attachments
-                    | Collection::Snapshots
-                    | Collection::Backups
-                    | Collection::Restore
-                    | Collection::Transfers => Target::Volume(id.to_owned()),
-                });
-                one(operation, target)
+            Kind::Group(id) => group_action(id, &json(body).unwrap_or_default()),
+            // Without force Cinder deletes none that has volumes.
+            Kind::ConsistencyGroup(id) => {
+                let body = json(body).unwrap_or_default();
+                let deletes = is_said(&body["consistencygroup"]["force"]);
+                one(
+                    Operation::Delete,
+                    deletes.then(|| Target::Group(id.clone())),
+                )
             }
+            Kind::Attachment(id) => {
+                let body = json(body).unwrap_or_default();
+                let connects = !body["attachment"]["connector"].is_null();
+                one(
+                    Operation::Attach,
+                    connects.then(|| Target::Attachment(id.clone())),
+                )
+            }
+            Kind::Under(collection) => under(*collection, &json(body).unwrap_or_default()),
         }
     }
 }
 
+/// Of each collection: what is made of what, and where in the body that stands.
+type Source = (Operation, &'static str, &'static str, fn(String) -> Target);
+
+fn under(collection: Collection, body: &Value) -> Vec<Guarded> {
+    use Operation::{Attach, BackUp, Clone, Overwrite, Snapshot, Transfer};
+    let sources: &[Source] = match collection {
+        Collection::Volumes => &[
+            (Clone, "volume", "source_volid", Target::Volume),
+            (Clone, "volume", "snapshot_id", Target::Snapshot),
+        ],
+        Collection::Attachments => &[(Attach, "attachment", "volume_uuid", Target::Volume)],
+        Collection::Snapshots => &[(Snapshot, "snapshot", "volume_id", Target::Volume)],
+        Collection::GroupSnapshots => &[(Snapshot, "group_snapshot", "group_id", Target::Group)],
+        Collection::ConsistencySnapshots => {
+            &[(Snapshot, "cgsnapshot", "consistencygroup_id", Target::Group)]
+        }
+        Collection::ConsistencyGroups => &[(
+            Clone,
+            "consistencygroup-from-src",
+            "source_cgid",
+            Target::Group,
+        )],
+        Collection::Backups => &[(BackUp, "backup", "volume_id", Target::Volume)],
+        Collection::Restore => &[(Overwrite, "restore", "volume_id", Target::Volume)],
+        Collection::Transfers => &[(Transfer, "transfer", "volume_id", Target::Volume)],
+    };
+    let found = sources
+        .iter()
+        .filter_map(|(operation, thing, key, target)| {
+            Some(Guarded {
+                operation: *operation,
+                target: target(id_in(&body[*thing][*key])?),
+            })
+        });
+    found.collect()
+}
+
+/// What is done to a group, or made of one. `groups/action` has no id, and makes one alone.
+fn group_action(id: &str, body: &Value) -> Vec<Guarded> {
+    let mut all = Vec::new();
+    // Without that Cinder deletes none that has volumes.
+    if is_said(&body["delete"]["delete-volumes"]) {
+        all.push(Guarded {
+            operation: Operation::Delete,
+            target: Target::Group(id.to_owned()),
+        });
+    }
+    let from = &body["create-from-src"];
+    let mut made_of = |key: &str, target: fn(String) -> Target| {
+        all.extend(id_in(&from[key]).map(|id| Guarded {
+            operation: Operation::Clone,
+            target: target(id),
+        }));
+    };
+    made_of("source_group_id", Target::Group);
+    made_of("group_snapshot_id", Target::GroupSnapshot);
+    all
+}
+
+/// Whether a flag may be one that Cinder takes for a yes: it knows many words for that.
+fn is_said(flag: &Value) -> bool {
+    !matches!(flag, Value::Null | Value::Bool(false))
+}
+
+/// An id in a body, in the one case that Cinder writes it in: its database may take the other for the same.
+fn id_in(value: &Value) -> Option<String> {
+    let id = value.as_str()?.to_ascii_lowercase();
+    is_volume(&id).then_some(id)
+}
+
 fn json(body: &[u8]) -> Option<Value> {
     serde_json::from_slice(body).ok()
-}
-
-/// Of an id or a name in a path.
-fn is_plain(part: &str) -> bool {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    (1..=64).contains(&part.len()) && part.bytes().all(is_plain)
-}
-
-/// Whether it may be a volume's id. These two are lists of volumes to whoever looks, and no volume to Cinder.
-fn is_volume(part: &str) -> bool {
-    is_plain(part) && !["detail", "summary"].contains(&part)
-}
-
-fn is_collection(part: &str) -> bool {
-    [
-        "volumes",
-        "attachments",
-        "snapshots",
-        "group_snapshots",
-        "backups",
-        "volume-transfers",
-        "os-volume-transfer",
-    ]
-    .contains(&part)
 }
 
 /// What an action of Cinder's does, if it is one to guard.
@@ -245,6 +217,7 @@ fn action(name: &str, with: &Value) -> Option<Operation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::Method;
     use proptest::prelude::*;
 
     const ID: &str = "9d2a4c1e-0000-4000-8000-000000000001";
@@ -253,6 +226,7 @@ mod tests {
         let (method, path) = line.split_once(' ').unwrap();
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let place = Place::of(&method, path);
+        let place = place.unwrap_or_else(|_| panic!("{line} is unclear"));
         let asked = place.map(|p| p.asked(body.as_bytes())).unwrap_or_default();
         asked.into_iter().map(|g| (g.operation, g.target)).collect()
     }
@@ -382,11 +356,78 @@ mod tests {
                 "{line} {body}"
             );
         }
-        let group = r#"{"group_snapshot": {"group_id": "g-1"}}"#;
-        assert_eq!(
-            asked("POST /v3/p/group_snapshots", group),
-            [(Snapshot, Target::Group("g-1".to_owned()))]
-        );
+    }
+
+    #[test]
+    fn groups_snapshots_and_attachments_stand_for_their_volumes() {
+        use Operation::{Attach, Clone, Delete, Snapshot};
+        let delete = r#"{"delete": {"delete-volumes": true}}"#;
+        let force = r#"{"consistencygroup": {"force": true}}"#;
+        for (line, body, operation, target) in [
+            (
+                "POST group_snapshots",
+                r#"{"group_snapshot": {"group_id": "g-1"}}"#,
+                Snapshot,
+                Target::Group as fn(String) -> Target,
+            ),
+            (
+                "POST cgsnapshots",
+                r#"{"cgsnapshot": {"consistencygroup_id": "g-1"}}"#,
+                Snapshot,
+                Target::Group,
+            ),
+            ("POST groups/g-1/action", delete, Delete, Target::Group),
+            (
+                "POST groups/g-1/action",
+                r#"{"delete": {"delete-volumes": "yes"}}"#,
+                Delete,
+                Target::Group,
+            ),
+            (
+                "POST consistencygroups/g-1/delete",
+                force,
+                Delete,
+                Target::Group,
+            ),
+            ("DELETE consistencygroups/g-1", force, Delete, Target::Group),
+            (
+                "POST groups/action",
+                r#"{"create-from-src": {"source_group_id": "g-1"}}"#,
+                Clone,
+                Target::Group,
+            ),
+            (
+                "POST groups/action",
+                r#"{"create-from-src": {"group_snapshot_id": "g-1"}}"#,
+                Clone,
+                Target::GroupSnapshot,
+            ),
+            (
+                "POST consistencygroups/create_from_src",
+                r#"{"consistencygroup-from-src": {"source_cgid": "g-1"}}"#,
+                Clone,
+                Target::Group,
+            ),
+            (
+                "POST volumes",
+                r#"{"volume": {"size": 1, "snapshot_id": "G-1"}}"#,
+                Clone,
+                Target::Snapshot,
+            ),
+            (
+                "PUT attachments/g-1",
+                r#"{"attachment": {"connector": {"host": "h"}}}"#,
+                Attach,
+                Target::Attachment,
+            ),
+        ] {
+            let line = line.replacen(' ', " /v3/p/", 1);
+            assert_eq!(
+                asked(&line, body),
+                [(operation, target("g-1".to_owned()))],
+                "{line} {body}"
+            );
+        }
     }
 
     #[test]
@@ -407,8 +448,7 @@ mod tests {
             ("DELETE /v3/p/snapshots/1", ""),
             ("DELETE /v3/p/volumes/1/metadata/x", ""),
             ("DELETE /v2/p/volumes/1", ""),
-            ("DELETE /v3/p//volumes/1", ""),
-            ("DELETE /v3/p/volumes/..", ""),
+            ("DELETE /v3/p/groups/1", ""),
             ("POST /v3/p/volumes", r#"{"volume": {"size": 1}}"#),
             (
                 "POST /v3/p/volumes",
@@ -424,6 +464,27 @@ mod tests {
             ),
             ("POST /v3/p/backups/b/restore", r#"{"restore": {}}"#),
             ("PUT /v3/p/attachments/a", "{}"),
+            (
+                "PUT /v3/p/attachments/a",
+                r#"{"attachment": {"connector": null}}"#,
+            ),
+            ("PUT /v3/p/volumes/1", r#"{"volume": {"name": "n"}}"#),
+            (
+                "POST /v3/p/groups/g/action",
+                r#"{"delete": {"delete-volumes": false}}"#,
+            ),
+            ("POST /v3/p/groups/g/action", r#"{"delete": {}}"#),
+            (
+                "POST /v3/p/groups/g/action",
+                r#"{"reset_status": {"status": "available"}}"#,
+            ),
+            (
+                "POST /v3/p/consistencygroups/g/delete",
+                r#"{"consistencygroup": {"force": false}}"#,
+            ),
+            ("POST /v3/p/consistencygroups/g/delete", ""),
+            ("POST /v3/p/groups", r#"{"group": {"group_type": "t"}}"#),
+            ("POST /v3/p/volumes", r#"{"volume": {"snapshot_id": null}}"#),
         ] {
             assert_eq!(asked(line, body), [], "{line} {body}");
         }
@@ -433,8 +494,12 @@ mod tests {
         #[test]
         fn any_line_and_body_is_one_or_none(path in "/v3/[a-z0-9%./]{0,40}", body in ".{0,80}", near in "\\{\"os-(extend|retype)\": ?.{0,60}") {
             for line in [format!("POST {path}"), format!("DELETE {path}"), "POST /v3/volumes/1/action".to_owned()] {
-                let _ = asked(&line, &body);
-                let _ = asked(&line, &near);
+                let (method, path) = line.split_once(' ').unwrap();
+                let method = Method::from_bytes(method.as_bytes()).unwrap();
+                if let Ok(Some(place)) = Place::of(&method, path) {
+                    let _ = place.asked(body.as_bytes());
+                    let _ = place.asked(near.as_bytes());
+                }
             }
         }
     }

@@ -28,6 +28,9 @@ pub const ITS_IMAGE: &str = "0a0a0a0a-0000-4000-8000-00000000000a";
 /// One on a backend that is not ours.
 pub const ELSEWHERE: &str = "9d2a4c1e-0000-4000-8000-000000000003";
 
+/// The group that a group's snapshot is of.
+pub const GROUP: &str = "9d2a4c1e-0000-4000-8000-0000000000aa";
+
 /// A volume of Cinder's.
 #[derive(Debug, Clone)]
 pub struct Volume {
@@ -150,6 +153,10 @@ impl Cloud {
             .route(
                 "/v3/{project}/volumes/{id}",
                 get(for_a_user).fallback(cinders),
+            )
+            .route(
+                "/v3/{project}/{things}/{id}",
+                get(of_a_volume).fallback(cinders),
             )
             .fallback(cinders)
             .with_state(cloud.clone());
@@ -283,6 +290,10 @@ async fn list_for_a_user(State(cloud): State<Cloud>, request: Request) -> Respon
         return no;
     }
     let query = uri.query().unwrap_or_default();
+    if query.contains("group_id") {
+        // Older versions of Cinder's API do not filter by it, and give all.
+        assert_eq!(headers["openstack-api-version"], "volume 3.31");
+    }
     let value = |key: &str| {
         let pairs = query.split('&').filter_map(|p| p.split_once('='));
         pairs.filter(|(k, _)| *k == key).map(|(_, v)| v).next_back()
@@ -339,6 +350,24 @@ async fn for_a_user(
             (StatusCode::NOT_FOUND, Json(body)).into_response()
         }
     }
+}
+
+/// A snapshot and an attachment have their volume's id here, and all volumes are in one group.
+async fn of_a_volume(
+    State(cloud): State<Cloud>,
+    headers: HeaderMap,
+    Path((project, things, id)): Path<(String, String, String)>,
+) -> Response {
+    let asked = format!("GET /v3/{project}/{things}/{id}");
+    if let Some(odd) = looked(&cloud, &headers, asked) {
+        return odd;
+    }
+    let is_known = cloud.0.lock().unwrap().volumes.iter().any(|v| v.id == id);
+    if headers.get("x-auth-token").is_none_or(|t| t == "stranger") || !is_known {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let thing = things.strip_suffix('s').unwrap();
+    as_json(json!({ thing: { "id": id, "volume_id": id, "group_id": GROUP } }).to_string())
 }
 
 async fn cinders(State(cloud): State<Cloud>, request: Request) -> Response {

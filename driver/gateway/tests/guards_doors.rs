@@ -1,0 +1,226 @@
+//! The guards' other doors: a volume by another spelling of its path, and by the group that it is in.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{
+    cloud::{GROUP, ITS_IMAGE, Odd, PLAIN, TAKEN_IN, Volume},
+    raw::Answer,
+    scene::{Scene, scene},
+};
+
+const DELETE: &str = r#"{"delete": {"delete-volumes": true}}"#;
+const FORCE: &str = r#"{"consistencygroup": {"force": true}}"#;
+/// What deletes a group with its volumes.
+const DELETIONS: [(&str, &str, &str); 4] = [
+    ("POST", "/v3/p/groups/g-1/action", DELETE),
+    ("POST", "/v3/p//groups/./g-1/action", DELETE),
+    ("POST", "/v3/p/consistencygroups/g-1/delete", FORCE),
+    ("DELETE", "/v3/p/consistencygroups/g-1", FORCE),
+];
+
+/// Whether Cinder had it, as it was sent. The stub says 418 to what it does not know.
+fn is_cinders(answer: &Answer) -> bool {
+    answer.status == 418
+}
+
+fn policy(scene: &Scene, policy: &str) {
+    scene.sidecar.says(&format!("volumes/volume-{PLAIN}"), |r| {
+        r["on_delete"] = json!(policy);
+    });
+}
+
+fn copy(report: &mut Value) {
+    report["status"] = json!("active - secondary");
+    report["role"] = json!("secondary");
+    report["peer_primary"] = json!("yes");
+}
+
+/// Whether Cinder had a request that changes something.
+fn was_changed(scene: &Scene) -> bool {
+    let asked = scene.cloud.asked();
+    asked.iter().any(|(line, _)| !line.starts_with("GET "))
+}
+
+#[tokio::test]
+async fn a_volume_is_guarded_however_its_path_is_spelled() {
+    let scene = scene("").await;
+    policy(&scene, "refuse");
+    let paths = [
+        "/v3/p//volumes/{}",
+        "/v3//p/volumes//{}",
+        "//v3/p/volumes/{}",
+        "/v3/p/./volumes/{}",
+        "/v3/p/volumes/./{}",
+        "/v3/p/%76olumes/{}",
+        "/v3/p%2Fvolumes/{}",
+        "/v3/p/volumes/{}.json",
+        "/p/volumes/{}",
+    ];
+    let upper = PLAIN.to_uppercase();
+    for path in paths {
+        for id in [PLAIN, &upper] {
+            let path = path.replace("{}", id);
+            let answer = scene.send("DELETE", &path, "member", "").await;
+            assert_eq!(answer.status, 409, "{path}: {}", answer.text());
+            if !path.contains(".json") {
+                let path = format!("{path}/action");
+                let body = r#"{"os-force_delete": {}}"#;
+                let answer = scene.send("POST", &path, "member", body).await;
+                assert_eq!(answer.status, 409, "{path}: {}", answer.text());
+            }
+        }
+    }
+    for (method, path) in [
+        ("DELETE", "/v3/p/types/../volumes/{}"),
+        ("DELETE", "/v3/p/types/%2e%2e/volumes/{}"),
+        ("DELETE", "/v3/p/volumes/{}%"),
+        ("DELETE", "/v3/p/volumes/{}%20"),
+        ("GET", "/v3/p/volumes/{}?_method=DELETE"),
+        ("POST", "/v3/p/volumes/{}?a=b&_method=delete"),
+    ] {
+        let path = path.replace("{}", PLAIN);
+        let answer = scene.send(method, &path, "member", "").await;
+        assert_eq!(answer.status, 400, "{path}: {}", answer.text());
+    }
+    assert!(!was_changed(&scene), "{:?}", scene.cloud.asked());
+    // What may be done goes on as it was spelled.
+    policy(&scene, "keep");
+    for path in paths {
+        let path = path.replace("{}", &upper);
+        let answer = scene.send("DELETE", &path, "member", "").await;
+        // The stub's own routes take some of these spellings, and answer so; what counts is what came.
+        let line = (format!("DELETE {path}"), String::new());
+        assert!(
+            scene.cloud.asked().contains(&line),
+            "{path}: {}",
+            answer.text()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_group_is_not_deleted_with_a_volume_that_may_not_be() {
+    let scene = scene("").await;
+    policy(&scene, "refuse");
+    for (method, path, body) in DELETIONS {
+        let answer = scene.send(method, path, "member", body).await;
+        assert_eq!(answer.status, 409, "{path}: {}", answer.text());
+        let why = answer.text();
+        assert!(why.contains(&format!("volume {PLAIN}: ")), "{why}");
+        assert!(why.contains("on_delete = refuse"), "{why}");
+    }
+    assert!(!was_changed(&scene), "{:?}", scene.cloud.asked());
+    let asked = scene.cloud.asked();
+    let all = "GET /v3/p/volumes?group_id=g-1&all_tenants=1&";
+    assert!(asked.iter().any(|(line, _)| line.starts_with(all)));
+    // Without its volumes Cinder deletes none that has some.
+    let alone = r#"{"delete": {"delete-volumes": false}}"#;
+    let path = "/v3/p/groups/g-1/action";
+    assert!(is_cinders(&scene.send("POST", path, "member", alone).await));
+    // A copy's record alone goes, and a primary as its policy says.
+    policy(&scene, "delete:0s");
+    scene
+        .sidecar
+        .says(&format!("volumes/volume-{ITS_IMAGE}"), copy);
+    for (method, path, body) in DELETIONS {
+        let answer = scene.send(method, path, "member", body).await;
+        assert!(is_cinders(&answer), "{path}: {}", answer.text());
+        assert_eq!(answer.text(), body);
+    }
+}
+
+#[tokio::test]
+async fn of_a_group_all_pages_are_looked_at() {
+    let scene = scene("").await;
+    policy(&scene, "refuse");
+    let plain = |n: usize| Volume::new(&format!("9d2a4c1e-0000-4000-8000-{n:012}"), None);
+    let many = |n: usize| {
+        let mut all: Vec<Volume> = (1000..1000 + n).map(plain).collect();
+        all.push(Volume::new(PLAIN, None));
+        all
+    };
+    let (method, path, body) = DELETIONS[0];
+    scene.cloud.has(many(250));
+    let answer = scene.send(method, path, "member", body).await;
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    assert!(answer.text().contains(PLAIN), "{}", answer.text());
+    scene.cloud.has(many(1200));
+    let answer = scene.send(method, path, "member", body).await;
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    assert!(answer.text().contains("1000 volumes"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn what_would_end_a_group_waits_until_its_volumes_are_known() {
+    let mut scene = scene("").await;
+    policy(&scene, "keep");
+    let odd = |status: u16, body: &str| {
+        Some(Odd {
+            headers: Vec::new(),
+            status,
+            body: body.into(),
+        })
+    };
+    for answer in [odd(500, ""), odd(400, "{}"), odd(200, "[]")] {
+        scene.cloud.odd(answer);
+        for (method, path, body) in DELETIONS {
+            let answer = scene.send(method, path, "member", body).await;
+            let said = (answer.status, answer.header("retry-after"));
+            assert_eq!(said, (503, Some("5")), "{path}");
+        }
+        // A snapshot of it can wait for the driver's guards.
+        let body = r#"{"group_snapshot": {"group_id": "g-1"}}"#;
+        let path = "/v3/p/group_snapshots";
+        assert!(is_cinders(&scene.send("POST", path, "member", body).await));
+    }
+    scene.cloud.odd(None);
+    scene.sidecar_dies().await;
+    for (method, path, body) in DELETIONS {
+        let answer = scene.send(method, path, "member", body).await;
+        let said = (answer.status, answer.header("retry-after"));
+        assert_eq!(said, (503, Some("5")), "{path}: {}", answer.text());
+        // Who shows no token is told so by Cinder, and who sees no volumes has none to wait for.
+        for token in ["", "stranger"] {
+            let answer = scene.send(method, path, token, body).await;
+            assert!(is_cinders(&answer), "{token} {path}: {}", answer.text());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_group_is_not_made_of_one_that_has_a_copy() {
+    let scene = scene("").await;
+    scene
+        .sidecar
+        .says(&format!("volumes/volume-{ITS_IMAGE}"), copy);
+    for (path, body) in [
+        (
+            "groups/action",
+            json!({ "create-from-src": { "source_group_id": GROUP } }),
+        ),
+        (
+            "groups/action",
+            json!({ "create-from-src": { "group_snapshot_id": TAKEN_IN } }),
+        ),
+        (
+            "consistencygroups/create_from_src",
+            json!({ "consistencygroup-from-src": { "source_cgid": GROUP } }),
+        ),
+        (
+            "cgsnapshots",
+            json!({ "cgsnapshot": { "consistencygroup_id": GROUP } }),
+        ),
+    ] {
+        let path = format!("/v3/p/{path}");
+        let body = body.to_string();
+        let answer = scene.send("POST", &path, "member", &body).await;
+        assert_eq!(answer.status, 409, "{body}: {}", answer.text());
+        let why = answer.text();
+        assert!(why.contains(&format!("volume {TAKEN_IN}: ")), "{why}");
+        assert!(why.contains("its primary is in zone-b"), "{why}");
+    }
+    assert!(!was_changed(&scene), "{:?}", scene.cloud.asked());
+}
