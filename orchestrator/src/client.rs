@@ -13,7 +13,7 @@ use crate::wire::{
 use rekindle_common::{
     ApiError, ErrorCode, GroupName, PlanId, ServerKey,
     policy::GroupSpec,
-    servers::ServerRecord,
+    servers::{KeptServer, ServerRecord},
     zone::{FailsafeAnswer, FailsafeQuestion},
 };
 use rekindle_core::{
@@ -133,6 +133,20 @@ impl OrchestratorClient {
     pub async fn delete_group(&self, group: &GroupName) -> Result<(), ApiError> {
         self.leading(Verb::Delete, &format!("/v1/groups/{group}"), NO_BODY)
             .await
+    }
+
+    /// What is kept of one of a group's servers, with its record's user data.
+    ///
+    /// # Errors
+    /// [`ApiError`]; `unknown_group`; `unknown_path`, whose field is `server` where the runbook has none of that name and `record` where nothing
+    /// is kept of it; `corrupt_record`.
+    pub async fn kept_server(
+        &self,
+        group: &GroupName,
+        server: &ServerKey,
+    ) -> Result<KeptServer, ApiError> {
+        let path = format!("/v1/groups/{group}/servers/{server}/record");
+        self.anyone(Verb::Get, &path, NO_BODY).await
     }
 
     /// Keeps a record of one of a group's servers.

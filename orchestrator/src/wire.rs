@@ -8,6 +8,7 @@
 //! | `GET /v1/groups/{group}` | leader | -> [`GroupStatus`] |
 //! | `PUT /v1/groups/{group}` | leader | `GroupSpec` -> [`GroupPut`] (201 created, 200 changed) |
 //! | `DELETE /v1/groups/{group}` | leader | -> 204 |
+//! | `GET /v1/groups/{group}/servers/{server}/record` | any site | -> common's `KeptServer`, whole: with the record's user data |
 //! | `PUT /v1/groups/{group}/servers/{server}/record` | leader | a server's record (docs/schemas) -> [`RecordPut`] |
 //! | `POST /v1/groups/{group}/plans` | leader | [`PlanRequest`] -> [`PlanAnswer`] (202 begun, 200 only shown) |
 //! | `POST /v1/groups/{group}/approve` | leader | [`ApproveRequest`] -> core's `Approval` |

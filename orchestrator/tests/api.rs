@@ -13,9 +13,10 @@ use axum::{
     body::Body,
     http::{Method, Request},
 };
-use common::{Rig, policy};
+use common::{Rig, group, nova::key, policy};
 use http_body_util::BodyExt;
-use rekindle_common::{ApiError, ErrorCode, Generation};
+use rekindle_common::{ApiError, ErrorCode, Generation, keys, servers::KeptServer};
+use rekindle_store::{Op, Store, Txn};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -41,6 +42,11 @@ impl Api {
         })
         .await;
         api
+    }
+    /// The routes of one site of a world, whether it leads or not.
+    fn of_site(rig: Rig, site: &rekindle_common::SiteName) -> Self {
+        let routes = rig.world.endpoint(site).unwrap().routes().unwrap();
+        Self { rig, routes }
     }
     async fn send(&self, method: Method, path: &str, body: Option<&str>) -> (u16, Vec<u8>) {
         let request = Request::builder()
@@ -382,4 +388,114 @@ async fn health_readiness_and_metrics() {
     })
     .await;
     assert_eq!(api.send(Method::GET, "/healthz", None).await.0, 200);
+}
+
+/// In the worst hour a person builds a server by hand: what is kept of it is had from any site, whole.
+#[tokio::test(start_paused = true)]
+async fn a_kept_record_is_answered_by_any_site() {
+    let mut rig = Rig::with_servers(3, policy()).await;
+    let store = Store::from(rig.world.store("any"));
+    let at = keys::kept_server(&group(), &key("web-1"));
+    let mut kept: Value = store.get(&at).await.unwrap().unwrap().json().unwrap();
+    kept["record"]["user_data"] = json!("aHVudGVyMi1odW50ZXIy");
+    put(&store, &at, &kept).await;
+    let web_1: KeptServer = serde_json::from_value(kept.clone()).unwrap();
+    let mut followers = 0;
+    for site in rig.world.sites() {
+        let api = Api::of_site(rig, &site);
+        let path = "/v1/groups/db/servers/web-1/record";
+        let (status, bytes) = api.send(Method::GET, path, None).await;
+        let answer: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!((status, &answer), (200, &kept), "{site}");
+        followers += usize::from(api.send(Method::GET, "/v1/groups", None).await.0 == 421);
+        rig = api.rig;
+    }
+    assert_eq!(followers, 2, "one of three leads");
+    let client = rig.client();
+    assert_eq!(
+        client.kept_server(&group(), &key("web-1")).await.unwrap(),
+        web_1
+    );
+
+    // Neither a definition that is damaged nor a runbook without the server is in its way.
+    let spec = keys::group_spec(&group());
+    put(&store, &spec, &json!("rubbish")).await;
+    assert_eq!(
+        client.kept_server(&group(), &key("web-1")).await.unwrap(),
+        web_1
+    );
+    let e = client.kept_server(&group(), &key("mail")).await;
+    assert_eq!(e.unwrap_err().code, ErrorCode::CorruptRecord);
+    put(
+        &store,
+        &spec,
+        &serde_json::to_value(rig.spec(policy())).unwrap(),
+    )
+    .await;
+    rig.world.store("any").lose_majority();
+    let e = client.kept_server(&group(), &key("web-1")).await;
+    assert_eq!(e.unwrap_err().code, ErrorCode::StoreUnavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_not_kept_or_cannot_be_read_says_which_it_is() {
+    let rig = Rig::with_servers(3, policy()).await;
+    let store = Store::from(rig.world.store("any"));
+    let of = |k: &str| keys::kept_server(&group(), &key(k));
+    let gone = Txn::new().then(Op::Delete { key: of("web-2") });
+    store.txn(gone).await.unwrap();
+    let mut damaged: Value = store.get(&of("db")).await.unwrap().unwrap().json().unwrap();
+    damaged["record"]["flavor"] = json!("hunter2");
+    put(&store, &of("db"), &damaged).await;
+    // What is left of a group that is gone is nobody's.
+    let left = keys::kept_server(&"gone".parse().unwrap(), &key("web-1"));
+    put(&store, &left, &damaged).await;
+
+    let api = Api::of_site(rig, &common::witness());
+    for (server, code, field, word) in [
+        (
+            "nobody/servers/web-1",
+            ErrorCode::UnknownGroup,
+            "group",
+            "no group nobody",
+        ),
+        (
+            "gone/servers/web-1",
+            ErrorCode::UnknownGroup,
+            "group",
+            "no group gone",
+        ),
+        (
+            "db/servers/mail",
+            ErrorCode::UnknownPath,
+            "server",
+            "no server mail in its runbook",
+        ),
+        (
+            "db/servers/web-2",
+            ErrorCode::UnknownPath,
+            "record",
+            "no record of web-2 is kept",
+        ),
+        (
+            "db/servers/db",
+            ErrorCode::CorruptRecord,
+            "record",
+            "/rekindle/v1/servers/db/db is damaged",
+        ),
+    ] {
+        let path = format!("/v1/groups/{server}/record");
+        let e = api.refused(Method::GET, &path, None).await;
+        assert_eq!((e.code, e.field.as_deref()), (code, Some(field)), "{e}");
+        assert!(e.message.contains(word), "{e}");
+        assert!(!e.message.contains("hunter2"), "its words are shown: {e}");
+    }
+    let path = "/v1/groups/db/servers/not%20a%20key/record";
+    let e = api.refused(Method::GET, path, None).await;
+    assert_eq!(e.code, ErrorCode::InvalidField);
+}
+
+async fn put(store: &Store, at: &str, value: &Value) {
+    let put = Op::put_json(at, value, None).unwrap();
+    store.txn(Txn::new().then(put)).await.unwrap();
 }

@@ -8,7 +8,7 @@ use crate::{exit, output::Format};
 pub use cinder::{CinderCommand, CinderRepair};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
-pub use record::{RecordCommand, RecordForm, RecordImport, RecordOrigin};
+pub use record::{RecordCommand, RecordForm, RecordImport, RecordOf, RecordOrigin};
 use rekindle_common::{DemotionToken, GroupName, ImageSpec, PlanId, ZoneName, duration::Span};
 pub use server::ServerCommand;
 use std::path::PathBuf;
@@ -134,7 +134,7 @@ pub enum Command {
     /// What Cinder has on its books.
     #[command(subcommand)]
     Cinder(CinderCommand),
-    /// Servers' records, as files: what is needed to build a server again.
+    /// Servers' records, as files and as kept for a group: what is needed to build a server again.
     #[command(subcommand)]
     Record(RecordCommand),
     /// Whether both zones' OpenStacks would take what is replicated: projects, types, quotas, keys, backends, roles, clocks.

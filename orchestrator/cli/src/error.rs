@@ -202,6 +202,10 @@ fn advice_for(e: &ApiError) -> Option<String> {
         C::NotLeader | C::TooManyRequests | C::DeadlineExceeded | C::Unavailable => {
             "ask again in a few seconds; `rekindle status` shows what is going on"
         }
+        // A server's, which stands with its root volume too.
+        C::CorruptRecord if e.field.as_deref() == Some("record") => {
+            "its record is with its root volume too: `rbd image-meta get POOL/IMAGE rekindle.server`; in etcd restore it, or delete it: where its Nova answers it is taken anew"
+        }
         C::CorruptRecord => "do not delete the record: see docs/operations.md on a damaged journal",
         C::MalformedBody
         | C::DemotedOtherwise

@@ -58,6 +58,7 @@ fn nobody_there_is_unreachable() {
         &["status"][..],
         &["plan", "list"],
         &["volume", "list"],
+        &["record", "show", "--group", "shop", "web-1"],
         &["freeze", "zone-a", "--reason", "x"],
     ] {
         let ended = rekindle(&[&["--config", &config], args].concat());

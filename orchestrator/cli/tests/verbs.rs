@@ -9,7 +9,15 @@
 
 mod zones;
 
+use rekindle_common::{
+    keys,
+    policy::GroupSpec,
+    runbook::{Level, RunbookServer},
+};
 use rekindle_core::{decision::Ask, plan::PlanKind};
+use rekindle_store::{Op, Store, Txn};
+use serde_json::{Value, json};
+use std::{fs, path::Path};
 use zones::{Zones, asks, primary_in, stuck, well, zone_a, zone_b};
 
 // The table of `rekindle --help`.
@@ -266,4 +274,104 @@ async fn maintenance_on_and_off() {
         assert_eq!(ended.out, "", "{line}");
         assert_ne!(ended.err, "", "{line}");
     }
+}
+
+/// What is kept of a server is had out in every form that a file's record has, and compared to a file.
+#[tokio::test(flavor = "multi_thread")]
+async fn record_export_show_and_diff_of_what_is_kept() {
+    let zones = Zones::with("--failover automatic").await;
+    let z = &zones;
+    let dir = tempfile::tempdir().unwrap();
+    let records = dir.path().join("records").display().to_string();
+    let example =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../common/tests/terraform/example.tfstate");
+    let import = format!(
+        "record import --from terraform --zone zone-a --server web-0 --out {records} {}",
+        example.display()
+    );
+    z.rekindle(&import).await.with(DONE);
+    let mut files = fs::read_dir(&records).unwrap();
+    let before = files.next().unwrap().unwrap().path().display().to_string();
+    let mut record: Value = serde_json::from_str(&fs::read_to_string(&before).unwrap()).unwrap();
+    record["user_data"] = json!("aHVudGVyMi1odW50ZXIy");
+    let file = dir.path().join("web-0.json").display().to_string();
+    fs::write(&file, record.to_string()).unwrap();
+    keep(z, &record).await;
+
+    for form in ["shell", "heat", "terraform", "json"] {
+        let of_file = z
+            .rekindle(&format!("record export --as {form} {file}"))
+            .await;
+        let line = format!("record export --as {form} --group db web-0");
+        let kept = z.rekindle(&line).await.with(DONE).out;
+        assert_eq!(kept, of_file.with(DONE).out, "{form}");
+        assert_eq!(kept.contains("aHVudGVy"), form == "json", "{form}: {kept}");
+    }
+    for line in ["record show", "record show --output json"] {
+        let of_file = z.rekindle(&format!("{line} {file}")).await.with(DONE).out;
+        let kept = z.rekindle(&format!("{line} --group db web-0")).await;
+        let kept = kept.with(DONE).out;
+        assert_eq!(kept, of_file, "{line}");
+        assert!(
+            !kept.contains("aHVudGVy") && !kept.contains("hunter2"),
+            "{kept}"
+        );
+    }
+    let line = format!("record diff --group db web-0 {before}");
+    let diff = z.rekindle(&line).await.with(DONE).out;
+    assert!(
+        diff.contains("user_data: added: 15 bytes, not shown"),
+        "{diff}"
+    );
+    let line = format!("record diff --group db web-0 {file} --output json");
+    assert_eq!(z.rekindle(&line).await.with(DONE).json()["same"], true);
+
+    for (what, field, word) in [
+        ("--group nobody web-0", "group", "no group nobody"),
+        ("--group db mail", "server", "no server mail"),
+        ("--group db web-1", "record", "no record of web-1 is kept"),
+    ] {
+        let line = format!("record export --as shell {what} --output json");
+        let error = z.rekindle(&line).await.with(USAGE).json_error();
+        assert_eq!(error["field"], field, "{error}");
+        assert!(error["message"].to_string().contains(word), "{error}");
+    }
+    // A file where a server's name is meant.
+    let ended = z.rekindle(&format!("record show --group db {file}")).await;
+    let ended = ended.with(USAGE);
+    assert!(
+        ended.err.contains("SERVER: ") && ended.err.contains("without --group"),
+        "{}",
+        ended.err
+    );
+    put(
+        z,
+        &keys::kept_server(&"db".parse().unwrap(), &"web-1".parse().unwrap()),
+        &json!(1),
+    )
+    .await;
+    let ended = z.rekindle("record show --group db web-1").await.with(HELD);
+    assert!(ended.err.contains("rbd image-meta get"), "{}", ended.err);
+}
+
+/// The group has two servers, and of web-0 this is kept.
+async fn keep(z: &Zones, record: &Value) {
+    let spec_key = keys::group_spec(&"db".parse().unwrap());
+    let store = Store::from(z.world.store("any"));
+    let mut spec: GroupSpec = store.get(&spec_key).await.unwrap().unwrap().json().unwrap();
+    let server =
+        |key: &str| -> RunbookServer { serde_json::from_value(json!({ "key": key })).unwrap() };
+    spec.runbook.levels = vec![Level {
+        pause: None,
+        servers: vec![server("web-0"), server("web-1")],
+    }];
+    put(z, &spec_key, &serde_json::to_value(&spec).unwrap()).await;
+    let at = keys::kept_server(&"db".parse().unwrap(), &"web-0".parse().unwrap());
+    put(z, &at, &json!({ "key": "web-0", "record": record })).await;
+}
+
+async fn put(z: &Zones, at: &str, value: &Value) {
+    let put = Op::put_json(at, value, None).unwrap();
+    let store = Store::from(z.world.store("any"));
+    store.txn(Txn::new().then(put)).await.unwrap();
 }

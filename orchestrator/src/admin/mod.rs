@@ -3,6 +3,7 @@
 //! What needs the leader goes to its [`Term`]; what can be read from etcd alone any site answers.
 
 mod plans;
+mod record;
 mod status;
 mod watch_plan;
 
@@ -124,7 +125,7 @@ pub fn routes(service: Arc<Service>) -> Router {
         )
         .route(
             "/v1/groups/{group}/servers/{server}/record",
-            put(put_record),
+            get(record::show).put(put_record),
         )
         .route("/v1/groups/{group}/plans", post(plan_for))
         .route("/v1/groups/{group}/approve", post(approve))

@@ -11,25 +11,70 @@ pub enum RecordCommand {
     /// Make records of what a file says of servers: one file a server.
     Import(RecordImport),
     /// Write a record in another form, for a person who builds the server by hand.
+    #[command(
+        override_usage = "rekindle record export [OPTIONS] --as FORM FILE\n       rekindle record export [OPTIONS] --as FORM --group GROUP SERVER"
+    )]
     Export {
         /// The form.
         #[arg(long = "as", value_enum, value_name = "FORM")]
         form: RecordForm,
         /// The record.
-        file: PathBuf,
+        #[command(flatten)]
+        of: RecordOf,
     },
     /// Show a record; its user data never.
+    #[command(
+        override_usage = "rekindle record show [OPTIONS] FILE\n       rekindle record show [OPTIONS] --group GROUP SERVER"
+    )]
     Show {
         /// The record.
-        file: PathBuf,
+        #[command(flatten)]
+        of: RecordOf,
     },
     /// What changed from one record to the next, field by field.
+    #[command(
+        override_usage = "rekindle record diff [OPTIONS] BEFORE AFTER\n       rekindle record diff [OPTIONS] --group GROUP SERVER FILE"
+    )]
     Diff {
-        /// The record before.
-        before: PathBuf,
-        /// The record after.
-        after: PathBuf,
+        /// The record before, a file; with --group the server's name in the runbook, whose kept record is the one after.
+        #[arg(value_name = "BEFORE|SERVER")]
+        first: PathBuf,
+        /// The record after, a file; with --group the file that is the one before.
+        #[arg(value_name = "AFTER|FILE")]
+        second: PathBuf,
+        /// What changed from the file to what the orchestrators keep of a server of this group.
+        #[arg(long, value_name = "GROUP")]
+        group: Option<GroupName>,
     },
+}
+
+impl RecordCommand {
+    /// Whether an orchestrator is asked: a command on files alone needs no configuration.
+    #[must_use]
+    pub fn is_of_a_group(&self) -> bool {
+        match self {
+            Self::Import(RecordImport { group, .. })
+            | Self::Export {
+                of: RecordOf { group, .. },
+                ..
+            }
+            | Self::Show {
+                of: RecordOf { group, .. },
+            }
+            | Self::Diff { group, .. } => group.is_some(),
+        }
+    }
+}
+
+/// A record in a file, or the one that is kept of a group's server.
+#[derive(Debug, Clone, Args)]
+pub struct RecordOf {
+    /// The record's file; with --group the server's name in the runbook.
+    #[arg(value_name = "FILE|SERVER")]
+    pub what: PathBuf,
+    /// The record that the orchestrators keep of a server of this group: any one that reaches etcd answers.
+    #[arg(long, value_name = "GROUP")]
+    pub group: Option<GroupName>,
 }
 
 /// `rekindle record import`

@@ -65,6 +65,9 @@ fn every_command_parses() {
         "record export --as shell web.json --output json",
         "record show web.json",
         "record diff a.json b.json",
+        "record export --as shell --group shop web-1",
+        "record show web-1 --group shop",
+        "record diff --group shop web-1 a.json",
         "cinder repair",
         "cinder repair --apply --config-file a.conf --config-file b.conf --backend ceph --program /p --older-than 1h --away-too",
         "config check a.toml b.toml",
@@ -135,6 +138,24 @@ fn bad_lines_are_usage_errors_before_anything_is_asked() {
         ("record export --as yaml x", ErrorKind::InvalidValue),
         ("record export x.json", ErrorKind::MissingRequiredArgument),
         ("record diff a.json", ErrorKind::MissingRequiredArgument),
+        // With a group one says which server, and what it is compared to.
+        (
+            "record export --as shell --group shop",
+            ErrorKind::MissingRequiredArgument,
+        ),
+        (
+            "record show --group shop",
+            ErrorKind::MissingRequiredArgument,
+        ),
+        ("record show --group Shop web-1", ErrorKind::ValueValidation),
+        (
+            "record show --group shop web-1 a.json",
+            ErrorKind::UnknownArgument,
+        ),
+        (
+            "record diff --group shop web-1",
+            ErrorKind::MissingRequiredArgument,
+        ),
         (
             "cinder repair --older-than soon",
             ErrorKind::ValueValidation,

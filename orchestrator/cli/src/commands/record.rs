@@ -1,13 +1,14 @@
-//! `rekindle record …`: servers' records as files, of which nothing is asked of anybody; and their import into a group, through the leader.
+//! `rekindle record …`: servers' records as files, of which nothing is asked of anybody; and those that are kept of a group's servers: their import
+//! through the leader, and their reading from any orchestrator.
 
 mod files;
 mod import;
-
-pub(crate) use import::into_group;
+mod kept;
 
 use super::words::{moment, plural};
 use crate::{
-    args::RecordCommand,
+    args::{RecordCommand, RecordForm},
+    connect::Peers,
     error::CliError,
     exit::Exit,
     output::{Document, Output, Page},
@@ -19,32 +20,91 @@ use rekindle_common::servers::{
     shown::metadata_value,
 };
 use serde::{Serialize, Serializer};
-use std::path::Path;
+use std::fmt::Display;
 
-/// Runs one.
+/// Runs one that is of files alone.
 ///
 /// # Errors
 /// [`CliError`], with its exit code.
 pub fn run(command: RecordCommand, output: &Output) -> Result<Exit, CliError> {
     match command {
         RecordCommand::Import(args) => import::run(&args, output),
-        RecordCommand::Export { form, file } => {
-            let record = files::read(&file)?;
-            let text = export(&record, form.into()).map_err(|e| {
-                CliError::usage(format!("{} cannot be written so", file.display())).caused_by(e)
-            })?;
-            output.document(&ExportPage { text })?;
-            Ok(Exit::Ok)
+        RecordCommand::Export { form, of } => {
+            let record = files::read(&of.what)?;
+            exported(&record, of.what.display(), form, output)
         }
-        RecordCommand::Show { file } => {
-            output.document(&ShowPage(files::read(&file)?))?;
-            Ok(Exit::Ok)
-        }
-        RecordCommand::Diff { before, after } => {
-            output.document(&DiffPage::of(&before, &after)?)?;
-            Ok(Exit::Ok)
+        RecordCommand::Show { of } => shown(files::read(&of.what)?, output),
+        RecordCommand::Diff { first, second, .. } => {
+            compared(files::read(&first)?, files::read(&second)?, output)
         }
     }
+}
+
+/// Runs one that is of a group's servers; what names no group is of files all the same.
+///
+/// # Errors
+/// As [`run`]; [`CliError::Api`] where there is no such group, server or record.
+pub(crate) async fn of_group(
+    command: RecordCommand,
+    peers: &Peers,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    match command {
+        RecordCommand::Import(args) => import::into_group(&args, peers, output).await,
+        RecordCommand::Export { form, of } => {
+            let Some(group) = &of.group else {
+                return run(RecordCommand::Export { form, of }, output);
+            };
+            let record = kept::read(peers, group, &of.what).await?;
+            exported(&record, of.what.display(), form, output)
+        }
+        RecordCommand::Show { of } => {
+            let Some(group) = &of.group else {
+                return run(RecordCommand::Show { of }, output);
+            };
+            shown(kept::read(peers, group, &of.what).await?, output)
+        }
+        RecordCommand::Diff {
+            group,
+            first,
+            second,
+        } => {
+            let Some(group) = &group else {
+                let files = RecordCommand::Diff {
+                    group,
+                    first,
+                    second,
+                };
+                return run(files, output);
+            };
+            // The file first: nobody need be asked where it cannot be read.
+            let before = files::read(&second)?;
+            let after = kept::read(peers, group, &first).await?;
+            compared(before, after, output)
+        }
+    }
+}
+
+fn exported(
+    record: &ServerRecord,
+    what: impl Display,
+    form: RecordForm,
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let text = export(record, form.into())
+        .map_err(|e| CliError::usage(format!("{what} cannot be written so")).caused_by(e))?;
+    output.document(&ExportPage { text })?;
+    Ok(Exit::Ok)
+}
+
+fn shown(record: ServerRecord, output: &Output) -> Result<Exit, CliError> {
+    output.document(&ShowPage(record))?;
+    Ok(Exit::Ok)
+}
+
+fn compared(before: ServerRecord, after: ServerRecord, output: &Output) -> Result<Exit, CliError> {
+    output.document(&DiffPage::of(before, after))?;
+    Ok(Exit::Ok)
 }
 
 /// A record in another form. For a script: `{"text": …}`.
@@ -227,20 +287,19 @@ struct Side {
 }
 
 impl DiffPage {
-    fn of(before: &Path, after: &Path) -> Result<Self, CliError> {
-        let (before, after) = (files::read(before)?, files::read(after)?);
+    fn of(before: ServerRecord, after: ServerRecord) -> Self {
         let changes = diff(&before, &after);
         let side = |r: ServerRecord| Side {
             name: r.name,
             taken_at: r.taken_at,
             source: r.source,
         };
-        Ok(Self {
+        Self {
             same: changes.is_empty(),
             before: side(before),
             after: side(after),
             changes,
-        })
+        }
     }
 }
 

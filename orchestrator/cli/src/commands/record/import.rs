@@ -101,7 +101,7 @@ pub(super) fn run(args: &RecordImport, output: &Output) -> Result<Exit, CliError
 ///
 /// # Errors
 /// As [`run`]; [`CliError::Api`] where no orchestrator leads. What it refuses of one server is listed.
-pub(crate) async fn into_group(
+pub(super) async fn into_group(
     args: &RecordImport,
     peers: &Peers,
     output: &Output,
