@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use rekindle_common::volume::Role;
+use rekindle_common::{
+    ErrorCode,
+    action::{Order, VolumeAction},
+    volume::Role,
+};
 use rekindle_lab::Site;
 use rekindle_tests::scenario::{CinderZone, Cloud, Look, expect, until};
 use std::time::Duration;
@@ -136,10 +140,14 @@ async fn failover_host_moves_what_is_replicated_leaves_the_rest_and_comes_back()
         zone.cinder(&["freeze-host", "zone-a@rekindle"])?;
         let frozen = cloud.sidecar_of(Site::ZoneA).zone().await?.frozen;
         assert!(frozen.is_some_and(|f| f.reason.contains("cinder freeze-host")));
-        zone.admin(&["volume", "set", "--size", "2", &volumes[0]])?;
-        zone.wait(&volumes[0], &[("status", "error_extending")])
-            .await?;
-        zone.admin(&["volume", "set", "--state", "available", &volumes[0]])?;
+        let order = Order {
+            action: VolumeAction::Unreplicate,
+            generation: None,
+        };
+        let image = zone.image(&volumes[0])?;
+        let sidecar = cloud.sidecar_of(Site::ZoneA);
+        let refused = sidecar.act(&image, &order).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::Frozen, "{refused}");
         // A volume can still be failed over.
         expect(
             &zone.failover_host(Some("zone-b")).await?,
