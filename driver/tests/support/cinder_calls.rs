@@ -44,7 +44,7 @@ pub(crate) async fn all(api: &Api) {
     let (status, frozen) = api.json("POST", "/v1/cinder/guard", guard("extend")).await;
     assert_eq!((status, &frozen["code"]), (423, &json!("frozen")));
     let (_, backend) = api.json("GET", "/v1/cinder/backend", Value::Null).await;
-    assert_eq!(backend["frozen"], "a move");
+    assert_eq!(backend["frozen"], "a move, by the Cinder of zone-a");
     let (status, _) = api.json("POST", "/v1/cinder/thaw", json!({})).await;
     assert_eq!(status, 200);
     let (status, _) = api
