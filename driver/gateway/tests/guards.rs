@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use support::{
     cloud::{ELSEWHERE, ITS_IMAGE, PLAIN, TAKEN_IN, Volume},
     raw::Answer,
-    scene::{Scene, scene},
+    scene::{Scene, is_cinders, scene},
+    sidecar::copy,
 };
 
 /// Of each kind, one request of Cinder's that does something to a volume: what is said of it, and whether it ends the volume.
@@ -101,17 +102,6 @@ async fn send(
         body.to_string()
     };
     scene.send(method, path, token, &body).await
-}
-
-/// Whether Cinder had it, as it was sent. The stub says 418 to what it does not know.
-fn is_cinders(answer: &Answer) -> bool {
-    answer.status == 418
-}
-
-fn copy(report: &mut Value) {
-    report["status"] = json!("active - secondary");
-    report["role"] = json!("secondary");
-    report["peer_primary"] = json!("yes");
 }
 
 #[tokio::test]

@@ -4,11 +4,11 @@
 
 mod support;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use support::{
     cloud::{GROUP, ITS_IMAGE, Odd, PLAIN, TAKEN_IN, Volume},
-    raw::Answer,
-    scene::{Scene, scene},
+    scene::{Scene, is_cinders, scene},
+    sidecar::copy,
 };
 
 const DELETE: &str = r#"{"delete": {"delete-volumes": true}}"#;
@@ -21,21 +21,10 @@ const DELETIONS: [(&str, &str, &str); 4] = [
     ("DELETE", "/v3/p/consistencygroups/g-1", FORCE),
 ];
 
-/// Whether Cinder had it, as it was sent. The stub says 418 to what it does not know.
-fn is_cinders(answer: &Answer) -> bool {
-    answer.status == 418
-}
-
 fn policy(scene: &Scene, policy: &str) {
     scene.sidecar.says(&format!("volumes/volume-{PLAIN}"), |r| {
         r["on_delete"] = json!(policy);
     });
-}
-
-fn copy(report: &mut Value) {
-    report["status"] = json!("active - secondary");
-    report["role"] = json!("secondary");
-    report["peer_primary"] = json!("yes");
 }
 
 /// Whether Cinder had a request that changes something.

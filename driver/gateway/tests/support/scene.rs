@@ -87,3 +87,8 @@ impl Scene {
         self.serving = Some(self.sidecar.start(&socket).await);
     }
 }
+
+/// Whether Cinder had it, as it was sent. The stub says 418 to what it does not know.
+pub fn is_cinders(answer: &Answer) -> bool {
+    answer.status == 418
+}

@@ -164,3 +164,10 @@ async fn act(
     }
     Json(json!({ "effect": "done", "took_ms": 1, "report": report(&image) })).into_response()
 }
+
+/// A report of a copy whose primary is in the other zone.
+pub fn copy(report: &mut Value) {
+    report["status"] = json!("active - secondary");
+    report["role"] = json!("secondary");
+    report["peer_primary"] = json!("yes");
+}
