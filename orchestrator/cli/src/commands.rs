@@ -27,7 +27,6 @@ use futures::future::join_all;
 use group::{GroupList, GroupPage, PutPage};
 use history::{DetailPage, History, HistoryPage, PlanList, PlanPage};
 pub use preflight::run as preflight;
-pub(crate) use record::of_group as record_of_group;
 pub use record::run as record;
 use rekindle_common::{GroupName, PlanId};
 use rekindle_core::{

@@ -94,11 +94,10 @@ fn run(cli: Cli, output: &Output) -> Result<Exit, CliError> {
         Command::Cinder(args::CinderCommand::Repair(args)) => {
             runtime()?.block_on(commands::cinder_repair(&args, output))
         }
-        Command::Record(command) if command.is_of_a_group() => {
-            let peers = Peers::from_config(CliConfig::load(cli.config.as_deref())?)?;
-            runtime()?.block_on(commands::record_of_group(command, &peers, output))
+        Command::Record(command) => {
+            let peers = || Peers::from_config(CliConfig::load(cli.config.as_deref())?);
+            runtime()?.block_on(commands::record(command, peers, output))
         }
-        Command::Record(command) => commands::record(command, output),
         Command::Preflight(args) => runtime()?.block_on(commands::preflight(&args, output)),
         Command::Demo(args) => runtime()?.block_on(demo::run(&args, output)),
         command @ (Command::Status

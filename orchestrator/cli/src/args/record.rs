@@ -48,24 +48,6 @@ pub enum RecordCommand {
     },
 }
 
-impl RecordCommand {
-    /// Whether an orchestrator is asked: a command on files alone needs no configuration.
-    #[must_use]
-    pub fn is_of_a_group(&self) -> bool {
-        match self {
-            Self::Import(RecordImport { group, .. })
-            | Self::Export {
-                of: RecordOf { group, .. },
-                ..
-            }
-            | Self::Show {
-                of: RecordOf { group, .. },
-            }
-            | Self::Diff { group, .. } => group.is_some(),
-        }
-    }
-}
-
 /// A record in a file, or the one that is kept of a group's server.
 #[derive(Debug, Clone, Args)]
 pub struct RecordOf {

@@ -7,7 +7,7 @@ mod kept;
 
 use super::words::{moment, plural};
 use crate::{
-    args::{RecordCommand, RecordForm},
+    args::{RecordCommand, RecordForm, RecordOf},
     connect::Peers,
     error::CliError,
     exit::Exit,
@@ -22,66 +22,57 @@ use rekindle_common::servers::{
 use serde::{Serialize, Serializer};
 use std::fmt::Display;
 
-/// Runs one that is of files alone.
+/// Runs it. `peers` is called where a group is named: what is of files alone needs no configuration.
 ///
 /// # Errors
-/// [`CliError`], with its exit code.
-pub fn run(command: RecordCommand, output: &Output) -> Result<Exit, CliError> {
-    match command {
-        RecordCommand::Import(args) => import::run(&args, output),
-        RecordCommand::Export { form, of } => {
-            let record = files::read(&of.what)?;
-            exported(&record, of.what.display(), form, output)
-        }
-        RecordCommand::Show { of } => shown(files::read(&of.what)?, output),
-        RecordCommand::Diff { first, second, .. } => {
-            compared(files::read(&first)?, files::read(&second)?, output)
-        }
-    }
-}
-
-/// Runs one that is of a group's servers; what names no group is of files all the same.
-///
-/// # Errors
-/// As [`run`]; [`CliError::Api`] where there is no such group, server or record.
-pub(crate) async fn of_group(
+/// [`CliError`], with its exit code; [`CliError::Api`] where there is no such group, server or record.
+pub async fn run(
     command: RecordCommand,
-    peers: &Peers,
+    peers: impl FnOnce() -> Result<Peers, CliError>,
     output: &Output,
 ) -> Result<Exit, CliError> {
     match command {
-        RecordCommand::Import(args) => import::into_group(&args, peers, output).await,
+        RecordCommand::Import(args) => match &args.group {
+            None => import::run(&args, output),
+            Some(group) => import::into_group(&args, group, &peers()?, output).await,
+        },
         RecordCommand::Export { form, of } => {
-            let Some(group) = &of.group else {
-                return run(RecordCommand::Export { form, of }, output);
-            };
-            let record = kept::read(peers, group, &of.what).await?;
+            let record = record(&of, peers).await?;
             exported(&record, of.what.display(), form, output)
         }
         RecordCommand::Show { of } => {
-            let Some(group) = &of.group else {
-                return run(RecordCommand::Show { of }, output);
-            };
-            shown(kept::read(peers, group, &of.what).await?, output)
+            output.document(&ShowPage(record(&of, peers).await?))?;
+            Ok(Exit::Ok)
         }
         RecordCommand::Diff {
             group,
             first,
             second,
         } => {
-            let Some(group) = &group else {
-                let files = RecordCommand::Diff {
-                    group,
-                    first,
-                    second,
-                };
-                return run(files, output);
+            let (before, after) = match &group {
+                None => (files::read(&first)?, files::read(&second)?),
+                Some(group) => {
+                    let peers = peers()?;
+                    // The file first: nobody need be asked where it cannot be read.
+                    (
+                        files::read(&second)?,
+                        kept::read(&peers, group, &first).await?,
+                    )
+                }
             };
-            // The file first: nobody need be asked where it cannot be read.
-            let before = files::read(&second)?;
-            let after = kept::read(peers, group, &first).await?;
-            compared(before, after, output)
+            output.document(&DiffPage::of(before, after))?;
+            Ok(Exit::Ok)
         }
+    }
+}
+
+async fn record(
+    of: &RecordOf,
+    peers: impl FnOnce() -> Result<Peers, CliError>,
+) -> Result<ServerRecord, CliError> {
+    match &of.group {
+        None => files::read(&of.what),
+        Some(group) => kept::read(&peers()?, group, &of.what).await,
     }
 }
 
@@ -94,16 +85,6 @@ fn exported(
     let text = export(record, form.into())
         .map_err(|e| CliError::usage(format!("{what} cannot be written so")).caused_by(e))?;
     output.document(&ExportPage { text })?;
-    Ok(Exit::Ok)
-}
-
-fn shown(record: ServerRecord, output: &Output) -> Result<Exit, CliError> {
-    output.document(&ShowPage(record))?;
-    Ok(Exit::Ok)
-}
-
-fn compared(before: ServerRecord, after: ServerRecord, output: &Output) -> Result<Exit, CliError> {
-    output.document(&DiffPage::of(before, after))?;
     Ok(Exit::Ok)
 }
 

@@ -12,10 +12,13 @@ use crate::{
     output::{Document, Output, Page},
 };
 use jiff::Timestamp;
-use rekindle_common::servers::{
-    RecordSource, ServerRecord,
-    script::{self, Defaults, MAX_SCRIPT},
-    terraform::{self, About, MAX_STATE, Note, Refused, StateError},
+use rekindle_common::{
+    GroupName,
+    servers::{
+        RecordSource, ServerRecord,
+        script::{self, Defaults, MAX_SCRIPT},
+        terraform::{self, About, MAX_STATE, Note, Refused, StateError},
+    },
 };
 use serde::Serialize;
 use std::{
@@ -103,12 +106,10 @@ pub(super) fn run(args: &RecordImport, output: &Output) -> Result<Exit, CliError
 /// As [`run`]; [`CliError::Api`] where no orchestrator leads. What it refuses of one server is listed.
 pub(super) async fn into_group(
     args: &RecordImport,
+    group: &GroupName,
     peers: &Peers,
     output: &Output,
 ) -> Result<Exit, CliError> {
-    let Some(group) = &args.group else {
-        return run(args, output);
-    };
     let found = read(args)?;
     let client = peers.orchestrator()?;
     let (records, mut page) = found.apart();
