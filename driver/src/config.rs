@@ -4,13 +4,14 @@
 //! zone = "zone-a"
 //! [ceph]
 //! conf = "/etc/ceph/ceph.conf"
-//! client = "client.cinder"
+//! client = "client.rekindle"
 //! pools = ["volumes"]
 //! [listen]
 //! unix = "/run/rekindle/driver.sock"
 //! tcp = "192.0.2.10:7300"
 //! tls = { ca = "/etc/rekindle/ca.pem", cert = "/etc/rekindle/driver.pem", key = "/etc/rekindle/driver.key" }
 //! allowed = ["orchestrator-*", "admin.zone-a"]
+//! metrics = "127.0.0.1:9464"
 //! [etcd]
 //! endpoints = ["https://192.0.2.10:2379", "https://192.0.2.20:2379", "https://192.0.2.30:2379"]
 //! tls = { ca = "…", cert = "…", key = "…" }

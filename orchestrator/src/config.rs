@@ -16,6 +16,7 @@
 //! unix = "/run/rekindle/orchestrator.sock"
 //! tcp = "192.0.2.10:7400"
 //! tls = { ca = "/etc/rekindle/ca.pem", cert = "/etc/rekindle/orchestrator.pem", key = "/etc/rekindle/orchestrator.key" }
+//! metrics = "127.0.0.1:9465"
 //! [etcd]
 //! endpoints = ["https://192.0.2.10:2379", "https://192.0.2.20:2379", "https://192.0.2.30:2379"]
 //! tls = { ca = "…", cert = "…", key = "…" }
