@@ -14,7 +14,7 @@ use crate::{
     catalogue::{CataloguePart, Keeper},
     client::Endpoint,
     clock::Clock,
-    coordination::{Coordinator, Standing, failsafe::Failsafe},
+    coordination::{Coordinator, Lead, Standing, failsafe::Failsafe},
     decide::{DecideTiming, Means, Term},
     metrics::Metrics,
     observe::{Observer, ObserverTiming, Probe},
@@ -28,7 +28,7 @@ use crate::{
     zone::{Sidecar, Zone},
 };
 use axum::Router;
-use rekindle_common::{ApiError, SiteName, ZoneName, duration::Span};
+use rekindle_common::{ApiError, SiteName, ZoneName, duration::Span, keys};
 use rekindle_store::{Election, ElectionTiming, LeaderRecord, Store};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
@@ -338,7 +338,7 @@ async fn serve(service: &Service, term: Arc<Term>) {
         }
     };
     let keeping = async {
-        tokio::join!(catalogue, servers, preflight);
+        tokio::join!(catalogue, servers, preflight, forget_the_past(&lead));
         // They end where the lead is lost, which the term finds out too.
         std::future::pending::<()>().await;
     };
@@ -354,6 +354,27 @@ async fn serve(service: &Service, term: Arc<Term>) {
     }
     if let Some(preflight) = &service.preflight {
         preflight.forget();
+    }
+}
+
+/// The sites write what they see each second, and etcd keeps each version until somebody lets go of it: with none that does it is full
+/// after a week. Nothing here reads the past, so what is older than this goes; a watch that slept through it starts anew.
+const PAST: Duration = Duration::from_secs(600);
+
+async fn forget_the_past(lead: &Lead) {
+    let store = lead.store();
+    let mut before = None;
+    loop {
+        if let Some(revision) = before
+            && let Err(error) = store.compact(revision).await
+        {
+            tracing::debug!(%error, "etcd's past was not let go of; another time");
+        }
+        before = match store.list(keys::LEADER, 1).await {
+            Ok(now) => Some(now.revision),
+            Err(_) => None,
+        };
+        tokio::time::sleep(PAST).await;
     }
 }
 

@@ -182,6 +182,18 @@ impl Store {
         }
     }
 
+    /// Lets go of the past up to `before` (inclusive): what keys hold now stays, and a watch from before it starts anew. Letting go of what
+    /// is gone already is no error.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the past may be there still.
+    pub async fn compact(&self, before: Revision) -> Result<(), StoreError> {
+        match self {
+            Self::Etcd(s) => s.compact(before).await,
+            Self::Memory(s) => s.compact_before(before).await,
+        }
+    }
+
     /// Whether a majority answers: a linearizable read of nothing.
     ///
     /// # Errors

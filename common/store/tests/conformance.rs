@@ -250,6 +250,30 @@ async fn watches(store: Store) {
     assert_eq!(got, ["+/t/w/a", "+/t/w/b", "+/t/w/leased", "-/t/w/leased"]);
 }
 
+async fn the_past_is_let_go_of(store: Store) {
+    let first = applied(&store, Txn::new().then(put("/t/p/a", "1"))).await;
+    applied(&store, Txn::new().then(put("/t/p/a", "2"))).await;
+    let now = applied(&store, Txn::new().then(put("/t/p/a", "3"))).await;
+    // Twice, and to what is gone already, is the same.
+    for before in [now, now, first] {
+        store.compact(before).await.unwrap();
+    }
+    assert_eq!(value(&store, "/t/p/a").await.as_deref(), Some("3"));
+    let next = |mut watch: rekindle_store::Watch| async move {
+        timeout(Duration::from_secs(20), watch.next())
+            .await
+            .unwrap()
+    };
+    let event = next(store.watch("/t/p/", first)).await;
+    assert!(matches!(event, WatchEvent::Restarted { .. }), "{event:?}");
+    // What is after it is not missed.
+    applied(&store, Txn::new().then(put("/t/p/b", "1"))).await;
+    match next(store.watch("/t/p/", now.next())).await {
+        WatchEvent::Put(kv) => assert_eq!(kv.key, "/t/p/b"),
+        other @ (WatchEvent::Deleted { .. } | WatchEvent::Restarted { .. }) => panic!("{other:?}"),
+    }
+}
+
 fn candidate(store: &Store, site: &str, instance: &str) -> Election {
     let me = LeaderRecord {
         site: SiteName::new(site).unwrap(),
@@ -425,6 +449,7 @@ suite!(
     wrong_transactions_are_refused_alike,
     leases,
     watches,
+    the_past_is_let_go_of,
     elections,
     hard_case_03_a_paused_leader_changes_nothing,
     fences,

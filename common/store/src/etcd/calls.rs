@@ -72,6 +72,17 @@ pub(super) async fn quorum(mut c: Clients) -> Result<(), Failure> {
     Ok(())
 }
 
+/// etcd's word for a revision whose past is gone already.
+const COMPACTED: &str = "has been compacted";
+
+pub(super) async fn compact(mut c: Clients, before: Revision) -> Result<(), Failure> {
+    match c.kv.compact(before.0, None).await {
+        Ok(_) => Ok(()),
+        Err(etcd::Error::GRpcStatus(s)) if s.message().contains(COMPACTED) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
 pub(super) async fn get(mut c: Clients, key: &str) -> Result<Option<KeyValue>, Failure> {
     let answer = c.kv.get(key, None).await?;
     answer.kvs().first().map(key_value).transpose()

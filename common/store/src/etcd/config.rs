@@ -42,7 +42,11 @@ impl EtcdConfig {
         }
     }
 
-    pub(super) async fn options(&self) -> Result<ConnectOptions, StoreError> {
+    /// Checks the fields against each other. Certificates are read when it connects.
+    ///
+    /// # Errors
+    /// [`StoreError::Config`] names the field.
+    pub fn check(&self) -> Result<(), StoreError> {
         let bad = |what: String| Err(StoreError::Config { what, source: None });
         if self.endpoints.is_empty() {
             return bad("endpoints: at least one is needed".to_owned());
@@ -68,6 +72,11 @@ impl EtcdConfig {
                 self.member_deadline, self.call_deadline
             ));
         }
+        Ok(())
+    }
+
+    pub(super) async fn options(&self) -> Result<ConnectOptions, StoreError> {
+        self.check()?;
         let mut options = ConnectOptions::new()
             // A member that knows no leader says so at once instead of timing out.
             .with_require_leader(true)

@@ -84,6 +84,12 @@ impl EtcdStore {
         }
     }
 
+    pub(crate) async fn compact(&self, before: Revision) -> Result<(), StoreError> {
+        self.members
+            .ask("compact", |c| calls::compact(c, before))
+            .await
+    }
+
     pub(crate) async fn healthy(&self) -> Result<(), StoreError> {
         self.members.ask("healthy", calls::quorum).await
     }

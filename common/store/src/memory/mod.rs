@@ -239,6 +239,14 @@ impl MemoryStore {
         })
     }
 
+    pub(crate) async fn compact_before(&self, before: Revision) -> Result<(), StoreError> {
+        self.reach("compact", true).await?;
+        self.with("compact", |state| {
+            state.compact_before(before);
+            Ok(())
+        })
+    }
+
     pub(crate) async fn healthy(&self) -> Result<(), StoreError> {
         self.reach("healthy", false).await?;
         self.with("healthy", |_| Ok(()))

@@ -80,6 +80,11 @@ impl State {
         self.compacted = self.revision;
     }
 
+    pub(super) fn compact_before(&mut self, before: Revision) {
+        self.history.retain(|change| change.revision > before);
+        self.compacted = self.compacted.max(before.min(self.revision));
+    }
+
     /// Ends every lease whose time is over; true where that changed a key.
     pub(super) fn expire(&mut self, now: Instant) -> bool {
         let before = self.revision;
