@@ -217,7 +217,7 @@ impl HttpLimits {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It cannot be read, or a field is unknown, missing or of another kind.
-    #[error("the configuration {} cannot be read", path.display())]
+    #[error("{} cannot be read", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -270,6 +270,9 @@ impl Config {
     /// [`ConfigError::Field`].
     pub fn check(&self) -> Result<(), ConfigError> {
         let bad = |field, why: String| Err(ConfigError::Field { field, why });
+        if let Some(Err(e)) = self.etcd.as_ref().map(EtcdConfig::check) {
+            return bad("etcd", e.to_string());
+        }
         let pools = &self.ceph.pools;
         let distinct: BTreeSet<&String> = pools.iter().collect();
         if pools.is_empty() || distinct.len() != pools.len() {

@@ -34,7 +34,8 @@ const ARENAS: u8 = 2;
 fn main() -> anyhow::Result<ExitCode> {
     rbd_rs::limit_malloc_arenas(ARENAS);
     let args = Args::parse();
-    let config = Config::load(&args.config)?;
+    let of = || format!("the configuration {}", args.config.display());
+    let config = Config::load(&args.config).with_context(of)?;
     if args.check {
         return Ok(ExitCode::SUCCESS);
     }

@@ -13,10 +13,11 @@
 //! sidecar = "https://192.0.2.20:7300"
 //! ceph_mons = ["192.0.2.20:3300"]
 //! [listen]
-//! unix = "/run/rekindle/orchestrator.sock"
+//! unix = "/run/rekindle-orchestrator/orchestrator.sock"
 //! tcp = "192.0.2.10:7400"
 //! tls = { ca = "/etc/rekindle/ca.pem", cert = "/etc/rekindle/orchestrator.pem", key = "/etc/rekindle/orchestrator.key" }
-//! metrics = "127.0.0.1:9465"
+//! allowed = ["orchestrator-*", "driver-*", "admin.zone-a"] # by the names in their certificates; all of the authority by default
+//! metrics = "127.0.0.1:9465"               # /metrics and the health probes, in the clear
 //! [etcd]
 //! endpoints = ["https://192.0.2.10:2379", "https://192.0.2.20:2379", "https://192.0.2.30:2379"]
 //! tls = { ca = "…", cert = "…", key = "…" }
@@ -40,6 +41,10 @@
 //! project = "service"                      # for what belongs to no other
 //! project_domain = "Default"
 //! backends = { volumes = "host@ceph#ceph" } # what Cinder calls the backend of an RBD pool
+//! [clouds.zone-b]
+//! auth_url = "https://192.0.2.20:5000/v3"
+//! application_credential_id = "6c0f…"      # instead of a user
+//! application_credential_secret_file = "/etc/rekindle/cloud-b.secret"
 //! [catalogue]
 //! mapping = "/etc/rekindle/mapping.toml"
 //! [preflight]                              # the leader's daily check of the groups' servers
@@ -54,6 +59,7 @@ pub use clouds::{CatalogueConfig, PreflightConfig, read_mapping};
 pub use cross::{Disagreement, cross_check};
 
 use rekindle_common::{SiteName, ZoneName, duration::Span, telemetry::Log, tls::TlsFiles};
+use rekindle_net::AllowedNames;
 use rekindle_openstack::CloudConfig;
 use rekindle_store::EtcdConfig;
 use serde::Deserialize;
@@ -135,6 +141,10 @@ pub struct Listen {
     /// Its certificates.
     #[serde(default)]
     pub tls: Option<TlsFiles>,
+    /// The DNS names in certificates whose holders may ask for anything there: the other orchestrators, both zones' sidecars (their
+    /// failsafe question) and whoever gives orders; `driver-*` stands for one label. All that the authority has signed, by default.
+    #[serde(default)]
+    pub allowed: AllowedNames,
     /// TCP in the clear on a loopback address.
     #[serde(default)]
     pub metrics: Option<SocketAddr>,
@@ -218,7 +228,7 @@ fn default_timeout() -> Span {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It cannot be read, or a field is unknown, missing or of another kind.
-    #[error("the configuration {} cannot be read", path.display())]
+    #[error("{} cannot be read", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -271,6 +281,7 @@ impl Config {
             .separator("__")
             .list_separator(",")
             .with_list_parse_key("etcd.endpoints")
+            .with_list_parse_key("listen.allowed")
             .try_parsing(true);
         Self::read(path, Some(environment))
     }
@@ -310,6 +321,9 @@ impl Config {
         self.check_sites()?;
         self.check_zones()?;
         self.check_listen()?;
+        if let Err(e) = self.etcd.check() {
+            return bad("etcd", e.to_string());
+        }
         self.check_times()?;
         self.check_clouds()?;
         for (kind, commands) in [
@@ -407,6 +421,12 @@ impl Config {
         }
         if listen.tcp.is_some() && listen.tls.is_none() {
             return bad("listen.tls", "is needed for listen.tcp");
+        }
+        if listen.tcp.is_none() && !listen.allowed.is_all() {
+            return bad(
+                "listen.allowed",
+                "belongs to tcp: the unix socket has its mode",
+            );
         }
         if self.socket_mode().is_none() {
             return bad(

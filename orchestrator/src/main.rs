@@ -30,7 +30,8 @@ struct Args {
 
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
-    let config = Config::load(&args.config)?;
+    let of = || format!("the configuration {}", args.config.display());
+    let config = Config::load(&args.config).with_context(of)?;
     if args.check {
         return Ok(ExitCode::SUCCESS);
     }

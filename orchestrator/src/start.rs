@@ -17,8 +17,7 @@ use crate::{
 use rekindle_common::{ApiError, ZoneName, duration::Span};
 use rekindle_core::catalogue::mapping::Mapping;
 use rekindle_net::{
-    AllowedNames, Client, ClientLimits, Limits, ListenConfig, ServeError, Server, SidecarClient,
-    SocketOptions,
+    Client, ClientLimits, Limits, ListenConfig, ServeError, Server, SidecarClient, SocketOptions,
 };
 use rekindle_openstack::{Cloud, CloudConfig, CloudError};
 use rekindle_store::{ElectionTiming, EtcdStore, StoreError};
@@ -272,7 +271,7 @@ async fn listen(config: &Config, orchestrator: &Orchestrator) -> Result<Server, 
         let at = ListenConfig::Tls {
             address,
             files: files.clone(),
-            allowed: AllowedNames::default(),
+            allowed: config.listen.allowed.clone(),
         };
         let bound = server.listen(&at, orchestrator.routes()).await?;
         tracing::info!(address = ?bound.address(), "listening");

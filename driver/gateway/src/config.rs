@@ -314,7 +314,7 @@ impl Limits {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It cannot be read, or a field is unknown, missing or of another kind.
-    #[error("the configuration {} cannot be read", path.display())]
+    #[error("{} cannot be read", path.display())]
     Read {
         /// The file.
         path: PathBuf,

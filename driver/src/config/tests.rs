@@ -123,3 +123,18 @@ fn a_missing_file_is_an_error() {
     let error = Config::load(Path::new("no-such-file.toml")).unwrap_err();
     assert!(why(&error).contains("no-such-file.toml"));
 }
+
+/// What the module's documentation shows is what people copy.
+#[test]
+fn the_documented_file_is_good() {
+    let documented: Vec<&str> = include_str!("../config.rs")
+        .lines()
+        .skip_while(|l| *l != "//! ```toml")
+        .skip(1)
+        .take_while(|l| *l != "//! ```")
+        .map(|l| l.trim_start_matches("//!"))
+        .collect();
+    assert!(documented.len() > 10);
+    let text = documented.join("\n");
+    load(&text).unwrap_or_else(|e| panic!("{e:?}"));
+}

@@ -93,7 +93,7 @@ pub enum Command {
         #[arg(long, requires = "what")]
         accept_loss: bool,
         /// Who says so; kept in the record.
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", env = "USER", default_value = "rekindle")]
         by: String,
     },
     /// Acknowledge the last failover: ends the blocking period.
@@ -461,7 +461,7 @@ pub struct PreflightArgs {
 pub enum ConfigCommand {
     /// Check configuration files, and each against the others.
     Check {
-        /// Of a sidecar, an orchestrator, this command, or a group.
+        /// Of a sidecar, an orchestrator, a gateway, this command, a group, or a mapping between the clouds.
         #[arg(required = true, num_args = 1..=8)]
         files: Vec<PathBuf>,
     },

@@ -11,7 +11,7 @@ use std::{
 /// This command's configuration.
 ///
 /// ```toml
-/// orchestrators = ["https://192.0.2.1:7400", "https://192.0.2.2:7400", "unix:/run/rekindle/orchestrator.sock"]
+/// orchestrators = ["https://192.0.2.1:7400", "https://192.0.2.2:7400", "unix:/run/rekindle-orchestrator/orchestrator.sock"]
 /// [zones.zone-a]
 /// sidecar = "https://192.0.2.1:7300"
 /// [tls]

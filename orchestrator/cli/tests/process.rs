@@ -92,3 +92,34 @@ fn completions_know_the_commands() {
         assert!(text(&script.stdout).contains("failback"), "{shell}");
     }
 }
+
+/// Files that the docs tell people to check are told apart, also where they have a key of another kind's.
+#[test]
+fn each_kind_of_file_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, kind, content) in [
+        (
+            "gateway.toml",
+            "gateway",
+            "zone = \"zone-a\"\n[listen]\naddress = \"127.0.0.1:8776\"\n[upstream]\nurl = \"http://127.0.0.1:8777\"\n",
+        ),
+        (
+            "mapping.toml",
+            "mapping",
+            "[[flavors]]\nzone-a = \"small\"\nzone-b = \"klein\"\n",
+        ),
+    ] {
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        let checked = rekindle(&[
+            "--output",
+            "json",
+            "config",
+            "check",
+            path.to_str().unwrap(),
+        ]);
+        assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stdout));
+        let page: serde_json::Value = serde_json::from_slice(&checked.stdout).unwrap();
+        assert_eq!(page["files"][0]["kind"], kind, "{page}");
+    }
+}

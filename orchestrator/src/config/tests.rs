@@ -13,7 +13,7 @@ ceph_mons = ["192.0.2.10:3300"]
 sidecar = "https://192.0.2.20:7300"
 ceph_mons = ["192.0.2.20:3300", "[2001:db8::1]:3300"]
 [listen]
-unix = "/run/rekindle/orchestrator.sock"
+unix = "/run/rekindle-orchestrator/orchestrator.sock"
 tcp = "192.0.2.10:7400"
 tls = { ca = "/etc/r/ca.pem", cert = "/etc/r/o.pem", key = "/etc/r/o.key" }
 [etcd]
@@ -254,4 +254,19 @@ fn a_mapping_is_read_and_all_that_is_wrong_with_it_is_said() {
     assert!(e.to_string().starts_with("catalogue.mapping: "), "{e}");
     config.catalogue = None;
     assert_eq!(config.mapping().unwrap(), None);
+}
+
+/// What the module's documentation shows is what people copy.
+#[test]
+fn the_documented_file_is_good() {
+    let documented: Vec<&str> = include_str!("../config.rs")
+        .lines()
+        .skip_while(|l| *l != "//! ```toml")
+        .skip(1)
+        .take_while(|l| *l != "//! ```")
+        .map(|l| l.trim_start_matches("//!"))
+        .collect();
+    assert!(documented.len() > 10);
+    let text = documented.join("\n");
+    load(&text).unwrap_or_else(|e| panic!("{e:?}"));
 }

@@ -12,6 +12,7 @@ use crate::{
 use rekindle_common::{SiteName, ZoneName};
 use rekindle_core::catalogue::mapping::Mapping;
 use rekindle_driver::config::Config as Driver;
+use rekindle_gateway::config::Config as Gateway;
 use rekindle_orchestrator::config::{Config as Orchestrator, cross_check};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
@@ -20,8 +21,27 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// What only a mapping has: one of these, at least.
+const MAPPINGS: [&str; 14] = [
+    "same_name",
+    "projects",
+    "types",
+    "keys",
+    "flavors",
+    "networks",
+    "subnets",
+    "addresses",
+    "ranges",
+    "any_address",
+    "security_groups",
+    "key_pairs",
+    "availability_zones",
+    "server_groups",
+];
+
 /// What a file configures.
 enum Kind {
+    Gateway(Box<Gateway>),
     Sidecar(Box<Driver>),
     Orchestrator(Box<Orchestrator>),
     Group(GroupFile),
@@ -127,16 +147,16 @@ fn read(file: &Path) -> Result<Kind, (Option<&'static str>, String)> {
     let has = |key: &str| table.contains_key(key);
     if has("site") || has("sites") {
         as_kind("orchestrator", &text, |c| Kind::Orchestrator(Box::new(c)))
+    } else if has("upstream") {
+        // Before the sidecar's: it names its zone too.
+        as_kind("gateway", &text, |c| Kind::Gateway(Box::new(c)))
     } else if has("ceph") || has("zone") {
         as_kind("sidecar", &text, |c| Kind::Sidecar(Box::new(c)))
     } else if has("home") || has("away") {
         as_kind("group", &text, Kind::Group)
     } else if has("orchestrators") || has("zones") {
         as_kind("command line", &text, Kind::CommandLine)
-    } else if ["same_name", "projects", "types", "keys"]
-        .into_iter()
-        .any(has)
-    {
+    } else if MAPPINGS.into_iter().any(has) {
         as_kind("mapping", &text, Kind::Mapping)
     } else {
         let keys: Vec<&str> = table.keys().map(String::as_str).collect();
@@ -160,6 +180,7 @@ fn as_kind<T: DeserializeOwned>(
 impl Kind {
     fn name(&self) -> &'static str {
         match self {
+            Self::Gateway(_) => "gateway",
             Self::Sidecar(_) => "sidecar",
             Self::Orchestrator(_) => "orchestrator",
             Self::Group(_) => "group",
@@ -171,6 +192,7 @@ impl Kind {
     /// What is wrong with it by itself. A file that is well is kept to be compared with the others.
     fn problems<'f>(self, file: &'f Path, good: &mut Vec<(&'f Path, Self)>) -> Vec<String> {
         let found = match &self {
+            Self::Gateway(c) => c.check().err().map(|e| e.to_string()),
             Self::Sidecar(c) => c.check().err().map(|e| e.to_string()),
             Self::Orchestrator(c) => c.check().err().map(|e| e.to_string()),
             Self::Group(g) => g.check().err(),
@@ -209,6 +231,8 @@ fn compare(a: &Kind, b: &Kind) -> Found {
         (Kind::Orchestrator(o), Kind::Group(g)) => orchestrator_and_group(o, g),
         (Kind::Orchestrator(o), Kind::CommandLine(c)) => orchestrator_and_command(o, c),
         (Kind::Orchestrator(o), Kind::Mapping(m)) => orchestrator_and_mapping(o, m),
+        // Its zone's other programs are asked at its own sockets.
+        (Kind::Gateway(_), _) | (_, Kind::Gateway(_)) => Vec::new(),
         (
             Kind::Sidecar(_) | Kind::Group(_) | Kind::CommandLine(_) | Kind::Mapping(_),
             Kind::Sidecar(_)
