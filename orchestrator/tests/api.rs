@@ -306,6 +306,14 @@ async fn a_group_that_is_defined_again_goes_on_with_its_generation() {
     assert_eq!(status, 204);
     let e = api.refused(Method::GET, "/v1/groups/db", None).await;
     assert_eq!(e.code, ErrorCode::UnknownGroup);
+    // Its record stays, and says which zone is primary: who means the other one is told so.
+    let mut turned: Value = serde_json::from_str(&spec).unwrap();
+    (turned["home"], turned["away"]) = (json!("zone-b"), json!("zone-a"));
+    let e = api
+        .refused(Method::PUT, "/v1/groups/db", Some(&turned.to_string()))
+        .await;
+    assert_eq!(e.code, ErrorCode::Held, "{e}");
+    assert!(e.message.contains("name zone-a as home"), "{e}");
     let (status, bytes) = api.send(Method::PUT, "/v1/groups/db", Some(&spec)).await;
     assert_eq!(status, 201, "{}", String::from_utf8_lossy(&bytes));
     let put: rekindle_orchestrator::wire::GroupPut = serde_json::from_slice(&bytes).unwrap();

@@ -209,7 +209,8 @@ impl Term {
     }
 
     /// A new group is primary at home under generation 1; one that was deleted, or that its zones remember, goes on from there,
-    /// for the zones refuse an older generation than they have seen (hard case 11).
+    /// for the zones refuse an older generation than they have seen (hard case 11). Where the record of the deleted one names the
+    /// zone that is to be away, nothing is taken: who defines a group to say which side is kept would have it the other way round.
     async fn create_group(&self, spec: &GroupSpec) -> Result<GroupPut> {
         let (spec_key, primary_key) = (
             keys::group_spec(&spec.name),
@@ -224,8 +225,19 @@ impl Term {
             Some(kv) => {
                 let old: PrimaryRecord = kv.json()?;
                 txn = txn.when(Compare::ModRevision(primary_key.clone(), kv.mod_revision));
-                let fits = spec.other(&old.zone).is_some() && old.generation >= remembered;
-                if fits { Ok(old) } else { Err(old.generation) }
+                let current = old.generation >= remembered;
+                if current && old.zone == spec.away {
+                    return Err(held(format!(
+                        "the record that is kept of it says that {} is primary, at generation {}: name {} as home. If its volumes in {} \
+                         are to be kept instead, see \"Both zones say primary\" in docs/operations.md",
+                        old.zone, old.generation, old.zone, spec.home
+                    )));
+                }
+                if current && old.zone == spec.home {
+                    Ok(old)
+                } else {
+                    Err(old.generation)
+                }
             }
             None => {
                 txn = txn.when(Compare::Absent(primary_key.clone()));

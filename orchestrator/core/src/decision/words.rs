@@ -284,6 +284,11 @@ impl fmt::Display for Ask {
                 "failover {plan} was a short time ago: blocked for another {}, or until `rekindle acknowledge GROUP`",
                 left.tenths()
             ),
+            // What goes on where it was is no failover: it is ordered, not approved.
+            Self::Approve {
+                kind: PlanKind::Resume,
+                why,
+            } => write!(f, "a resume waits for `rekindle group resume GROUP`: {why}"),
             Self::Approve { kind, why } => {
                 write!(
                     f,
