@@ -9,6 +9,7 @@
 )]
 
 mod ports;
+mod recorded;
 mod refusals;
 mod services;
 mod standby;

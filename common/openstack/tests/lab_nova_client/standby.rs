@@ -1,5 +1,6 @@
 //! A stand-by from its building to its end.
 
+use crate::recorded::answer;
 use crate::zone::{MOST, PATIENCE, Zone, cloud, disk, flavor, mark, request, until};
 use rekindle_common::duration::Span;
 use rekindle_lab::{Lab, Nova as LabNova, Site};
@@ -84,6 +85,13 @@ async fn a_stand_by_is_built_rests_runs_and_goes() {
     let all = nova.servers(Whose::All, MOST).await.unwrap();
     assert!(all.iter().any(|s| s.id == id && s.volumes.len() == 2));
 
+    answer(&zone, "version", "/");
+    answer(&zone, "server-shutoff", &format!("/servers/{id}"));
+    answer(
+        &zone,
+        "attachments",
+        &format!("/servers/{id}/os-volume_attachments"),
+    );
     runs(&zone, &id).await;
     volumes_come_and_go(&zone, &id).await;
     shelves(&zone, &id).await;
@@ -121,6 +129,7 @@ async fn runs(zone: &Zone, id: &str) {
     println!("active: {:.1?}", begun.elapsed());
     assert!(server.host.is_some() && server.power_state == Some(PowerState::Running));
     assert!(!nova.server(id).await.unwrap().locked, "our lock is off");
+    answer(zone, "server-active", &format!("/servers/{id}"));
     until("the guest to write", async || {
         let text = nova.console_output(id, 200).await.unwrap_or_default();
         text.contains("READY").then_some(())

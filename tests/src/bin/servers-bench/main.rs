@@ -1,7 +1,7 @@
 //! `servers-bench`: what a runbook costs beside the time that Nova itself takes, and how that and the memory grow with the servers.
 //!
 //! ```text
-//!   stub.rs     a Keystone, a Nova and a Neutron that answer in the real ones' words, after a time that is given: a process of its own
+//!   stub.rs     a Keystone, a Nova and a Neutron that answer as was recorded from real ones, after a time that is given: a process of its own
 //!   measure.rs  one count of servers, in a process of its own: a bare loop of `ensure_active`, then a plan by the real executor on a real
 //!               etcd, then the keeper's rounds
 //!   ground.rs   what stands in etcd before, and who leads
@@ -10,9 +10,6 @@
 //!
 //! Each count is measured in a process of its own, so that its peak memory is its own. It fails where something did not work, or where what has to
 //! be linear is not; never for being slow.
-
-// A server as Nova shows it is one long object.
-#![recursion_limit = "256"]
 
 mod ground;
 mod measure;

@@ -5,7 +5,8 @@ use anyhow::{Context, ensure};
 use serde::Serialize;
 use std::fmt;
 
-/// From the least to the most servers the cost of one may grow by so much: caches and the allocator, and no more. What is quadratic grows by 100.
+/// From each count to the next, and so from the fewest to the most, the cost of one may grow by so much: caches and the allocator, and no more.
+/// What is quadratic grows by 10 from 500 to 5,000.
 const LINEAR: f64 = 2.0;
 /// An orchestrator with the most servers stays below this many MiB.
 const GOAL_MIB: f64 = 256.0;
@@ -25,7 +26,7 @@ pub(crate) struct Report {
     overhead_percent: f64,
     /// Beside one without delay.
     growth: Vec<Measured>,
-    /// How much more one server costs among the most than among the fewer.
+    /// How much more one server costs than among the fewer of the count before, where that is most.
     plan_per_server_grows: f64,
     round_per_server_grows: f64,
     /// MiB that each thousand servers more add to the peak.
@@ -44,9 +45,13 @@ impl Report {
         growth: Vec<Measured>,
     ) -> anyhow::Result<Self> {
         let most = growth.last().context("no growth was measured")?;
-        // Of the fewest all is setting up.
+        // Memory: of the fewest all is setting up.
         let fewer = growth.iter().rev().nth(1).unwrap_or(most);
-        let each = |m: &Measured, s: f64| s / m.servers as f64;
+        let grows = |took: &dyn Fn(&Measured) -> f64| {
+            let each = |m: &Measured| took(m) / m.servers as f64;
+            let steps = growth.windows(2).map(|two| each(&two[1]) / each(&two[0]));
+            rounded(steps.fold(0.0, f64::max))
+        };
         let load = std::fs::read_to_string("/proc/loadavg")?;
         let load = load.split_whitespace().next().and_then(|n| n.parse().ok());
         let more = most.servers.saturating_sub(fewer.servers).max(1);
@@ -60,8 +65,8 @@ impl Report {
             nova_start_ms,
             overhead_s: rounded(overhead),
             overhead_percent: rounded(100.0 * overhead / beside_nova.nova_s),
-            plan_per_server_grows: rounded(each(most, most.plan_s) / each(fewer, fewer.plan_s)),
-            round_per_server_grows: rounded(each(most, most.round_s) / each(fewer, fewer.round_s)),
+            plan_per_server_grows: grows(&|m| m.plan_s),
+            round_per_server_grows: grows(&|m| m.round_s),
             plan_mib_per_thousand: thousand(fewer.plan_mib, most.plan_mib),
             rounds_mib_per_thousand: thousand(fewer.rounds_mib, most.rounds_mib),
             beside_nova,

@@ -1,4 +1,5 @@
-//! A Keystone, a Nova and a Neutron on one port, in the words of the real ones (34.0.0), as quick or as slow as is asked for.
+//! A Keystone, a Nova and a Neutron on one port, as quick or as slow as is asked for. What Nova shows was recorded from a real one
+//! (34.0.0), and `make test` compares the recording with what a real one shows now.
 //!
 //! Servers are there as they are asked for: any id is one that is shut off and held by us, until it is started. `POST /reset` has all so again.
 
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
     io::Write,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 use tokio::{net::TcpListener, time::sleep};
@@ -100,43 +101,63 @@ async fn token(State(c): At) -> Response {
 
 async fn version(State(c): At) -> Json<Value> {
     sleep(c.call).await;
-    Json(
-        json!({ "version": { "id": "v2.1", "status": "CURRENT", "min_version": "2.1", "version": "2.96" } }),
-    )
+    Json(SHOWN.version.clone())
 }
 
 async fn server(State(c): At, Path(id): Path<String>) -> Json<Value> {
     sleep(c.call).await;
     let now = c.servers().get(&id).copied().unwrap_or_default();
-    Json(json!({ "server": shown(&id, now) }))
+    Json(shown(&id, now))
 }
 
-/// As a real one shows it.
+/// What a real Nova showed of a server that stood by, and of the same one when it ran.
+const SHUTOFF: &str =
+    include_str!("../../../../common/openstack/tests/recorded/nova-server-shutoff.json");
+const ACTIVE: &str =
+    include_str!("../../../../common/openstack/tests/recorded/nova-server-active.json");
+const ATTACHMENTS: &str =
+    include_str!("../../../../common/openstack/tests/recorded/nova-attachments.json");
+const VERSION: &str = include_str!("../../../../common/openstack/tests/recorded/nova-version.json");
+
+/// The recordings, read once.
+struct Shown {
+    shutoff: Value,
+    active: Value,
+    attachments: Value,
+    version: Value,
+}
+
+static SHOWN: LazyLock<Shown> = LazyLock::new(|| {
+    let read = |text| serde_json::from_str(text).unwrap_or_default();
+    Shown {
+        shutoff: read(SHUTOFF),
+        active: read(ACTIVE),
+        attachments: read(ATTACHMENTS),
+        version: read(VERSION),
+    }
+});
+
+/// As a real one shows it, under this name and with one volume.
 fn shown(id: &str, now: Server) -> Value {
     let up = now.up.is_some_and(|at| at <= Instant::now());
-    let task = (now.up.is_some() && !up).then_some("powering-on");
-    let (status, vm, power) = if up {
-        ("ACTIVE", "active", 1)
-    } else {
-        ("SHUTOFF", "stopped", 4)
-    };
-    let locked = !now.unlocked;
-    json!({
-        "id": id, "name": format!("name-of-{id}"), "status": status, "tenant_id": "p1", "user_id": "u1",
-        "metadata": {}, "hostId": "9f1c5d1c6f0b5a3e0c8d7e6a2b4f9e8d7c6b5a4f3e2d1c0b9a8f7e6d", "image": "",
-        "flavor": { "vcpus": 1, "ram": 512, "disk": 1, "ephemeral": 0, "swap": 0, "original_name": "small", "extra_specs": {} },
-        "created": "2026-11-25T10:00:00Z", "updated": "2026-11-25T10:00:20Z", "addresses": {}, "accessIPv4": "", "accessIPv6": "",
-        "links": [{ "rel": "self", "href": format!("http://nova/v2.1/servers/{id}") }, { "rel": "bookmark", "href": format!("http://nova/servers/{id}") }],
-        "OS-DCF:diskConfig": "AUTO", "OS-EXT-AZ:availability_zone": "nova", "config_drive": "", "key_name": null, "progress": 0,
-        "OS-SRV-USG:launched_at": "2026-11-25T10:00:10.000000", "OS-SRV-USG:terminated_at": null, "security_groups": [{ "name": "default" }],
-        "OS-EXT-SRV-ATTR:host": "h1", "OS-EXT-SRV-ATTR:instance_name": "instance-00000001", "OS-EXT-SRV-ATTR:hypervisor_hostname": "h1",
-        "OS-EXT-SRV-ATTR:reservation_id": "r-1", "OS-EXT-SRV-ATTR:launch_index": 0, "OS-EXT-SRV-ATTR:hostname": id, "OS-EXT-SRV-ATTR:kernel_id": "",
-        "OS-EXT-SRV-ATTR:ramdisk_id": "", "OS-EXT-SRV-ATTR:root_device_name": "/dev/vda", "OS-EXT-SRV-ATTR:user_data": null,
-        "OS-EXT-STS:task_state": task, "OS-EXT-STS:vm_state": vm, "OS-EXT-STS:power_state": power,
-        "os-extended-volumes:volumes_attached": [{ "id": volume(id), "delete_on_termination": false }], "host_status": "UP",
-        "locked": locked, "locked_reason": locked.then_some("rekindle: stand-by"), "description": null, "tags": [],
-        "trusted_image_certificates": null, "server_groups": [],
-    })
+    let mut page = if up { &SHOWN.active } else { &SHOWN.shutoff }.clone();
+    let server = &mut page["server"];
+    server["id"] = json!(id);
+    server["name"] = json!(format!("name-of-{id}"));
+    server["metadata"] = json!({});
+    server["OS-EXT-STS:task_state"] = json!((now.up.is_some() && !up).then_some("powering-on"));
+    server["locked"] = json!(!now.unlocked);
+    server["locked_reason"] = json!((!now.unlocked).then_some("rekindle: stand-by"));
+    first_alone(&mut server["os-extended-volumes:volumes_attached"])["id"] = json!(volume(id));
+    page
+}
+
+/// The first of a list, whose others go.
+fn first_alone(list: &mut Value) -> &mut Value {
+    if let Some(all) = list.as_array_mut() {
+        all.truncate(1);
+    }
+    &mut list[0]
 }
 
 fn volume(server: &str) -> String {
@@ -160,10 +181,11 @@ async fn action(State(c): At, Path(id): Path<String>, Json(body): Json<Value>) -
 
 async fn attachments(State(c): At, Path(id): Path<String>) -> Json<Value> {
     sleep(c.call).await;
-    Json(json!({ "volumeAttachments": [{
-        "volumeId": volume(&id), "serverId": id, "device": "/dev/vda", "tag": null, "delete_on_termination": false,
-        "attachment_id": "0a", "bdm_uuid": "0b",
-    }] }))
+    let mut page = SHOWN.attachments.clone();
+    let only = first_alone(&mut page["volumeAttachments"]);
+    only["volumeId"] = json!(volume(&id));
+    only["serverId"] = json!(id);
+    Json(page)
 }
 
 async fn network(
