@@ -67,6 +67,7 @@ pub use mirror::status::{
     DaemonPresence, ImageStatus, JournalPosition, JournalReplay, MirrorState, ReplayDetail,
     ReplayState, Site, SiteStatus, SnapshotActivity, SnapshotReplay,
 };
+pub use mirror::written::{Bound, GiveUp, Written};
 pub use object::{Compared, Expected, LARGEST_OBJECT};
 pub use snapshot::{Snapshot, SnapshotKind};
 pub use sys::load::{Ceph, LibraryVersion};

@@ -74,6 +74,34 @@ impl ObjectView {
             modified: Duration::from_secs(modified),
         }))
     }
+
+    /// Fills the buffer from that offset of the object on, and tells how much was there: 0 beyond its end, or where it is not.
+    ///
+    /// # Implements:
+    /// `int rados_read(rados_ioctx_t io, const char *oid, char *buf, size_t len, uint64_t off)`
+    pub(crate) fn read(&self, name: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, Error> {
+        let path = self.pool.path(name);
+        let at = At {
+            operation: "rados_read",
+            subject: &path,
+        };
+        let oid = c_name("object name", name)?;
+        // SAFETY: an open ioctx, a name that ends with NUL, and `buffer` has room for its length.
+        let code = unsafe {
+            (self.pool.rados().rados_read)(
+                self.pool.handle(),
+                oid.as_ptr(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                offset,
+            )
+        };
+        match at.check(code) {
+            Ok(read) => usize::try_from(read).map_err(|e| at.unreadable(e)),
+            Err(Error::NotFound(_)) => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
 }
 
 impl Pool {

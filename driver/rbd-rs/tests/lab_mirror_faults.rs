@@ -15,8 +15,8 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use rbd_rs::{
-    BusyReason, CallPool, CallPoolLimits, DaemonPresence, Error, MirrorMode, MirrorSnapshotState,
-    Promote, Quiesce, ReplayState, Role,
+    Bound, BusyReason, CallPool, CallPoolLimits, DaemonPresence, Error, GiveUp, MirrorMode,
+    MirrorSnapshotState, Promote, Quiesce, ReplayState, Role, Written,
 };
 use support::{MARK, MIRROR, TestImage, pattern, side, wait, zones};
 
@@ -119,6 +119,23 @@ fn hard_case_16_split_brain_is_named_and_the_loser_is_resynced() {
             (status.state, status.daemon),
             (ReplayState::Error, DaemonPresence::Up)
         );
+        println!("{mode:?}: {:?}", written(&image, Duration::from_secs(60)));
+        let over = written(&image, Duration::ZERO);
+        assert!(
+            matches!(over, Written::Unknown { .. }),
+            "{mode:?}: {over:?}"
+        );
+        match written(&image, Duration::from_secs(60)) {
+            Written::Measured {
+                bytes,
+                extents,
+                bound,
+            } => {
+                assert_eq!((bytes, extents), (4096, 1), "{mode:?}");
+                assert_ne!(bound, Bound::AtLeast, "{mode:?}");
+            }
+            unknown @ Written::Unknown { .. } => panic!("{mode:?}: {unknown:?}"),
+        }
 
         let before = image.a().id().unwrap();
         image.a().mirror_resync().unwrap();
@@ -139,6 +156,15 @@ fn hard_case_16_split_brain_is_named_and_the_loser_is_resynced() {
             (Role::NonPrimary, Role::Primary)
         );
     }
+}
+
+/// What A has that B has not, looked for that long.
+fn written(image: &TestImage<'_>, within: Duration) -> Written {
+    let give_up = GiveUp {
+        at: Instant::now() + within,
+        threads: 2,
+    };
+    image.a().written_since_split(give_up).unwrap()
 }
 
 /// Promotes in B after the first demotion ever in A: then a plain promotion is proof by itself.

@@ -26,7 +26,7 @@ use crate::object_view::ObjectView;
 use crate::{Error, Features, Image, Pool};
 
 /// The image itself, where a snapshot's number is asked for.
-const HEAD: u64 = u64::MAX - 1;
+pub(super) const HEAD: u64 = u64::MAX - 1;
 /// Two clocks tell an object's time and a snapshot's, and the first tells seconds.
 const CLOCKS: Duration = Duration::from_secs(3);
 /// The last release on which it was measured that a snapshot is taken before what it is to hold is written.
@@ -45,10 +45,14 @@ pub enum Settled {
 }
 
 /// Where an image's objects are.
-struct Layout {
-    pool: Pool,
+pub(super) struct Layout {
+    pub(super) pool: Pool,
     prefix: String,
-    count: u64,
+    /// How many it has at the most, by its size now.
+    pub(super) count: u64,
+    /// Bytes of one.
+    pub(super) object: u64,
+    stripes: u64,
 }
 
 impl Image {
@@ -146,7 +150,7 @@ impl Image {
         Ok(false)
     }
 
-    fn layout(&self) -> Result<Layout, Error> {
+    pub(super) fn layout(&self) -> Result<Layout, Error> {
         let data = self.data_pool_id()?;
         let pool = if data == self.pool().id() {
             self.pool().clone()
@@ -156,20 +160,21 @@ impl Image {
         let (order, size) = self.size_at(HEAD)?;
         let object = 1_u64.checked_shl(order.into()).unwrap_or(u64::MAX);
         let stripes = self.stripe_count()?.max(1);
-        let set = object.saturating_mul(stripes);
         Ok(Layout {
             pool,
             prefix: self.block_name_prefix()?,
-            count: size.div_ceil(set).saturating_mul(stripes),
+            count: objects(size, object, stripes),
+            object,
+            stripes,
         })
     }
 
-    fn header(&self) -> Result<String, Error> {
+    pub(super) fn header(&self) -> Result<String, Error> {
         Ok(format!("rbd_header.{}", self.id()?))
     }
 
     /// The order and the size, as of a snapshot or [`HEAD`]: `get_size` of the object class `rbd`.
-    fn size_at(&self, snapshot: u64) -> Result<(u8, u64), Error> {
+    pub(super) fn size_at(&self, snapshot: u64) -> Result<(u8, u64), Error> {
         let answer =
             self.pool()
                 .execute(&self.header()?, "rbd", "get_size", &snapshot.to_le_bytes())?;
@@ -199,9 +204,20 @@ impl Image {
     }
 }
 
+/// How many objects an image of that size may have.
+fn objects(size: u64, object: u64, stripes: u64) -> u64 {
+    let set = object.saturating_mul(stripes).max(1);
+    size.div_ceil(set).saturating_mul(stripes)
+}
+
 impl Layout {
-    fn name(&self, n: u64) -> String {
+    pub(super) fn name(&self, n: u64) -> String {
         format!("{}.{n:016x}", self.prefix)
+    }
+
+    /// How many objects it had when it was of that size, in bytes.
+    pub(super) fn count_at(&self, size: u64) -> u64 {
+        objects(size, self.object, self.stripes)
     }
 
     /// Puts back every object that is not as in the snapshot, and tells how many were not.

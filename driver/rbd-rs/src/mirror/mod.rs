@@ -17,3 +17,4 @@ pub(crate) mod list;
 pub(crate) mod pool;
 pub(crate) mod snapshot;
 pub(crate) mod status;
+pub(crate) mod written;
