@@ -4,6 +4,7 @@ use crate::{
     deletion::{After, OnDelete},
     error::ApiError,
     facts::CinderFacts,
+    given_up::GivenUp,
     ids::{DemotionToken, Generation, GroupName, ImageSpec, ResyncToken},
     mode::ReplicationMode,
     servers::ServerRecord,
@@ -194,6 +195,10 @@ pub struct ActionOutcome {
     pub report: VolumeReport,
     /// Milliseconds from taking it up to its end.
     pub took_ms: u64,
+    /// Of a resync: what it gives up. Asked again under the same token the answer is the same, also after the image is made anew.
+    /// `None`: it was no resync, or one that nobody measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<GivenUp>,
 }
 
 /// One line of a batch's answer (`application/x-ndjson`), written as each volume ends.

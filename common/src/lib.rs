@@ -10,6 +10,7 @@
 //! | [`mode`], [`schedule`] | how a volume is replicated, and when |
 //! | [`status`], [`volume`] | what a user sees of a volume |
 //! | [`action`] | what can be asked of a volume: the sidecar's whole surface |
+//! | [`given_up`] | what a resync gives up, measured |
 //! | [`error`] | the codes that a refusal carries, and what the caller should do |
 //! | [`plan`] | what is asked of an orchestrator about plans, and how one ends |
 //! | [`policy`] | what an operator decides for a protection group |
@@ -27,6 +28,7 @@ pub mod deletion;
 pub mod duration;
 pub mod error;
 pub mod facts;
+pub mod given_up;
 pub mod ids;
 pub mod keys;
 pub mod lease;

@@ -8,6 +8,7 @@ use rekindle_common::{
     ApiError, ErrorCode, Generation, ImageSpec,
     action::{BatchItem, BatchRequest, BatchResult, Effect, SafetyCopy, VolumeAction},
     duration::Span,
+    given_up::Written,
     lease::LeaseView,
     mode::ReplicationMode,
     schedule::Schedule,
@@ -199,12 +200,20 @@ async fn hard_case_16_split_brain_is_named_and_cured_with_the_losers_state_kept(
         wait(&z.a, spec, VolumeStatus::ActiveSecondary).await;
         let again = z.a.volumes.act(spec, order(keep(), 2)).await.unwrap();
         assert_eq!(again.effect, Effect::AlreadySo, "{mode}");
+        assert_eq!(again.given_up, o.given_up, "{mode}");
+        // Four bytes are a block.
+        let told = o.given_up.unwrap();
+        match &told.written {
+            Written::Measured { bytes, extents, .. } => assert_eq!((*bytes, *extents), (4096, 1)),
+            unknown @ Written::Unknown { .. } => panic!("{mode}: {unknown}"),
+        }
         let safety = ImageSpec::new(
             POOL,
             format!("{}.rekindle-safety-2-{given_up}", spec.image()),
         )
         .unwrap();
         assert_eq!(first_bytes(&z, Site::ZoneA, &safety), b"lost", "{mode}");
+        assert_eq!(told.kept_as, Some(safety));
         assert_eq!(first_bytes(&z, Site::ZoneA, spec), [0; 4], "{mode}");
         let query = VolumeQuery {
             group: Some(group),
@@ -441,6 +450,10 @@ async fn a_killed_zone_is_reported_in_time_and_its_volumes_are_promoted_by_force
         let discard = resync(&format!("r{i}"), SafetyCopy::Discard);
         let o = insist(&a, spec, &order(discard, 2)).await.unwrap();
         assert_eq!(o.effect, Effect::Started);
+        // Nobody had written.
+        let given_up = o.given_up.unwrap();
+        assert!(given_up.written.is_nothing(), "{given_up}");
+        assert_eq!(given_up.kept_as, None);
     }
     for spec in &specs {
         wait(&a, spec, VolumeStatus::ActiveSecondary).await;

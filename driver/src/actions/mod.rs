@@ -19,6 +19,7 @@ mod records;
 mod registry;
 mod remove;
 mod reports;
+mod resync;
 mod run;
 mod watch;
 
@@ -68,6 +69,8 @@ pub struct Limits {
     pub probe: Span,
     /// After which a call that overran its action is given up on: its outcome is then never known.
     pub abandon: Span,
+    /// How long it is measured what a resync gives up. No resync is refused for it, or waits any longer.
+    pub measure: Span,
     /// How long a plain promotion waits for the other zone's demotion to arrive.
     pub replay_wait: Span,
     /// How many actions of batches run at once.
@@ -83,6 +86,7 @@ impl Default for Limits {
             look: Span::secs(10),
             probe: Span::secs(3),
             abandon: Span::secs(1800),
+            measure: Span::secs(5),
             replay_wait: Span::secs(3),
             // A forced promotion of a snapshot image waits 1.3 s for the mirror daemon to leave it, whatever the machine; each
             // image open costs 0.5 MB meanwhile.

@@ -3,7 +3,7 @@
 use super::{Inner, records::GroupRecord};
 use crate::{
     backend::{BackendError, BackendErrorKind, Deadlines, Force, Session},
-    replication::{LastResync, Look, Promote, Refusal, ReplicationError, Step, plain_refused},
+    replication::{Look, Promote, Refusal, ReplicationError, Step, plain_refused},
 };
 use rekindle_common::{DemotionToken, Generation, metadata, volume::Role};
 use std::{collections::BTreeMap, time::Duration};
@@ -70,15 +70,9 @@ impl Inner {
             }
             Step::Promote(how) => self.promote(session, look, how, generation, d).await,
             Step::Demote { token } => Ok(session.demote(token.as_ref(), d).await?),
-            Step::Resync { token, keep_as } => {
-                // Recorded first: with the image id in it, a crash anywhere after leaves a record that tells whether the
-                // image was already made anew.
-                let record = LastResync {
-                    token: token.clone(),
-                    image_id: look.view.id.clone(),
-                };
+            // Recorded and measured by `about_to_resync`, before anything else.
+            Step::Resync { token: _, keep_as } => {
                 let spec = session.spec();
-                self.records.record_resync(spec, &record, d.answer).await?;
                 if let Some(to) = keep_as {
                     match session.copy_to(to, d).await {
                         Ok(()) => {
@@ -88,14 +82,14 @@ impl Inner {
                         Err(e) if e.kind == BackendErrorKind::Exists => {}
                         Err(e) => return Err(e.into()),
                     }
-                    // The copy may have taken long: the peer must be primary and well *now* (hard case 18).
-                    let now = self.understand(session.look(d.abandon).await?);
-                    if !now.peer_is_primary_and_well(self.clock.now()) {
-                        return Err(Refusal::PeerNotPrimary {
-                            why: "the other zone ceased to be primary while the safety copy was made",
-                        }
-                        .into());
+                }
+                // Measuring and copying may have taken long: the peer must be primary and well *now* (hard case 18).
+                let now = self.understand(session.look(d.abandon).await?);
+                if !now.peer_is_primary_and_well(self.clock.now()) {
+                    return Err(Refusal::PeerNotPrimary {
+                        why: "the other zone ceased to be primary while what is given up was measured and kept",
                     }
+                    .into());
                 }
                 session.resync(d).await?;
                 self.hints().entry(spec.clone()).or_default().resync_id =

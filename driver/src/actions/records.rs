@@ -3,7 +3,7 @@
 //! | object | content | why not image metadata |
 //! |---|---|---|
 //! | `rekindle.group.<group>` | `{"v":1,"generation":7,"promoted":5}` | one for all of a group's volumes; must not be mirrored: it says what *this* zone has seen |
-//! | `rekindle.resync.<pool>.<image>` | `{"token":"…","image_id":"…"}` | a resync deletes the image |
+//! | `rekindle.resync.<pool>.<image>` | `{"token":"…","image_id":"…","given_up":{…}}` | a resync deletes the image |
 //! | `rekindle.copies.<pool>` | `{"<image>":"<image id>"}` | journal mode: which copies were once seen complete, told by nobody else while their daemon is dead |
 //! | `rekindle.sidecars` | `{"v":1,"questions":{…},"answers":{…}}` | between the zone's sidecars, see `lease/vouch.rs`; nothing is lost with it |
 //! | `rekindle.freeze` | `{"reason":"…","since":"…"}` | outlives the sidecar |

@@ -15,6 +15,7 @@ use crate::{
 use rekindle_common::{
     ApiError, Generation, GroupName, ImageSpec,
     action::{ActionOutcome, Effect, Order, VolumeAction},
+    given_up::GivenUp,
 };
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -95,10 +96,11 @@ impl Volumes {
         // A moment more than the deadline, so that a look that overran is reported by its own name.
         let answer_by = deadlines.answer + std::time::Duration::from_millis(100);
         match tokio::time::timeout_at(answer_by, task).await {
-            Ok(Ok(Ok((effect, look)))) => Ok(ActionOutcome {
+            Ok(Ok(Ok((effect, look, given_up)))) => Ok(ActionOutcome {
                 effect,
                 report: look.report(&inner.zone, None),
                 took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+                given_up,
             }),
             Ok(Ok(Err(e))) => Err(e.into()),
             Ok(Err(join)) => Err(Refusal::Internal {
@@ -125,7 +127,7 @@ impl Inner {
         memo: &GenerationMemo,
         guard: &InFlight,
         d: Deadlines,
-    ) -> Result<(Effect, Look), ReplicationError> {
+    ) -> Result<(Effect, Look, Option<GivenUp>), ReplicationError> {
         let session = self.backend.open(volume, Access::Write, d.answer).await?;
         let mut look = self.understand(session.look(d.answer).await?);
         if let VolumeAction::MarkDeleted { .. } = order.action {
@@ -146,6 +148,21 @@ impl Inner {
         }
         let step = replication::next(&look, &order.action, &context)?;
         self.refuse_behind_late_call(volume, &step, guard)?;
+        let last = context.last_resync;
+        let given_up = match &order.action {
+            VolumeAction::Resync { token, .. } => {
+                self.about_to_resync(&session, &look, &step, token, last, d)
+                    .await?
+            }
+            VolumeAction::Replicate { .. }
+            | VolumeAction::Describe { .. }
+            | VolumeAction::RecordServer { .. }
+            | VolumeAction::MarkDeleted { .. }
+            | VolumeAction::Undelete
+            | VolumeAction::Unreplicate
+            | VolumeAction::Promote { .. }
+            | VolumeAction::Demote { .. } => None,
+        };
         let action = order.action.name();
         let (effect, after) = self
             .perform_and_confirm(&session, &look, &step, action, order.generation, d)
@@ -154,7 +171,7 @@ impl Inner {
             self.undo_if_lease_lost(&session, group.as_ref(), order.generation, d)
                 .await?;
         }
-        Ok((effect, after))
+        Ok((effect, after, given_up))
     }
 
     /// "Already so" must not be said while an earlier call may yet change it.

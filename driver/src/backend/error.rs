@@ -30,6 +30,8 @@ pub enum Op {
     SetMetadata,
     /// Removing metadata.
     RemoveMetadata,
+    /// Measuring what was written since the split.
+    Measure,
     /// A deep copy.
     Copy,
     /// Removing an image.
@@ -69,6 +71,7 @@ impl Op {
             Self::MirrorSnapshot => "mirror_snapshot",
             Self::SetMetadata => "set_metadata",
             Self::RemoveMetadata => "remove_metadata",
+            Self::Measure => "measure",
             Self::Copy => "copy",
             Self::Remove => "remove",
             Self::Watchers => "watchers",
@@ -248,6 +251,7 @@ fn kind_of(op: Op, errno: i32) -> BackendErrorKind {
             | Op::Look
             | Op::SetMetadata
             | Op::RemoveMetadata
+            | Op::Measure
             | Op::Copy
             | Op::Remove
             | Op::Watchers

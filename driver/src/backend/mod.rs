@@ -12,8 +12,8 @@ pub mod words;
 pub use error::{BackendError, BackendErrorKind, Op};
 pub use view::ImageView;
 
-use rekindle_common::{DemotionToken, ImageSpec, mode::MirrorImageMode};
-use std::{collections::BTreeMap, future::Future};
+use rekindle_common::{DemotionToken, ImageSpec, given_up::Written, mode::MirrorImageMode};
+use std::{collections::BTreeMap, future::Future, time::Duration};
 use tokio::time::Instant;
 use view::{ClusterHealth, Lineage, MirrorInfo, Watcher};
 
@@ -84,6 +84,9 @@ enum OpenImage {
     Rbd(rbd::RbdImage),
     Memory(memory::Cluster),
 }
+
+/// What a measurement may take beyond its deadline: the object that was begun before it.
+const MEASURE_GRACE: Duration = Duration::from_secs(1);
 
 /// Bounds a call. The error names what overran.
 async fn within<T>(
@@ -449,6 +452,27 @@ impl Session {
             }
         };
         within(d.abandon, Op::SetMetadata, Some(&self.spec), call).await
+    }
+
+    /// How much was written here that the other zone has not, of an image that was demoted. It ends by itself at the deadline, with
+    /// what it has found by then.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn written_since_split(&self, deadline: Instant) -> Result<Written> {
+        let call = async {
+            match &self.image {
+                OpenImage::Rbd(i) => i.written_since_split(deadline).await,
+                OpenImage::Memory(c) => c.written_since_split(&self.spec).await,
+            }
+        };
+        within(
+            deadline + MEASURE_GRACE,
+            Op::Measure,
+            Some(&self.spec),
+            call,
+        )
+        .await
     }
 
     /// Copies the image, as it is, to a new one beside it that is not mirrored and carries none of our metadata.

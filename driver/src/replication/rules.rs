@@ -9,6 +9,7 @@ use crate::backend::view::{DaemonState, ImageView};
 use rekindle_common::{
     DemotionToken, Generation, ImageSpec, ResyncToken, Timestamp,
     action::{Effect, Promotion, SafetyCopy, VolumeAction},
+    given_up::GivenUp,
     metadata::{self, VolumePolicy},
     mode::MirrorImageMode,
     status::VolumeStatus,
@@ -36,6 +37,9 @@ pub struct LastResync {
     pub token: ResyncToken,
     /// The incarnation that it was to discard. A resync deletes and re-creates the image: another id means it happened.
     pub image_id: String,
+    /// What it gives up. `None`: an older version recorded it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<GivenUp>,
 }
 
 /// What is to be done: one of these, and nothing else.

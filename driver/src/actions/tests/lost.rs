@@ -1,6 +1,8 @@
 //! A zone that was lost, copies that are not whole, and what is no copy at all.
 
 use super::*;
+use crate::backend::Op;
+use rekindle_common::given_up::{Bound, Written};
 
 /// The main story: a zone is lost, the other takes over by force, the first comes back and is made a copy again.
 #[tokio::test(start_paused = true)]
@@ -44,18 +46,119 @@ async fn hard_case_16_a_lost_zone_comes_back_and_is_resynced_with_its_state_kept
         let id = pair.fabric.a().image_id(&spec(0));
         let first = pair.a.act(&spec(0), order(resync("t"), 2)).await.unwrap();
         assert_eq!(first.effect, Effect::Started);
+        let given_up = first.given_up.clone().unwrap();
+        let lost = 10 - kept.len() as u64;
+        assert_eq!(given_up.written, measured(16 * lost, lost), "{mode}");
         wait(&pair.a, &spec(0), VolumeStatus::ActiveSecondary).await;
         assert_ne!(pair.fabric.a().image_id(&spec(0)), id);
         let second = pair.a.act(&spec(0), order(resync("t"), 2)).await.unwrap();
         assert_eq!(second.effect, Effect::AlreadySo);
+        assert_eq!(second.given_up, first.given_up);
         // What was discarded is kept beside it, and is no volume.
         let name = format!("volume-0.rekindle-safety-2-{}", id.unwrap());
         let safety = ImageSpec::new("volumes", name).unwrap();
         assert_eq!(pair.fabric.a().records(&safety).unwrap().len(), 10);
+        assert_eq!(given_up.kept_as, Some(safety));
         let page = pair.a.volumes(&VolumeQuery::default()).await.unwrap();
         assert_eq!(page.volumes.len(), 1);
         assert_eq!(pair.fabric.a().records(&spec(0)).unwrap(), kept);
     }
+}
+
+fn measured(bytes: u64, extents: u64) -> Written {
+    Written::Measured {
+        bytes,
+        extents,
+        bound: Bound::Exact,
+    }
+}
+
+/// A's volume 0 is demoted, and B's was promoted by force meanwhile.
+async fn split(write: &[u64]) -> Pair {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    let writer = pair.fabric.a().open(&spec(0)).await.unwrap();
+    pair.fabric.link().cut();
+    for n in write {
+        writer.write(*n, vec![0; 100]).await.unwrap();
+    }
+    pair.b.take_lease(&group(), Generation(2)).await.unwrap();
+    pair.b.act(&spec(0), order(forced(), 2)).await.unwrap();
+    pair.fabric.link().mend();
+    let demote = VolumeAction::Demote { token: None };
+    pair.a.act(&spec(0), order(demote, 2)).await.unwrap();
+    wait(&pair.a, &spec(0), VolumeStatus::ErrorSplitBrain).await;
+    wait(&pair.b, &spec(0), VolumeStatus::ActivePrimary).await;
+    pair
+}
+
+fn discard(token: &str) -> Order {
+    let token = ResyncToken::new(token).unwrap();
+    let safety = SafetyCopy::Discard;
+    order(VolumeAction::Resync { token, safety }, 2)
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_31_what_was_written_after_the_split_is_told_also_where_it_is_discarded() {
+    for (writes, figure) in [(&[][..], measured(0, 0)), (&[1, 2, 3], measured(300, 3))] {
+        let pair = split(writes).await;
+        let o = pair.a.act(&spec(0), discard("t")).await.unwrap();
+        let given_up = o.given_up.unwrap();
+        assert_eq!((given_up.written, given_up.kept_as), (figure, None));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_measured_is_unknown_and_holds_nothing_up() {
+    for (fault, word) in [("hang", "no answer"), ("fail", "errno 5")] {
+        let pair = split(&[1]).await;
+        match fault {
+            "hang" => pair.fabric.a().hang(Op::Measure),
+            _ => pair.fabric.a().fail(Op::Measure, None, errno::EIO, 1),
+        }
+        let begun = Instant::now();
+        let o = pair.a.act(&spec(0), discard("t")).await.unwrap();
+        assert_eq!(o.effect, Effect::Started, "{fault}");
+        assert!(begun.elapsed() < Duration::from_secs(7), "{fault}");
+        match o.given_up.unwrap().written {
+            Written::Unknown { why } => assert!(why.contains(word), "{why}"),
+            known @ Written::Measured { .. } => panic!("{fault}: {known:?}"),
+        }
+        wait(&pair.a, &spec(0), VolumeStatus::ActiveSecondary).await;
+    }
+}
+
+/// A try that failed after it was measured: the next one of the same name knows it, and one of another name looks again.
+#[tokio::test(start_paused = true)]
+async fn hard_case_19_a_resync_that_is_tried_again_is_measured_once() {
+    let pair = split(&[1]).await;
+    let a = pair.fabric.a();
+    let looks = || {
+        a.calls()
+            .iter()
+            .filter(|(op, _)| *op == Op::Measure)
+            .count()
+    };
+    a.fail(Op::Resync, None, errno::EIO, 2);
+    for token in ["t", "t", "u"] {
+        let failed = pair.a.act(&spec(0), discard(token)).await;
+        assert_eq!(failed.is_err(), token == "t");
+        assert_eq!(looks(), if token == "t" { 1 } else { 2 });
+    }
+}
+
+/// It may have taken long to measure, and the guard counts when the image is flagged.
+#[tokio::test(start_paused = true)]
+async fn hard_case_18_the_peer_is_looked_at_again_after_the_measuring() {
+    let pair = split(&[1]).await;
+    pair.fabric.a().slow(Op::Measure, Duration::from_secs(4));
+    let demoted = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let demote = VolumeAction::Demote { token: None };
+        pair.b.act(&spec(0), order(demote, 2)).await.unwrap();
+    };
+    let volume = spec(0);
+    let (refused, ()) = tokio::join!(pair.a.act(&volume, discard("t")), demoted);
+    assert_eq!(code(refused), ErrorCode::PeerNotPrimary);
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,12 @@ use crate::backend::{
         SnapshotState, SnapshotSummary, Watcher,
     },
 };
-use rekindle_common::{DemotionToken, ImageSpec, metadata, mode::MirrorImageMode};
+use rekindle_common::{
+    DemotionToken, ImageSpec,
+    given_up::{Bound, Written},
+    metadata,
+    mode::MirrorImageMode,
+};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -279,6 +284,29 @@ impl Cluster {
                 image_mut(w, side, spec)?.append(entry);
             }
             Ok(())
+        })
+        .await
+    }
+
+    /// Here the other side is known too: what is behind the last entry that both have.
+    pub(in crate::backend) async fn written_since_split(
+        &self,
+        spec: &ImageSpec,
+    ) -> Result<Written> {
+        self.on_image(Op::Measure, spec, |w, side, _| {
+            let image = image(w, side, spec)?;
+            let Some(other) = w.clusters[1 - side].images.get(spec) else {
+                return Ok(Written::unknown("the other zone has no such image"));
+            };
+            let both = image.log.iter().zip(&other.log);
+            let common = both.take_while(|(a, b)| a.id == b.id).count();
+            let own = || image.log.iter().skip(common);
+            let writes = own().filter(|e| matches!(e.change, Change::Write(_)));
+            Ok(Written::Measured {
+                bytes: image.bytes_between(common, image.log.len()),
+                extents: u64::try_from(writes.count()).unwrap_or(u64::MAX),
+                bound: Bound::Exact,
+            })
         })
         .await
     }

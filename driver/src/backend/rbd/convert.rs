@@ -6,7 +6,11 @@ use crate::backend::{
 };
 use jiff::Timestamp;
 use rbd_rs as rbd;
-use rekindle_common::{ImageSpec, mode::MirrorImageMode};
+use rekindle_common::{
+    ImageSpec,
+    given_up::{Bound, Written},
+    mode::MirrorImageMode,
+};
 use std::time::Duration;
 
 /// Why a call into the library has no result.
@@ -20,6 +24,26 @@ pub(super) fn call_error(op: Op, image: Option<&ImageSpec>, e: &rbd::CallError) 
         | rbd::CallError::Exhausted { .. }
         | rbd::CallError::NoThread { .. } => new(BackendErrorKind::Unreachable, e.to_string()),
         rbd::CallError::Panicked { .. } => new(BackendErrorKind::Other, e.to_string()),
+    }
+}
+
+/// What was written since the split.
+pub(super) fn written(w: rbd::Written) -> Written {
+    match w {
+        rbd::Written::Measured {
+            bytes,
+            extents,
+            bound,
+        } => Written::Measured {
+            bytes,
+            extents,
+            bound: match bound {
+                rbd::Bound::Exact => Bound::Exact,
+                rbd::Bound::AtMost => Bound::AtMost,
+                rbd::Bound::AtLeast => Bound::AtLeast,
+            },
+        },
+        rbd::Written::Unknown { why } => Written::unknown(why),
     }
 }
 

@@ -5,13 +5,15 @@ use super::{
     seen::{Seen, lineage},
 };
 use crate::backend::{
-    Deadlines, Force,
+    Deadlines, Force, MEASURE_GRACE,
     error::{BackendError, BackendErrorKind, Op},
     view::{ImageView, Lineage, Watcher},
 };
 use rbd_rs as rbd;
 use rbd_rs::{Cluster, Image, Pool};
-use rekindle_common::{DemotionToken, ImageSpec, metadata, mode::MirrorImageMode};
+use rekindle_common::{
+    DemotionToken, ImageSpec, given_up::Written, metadata, mode::MirrorImageMode,
+};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -28,6 +30,8 @@ const DAEMON_LETS_GO: Duration = Duration::from_secs(5);
 /// abort the whole process (`AsyncOpTracker.cc: FAILED ceph_assert(m_pending_ops == 0)` in `~ImageWatcher`; seen once in
 /// some 2,000 resyncs whose image was closed at once). Later its watch is gone already, and closing is safe.
 const UNTIL_DELETED: Duration = Duration::from_secs(10);
+/// Threads that compare an image's objects while it is measured. Many volumes are, at once.
+const MEASURING: usize = 2;
 /// Between two tries of such a promotion.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 
@@ -246,6 +250,19 @@ impl RbdImage {
             Ok(())
         })
         .await
+    }
+
+    pub(in crate::backend) async fn written_since_split(
+        &self,
+        deadline: Instant,
+    ) -> Result<Written> {
+        let give_up = rbd::GiveUp {
+            at: deadline.into_std(),
+            threads: MEASURING,
+        };
+        let by = deadline + MEASURE_GRACE;
+        let found = self.read(Op::Measure, by, move |i| i.written_since_split(give_up));
+        Ok(convert::written(found.await?))
     }
 
     pub(in crate::backend) async fn copy_to(&self, to: &ImageSpec, d: Deadlines) -> Result<()> {

@@ -102,6 +102,7 @@ fn hard_case_19_one_token_discards_one_incarnation_once() {
     let with = |token: &str, id: &str| {
         let context = Context {
             last_resync: Some(LastResync {
+                given_up: None,
                 token: ResyncToken::new("t1").unwrap(),
                 image_id: id.to_owned(),
             }),
