@@ -298,6 +298,9 @@ impl Executor<'_> {
                     tracing::error!(plan.id = %plan.id, step = n, volume.id = %f.volume, "{}: {}", planned.step.name(), f.why);
                 }
                 self.tell_servers(plan, n, &planned.step, &outcome.servers);
+                if !outcome.given_up.is_empty() {
+                    tracing::info!(plan.id = %plan.id, step = n, "{}: {}", planned.step.name(), outcome.note);
+                }
                 Event::StepDone { step: n, outcome }
             }
             Err(Stop::Lost) => return Err(JournalError::Lost),

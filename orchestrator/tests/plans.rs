@@ -18,7 +18,7 @@ use common::{
 use rekindle_common::{PlanId, duration::Span};
 use rekindle_core::{
     plan::{Plan, PlannedStep, Step},
-    saga::{End, Event, Next, Record, Saga, State, StepOutcome},
+    saga::{End, Event, Next, Record, Saga, State, StepOutcome, VolumeGivenUp},
 };
 use rekindle_orchestrator::{
     agent::AgentAction,
@@ -144,15 +144,19 @@ async fn went_through(kind: Kind, servers: Servers) {
 }
 
 /// Passes until the step is done.
-async fn to_its_end(bench: &Bench, plan: &Plan, step: &Step) {
+async fn to_its_end(bench: &Bench, plan: &Plan, step: &Step) -> StepOutcome {
     let none = BTreeSet::new();
     let mut tally = tally(plan, step, &none);
     let until = Instant::now() + Duration::from_secs(120);
     loop {
         match pass(bench, plan, step, &none, &mut tally).await {
-            Ok(Pass::Done { .. }) => {
+            Ok(Pass::Done { note }) => {
                 assert!(!tally.has_failed(), "{step}: {tally:?}");
-                return;
+                return StepOutcome {
+                    note,
+                    given_up: VolumeGivenUp::all(tally.given_up()),
+                    ..StepOutcome::default()
+                };
             }
             Ok(Pass::NotYet { .. } | Pass::Bound { .. })
             | Err(StepError::NotNow(_) | StepError::StoreAway(_)) => {
@@ -181,13 +185,11 @@ async fn each_step_twice(kind: Kind, servers: Servers) {
                 step,
                 journalled: true,
             } => {
-                for _ in 0..2 {
-                    to_its_end(&bench, &plan, &plan.steps[step].step).await;
-                }
-                Event::StepDone {
-                    step,
-                    outcome: StepOutcome::default(),
-                }
+                let step_now = &plan.steps[step].step;
+                let first = to_its_end(&bench, &plan, step_now).await;
+                let outcome = to_its_end(&bench, &plan, step_now).await;
+                assert_eq!(first.given_up, outcome.given_up, "{step_now}");
+                Event::StepDone { step, outcome }
             }
             Next::Finish { end } => Event::Ended { end },
             Next::Over => break,

@@ -18,7 +18,7 @@ mod pause;
 mod record;
 
 pub use hooks::{FailedHook, HooksFailed};
-pub use record::{Event, FailedServer, FailedVolume, Left, Record, StepOutcome};
+pub use record::{Event, FailedServer, FailedVolume, Left, Record, StepOutcome, VolumeGivenUp};
 pub use rekindle_common::plan::End;
 
 use crate::plan::{Plan, Step};

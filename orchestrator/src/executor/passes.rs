@@ -8,7 +8,7 @@ use rekindle_common::{ImageSpec, ServerKey, duration::Span};
 use rekindle_core::{
     overtaken,
     plan::{HookTime, Plan, Step},
-    saga::{FailedVolume, Left, Saga, StepOutcome},
+    saga::{FailedVolume, Left, Saga, StepOutcome, VolumeGivenUp},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -219,6 +219,7 @@ fn settle(tally: Tally, note: String, owes: Owes) -> Result<StepOutcome, Stop> {
             failed,
             servers: tally.told_servers(),
             hook: None,
+            given_up: VolumeGivenUp::all(tally.given_up()),
         });
     }
     Err(Stop::Failed {

@@ -91,8 +91,11 @@ async fn batch(
         match line {
             Ok(line) => {
                 match line.result {
-                    BatchResult::Ok { .. } => {
+                    BatchResult::Ok { outcome } => {
                         tally.touch();
+                        if let Some(given_up) = outcome.given_up {
+                            tally.gives_up(&line.volume, given_up);
+                        }
                         tally.done(&line.volume);
                     }
                     BatchResult::Failed { error } => note(tally, &line.volume, &error, meaning),

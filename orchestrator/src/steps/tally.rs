@@ -2,7 +2,7 @@
 //! case 20).
 
 use super::servers::Memo;
-use rekindle_common::{ImageSpec, ServerKey};
+use rekindle_common::{ImageSpec, ServerKey, given_up::GivenUp};
 use rekindle_core::saga::FailedServer;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,6 +79,8 @@ pub struct Tally {
     by_hand: BTreeSet<ServerKey>,
     /// What was seen of the servers that have not ended.
     memos: BTreeMap<ServerKey, Memo>,
+    /// What the resyncs give up.
+    given_up: BTreeMap<ImageSpec, GivenUp>,
     /// An order was sent, and it is not certain that it changed nothing.
     changed: bool,
 }
@@ -186,6 +188,15 @@ impl Tally {
     /// The volume is done.
     pub fn done(&mut self, volume: &ImageSpec) {
         self.volumes.done(volume);
+    }
+    /// A resync of it gives that up.
+    pub fn gives_up(&mut self, volume: &ImageSpec, given_up: GivenUp) {
+        self.given_up.insert(volume.clone(), given_up);
+    }
+    /// What the resyncs give up, as far as they said.
+    #[must_use]
+    pub fn given_up(&self) -> &BTreeMap<ImageSpec, GivenUp> {
+        &self.given_up
     }
     /// It waits.
     pub fn waits(&mut self, volume: &ImageSpec, why: impl Into<String>) {

@@ -1,12 +1,13 @@
 //! A world that stands right before a plan of each kind, and a leader that is driven by hand: for the suite over all plans.
 
 use super::{
-    Rig, Servers, eventually, group, nova::Verb, patiently, policy, site, well, witness, zone_a,
-    zone_b,
+    Rig, Servers, eventually, group, image, nova::Verb, patiently, policy, site, well, witness,
+    zone_a, zone_b,
 };
 use rekindle_common::{
     Generation, PlanId, SiteName, ZoneName,
     action::{Order, VolumeAction},
+    given_up::{Bound, Written},
     keys,
     policy::{GroupPolicy, IsolationResponse},
     status::VolumeStatus,
@@ -15,7 +16,7 @@ use rekindle_core::{
     decision::Request,
     detector::{Diagnosis, diagnose},
     plan::{Plan, Step},
-    saga::{End, Record, Saga, State},
+    saga::{End, Event, Record, Saga, State},
     snapshot::{Approved, GroupState, LossAccepted, Vouch},
 };
 use rekindle_orchestrator::{
@@ -212,6 +213,21 @@ impl Hand {
     }
 }
 
+/// How many records zone A writes to its first volume that zone B never sees, of 100 bytes each.
+const ALONE: u64 = 3;
+
+async fn write_alone(rig: &Rig) {
+    let fabric = rig.world.fabric();
+    fabric.b().daemon().kill();
+    let writer = fabric.a().open(&image(0)).await.unwrap();
+    for n in 0..ALONE {
+        writer.write(n, vec![1; 100]).await.unwrap();
+    }
+    // Its zone dies in the same moment.
+    fabric.a().kill();
+    fabric.b().daemon().start();
+}
+
 impl Bench {
     /// The world right before a plan of this kind.
     pub async fn prepared(kind: Kind) -> Self {
@@ -241,6 +257,7 @@ impl Bench {
                 .await;
             }
             Kind::Reprotect => {
+                write_alone(&rig).await;
                 rig.kill_zone(&zone_a());
                 rig.until("zone-b has taken over", |g| {
                     g.primary.as_ref().unwrap().zone == zone_b() && g.active_plan.is_none()
@@ -554,6 +571,7 @@ impl Bench {
             }
             Kind::Reprotect => {
                 assert_eq!(state.unprotected, None);
+                self.assert_given_up(plan).await;
             }
         }
         if matches!(self.kind, Kind::Move | Kind::Failback | Kind::Reprotect) {
@@ -571,6 +589,32 @@ impl Bench {
                 .await;
             }
         }
+    }
+
+    /// However often a step was begun, its journal tells what zone A had written alone, of each volume.
+    async fn assert_given_up(&self, plan: &PlanId) {
+        let records = self.records(plan).await;
+        let told = records.iter().find_map(|r| match &r.event {
+            Event::StepDone { outcome, .. } if !outcome.given_up.is_empty() => Some(outcome),
+            _ => None,
+        });
+        let told = told.expect("nothing is told of what is given up");
+        let volumes: Vec<_> = told.given_up.iter().map(|g| &g.volume).collect();
+        assert_eq!(volumes, self.rig.volumes.iter().collect::<Vec<_>>());
+        for g in &told.given_up {
+            let alone = if g.volume == image(0) { ALONE } else { 0 };
+            let written = Written::Measured {
+                bytes: alone * 100,
+                extents: alone,
+                bound: Bound::Exact,
+            };
+            assert_eq!(g.given_up.written, written, "{}", g.volume);
+            let kept = g.given_up.kept_as.as_ref().expect("policy keeps it");
+            let records = self.rig.world.fabric().a().records(kept).unwrap();
+            assert_eq!(records.len() as u64, alone, "{kept}");
+        }
+        let words = "what zone-a wrote after the split: 300 bytes in 3 extents of 1 volume";
+        assert!(told.note.contains(words), "{}", told.note);
     }
 
     /// All volumes are primary there and only there, its lease is held, and no plan is at work.

@@ -3,16 +3,18 @@
 use super::words::{between, plural, precise, rounded, state};
 use crate::output::{Document, Page};
 use jiff::Timestamp;
-use rekindle_common::duration::Span;
+use rekindle_common::{duration::Span, given_up::in_words};
 use rekindle_core::{
-    plan::Plan,
-    saga::{Event, Record, StepOutcome},
+    plan::{Plan, Step},
+    saga::{Event, Record, StepOutcome, VolumeGivenUp},
 };
 use rekindle_orchestrator::wire::{PlanAnswer, PlanDetail, PlanSummary, Run};
 use serde::Serialize;
 
 /// So many servers that were not helped are named; JSON has them all.
 const MAX_SERVERS: usize = 20;
+/// So many volumes that something was given up of are named; JSON has them all.
+const MAX_VOLUMES: usize = 20;
 
 /// A list of plans.
 #[derive(Debug, Serialize)]
@@ -193,7 +195,45 @@ impl Document for HistoryPage {
     }
 }
 
+/// What the zone that was demoted had written alone, and what became of that.
+fn given_up(page: &mut Page, d: &PlanDetail) {
+    for r in &d.journal {
+        let Event::StepDone { step, outcome } = &r.event else {
+            continue;
+        };
+        let Some(Step::Resync { zone, .. }) = d.plan.steps.get(*step).map(|s| &s.step) else {
+            continue;
+        };
+        let all = &outcome.given_up;
+        if all.is_empty() {
+            continue;
+        }
+        let volumes = all.iter().map(|g| (&g.volume, &g.given_up));
+        let gone =
+            |g: &VolumeGivenUp| !g.given_up.written.is_nothing() && g.given_up.kept_as.is_none();
+        let line = format!("  {}", in_words(zone, volumes));
+        if all.iter().any(gone) {
+            page.loud(line);
+        } else {
+            page.line(line);
+        }
+        let some: Vec<_> = all
+            .iter()
+            .filter(|g| !g.given_up.written.is_nothing())
+            .collect();
+        if all.len() > 1 {
+            for g in some.iter().take(MAX_VOLUMES) {
+                page.line(format!("    {}: {}", g.volume, g.given_up));
+            }
+        }
+        if let Some(more @ 1..) = some.len().checked_sub(MAX_VOLUMES) {
+            page.line(format!("    and {more} more; --output json has them all"));
+        }
+    }
+}
+
 fn ending(page: &mut Page, d: &PlanDetail) {
+    given_up(page, d);
     for f in &d.failed {
         page.loud(format!("  failed: {} ({})", f.volume, f.why));
     }

@@ -276,6 +276,65 @@ fn servers_that_were_not_helped_are_named_with_what_to_do() {
     assert!(history.contains("FAILED for 30 servers"), "{history}");
 }
 
+/// What the old primary had written alone stands in the plan's page, and loudly where it is gone.
+#[test]
+fn hard_case_16_what_a_resync_gives_up_is_told() {
+    use rekindle_common::given_up::{Bound, GivenUp, Written};
+    use rekindle_core::saga::VolumeGivenUp;
+    let volume = |n: usize| {
+        format!("volumes/v{n}")
+            .parse::<rekindle_common::ImageSpec>()
+            .unwrap()
+    };
+    let given_up = |n: usize, bytes, kept: bool| VolumeGivenUp {
+        volume: volume(n),
+        given_up: GivenUp {
+            written: Written::Measured {
+                bytes,
+                extents: u64::from(bytes > 0),
+                bound: Bound::AtMost,
+            },
+            kept_as: kept.then(|| volume(1000 + n)),
+        },
+    };
+    let page = |given_up: Vec<VolumeGivenUp>| {
+        let mut d = detail();
+        d.plan.steps[1].step = serde_json::from_value(json!({
+            "step": "resync", "zone": "zone-a", "volumes": ["volumes/v1"], "token": "p-1",
+            "safety": "keep", "generation": 2,
+        }))
+        .unwrap();
+        let outcome = StepOutcome {
+            given_up,
+            ..StepOutcome::default()
+        };
+        d.journal.last_mut().unwrap().event = Event::StepDone { step: 1, outcome };
+        let page = text(&DetailPage(d.clone()));
+        let history = text(&HistoryPage(vec![History::new(d)]));
+        let lines = |t: &str| {
+            let told = t.lines().skip_while(|l| !l.contains("after the split:"));
+            told.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&page), lines(&history));
+        lines(&page).join("\n")
+    };
+    assert_eq!(
+        page(vec![given_up(1, 8192, true)]),
+        "  what zone-a wrote after the split: at most 8.0 KiB in 1 extent, kept as volumes/v1001"
+    );
+    let some = page(vec![given_up(1, 8192, false), given_up(2, 0, false)]);
+    for line in [
+        "at most 8.0 KiB in 1 extent of 1 volume, nothing of 1 volume; discarded",
+        "    volumes/v1: at most 8.0 KiB in 1 extent, discarded",
+    ] {
+        assert!(some.contains(line), "{line:?} is not in:\n{some}");
+    }
+    assert!(!some.contains("volumes/v2"), "{some}");
+    let many = page((0..25).map(|n| given_up(n, 4096, true)).collect());
+    assert!(many.contains("and 5 more; --output json"), "{many}");
+    assert!(!many.contains("volumes/v20:"), "{many}");
+}
+
 #[test]
 fn a_pause_is_loud() {
     let mut group: GroupStatus = serde_json::from_value(group()).unwrap();

@@ -389,8 +389,12 @@ impl Document for Outcome {
                         Effect::AlreadySo => "already so",
                         Effect::Started => "begun",
                     };
+                    let given_up = match &outcome.given_up {
+                        Some(g) => format!("; written here after the split: {g}"),
+                        None => String::new(),
+                    };
                     format!(
-                        "{} {effect} in {} ms: {}",
+                        "{} {effect} in {} ms: {}{given_up}",
                         self.action, outcome.took_ms, outcome.report.status
                     )
                 }

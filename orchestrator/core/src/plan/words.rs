@@ -2,7 +2,7 @@
 
 use super::{HookTime, OldLease, Plan, Step};
 use rekindle_common::{
-    action::Promotion,
+    action::{Promotion, SafetyCopy},
     runbook::{Level, RunbookServer, StandbyPolicy},
 };
 use std::fmt;
@@ -107,8 +107,21 @@ impl fmt::Display for Step {
                     volumes.len()
                 )
             }
-            Self::Resync { zone, volumes, .. } => {
-                write!(f, "resync {} volumes in {zone}", volumes.len())
+            Self::Resync {
+                zone,
+                volumes,
+                safety,
+                ..
+            } => {
+                let fate = match safety {
+                    SafetyCopy::Keep => "kept as a safety copy of each",
+                    SafetyCopy::Discard => "DISCARDED, as policy says",
+                };
+                write!(
+                    f,
+                    "resync {} volumes in {zone}; what they have that the primary has not is measured, and {fate}",
+                    volumes.len()
+                )
             }
             Self::AwaitReplay { zone, volumes } => {
                 write!(

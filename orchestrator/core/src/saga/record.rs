@@ -2,8 +2,9 @@
 
 use super::End;
 use jiff::Timestamp;
-use rekindle_common::{ImageSpec, ServerKey};
+use rekindle_common::{ImageSpec, ServerKey, given_up::GivenUp};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One record of a plan's journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +99,31 @@ pub struct StepOutcome {
     /// Why a hook `after` failed: nothing hangs on it, and a person has to hear of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<String>,
+    /// Of a resync: what each volume's zone wrote after the split, and whether it is kept. Its sidecar measured it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<VolumeGivenUp>,
+}
+
+/// What a resync gives up of one volume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeGivenUp {
+    /// Which.
+    pub volume: ImageSpec,
+    /// How much was written, and where it is kept.
+    pub given_up: GivenUp,
+}
+
+impl VolumeGivenUp {
+    /// As a record has them.
+    #[must_use]
+    pub fn all(given_up: &BTreeMap<ImageSpec, GivenUp>) -> Vec<Self> {
+        let one = |(volume, given_up): (&ImageSpec, &GivenUp)| Self {
+            volume: volume.clone(),
+            given_up: given_up.clone(),
+        };
+        given_up.iter().map(one).collect()
+    }
 }
 
 /// A volume that a step could not help.

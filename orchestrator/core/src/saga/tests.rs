@@ -270,6 +270,7 @@ fn hard_case_41_some_failed_volumes_make_it_partial() {
                 note: String::new(),
                 failed,
                 hook: None,
+                given_up: vec![],
                 servers: vec![],
             },
         })

@@ -5,16 +5,17 @@ use crate::scenario::wait::{Look, until};
 use anyhow::ensure;
 use rekindle_common::{
     Generation, ImageSpec, Timestamp,
+    given_up::GivenUp,
     status::VolumeStatus,
     volume::{Role, VolumeReport},
 };
 use rekindle_core::{
     plan::{PlanKind, Step},
-    saga::{End, State},
+    saga::{End, Event, State},
 };
 use rekindle_lab::Site;
 use rekindle_orchestrator::wire::{GroupStatus, PlanDetail};
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 /// For a copy to be made, or to be made anew.
 pub(super) const PROTECT: Duration = Duration::from_secs(120);
@@ -213,6 +214,25 @@ impl Group<'_> {
             }
         })
         .await
+    }
+
+    /// What the resyncs of its plans gave up, by volume: of several, the first.
+    ///
+    /// # Errors
+    /// The orchestrators do not answer.
+    pub async fn given_up(&self) -> Look<BTreeMap<ImageSpec, GivenUp>> {
+        let client = self.cloud.orchestrators();
+        let plans = client.plans(Some(&self.name), 20).await;
+        let mut all = BTreeMap::new();
+        for plan in plans.map_err(|e| e.to_string())? {
+            let detail = client.plan(&plan.id).await.map_err(|e| e.to_string())?;
+            for record in detail.journal {
+                if let Event::StepDone { outcome, .. } = record.event {
+                    all.extend(outcome.given_up.into_iter().map(|g| (g.volume, g.given_up)));
+                }
+            }
+        }
+        Ok(all)
     }
 
     /// All plans of it, newest first, by kind.
