@@ -141,7 +141,7 @@ async fn verified(
 async fn what_zone_a_wrote_alone_is_told(
     cloud: &Cloud,
     group: &Group<'_>,
-    writer: &Writer,
+    writer: &Writer<'_>,
 ) -> anyhow::Result<()> {
     let told = group.given_up().await.map_err(Error::msg)?;
     for volume in &group.volumes {
