@@ -76,6 +76,7 @@ class Maker:
             "size": 1,
             "status": "available",
             "previous_status": None,
+            "migration_status": None,
             "attach_status": "detached",
             "replication_status": None,
             "replication_driver_data": None,

@@ -14,7 +14,6 @@ OPERATIONS = {
     "snapshot_create": lambda d, m, v: d.create_snapshot(m.snapshot(v)),
     "extend": lambda d, m, v: d.extend_volume(v, 2),
     "revert": lambda d, m, v: d.revert_to_snapshot(m.context, v, with_snapshot(d, m, v)),
-    "migrate": lambda d, m, v: d.migrate_volume(m.context, v, {"capabilities": {"storage_protocol": "iSCSI"}}),
     "unmanage": lambda d, m, v: d.unmanage(v),
     "attach": lambda d, m, v: d.initialize_connection(v, {}),
     "clone": lambda d, m, v: d.create_cloned_volume(m.volume(), v),
@@ -67,6 +66,44 @@ def test_a_volume_without_replication_needs_no_sidecar(make, cluster, sidecar, d
     driver.created = cluster.images
     OPERATIONS[operation](driver, make, volume)
     assert sidecar.asked("guard") == []
+
+
+ELSEWHERE = {"capabilities": {"storage_protocol": "iSCSI"}}
+MIGRATIONS = {
+    "by the driver": lambda d, m, v: d.migrate_volume(m.context, v, ELSEWHERE),
+    "by a host, before it copies": lambda d, m, v: d.before_volume_copy(m.context, v, m.volume(), remote="dest"),
+    "into a volume made for it": lambda d, m, v: d.create_volume(
+        m.volume(replication_status=v.replication_status, migration_status=f"target:{v.id}")
+    ),
+}
+
+
+@pytest.mark.parametrize("way", MIGRATIONS)
+def test_hard_case_48_a_replicated_volume_is_not_migrated_and_the_user_is_told_what_to_do(
+    make, cluster, sidecar, driver, replicated, told, way
+):
+    with pytest.raises(RekindleFault, match="retype it to a type without replication first"):
+        MIGRATIONS[way](driver, make, replicated)
+    assert list(cluster.images) == [replicated.name], "nothing was made or copied"
+    assert sidecar.calls == []
+    [message] = told
+    assert "retype it to a type without replication first" in message["event_id"]
+
+
+@pytest.mark.parametrize("way", MIGRATIONS)
+@pytest.mark.parametrize("status", [None, "disabled", "not-capable"])
+def test_one_without_replication_is_migrated_as_upstream_does_it(make, cluster, sidecar, driver, way, status):
+    sidecar.stop()
+    MIGRATIONS[way](driver, make, make.volume(replication_status=status))
+
+
+def test_a_volume_that_was_moved_into_replication_keeps_its_images_name(make, cluster, sidecar, driver):
+    source = make.volume()
+    new = make.replicated()
+    cluster.images[new.name] = FakeImage(GIB)
+    update = driver.update_migrated_volume(make.context, source, new, "available")
+    assert update == {"_name_id": new.id, "provider_location": None}
+    assert list(cluster.images) == [new.name]
 
 
 def test_a_deletion_asks_and_deletes(cluster, sidecar, driver, replicated):

@@ -227,6 +227,19 @@ def test_retype_changes_mode_and_schedule_in_place(make, cluster, sidecar, drive
     assert sidecar.asked("unreplicate") == []
 
 
+def test_a_copys_record_takes_a_replicated_type_and_its_image_is_not_touched(make, cluster, sidecar, driver, told):
+    volume = make.replicated()
+    sidecar.refuses("guard", 409, "not_primary", "it is a copy of zone-b's")
+    other = {"replication_enabled": "<is> True", "rekindle:mode": "once"}
+    done, update = driver.retype(make.context, volume, make.type(other), {}, None)
+    assert (done, update) == (True, {"replication_status": "enabled"})
+    assert told == []
+    with pytest.raises(RekindleFault, match="retype its primary to take replication off"):
+        driver.retype(make.context, volume, make.type({}), {}, None)
+    assert "retype its primary to take replication off" in told[0]["event_id"]
+    assert (sidecar.asked("replicate"), sidecar.asked("unreplicate")) == ([], [])
+
+
 def test_retype_to_a_nonsensical_type_changes_nothing(make, cluster, sidecar, driver, told):
     volume = make.replicated()
     sidecar.refuses("check", 400, "invalid_field", "no such mode", "rekindle:mode")

@@ -28,6 +28,9 @@ LOG = logging.getLogger(__name__)
 
 NOT_PRIMARY = "not_primary"
 
+_TARGET = "target:"
+"""What Cinder writes into the `migration_status` of a volume that it migrates another to."""
+
 
 class GuardedRBDDriver(PatientRBDDriver):
     """Upstream's data path behind the guard."""
@@ -89,9 +92,30 @@ class GuardedRBDDriver(PatientRBDDriver):
         self._guard("revert", volume)
         super(GuardedRBDDriver, self._at(volume)).revert_to_snapshot(context, volume, by_its_name(snapshot))
 
+    # Migration: Cinder makes another volume, copies, and deletes the source, by its policy and in both zones. Its API refuses it
+    # for a replicated volume. What gets past that, as one that was replicated since, ends here before it is copied.
+
+    def create_volume(self, volume: Any) -> Any:
+        """The volume that a migration copies into is made first, with the fields of its source."""
+        if str(volume.migration_status or "").startswith(_TARGET):
+            self._refuse_migration(volume)
+        return super().create_volume(volume)
+
     def migrate_volume(self, context: Any, volume: Any, host: Any) -> Any:
-        self._guard("migrate", volume)
+        self._refuse_migration(volume)
         return super(GuardedRBDDriver, self._at(volume)).migrate_volume(context, volume, host)
+
+    def before_volume_copy(self, context: Any, src_vol: Any, dest_vol: Any, remote: Any = None) -> None:
+        """Where the target is another driver's, this is the last that is heard of it before the copy."""
+        self._refuse_migration(src_vol)
+        super().before_volume_copy(context, src_vol, dest_vol, remote)
+
+    def update_migrated_volume(self, ctxt: Any, volume: Any, new_volume: Any, original_volume_status: str) -> Any:
+        """A volume that a retype moved here, and replicated, keeps its image's name: a rename would reach the copy later
+        than the other zone's catalogue looks. Cinder does the same with a volume in use."""
+        if self._is_guarded(new_volume):
+            return {"_name_id": new_volume.name_id, "provider_location": new_volume.provider_location}
+        return super().update_migrated_volume(ctxt, volume, new_volume, original_volume_status)
 
     def unmanage(self, volume: Any) -> None:
         """Cinder forgets it. That of a copy is never refused, for the image is touched in no case."""
@@ -119,6 +143,18 @@ class GuardedRBDDriver(PatientRBDDriver):
             self._tell(volume, operation, error)
             raise RekindleFault(reason=str(error)) from error
         return None
+
+    def _refuse_migration(self, volume: Any) -> None:
+        if not self._is_guarded(volume):
+            return
+        refused = Refused(
+            409,
+            "replicated",
+            "a replicated volume is not migrated, for its source would be deleted in both zones: retype it to a type "
+            "without replication first, and back when it is there",
+        )
+        self._tell(volume, "migrate", refused)
+        raise RekindleFault(reason=str(refused))
 
     def _is_guarded(self, volume: Any) -> bool:
         return volume.replication_status not in words.NOT_REPLICATED and volume.id not in self._replacing
