@@ -51,6 +51,18 @@ def test_a_secondary_whose_name_says_no_id(make, cluster, driver, secondary, nam
     assert name in cluster.images
 
 
+def test_a_user_is_told_what_is_wrong_with_a_reference(make, cluster, driver, secondary, told):
+    volume = make.volume()
+    with pytest.raises(exception.ManageExistingInvalidReference):
+        driver.manage_existing_get_size(volume, {"source-name": "nobodys"})
+    assert told[0]["event_id"].endswith("rekindle: Specified RBD image does not exist. [bad_reference]")
+    cluster.images["disk0"] = FakeImage(GIB)
+    with pytest.raises(exception.ManageExistingInvalidReference):
+        driver.manage_existing(volume, {"source-name": "disk0"})
+    assert "promote it or take mirroring off in its zone first" in told[1]["event_id"]
+    assert told[1]["resource_uuid"] == volume.id
+
+
 def test_ones_own_image_is_renamed_and_replicated_by_its_type(make, cluster, sidecar, driver):
     cluster.images["disk0"] = FakeImage(GIB)
     volume = make.volume(REPLICATED)

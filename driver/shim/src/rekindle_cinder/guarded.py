@@ -92,8 +92,8 @@ class GuardedRBDDriver(PatientRBDDriver):
         self._guard("revert", volume)
         super(GuardedRBDDriver, self._at(volume)).revert_to_snapshot(context, volume, by_its_name(snapshot))
 
-    # Migration: Cinder makes another volume, copies, and deletes the source, by its policy and in both zones. Its API refuses it
-    # for a replicated volume. What gets past that, as one that was replicated since, ends here before it is copied.
+    # Migration: Cinder makes another volume, copies, and deletes the source, by its policy, in both zones. Its API refuses
+    # that for what is replicated. A volume that was replicated since gets past it, and ends here before it is copied.
 
     def create_volume(self, volume: Any) -> Any:
         """The volume that a migration copies into is made first, with the fields of its source."""

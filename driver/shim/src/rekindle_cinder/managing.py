@@ -8,7 +8,8 @@ A copy belongs to the zone of its primary. Nothing here renames, protects or rem
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from cinder import context as cinder_context
@@ -18,9 +19,9 @@ from cinder.volume.drivers import rbd
 from oslo_log import log as logging
 from oslo_utils import strutils, uuidutils
 
-from rekindle_cinder import words
+from rekindle_cinder import messages, words
 from rekindle_cinder.client import VolumeRef
-from rekindle_cinder.errors import SidecarError
+from rekindle_cinder.errors import Refused, SidecarError
 from rekindle_cinder.faults import RekindleFault, as_fault, with_reason
 from rekindle_cinder.guarded import NOT_PRIMARY
 from rekindle_cinder.replicated import ReplicatedRBDDriver
@@ -35,7 +36,16 @@ _NOT_MIRRORED = "error - not mirrored"
 class ManagingRBDDriver(ReplicatedRBDDriver):
     """Upstream's manage and unmanage, with images and snapshots that keep their names."""
 
+    def manage_existing_get_size(self, volume: Any, existing_ref: Any) -> Any:
+        """What Cinder asks first: here it shows that there is no such image."""
+        with _told(volume):
+            return super().manage_existing_get_size(volume, existing_ref)
+
     def manage_existing(self, volume: Any, existing_ref: dict[str, str]) -> Any:
+        with _told(volume):
+            return self._manage(volume, existing_ref)
+
+    def _manage(self, volume: Any, existing_ref: dict[str, str]) -> Any:
         """A secondary becomes a volume as it is: by the id in its name, for it cannot be renamed."""
         name = existing_ref["source-name"]
         if _keeps_its_name(existing_ref):
@@ -172,6 +182,17 @@ def _is_managed(name_id: str) -> bool:
     return bool(
         objects.Volume.exists(context, name_id) or objects.VolumeList.get_all(context, filters={"_name_id": name_id})
     )
+
+
+@contextmanager
+def _told(volume: Any) -> Iterator[None]:
+    """Cinder carries it out behind its answer, and tells the user no reason: a bad reference is one that they gave."""
+    try:
+        yield
+    except (exception.ManageExistingInvalidReference, exception.ManageExistingAlreadyManaged) as error:
+        refused = Refused(400, "bad_reference", str(error.kwargs.get("reason") or error))
+        messages.tell(getattr(volume, "obj_context", None), "manage", volume.id, refused)
+        raise
 
 
 def _invalid(existing_ref: Any, reason: str) -> exception.ManageExistingInvalidReference:
