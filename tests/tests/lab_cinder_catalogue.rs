@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use anyhow::Context;
 use rekindle_common::{status::VolumeStatus, volume::Role};
 use rekindle_lab::Site;
 use rekindle_orchestrator::wire::CatalogueStatus;
@@ -171,8 +170,25 @@ async fn a_volume_of_one_zone_is_a_volume_of_the_others_cinder_and_follows_it() 
         })
         .await?;
         a.admin(&["volume", "set", "--type", &periodic, &one])?;
-        shows(cloud, &b, &one, "another mode", |s| {
-            s["properties"]["rekindle:mode"] == "periodic"
+        shows(
+            cloud,
+            &b,
+            &one,
+            "another mode and type, the same record",
+            |s| {
+                s["properties"]["rekindle:mode"] == "periodic"
+                    && text(s, "type") == periodic
+                    && text(s, "status") == "available"
+                    && text(s, "id") == id
+            },
+        )
+        .await?;
+        // A user of the copy's zone gives it another type: nothing is done to the image, and the type is put back.
+        b.admin(&["volume", "set", "--type", &instant, &id])?;
+        b.wait(&id, &[("type", &instant), ("status", "available")])
+            .await?;
+        shows(cloud, &b, &one, "its primary's type again", |s| {
+            text(s, "type") == periodic && s["properties"]["rekindle:mode"] == "periodic"
         })
         .await?;
         is_refused_to_users(cloud, &b, &one, &id).await?;
@@ -210,43 +226,6 @@ async fn a_volume_of_one_zone_is_a_volume_of_the_others_cinder_and_follows_it() 
     .await
 }
 
-/// The sum over all that an image holds.
-fn sum(cloud: &Cloud, site: Site, spec: &str) -> anyhow::Result<String> {
-    let file = cloud.lab.root().join("rekindle").join("exported");
-    cloud.lab.rbd(
-        site,
-        &["--no-progress", "export", spec, &file.display().to_string()],
-    )?;
-    let sum = std::process::Command::new("md5sum").arg(&file).output()?;
-    std::fs::remove_file(&file)?;
-    let text = String::from_utf8(sum.stdout)?;
-    Ok(text
-        .split(' ')
-        .next()
-        .context("md5sum prints a sum")?
-        .to_owned())
-}
-
-/// Writes into an image what nothing else holds.
-fn write(cloud: &Cloud, site: Site, spec: &str, kib: &str) -> anyhow::Result<()> {
-    let args = [
-        "bench",
-        "--io-type",
-        "write",
-        "--io-size",
-        "4K",
-        "--io-threads",
-        "1",
-        "--io-total",
-        kib,
-        "--io-pattern",
-        "rand",
-        spec,
-    ];
-    cloud.lab.rbd(site, &args)?;
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_zone_is_lost_its_volumes_and_snapshots_serve_in_the_other_and_the_catalogue_goes_the_other_way()
 -> anyhow::Result<()> {
@@ -256,7 +235,7 @@ async fn after_a_zone_is_lost_its_volumes_and_snapshots_serve_in_the_other_and_t
         b.replicated_type("instant", &[])?;
         let one = a.volume(&instant).await?;
         let spec = a.image(&one)?.to_string();
-        write(cloud, Site::ZoneA, &spec, "64K")?;
+        cloud.scribble(Site::ZoneA, &spec, "64K")?;
         let shot = a.clients.openstack_json(
             &a.clients.admin,
             &[
@@ -288,9 +267,9 @@ async fn after_a_zone_is_lost_its_volumes_and_snapshots_serve_in_the_other_and_t
             }
         })
         .await?;
-        let held = sum(cloud, Site::ZoneA, &format!("{spec}@snapshot-{shot}"))?;
-        write(cloud, Site::ZoneA, &spec, "128K")?;
-        assert_ne!(held, sum(cloud, Site::ZoneA, &spec)?, "the volume went on");
+        let held = cloud.sum(Site::ZoneA, &format!("{spec}@snapshot-{shot}"))?;
+        cloud.scribble(Site::ZoneA, &spec, "128K")?;
+        assert_ne!(held, cloud.sum(Site::ZoneA, &spec)?, "the volume went on");
 
         let lost = [
             "osd",
@@ -320,7 +299,7 @@ async fn after_a_zone_is_lost_its_volumes_and_snapshots_serve_in_the_other_and_t
         let made = b.ask_for(&["--snapshot", &theirs, "--type", &instant])?;
         b.wait(&made, &[("status", "available")]).await?;
         assert_eq!(
-            sum(cloud, Site::ZoneB, &b.image(&made)?.to_string())?,
+            cloud.sum(Site::ZoneB, &b.image(&made)?.to_string())?,
             held,
             "not the snapshot's bytes"
         );
@@ -385,6 +364,210 @@ async fn after_a_zone_is_lost_its_volumes_and_snapshots_serve_in_the_other_and_t
         .await?;
         shows(cloud, &b, &made, "the primary", |s| {
             status(s) == "active - primary"
+        })
+        .await?;
+        it_follows_the_other_way_round(cloud, &a, &b, &made).await
+    })
+    .await
+}
+
+/// zone-b has the say of a volume: what is done to it there becomes so in zone-a, and of mirroring's own snapshots nobody sees any.
+async fn it_follows_the_other_way_round(
+    cloud: &Cloud,
+    a: &CinderZone<'_>,
+    b: &CinderZone<'_>,
+    made: &str,
+) -> anyhow::Result<()> {
+    let often = [("rekindle:mode", "periodic"), ("rekindle:interval", "1h")];
+    let periodic = b.replicated_type("periodic", &often)?;
+    a.replicated_type("periodic", &often)?;
+    b.admin(&["volume", "set", "--size", "2", made])?;
+    b.wait(made, &[("status", "available")]).await?;
+    b.admin(&["volume", "set", "--type", &periodic, made])?;
+    b.admin(&[
+        "volume",
+        "snapshot",
+        "create",
+        "--volume",
+        made,
+        "of-zone-b",
+    ])?;
+    let theirs = shows(cloud, a, made, "grown, and retyped", |s| {
+        s["size"] == 2 && text(s, "type") == periodic && text(s, "status") == "available"
+    })
+    .await?;
+    let theirs = text(&theirs, "id").to_owned();
+    let listed = [
+        "volume", "snapshot", "list", "--volume", &theirs, "-f", "json",
+    ];
+    until("its snapshot is there", SOON, async || -> Look<()> {
+        let list = a.admin(&listed).map_err(|e| format!("{e:#}"))?;
+        if list.contains("of-zone-b") && list.contains("available") {
+            Ok(())
+        } else {
+            Err(list)
+        }
+    })
+    .await?;
+    let image = b.image(made)?.to_string();
+    for (zone, site) in [(b, Site::ZoneB), (a, Site::ZoneA)] {
+        let all = cloud.lab.rbd(site, &["snap", "ls", "--all", &image])?;
+        assert!(all.contains(".mirror."), "mirroring has some: {all}");
+        let host = format!("{}#{}", zone.host(), rekindle_tests::scenario::BACKEND);
+        let lists: [(&[&str], &str); 2] = [
+            (&["snapshot-list", "--all-tenants"], "of-zone-b"),
+            (
+                &[
+                    "--os-volume-api-version",
+                    "3.8",
+                    "snapshot-manageable-list",
+                    &host,
+                ],
+                "snapshot-",
+            ),
+        ];
+        for (list, word) in lists {
+            let shown = zone.cinder(list)?;
+            assert!(
+                shown.contains(word) && !shown.contains("mirror"),
+                "{list:?}: {shown}"
+            );
+        }
+    }
+    b.admin(&["volume", "snapshot", "delete", "of-zone-b"])?;
+    until("its snapshot goes", SOON, async || -> Look<()> {
+        let list = a.admin(&listed).map_err(|e| format!("{e:#}"))?;
+        if list.contains("of-zone-b") {
+            Err(list)
+        } else {
+            Ok(())
+        }
+    })
+    .await?;
+    b.admin(&["volume", "delete", made])?;
+    until("its record goes", SOON, async || -> Look<()> {
+        match a.show(&theirs) {
+            Ok(shown) => Err(shown.to_string()),
+            Err(_) => Ok(()),
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_differ_between_zones_and_orphans_are_listed_and_left() -> anyhow::Result<()> {
+    Cloud::play_with_catalogue("names", async |cloud| {
+        let (a, b) = (cloud.cinder(Site::ZoneA)?, cloud.cinder(Site::ZoneB)?);
+        // As the scenario's mapping has it: demo is service there, and silver is argent.
+        b.admin(&[
+            "role",
+            "add",
+            "--project",
+            "service",
+            "--user",
+            "admin",
+            "admin",
+        ])?;
+        let silver = a.replicated_type("silver", &[])?;
+        let argent = b.replicated_type("argent", &[])?;
+        let member = &a.clients.member;
+        let one = a.ask_for_as(member, UNICODE, &["--size", "1", "--type", &silver])?;
+        // Two more: the record of one is to lose its image, and the image of the other its record.
+        let bare = a.ask_for(&["--size", "1", "--type", &silver])?;
+        let lost = a.ask_for(&["--size", "1", "--type", &silver])?;
+        for id in [&one, &bare, &lost] {
+            a.wait(id, &[("status", "available")]).await?;
+        }
+        let theirs = shows(cloud, &b, &one, "a copy under the mapped names", |s| {
+            status(s) == "active - secondary" && text(s, "name") == UNICODE
+        })
+        .await?;
+        let service = b
+            .clients
+            .openstack_json(&b.clients.admin, &["project", "show", "service"])?;
+        assert_eq!(
+            (
+                &theirs["os-vol-tenant-attr:tenant_id"],
+                text(&theirs, "type")
+            ),
+            (&service["id"], argent.as_str())
+        );
+        // What a user reads in either client's table.
+        let id = text(&theirs, "id").to_owned();
+        let table = b.admin(&["volume", "show", &id])?;
+        assert!(
+            table.contains("rekindle:status='active - secondary'"),
+            "{table}"
+        );
+        let table = b.cinder(&["show", &id])?;
+        let row = table.lines().find(|l| l.contains("rekindle:status"));
+        assert!(
+            row.is_some_and(|l| l.contains("active - secondary")),
+            "{table}"
+        );
+
+        for id in [&bare, &lost] {
+            shows(cloud, &b, id, "a copy", |s| {
+                status(s) == "active - secondary"
+            })
+            .await?;
+        }
+        a.cinder(&["unmanage", &bare])?;
+        let spec = a.image(&lost)?;
+        let off = rekindle_common::action::VolumeAction::Unreplicate;
+        cloud.order(Site::ZoneA, &spec, off, None).await?;
+        cloud
+            .lab
+            .rbd(Site::ZoneA, &["--no-progress", "rm", &spec.to_string()])?;
+        let found = until("both orphans are listed", SOON, async || -> Look<Value> {
+            let shown = cloud.orchestrators().catalogue().await;
+            let shown = shown.map_err(|e| e.to_string())?;
+            let has = |kind: &str, image: &str| {
+                shown
+                    .findings
+                    .iter()
+                    .any(|f| f.finding.kind.name() == kind && f.finding.image.image() == image)
+            };
+            if has("orphan_image", &format!("volume-{bare}"))
+                && has("orphan_record", &format!("volume-{lost}"))
+            {
+                serde_json::to_value(&shown.findings).map_err(|e| e.to_string())
+            } else {
+                Err(format!("{:?}", shown.findings))
+            }
+        })
+        .await?;
+        let said = found.to_string();
+        assert!(
+            said.contains("cinder manage") && said.contains("Nothing is taken away"),
+            "{said}"
+        );
+        // The copy of the orphan keeps its record, and both orphans are there after as many rounds as it took.
+        let bare_image = a.image(&bare)?;
+        let role = cloud
+            .sidecar_of(Site::ZoneA)
+            .volume(&bare_image)
+            .await?
+            .role;
+        assert_eq!(role, Role::Primary);
+        assert_eq!(text(&a.show(&lost)?, "status"), "available");
+
+        // Taken in by hand as it is, it is no orphan any more.
+        let host = format!("{}#{}", a.host(), rekindle_tests::scenario::BACKEND);
+        let source = format!("source-name={}", bare_image.image());
+        let back = a.ask_for(&[
+            "--host",
+            &host,
+            "--type",
+            &silver,
+            "--non-bootable",
+            "--remote-source",
+            &source,
+            "--remote-source",
+            "rename=false",
+        ])?;
+        shows(cloud, &a, &bare, "a record again", |s| {
+            text(s, "id") == back && status(s) == "active - primary"
         })
         .await?;
         Ok(())

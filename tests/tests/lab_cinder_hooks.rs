@@ -129,6 +129,12 @@ async fn failover_host_moves_what_is_replicated_leaves_the_rest_and_comes_back()
         // Nonsense first: each leaves the service as it was.
         expect(&zone.failover_host(Some("zone-z")).await?, "enabled", "");
         expect(&zone.failover_host(Some("default")).await?, "enabled", "");
+        // Cinder has no user message for a service: its log is where an administrator reads the reason.
+        let log = cloud.lab.log_path(Site::ZoneA, "cinder-volume");
+        let says = |word: &str| -> anyhow::Result<bool> {
+            Ok(std::fs::read_to_string(&log)?.contains(word))
+        };
+        assert!(says("zone-z")?, "it names what it does not know");
 
         // The sidecar is away: the call ends within seconds, nothing was changed, and works when it is back.
         cloud.sidecar(Site::ZoneA).kill()?;
@@ -228,11 +234,18 @@ async fn hard_case_45_failover_host_works_with_a_dead_ceph_and_a_cinder_volume_t
             &volumes[0],
             "00000000-0000-4000-8000-000000000001",
         ])?;
-        let mons = cloud.lab.zone(Site::ZoneB)?.mon_addrs;
+        let there = cloud.lab.zone(Site::ZoneB)?;
+        let says = |key: &str, value: &str| {
+            let mut cells = attachment.lines().map(|l| l.split('|').map(str::trim));
+            cells.any(|mut row| row.any(|c| c == key) && row.any(|c| c.contains(value)))
+        };
         assert!(
-            attachment.contains(&mons[0].ip().to_string()),
+            says("hosts", &there.mon_addrs[0].ip().to_string()),
             "{attachment}"
         );
+        // No secret is named for the other zone: Cinder takes its cluster's id.
+        assert!(says("secret_uuid", &there.fsid), "{attachment}");
+        assert!(says("auth_username", "cinder"), "{attachment}");
 
         // It is back: its stale primaries are demoted, and the way home opens once they are made anew.
         for part in ["mon", "osd", "mgr", "rbd-mirror"] {

@@ -8,7 +8,7 @@ use super::{
 };
 use anyhow::{Context, ensure};
 use rekindle_common::ImageSpec;
-use rekindle_lab::{OpenStack, Site};
+use rekindle_lab::{Account, OpenStack, Site};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
@@ -146,10 +146,18 @@ impl CinderZone<'_> {
     /// # Errors
     /// The client failed.
     pub fn ask_for_named(&self, name: &str, more: &[&str]) -> anyhow::Result<String> {
+        self.ask_for_as(&self.clients.admin, name, more)
+    }
+
+    /// The same by somebody else, for their project.
+    ///
+    /// # Errors
+    /// The client failed.
+    pub fn ask_for_as(&self, who: &Account, name: &str, more: &[&str]) -> anyhow::Result<String> {
         let mut args = vec!["volume", "create"];
         args.extend(more);
         args.push(name);
-        let made = self.clients.openstack_json(&self.clients.admin, &args)?;
+        let made = self.clients.openstack_json(who, &args)?;
         self.made(made["id"].as_str().context("a volume has an id")?)
     }
 

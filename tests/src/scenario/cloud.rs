@@ -225,7 +225,8 @@ impl Cloud {
 
     fn start_programs(&self) -> anyhow::Result<()> {
         if self.keeps_catalogue() {
-            config::write_mapping(&self.lab, self.catalogue == Catalogue::AndServers)?;
+            let servers = self.catalogue == Catalogue::AndServers;
+            config::write_mapping(&self.lab, &self.name, servers)?;
         }
         for site in Site::ZONES {
             let file = config::driver(&self.lab, site, &self.ports)?;

@@ -265,14 +265,21 @@ fn waits_for(gate: &Path) -> Value {
     table([(GATE, agent)])
 }
 
-/// Writes the mapping, before anybody reads it: both zones call everything the same. Where servers are followed their addresses keep their
-/// host part.
+/// Writes the mapping, before anybody reads it: both zones call everything the same, but for zone-a's project `demo`, which is zone-b's
+/// `service`, and a type of the scenario, whose `silver` is `argent` there. Where servers are followed all has the same name, and their
+/// addresses keep their host part.
 ///
 /// # Errors
 /// The lab's folder cannot be written to; it has no Nova where servers are followed.
-pub fn write_mapping(lab: &Lab, servers: bool) -> anyhow::Result<()> {
+pub fn write_mapping(lab: &Lab, scenario: &str, servers: bool) -> anyhow::Result<()> {
     let mut kinds = vec!["projects", "types"];
     let mut ranges = String::new();
+    if !servers {
+        ranges = format!(
+            "[[projects]]\nzone-a = \"demo\"\nzone-b = \"service\"\n\
+             [[types]]\nzone-a = \"{scenario}-silver\"\nzone-b = \"{scenario}-argent\"\n"
+        );
+    }
     if servers {
         kinds.extend(["flavors", "networks", "subnets", "security_groups"]);
         kinds.extend(["key_pairs", "availability_zones"]);

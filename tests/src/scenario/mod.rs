@@ -14,6 +14,7 @@
 //! A scenario is told what it waits for and what was there instead. Its programs' logs are in the lab's folder, under its name.
 
 mod beside;
+mod bytes;
 mod cinder;
 mod cinder_api;
 mod cinder_cluster;
