@@ -85,6 +85,58 @@ impl End {
     }
 }
 
+/// What a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PlanKind {
+    /// The primary zone is lost: the other takes over.
+    Failover,
+    /// Both zones are well: the primary moves, and nothing is lost.
+    Move,
+    /// A planned move home.
+    Failback,
+    /// The loser is demoted and made a copy again.
+    Reprotect,
+    /// The primary zone had demoted itself while isolated, and is back before anybody took over: it goes on.
+    Resume,
+}
+
+impl fmt::Display for PlanKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Failover => "failover",
+            Self::Move => "move",
+            Self::Failback => "failback",
+            Self::Reprotect => "reprotect",
+            Self::Resume => "resume",
+        })
+    }
+}
+
+/// Of a plan as it stands in etcd ([`crate::keys::plan`]): what it is for, and between which zones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanAtWork {
+    /// Its id.
+    pub id: PlanId,
+    /// What for.
+    pub kind: PlanKind,
+    /// Where the primary is when it begins.
+    pub from: ZoneName,
+    /// Where it is when it ends.
+    pub to: ZoneName,
+}
+
+/// Whether a plan is at work on a group, as a sidecar knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlanInSight {
+    /// None is.
+    None,
+    /// This one.
+    AtWork(PlanAtWork),
+    /// etcd does not say, or this sidecar has none.
+    Unknown,
+}
+
 /// Who leads, and where its API is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leader {

@@ -6,7 +6,9 @@ use crate::{
     facts::CinderFacts,
     ids::{DemotionToken, GroupName, ImageSpec, ZoneName},
     mode::{MirrorImageMode, ReplicationMode},
+    plan::PlanAtWork,
     status::VolumeStatus,
+    zone::Freeze,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -140,6 +142,32 @@ pub struct VolumeReport {
     pub concerns: Vec<String>,
     /// The action in flight on it, if any.
     pub in_flight: Option<String>,
+}
+
+/// Something that is under way around a volume, beside an action on it itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum UnderWay {
+    /// Its zone refuses actions.
+    Frozen(Freeze),
+    /// A `cinder failover-host` moves the volume among others: its turn comes, or was.
+    FailoverHost,
+    /// A plan is at work on its group, whether or not it has come to this volume.
+    Plan(PlanAtWork),
+    /// Whether one is cannot be said: etcd does not answer, or the sidecar has none.
+    PlanUnknown,
+    /// A stand-by server is being built: the volume may be attached although it is a copy.
+    StandBy,
+}
+
+/// How a volume is, and what is about to be done to it: what is to be known before a change that would not go with that. The answer to
+/// `GET /v1/volumes/{pool}/{image}/outlook`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outlook {
+    /// How it is.
+    pub report: VolumeReport,
+    /// What is under way; each at most once.
+    pub under_way: Vec<UnderWay>,
 }
 
 impl VolumeReport {

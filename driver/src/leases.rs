@@ -1,12 +1,13 @@
 //! What the actions ask of the primary leases. `lease/` is the real thing; this is the seam between the two.
 
 use futures::future::BoxFuture;
-use rekindle_common::{ApiError, Generation, GroupName, lease::LeaseView};
+use rekindle_common::{ApiError, Generation, GroupName, lease::LeaseView, plan::PlanInSight};
 use std::{
     collections::BTreeMap,
     fmt,
     sync::{Mutex, PoisonError},
 };
+use tokio::time::Instant;
 
 /// The zone's primary leases, as this sidecar holds them.
 pub trait Leases: Send + Sync + fmt::Debug {
@@ -28,6 +29,8 @@ pub trait Leases: Send + Sync + fmt::Debug {
         group: &'a GroupName,
         generation: Generation,
     ) -> BoxFuture<'a, Result<LeaseView, ApiError>>;
+    /// Whether a plan is at work on the group. Where that is asked of etcd, it takes no longer than to `deadline`.
+    fn plan<'a>(&'a self, group: &'a GroupName, deadline: Instant) -> BoxFuture<'a, PlanInSight>;
 }
 
 /// Whether a view allows a promotion under `generation`.
@@ -48,11 +51,19 @@ pub fn holds(view: &LeaseView, generation: Generation) -> bool {
 
 /// Leases that are held because somebody said so: for tests of everything but leases.
 #[derive(Debug, Default)]
-pub struct FixedLeases(Mutex<BTreeMap<GroupName, Generation>>);
+pub struct FixedLeases {
+    held: Mutex<BTreeMap<GroupName, Generation>>,
+    plans: Mutex<BTreeMap<GroupName, PlanInSight>>,
+}
 
 impl FixedLeases {
     fn map(&self) -> std::sync::MutexGuard<'_, BTreeMap<GroupName, Generation>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// As if that were known of the group's plans; before it is said, none is at work.
+    pub fn set_plan(&self, group: &GroupName, plan: PlanInSight) {
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        plans.insert(group.clone(), plan);
     }
     /// As if it were lost.
     pub fn lose(&self, group: &GroupName) {
@@ -85,6 +96,11 @@ impl Leases for FixedLeases {
     ) -> BoxFuture<'a, Result<LeaseView, ApiError>> {
         self.map().remove(group);
         Box::pin(async move { Ok(LeaseView::NotHeld) })
+    }
+    fn plan<'a>(&'a self, group: &'a GroupName, _: Instant) -> BoxFuture<'a, PlanInSight> {
+        let plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let plan = plans.get(group).cloned().unwrap_or(PlanInSight::None);
+        Box::pin(async move { plan })
     }
 }
 
@@ -129,5 +145,8 @@ impl Leases for NoLeases {
         _: Generation,
     ) -> BoxFuture<'a, Result<LeaseView, ApiError>> {
         Self::refuse()
+    }
+    fn plan<'a>(&'a self, _: &'a GroupName, _: Instant) -> BoxFuture<'a, PlanInSight> {
+        Box::pin(async { PlanInSight::Unknown })
     }
 }

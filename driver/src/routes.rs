@@ -15,7 +15,7 @@ use rekindle_common::{
     ApiError, ErrorCode, GroupName, ImageSpec,
     action::{ActionOutcome, BatchRequest, Order},
     ids::InvalidName,
-    volume::VolumeReport,
+    volume::{Outlook, VolumeReport},
     zone::{GroupReport, ZoneReport},
 };
 use rekindle_net::{
@@ -65,6 +65,7 @@ pub fn api(volumes: Volumes, ready: Ready) -> Router {
         .route("/v1/zone", get(zone))
         .route("/v1/volumes", get(list))
         .route("/v1/volumes/{pool}/{image}", get(show))
+        .route("/v1/volumes/{pool}/{image}/outlook", get(outlook))
         .route("/v1/freeze", post(freeze))
         .route("/v1/thaw", post(thaw));
     let router = probes_of(&ready).merge(looking).merge(acting);
@@ -141,6 +142,13 @@ async fn show(
     ApiPath(path): ApiPath<(String, String)>,
 ) -> ApiResult<Json<VolumeReport>> {
     Ok(Json(v.volume(&spec(path)?).await?))
+}
+
+async fn outlook(
+    Extension(v): On,
+    ApiPath(path): ApiPath<(String, String)>,
+) -> ApiResult<Json<Outlook>> {
+    Ok(Json(v.outlook(&spec(path)?).await?))
 }
 
 async fn act(

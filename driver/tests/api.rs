@@ -14,7 +14,10 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use rekindle_common::{
-    ErrorCode, Generation, GroupName, ImageSpec, ZoneName, action::*, mode::ReplicationMode,
+    ErrorCode, Generation, GroupName, ImageSpec, PlanId, ZoneName,
+    action::*,
+    mode::ReplicationMode,
+    plan::{PlanAtWork, PlanInSight, PlanKind},
 };
 use rekindle_driver::{
     actions::{Limits, Parts, Volumes},
@@ -48,11 +51,18 @@ fn fabric() -> Fabric {
 }
 
 fn volumes(cluster: &rekindle_driver::backend::memory::Cluster) -> Volumes {
+    volumes_on(cluster, Arc::default())
+}
+
+fn volumes_on(
+    cluster: &rekindle_driver::backend::memory::Cluster,
+    leases: Arc<FixedLeases>,
+) -> Volumes {
     Volumes::new(Parts {
         zone: cluster.zone(),
         backend: Backend::Memory(cluster.clone()),
         state_pool: "volumes".to_owned(),
-        leases: Arc::new(FixedLeases::default()),
+        leases,
         clock: cluster.clock(),
         limits: Limits {
             action: rekindle_common::duration::Span::secs(2),
@@ -63,6 +73,7 @@ fn volumes(cluster: &rekindle_driver::backend::memory::Cluster) -> Volumes {
 
 struct Api {
     fabric: Fabric,
+    leases: Arc<FixedLeases>,
     router: Router,
 }
 
@@ -71,8 +82,10 @@ impl Api {
         let fabric = fabric();
         let ready = Ready::default();
         ready.set(true);
+        let leases = Arc::<FixedLeases>::default();
         Self {
-            router: routes::api(volumes(&fabric.a()), ready),
+            router: routes::api(volumes_on(&fabric.a(), leases.clone()), ready),
+            leases,
             fabric,
         }
     }
@@ -244,8 +257,33 @@ async fn the_whole_surface_is_as_described() {
     let order = json!({"action": {"type": "unreplicate"}});
     let (status, frozen) = api.json("POST", &actions(0), order).await;
     assert_eq!((status, &frozen["code"]), (423, &json!("frozen")));
+    let outlook = "/v1/volumes/volumes/volume-0/outlook";
+    let what = async || {
+        let (status, outlook) = api.json("GET", outlook, Value::Null).await;
+        assert_eq!(status, 200, "{outlook}");
+        assert_eq!(outlook["report"]["volume"], "volumes/volume-0");
+        let each = outlook["under_way"].as_array().unwrap().clone();
+        let each = each.iter().map(|w| w["what"].as_str().unwrap().to_owned());
+        each.collect::<Vec<_>>()
+    };
+    assert_eq!(what().await, ["frozen", "stand_by"]);
     let (status, _) = api.json("POST", "/v1/thaw", Value::Null).await;
     assert_eq!(status, 200);
+    assert_eq!(what().await, ["stand_by"]);
+    let at_work = PlanAtWork {
+        id: PlanId::new("p-1").unwrap(),
+        kind: PlanKind::Move,
+        from: ZoneName::new("zone-a").unwrap(),
+        to: ZoneName::new("zone-b").unwrap(),
+    };
+    let db = GroupName::new("db").unwrap();
+    for (plan, word) in [
+        (PlanInSight::AtWork(at_work), "plan"),
+        (PlanInSight::Unknown, "plan_unknown"),
+    ] {
+        api.leases.set_plan(&db, plan);
+        assert_eq!(what().await, [word, "stand_by"]);
+    }
     cinder_calls::all(&api).await;
     let left: Vec<_> = openapi::operations()
         .difference(&openapi::used())
@@ -375,7 +413,11 @@ async fn bad_input_gets_a_code_and_the_field_at_fault() {
 async fn until_it_is_ready_it_looks_and_does_not_act() {
     let fabric = fabric();
     let router = routes::api(volumes(&fabric.a()), Ready::default());
-    let api = Api { fabric, router };
+    let api = Api {
+        fabric,
+        leases: Arc::default(),
+        router,
+    };
     assert_eq!(api.call("GET", "/healthz", &Value::Null).await.0, 200);
     assert_eq!(api.call("GET", "/v1/zone", &Value::Null).await.0, 200);
     for (method, path, body) in [

@@ -5,6 +5,7 @@
 //! GET    /v1/zone                                    ZoneReport
 //! GET    /v1/volumes?group=&limit=&after=            VolumePage
 //! GET    /v1/volumes/{pool}/{image}                  VolumeReport
+//! GET    /v1/volumes/{pool}/{image}/outlook          Outlook
 //! POST   /v1/volumes/{pool}/{image}/actions          Order -> ActionOutcome
 //! POST   /v1/volumes/{pool}/{image}/standby-grant    GrantRequest -> Granted
 //! POST   /v1/batch                                   BatchRequest -> BatchLine, one a line
@@ -25,7 +26,7 @@ use rekindle_common::{
     action::{ActionOutcome, BatchLine, BatchRequest, Order},
     duration::Span,
     plan::{GroupGlance, LeaderAnswer, PlanBegun, PlanLine, PlanRequest},
-    volume::VolumeReport,
+    volume::{Outlook, VolumeReport},
     zone::{FailsafeAnswer, FailsafeQuestion, GroupReport, ZoneReport},
 };
 use serde::{Deserialize, Serialize};
@@ -186,6 +187,15 @@ impl SidecarClient {
     /// `unknown_volume`; see [`Client`].
     pub async fn volume(&self, volume: &ImageSpec) -> Result<VolumeReport, ApiError> {
         self.http.get(&volume_path(volume)).await
+    }
+
+    /// One volume, and what is about to be done to it.
+    ///
+    /// # Errors
+    /// `unknown_volume`; see [`Client`].
+    pub async fn outlook(&self, volume: &ImageSpec) -> Result<Outlook, ApiError> {
+        let path = format!("{}/outlook", volume_path(volume));
+        self.http.get(&path).await
     }
 
     /// Gives an order to one volume.

@@ -24,7 +24,7 @@ use hyper::StatusCode;
 pub(crate) use judge::ends_it;
 use judge::{Verdict, judge};
 pub(crate) use place::{Place, Unclear, renames_its_method};
-use rekindle_common::{ErrorCode, ImageSpec, ZoneName, volume::VolumeReport};
+use rekindle_common::{ErrorCode, ImageSpec, ZoneName, volume::Outlook};
 use rekindle_net::SidecarClient;
 use rekindle_openstack::each;
 use std::{
@@ -57,7 +57,7 @@ pub(crate) struct Guards {
 
 /// How a volume is.
 enum Seen {
-    Is(Box<VolumeReport>),
+    Is(Box<Outlook>),
     /// The zone has no such image, or it is no volume of a backend that is replicated here.
     Not,
     Unknown,
@@ -104,7 +104,7 @@ impl Guards {
         let verdict = match seen {
             Seen::Not => Verdict::Pass,
             Seen::Unknown => Verdict::Unknown,
-            Seen::Is(report) => judge(operation, &report, self.peer.as_ref()),
+            Seen::Is(outlook) => judge(operation, &outlook, self.peer.as_ref()),
         };
         // Where the user named no volume, they are told which it is.
         let named = |why: String| match &asked.target {
@@ -119,9 +119,9 @@ impl Guards {
             Verdict::Refuse { name, why } => {
                 Err(Fault::new(StatusCode::CONFLICT, name, named(why)))
             }
-            Verdict::Later(why) => {
-                let fault = Fault::new(StatusCode::CONFLICT, "guard_moving", named(why));
-                Err(fault.retry_after(AGAIN))
+            Verdict::Later { name, why, after } => {
+                let fault = Fault::new(StatusCode::CONFLICT, name, named(why));
+                Err(fault.retry_after(after))
             }
             // Deleting a primary deletes its copy too, and nothing brings them back. All else can wait for the driver's own guard.
             Verdict::Unknown if ends_it(operation) => Err(unknown(&format!(
@@ -144,10 +144,10 @@ impl Guards {
             return Seen::Unknown;
         }
         let began = Instant::now();
-        match self.sidecar.volume(image).await {
-            Ok(report) => {
+        match self.sidecar.outlook(image).await {
+            Ok(outlook) => {
                 self.pause().end();
-                Seen::Is(Box::new(report))
+                Seen::Is(Box::new(outlook))
             }
             Err(e) if e.code == ErrorCode::UnknownVolume => Seen::Not,
             Err(error) => {

@@ -221,6 +221,54 @@ async fn hard_case_48_what_races_a_failover_comes_again() {
 }
 
 #[tokio::test]
+async fn hard_case_48_what_races_a_plan_that_has_begun_comes_again() {
+    let scene = scene("").await;
+    let image = format!("volumes/volume-{PLAIN}");
+    scene.sidecar.says(&image, |r| {
+        r["group"] = json!("db");
+        r["on_delete"] = json!("delete:0s");
+    });
+    let plan =
+        json!({ "what": "plan", "id": "p-1", "kind": "move", "from": "zone-a", "to": "zone-b" });
+    let frozen =
+        json!({ "what": "frozen", "reason": "new switches", "since": "2026-11-26T10:00:00Z" });
+    for (what, words, after) in [
+        (plan, "plan p-1 (move, zone-b is primary at its end)", "5"),
+        (json!({ "what": "failover_host" }), "failover-host", "5"),
+        (frozen, "zone-a is frozen (new switches)", "60"),
+    ] {
+        scene.sidecar.under_way(std::slice::from_ref(&what));
+        for request in requests(PLAIN) {
+            let answer = send(&scene, "admin", &request).await;
+            if after == "60" && request.3 == "attached" {
+                assert!(is_cinders(&answer), "{request:?}: {}", answer.text());
+                continue;
+            }
+            let again = answer.header("retry-after");
+            assert_eq!((answer.status, again), (409, Some(after)), "{request:?}");
+            let why = answer.json()["conflictingRequest"]["message"].to_string();
+            assert!(why.contains(words), "{why}");
+        }
+    }
+    // A plan that ends holds nobody up, nor an etcd that is away.
+    for under_way in [vec![], vec![json!({ "what": "plan_unknown" })]] {
+        scene.sidecar.under_way(&under_way);
+        for request in requests(PLAIN) {
+            assert!(
+                is_cinders(&send(&scene, "admin", &request).await),
+                "{request:?}"
+            );
+        }
+    }
+    // A stand-by is built on a copy, and on one alone that is meant for it.
+    scene.sidecar.says(&image, copy);
+    let attach = r#"{"os-reserve": null}"#;
+    assert_eq!(scene.act("admin", PLAIN, attach).await.status, 409);
+    scene.sidecar.under_way(&[json!({ "what": "stand_by" })]);
+    assert!(is_cinders(&scene.act("admin", PLAIN, attach).await));
+}
+
+#[tokio::test]
 async fn a_guard_tells_nobody_more_than_cinder_does() {
     let scene = scene("").await;
     scene

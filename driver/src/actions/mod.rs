@@ -13,6 +13,7 @@
 mod batch;
 mod grants;
 mod group;
+mod outlook;
 mod perform;
 mod pulse;
 mod records;
@@ -26,6 +27,7 @@ mod watch;
 pub use batch::BatchStream;
 pub use grants::LONGEST as LONGEST_GRANT;
 pub use group::DemoteAll;
+pub(crate) use outlook::FailsOver;
 pub use records::GroupRecord;
 pub use reports::{MAX_PAGE, VolumeQuery};
 pub use watch::watch;
@@ -38,6 +40,7 @@ use crate::{
     replication::{Hints, Look, Refusal},
 };
 use grants::Grants;
+use outlook::FailingOver;
 use pulse::Pulse;
 use records::Records;
 use registry::Registry;
@@ -133,6 +136,7 @@ struct Inner {
     limits: Limits,
     registry: Registry,
     grants: Grants,
+    failing_over: FailingOver,
     hints: Mutex<HashMap<ImageSpec, Hints>>,
     freeze: RwLock<Option<Freeze>>,
     /// Bounds what batches and demotions of whole groups do at once.
@@ -185,6 +189,7 @@ impl Volumes {
                 clock,
                 registry: Registry::default(),
                 grants: Grants::default(),
+                failing_over: FailingOver::default(),
                 hints: Mutex::default(),
                 freeze: RwLock::default(),
                 slots: Semaphore::new(limits.parallel.max(1)),

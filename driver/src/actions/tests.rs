@@ -1,6 +1,7 @@
 //! The actions on two linked clusters in memory, under paused time.
 
 mod lost;
+mod outlook;
 mod promoting;
 mod together;
 

@@ -84,6 +84,8 @@ impl Cinder {
         super::bounded(&request.volumes)?;
         let (target, from, to) = self.route(request)?;
         self.refuse_into_frozen(to).await?;
+        let images: Vec<ImageSpec> = request.volumes.iter().map(|v| v.image.clone()).collect();
+        let _told = self.inner.own.fails_over(images);
         let health = settled(from, (Instant::now() + SETTLE).min(by)).await;
         let home = target == super::DEFAULT;
         if home {

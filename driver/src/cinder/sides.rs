@@ -2,7 +2,7 @@
 
 use super::health::{Health, ZoneHealth};
 use crate::{
-    actions::{VolumeQuery, Volumes},
+    actions::{FailsOver, VolumeQuery, Volumes},
     routes::Ready,
 };
 use rekindle_common::{
@@ -70,6 +70,15 @@ impl Side {
         match &self.reach {
             Reach::Own(volumes, _) => volumes.may_stand_by(image),
             Reach::Other(_) => false,
+        }
+    }
+
+    /// Notes that a failover-host moves them, for who asks this zone's sidecar about one of them meanwhile. The other zone's hears of it
+    /// with the first order.
+    pub(super) fn fails_over(&self, images: Vec<ImageSpec>) -> Option<FailsOver> {
+        match &self.reach {
+            Reach::Own(volumes, _) => Some(volumes.fails_over(images)),
+            Reach::Other(_) => None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod deleting;
 mod freezing;
+mod moving;
 
 use super::{
     health::{DEAD_AFTER, Health},

@@ -2,6 +2,7 @@
 
 use super::{
     clock::LeaseClock,
+    keys::Keys,
     slot::{Order, Slots},
 };
 use crate::leases::Leases;
@@ -10,6 +11,7 @@ use rekindle_common::{
     ApiError, ErrorCode, Generation, GroupName, ZoneName,
     duration::Span,
     lease::{LeaseTiming, LeaseView},
+    plan::PlanInSight,
 };
 use std::{
     fmt,
@@ -18,7 +20,10 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout_at},
+};
 
 /// Orders that wait for the runner.
 pub(super) const ORDERS: usize = 256;
@@ -70,6 +75,7 @@ impl LeaseConfig {
 pub struct LeaseHandle {
     pub(super) shared: Arc<Shared>,
     orders: mpsc::Sender<Order>,
+    keys: Arc<Keys>,
 }
 
 pub(super) struct Shared {
@@ -95,14 +101,19 @@ impl fmt::Debug for LeaseHandle {
 }
 
 impl LeaseHandle {
-    pub(super) fn new(clock: LeaseClock) -> (Self, mpsc::Receiver<Order>) {
+    pub(super) fn new(clock: LeaseClock, keys: Arc<Keys>) -> (Self, mpsc::Receiver<Order>) {
         let (orders, received) = mpsc::channel(ORDERS);
         let shared = Arc::new(Shared {
             slots: Mutex::default(),
             clock,
             beats: AtomicU64::new(0),
         });
-        (Self { shared, orders }, received)
+        let handle = Self {
+            shared,
+            orders,
+            keys,
+        };
+        (handle, received)
     }
 
     /// Grows at least once a second while the keeper does its work. A supervisor that sees it stand still must restart the
@@ -162,5 +173,19 @@ impl Leases for LeaseHandle {
             generation,
             reply,
         }))
+    }
+
+    /// Asked of etcd itself: what the keeper read last is some seconds old, and a plan may be through with a group in less.
+    fn plan<'a>(&'a self, group: &'a GroupName, deadline: Instant) -> BoxFuture<'a, PlanInSight> {
+        Box::pin(async move {
+            match timeout_at(deadline, self.keys.plan(group)).await {
+                Ok(Ok(plan)) => plan,
+                Ok(Err(error)) => {
+                    tracing::warn!(%group, %error, "etcd does not say whether a plan is at work on the group");
+                    PlanInSight::Unknown
+                }
+                Err(_) => PlanInSight::Unknown,
+            }
+        })
     }
 }

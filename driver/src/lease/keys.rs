@@ -8,9 +8,10 @@ use super::{
     keeper::{Event, Moment, Record},
 };
 use rekindle_common::{
-    Generation, GroupName, ZoneName,
+    Generation, GroupName, PlanId, ZoneName,
     keys::{self, GROUPS},
     lease::{LeaseRecord, LeaseTiming, PrimaryRecord},
+    plan::{PlanAtWork, PlanInSight},
     policy::{GroupSpec, IsolationResponse},
 };
 use rekindle_store::{
@@ -309,6 +310,24 @@ impl Keys {
             }
         }
         Ok((found, page.revision))
+    }
+
+    /// Whether a plan is at work on a group, now. One whose record cannot be read is unknown: what it does to whom is not known.
+    pub(super) async fn plan(&self, group: &GroupName) -> Result<PlanInSight, StoreError> {
+        let Some(active) = self.store.get(&keys::group_active_plan(group)).await? else {
+            return Ok(PlanInSight::None);
+        };
+        let Found::Is { value: id, .. } = Found::<PlanId>::read(&active) else {
+            return Ok(PlanInSight::Unknown);
+        };
+        // It is written with the claim, and stays.
+        let Some(record) = self.store.get(&keys::plan(&id)).await? else {
+            return Ok(PlanInSight::Unknown);
+        };
+        Ok(match Found::<PlanAtWork>::read(&record) {
+            Found::Is { value, .. } => PlanInSight::AtWork(value),
+            Found::Absent | Found::Corrupt => PlanInSight::Unknown,
+        })
     }
 
     /// Whether a group's key is this sidecar's, under the lease `id`.

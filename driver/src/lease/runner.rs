@@ -99,17 +99,17 @@ impl<S: OtherSites> LeaseRunner<S> {
     /// The keeper, and the handle that the sidecar's actions use. Nothing is held until it runs.
     #[must_use]
     pub fn new(config: LeaseConfig, store: Store, sites: S) -> (Self, LeaseHandle) {
-        let (handle, orders) = LeaseHandle::new(config.clock);
-        let keys = Keys::new(
+        let keys = Arc::new(Keys::new(
             store,
             config.zone.clone(),
             &config.name,
             &config.instance,
             config.clock,
-        );
+        ));
+        let (handle, orders) = LeaseHandle::new(config.clock, Arc::clone(&keys));
         let runner = Self {
             config,
-            keys: Arc::new(keys),
+            keys,
             sites: Arc::new(sites),
             shared: Arc::clone(&handle.shared),
             orders,

@@ -11,6 +11,8 @@ mod words;
 pub use build::{
     FailoverParts, ReprotectParts, failback_or_move, failover, reprotect, resume, start_again,
 };
+/// The sidecars read it too.
+pub use rekindle_common::plan::PlanKind;
 pub use servers::{HookTime, SERVERS_AT_ONCE};
 
 use jiff::Timestamp;
@@ -21,35 +23,6 @@ use rekindle_common::{
     runbook::Runbook,
 };
 use serde::{Deserialize, Serialize};
-use std::fmt;
-
-/// What a plan is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PlanKind {
-    /// The primary zone is lost: the other takes over.
-    Failover,
-    /// Both zones are well: the primary moves, and nothing is lost.
-    Move,
-    /// A planned move home.
-    Failback,
-    /// The loser is demoted and made a copy again.
-    Reprotect,
-    /// The primary zone had demoted itself while isolated, and is back before anybody took over: it goes on.
-    Resume,
-}
-
-impl fmt::Display for PlanKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Failover => "failover",
-            Self::Move => "move",
-            Self::Failback => "failback",
-            Self::Reprotect => "reprotect",
-            Self::Resume => "resume",
-        })
-    }
-}
 
 /// Why the old primary cannot write: without one there is no failover.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

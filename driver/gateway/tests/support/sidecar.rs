@@ -33,6 +33,7 @@ struct Inner {
     orders: Vec<(String, Value)>,
     refuses: Option<ApiError>,
     reports: BTreeMap<String, Value>,
+    under_way: Vec<Value>,
     lists: usize,
     looks: usize,
 }
@@ -74,6 +75,11 @@ impl Sidecar {
         state.reports.insert(image.to_owned(), report);
     }
 
+    /// From now on that is under way around each of its volumes.
+    pub fn under_way(&self, what: &[Value]) {
+        self.state.lock().unwrap().under_way = what.to_vec();
+    }
+
     /// How often it was asked for its list, and for one volume.
     pub fn asked(&self) -> (usize, usize) {
         let state = self.state.lock().unwrap();
@@ -93,7 +99,7 @@ impl Sidecar {
     pub async fn start(&self, socket: &FilePath) -> Alive {
         let router = Router::new()
             .route("/v1/volumes", get(list))
-            .route("/v1/volumes/{pool}/{image}", get(look))
+            .route("/v1/volumes/{pool}/{image}/outlook", get(outlook))
             .route("/v1/volumes/{pool}/{image}/actions", post(act))
             .with_state(self.clone());
         let at = ListenConfig::Unix {
@@ -135,7 +141,7 @@ async fn list(State(sidecar): State<Sidecar>) -> Response {
     Json(json!({ "volumes": all, "next": null })).into_response()
 }
 
-async fn look(
+async fn outlook(
     State(sidecar): State<Sidecar>,
     Path((pool, image)): Path<(String, String)>,
 ) -> Response {
@@ -143,7 +149,9 @@ async fn look(
     let _open = sidecar.open.acquire().await.unwrap();
     let state = sidecar.state.lock().unwrap();
     match state.reports.get(&format!("{pool}/{image}")) {
-        Some(report) => Json(report.clone()).into_response(),
+        Some(report) => {
+            Json(json!({ "report": report, "under_way": state.under_way })).into_response()
+        }
         None => refusal(&ApiError::new(ErrorCode::UnknownVolume, "no such image")),
     }
 }

@@ -1,4 +1,5 @@
 mod lost_ceph;
+mod plans;
 mod two_sidecars;
 
 use super::*;

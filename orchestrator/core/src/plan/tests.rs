@@ -31,6 +31,20 @@ fn a_plan_round_trips_through_json() {
     }
 }
 
+/// A sidecar takes of it what it needs.
+#[test]
+fn a_sidecar_reads_what_a_plan_is_for() {
+    for plan in [failover_plan(), move_plan()] {
+        let text = serde_json::to_string(&plan).unwrap();
+        let read: rekindle_common::plan::PlanAtWork = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&read.id, read.kind, &read.from, &read.to),
+            (&plan.id, plan.kind, &plan.from, &plan.to)
+        );
+        assert_ne!(read.from, read.to);
+    }
+}
+
 #[test]
 fn the_generation_grows_by_one_and_every_order_carries_it() {
     for plan in [failover_plan(), move_plan()] {
