@@ -3,7 +3,11 @@
 mod connect;
 mod stream;
 
-use crate::{TlsError, server::REQUEST_ID, tls};
+use crate::{
+    TlsError,
+    ids::{GLOBAL_ID, REQUEST_ID, RequestIds},
+    tls,
+};
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
 use connect::Target;
@@ -248,12 +252,16 @@ impl Client {
         path: &str,
         body: Option<Bytes>,
     ) -> Result<Request<Full<Bytes>>, ApiError> {
+        let ids = RequestIds::current();
         let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, self.target.host())
             .header(header::CONNECTION, "close")
-            .header(REQUEST_ID, uuid::Uuid::now_v7().simple().to_string());
+            .header(REQUEST_ID, &*ids.own.0);
+        if let Some(global) = &ids.global {
+            request = request.header(GLOBAL_ID, &*global.0);
+        }
         if body.is_some() {
             request = request.header(
                 header::CONTENT_TYPE,

@@ -1,6 +1,6 @@
 //! From bytes to types and from errors to answers. The only place that turns an [`ApiError`] into HTTP.
 
-use crate::server::RequestId;
+use crate::ids::RequestIds;
 use axum::{
     Json, Router,
     body::{Body, HttpBody},
@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt};
 use http_body_util::BodyExt;
 use rekindle_common::{ApiError, ErrorCode};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{convert::Infallible, future::Future, time::Duration};
+use std::{convert::Infallible, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 /// Of a body that is too large, so much is read and thrown away, so that the client comes to read the answer.
@@ -23,15 +23,6 @@ const DISCARD_TIME: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyLimit(pub(crate) usize);
-
-tokio::task_local! {
-    static REQUEST: RequestId;
-}
-
-/// Runs a handler so that its errors carry the request's id.
-pub(crate) async fn in_request<T>(id: RequestId, f: impl Future<Output = T>) -> T {
-    REQUEST.scope(id, f).await
-}
 
 /// A handler's answer: `Result<Json<T>, Failure>`, say, with `?` on everything that is or becomes an [`ApiError`].
 pub type ApiResult<T> = Result<T, Failure>;
@@ -50,7 +41,7 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut error = self.0;
         if error.request_id.is_none() {
-            error.request_id = REQUEST.try_with(|id| id.0.to_string()).ok();
+            error.request_id = RequestIds::served().map(|ids| ids.own.0.to_string());
         }
         let status = StatusCode::from_u16(error.code.http_status())
             .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -12,6 +12,7 @@
 
 mod client;
 mod extract;
+mod ids;
 mod orchestrators;
 mod peers;
 mod server;
@@ -22,6 +23,7 @@ mod tls;
 
 pub use client::{Client, ClientLimits, NdjsonStream};
 pub use extract::{ApiJson, ApiPath, ApiQuery, ApiResult, Failure, ndjson, with_fallbacks};
+pub use ids::{RequestId, RequestIds, carried, in_request};
 pub use orchestrators::Orchestrators;
 pub use peers::{
     FencedClients, FreezeRequest, GenerationBody, GrantRequest, Granted, OrchestratorClient,
@@ -29,7 +31,7 @@ pub use peers::{
 };
 pub use rekindle_common::tls::TlsFiles;
 pub use server::{
-    AllowedNames, Bound, Drained, InvalidPattern, Limits, ListenConfig, Peer, RequestId,
-    ServeError, Server, SocketOptions,
+    AllowedNames, Bound, Drained, InvalidPattern, Limits, ListenConfig, Peer, ServeError, Server,
+    SocketOptions,
 };
 pub use tls::{ServerTls, TlsError, TrustedServers};

@@ -13,8 +13,7 @@ use hyper_util::{
 pub use listen::{Bound, ListenConfig, ServeError, SocketOptions};
 use listen::{Conn, Listener};
 use rekindle_common::{ApiError, ErrorCode};
-pub(crate) use request::REQUEST_ID;
-pub use request::{Peer, RequestId};
+pub use request::Peer;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},

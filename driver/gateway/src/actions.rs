@@ -11,6 +11,8 @@
 
 mod asked;
 mod places;
+mod policy;
+mod policy_file;
 mod rules;
 
 use crate::{
@@ -28,8 +30,9 @@ use rekindle_common::{
     action::{ActionOutcome, Order, Promotion, SafetyCopy, VolumeAction},
     error::Advice,
 };
-use rekindle_net::SidecarClient;
+use rekindle_net::{SidecarClient, carried};
 use rekindle_openstack::{Cloud, CloudError, Holder, Scope};
+use rules::Allowed;
 pub(crate) use rules::Rules;
 pub use rules::RulesError;
 
@@ -68,15 +71,17 @@ impl Actions {
             let why = "the token is not valid";
             return Err(Fault::new(StatusCode::UNAUTHORIZED, "token", why));
         };
-        if self.rules.allow(asked, &holder.roles) {
-            return Ok(holder);
+        match self.rules.allow(asked, &holder, None) {
+            // Whose the volume is, is looked at with its image.
+            Allowed::Yes | Allowed::IfTheirs => Ok(holder),
+            Allowed::No => Err(self.forbidden(asked, "this token is not")),
         }
-        let why = format!(
-            "{} needs one of the roles {}; this token has none of them in its project",
-            Rules::name(asked),
-            self.rules.needed(asked).join(", ")
-        );
-        Err(Fault::new(StatusCode::FORBIDDEN, "rules", why))
+    }
+
+    fn forbidden(&self, asked: &Asked, who: &str) -> Fault {
+        let (name, needed) = (Rules::name(asked), self.rules.needed(asked));
+        let why = format!("{name} is for those who are {needed}: {who}");
+        Fault::new(StatusCode::FORBIDDEN, "rules", why)
     }
 
     /// A place among the actions of the holder's project. What Cinder says where there is too much of something, with when to come again: its
@@ -96,8 +101,13 @@ impl Actions {
         })
     }
 
-    /// The image under a volume.
-    pub(crate) async fn image(&self, volume: &str) -> Result<ImageSpec, Fault> {
+    /// The image under a volume, where its holder may ask for that by the rules, now that it is known whose the volume is.
+    pub(crate) async fn image(
+        &self,
+        volume: &str,
+        asked: &Asked,
+        holder: &Holder,
+    ) -> Result<ImageSpec, Fault> {
         let found = self.cloud.cinder(Scope::Home).volume(volume).await;
         let volume = match found {
             Ok(volume) => volume,
@@ -108,6 +118,14 @@ impl Actions {
             }
             Err(e) => return Err(away("cinder_account", "Cinder", &e)),
         };
+        match self.rules.allow(asked, holder, Some(&volume.project_id)) {
+            Allowed::Yes => {}
+            Allowed::No | Allowed::IfTheirs => {
+                return Err(
+                    self.forbidden(asked, "the volume is another project's than this token's")
+                );
+            }
+        }
         // Asked anew, and not from what is kept: an order is given to what is under the volume now.
         match self.names.backends.of(&volume) {
             Under::Image(image) => Ok(std::sync::Arc::unwrap_or_clone(image)),
@@ -149,7 +167,7 @@ impl Actions {
             let _in_flight = in_flight;
             sidecar.act(&image, &order).await
         };
-        let done = tokio::spawn(order).await;
+        let done = tokio::spawn(carried(order)).await;
         let done: Result<ActionOutcome, ApiError> = done.unwrap_or_else(|e| {
             Err(ApiError::new(
                 ErrorCode::Internal,

@@ -47,6 +47,37 @@ pub(crate) struct ClientTimes {
     pub(crate) keep_alive: Duration,
     /// Without a byte of a body, or without reading a byte of an answer.
     pub(crate) idle: Duration,
+    /// A body is waited for so long in all, and longer with each byte of it: see `body_rate`.
+    pub(crate) body: Duration,
+    /// So many bytes of a body give its client a second more. It is the least rate at which a large one comes.
+    pub(crate) body_rate: u64,
+}
+
+/// How a body comes. Only the time in which its client is waited for is its client's: not what Cinder takes to take it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Coming {
+    bytes: u64,
+    /// Before the last byte that came.
+    waited: Duration,
+    /// Since when it is waited for again.
+    since: Option<Instant>,
+}
+
+impl Coming {
+    fn came(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        if let Some(since) = self.since.take() {
+            self.waited += since.elapsed();
+        }
+    }
+
+    /// Nothing came. Until when something has to.
+    fn until(&mut self, times: &ClientTimes) -> Instant {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let earned = self.bytes.saturating_mul(1000) / times.body_rate.max(1);
+        let allowed = times.body.saturating_add(Duration::from_millis(earned));
+        since + times.idle.min(allowed.saturating_sub(self.waited))
+    }
 }
 
 /// What a connection and its requests know of each other.
@@ -130,6 +161,7 @@ pub(crate) struct ClientIo<S> {
     cleared: usize,
     /// When what is awaited began to be.
     awaited: (Awaited, Instant),
+    coming: Coming,
     first: bool,
     ended: bool,
     read_timer: Option<Pin<Box<Sleep>>>,
@@ -152,6 +184,7 @@ impl<S> ClientIo<S> {
             held: BytesMut::new(),
             cleared: 0,
             awaited: (Awaited::Head, Instant::now()),
+            coming: Coming::default(),
             first: true,
             ended: false,
             read_timer: None,
@@ -160,8 +193,15 @@ impl<S> ClientIo<S> {
         }
     }
 
+    /// Bytes came; how many.
+    fn came(&mut self, bytes: usize) {
+        if self.note_awaited() == Awaited::Body {
+            self.coming.came(bytes);
+        }
+    }
+
     /// What is waited for now; the time of it runs from when it began to be.
-    fn awaits(&mut self, came: bool) -> Option<Instant> {
+    fn note_awaited(&mut self) -> Awaited {
         let now_awaited = if self.framing.in_body() {
             Awaited::Body
         } else if !self.held.is_empty() || self.first {
@@ -171,14 +211,20 @@ impl<S> ClientIo<S> {
         } else {
             Awaited::Nothing
         };
-        let (awaited, _) = self.awaited;
-        if awaited != now_awaited || (came && now_awaited == Awaited::Body) {
+        if self.awaited.0 != now_awaited {
             self.awaited = (now_awaited, Instant::now());
+            self.coming = Coming::default();
         }
-        let (awaited, since) = self.awaited;
+        now_awaited
+    }
+
+    /// Until when the client has time, where nothing came.
+    fn until(&mut self) -> Option<Instant> {
+        let awaited = self.note_awaited();
+        let (_, since) = self.awaited;
         match awaited {
             Awaited::Head => Some(since + self.times.head),
-            Awaited::Body => Some(since + self.times.idle),
+            Awaited::Body => Some(self.coming.until(&self.times)),
             Awaited::Request => Some(since + self.times.keep_alive),
             Awaited::Nothing => None,
         }
@@ -186,7 +232,7 @@ impl<S> ClientIo<S> {
 
     /// Whether the client's time is over.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(until) = self.awaits(false) else {
+        let Some(until) = self.until() else {
             self.shared.connection.register(cx.waker());
             return false;
         };
@@ -210,7 +256,7 @@ impl<S: AsyncRead + Unpin> ClientIo<S> {
                 let read = piece.filled();
                 self.held.extend_from_slice(read);
                 let n = read.len();
-                self.awaits(true);
+                self.came(n);
                 Poll::Ready(Ok(n))
             }
             Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
@@ -246,7 +292,7 @@ impl<S: AsyncRead + Unpin> ClientIo<S> {
                     Awaited::Head if self.held.is_empty() => self.ended = true,
                     Awaited::Head => self.framing.refuse(Refused::TooSlow),
                     Awaited::Body => {
-                        let why = "the client sends no more of its body";
+                        let why = "the client does not send its body in time";
                         return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
                     }
                     Awaited::Request | Awaited::Nothing => self.ended = true,

@@ -268,6 +268,10 @@ pub struct Limits {
     pub keep_alive: Span,
     /// Without a byte of a body, or without reading a byte of an answer.
     pub idle_time: Span,
+    /// A client's body is waited for so long in all, and a second longer for each `body_rate` bytes of it that came.
+    pub body_time: Span,
+    /// Bytes in a second: the least rate at which a large body comes.
+    pub body_rate: u64,
     /// How long what is in flight may take to finish at the end.
     pub drain_time: Span,
 }
@@ -285,6 +289,8 @@ impl Default for Limits {
             head_time: Span::secs(10),
             keep_alive: Span::secs(75),
             idle_time: Span::secs(30),
+            body_time: Span::secs(60),
+            body_rate: 1024,
             drain_time: Span::secs(60),
         }
     }
@@ -304,6 +310,8 @@ impl Limits {
                 head: self.head_time.get(),
                 keep_alive: self.keep_alive.get(),
                 idle: self.idle_time.get(),
+                body: self.body_time.get(),
+                body_rate: self.body_rate,
             },
             drain: self.drain_time.get(),
         }
@@ -444,6 +452,10 @@ impl Config {
             let why = format!("{} is less than 131072: Cinder takes more", l.body);
             return bad("limits.body", why);
         }
+        if !(1..=1_000_000_000).contains(&l.body_rate) {
+            let why = format!("{} is outside 1 to 1000000000", l.body_rate);
+            return bad("limits.body_rate", why);
+        }
         if l.target >= l.head {
             let why = format!("{} does not fit into limits.head ({})", l.target, l.head);
             return bad("limits.target", why);
@@ -466,6 +478,7 @@ impl Config {
             ("limits.head_time", l.head_time),
             ("limits.keep_alive", l.keep_alive),
             ("limits.idle_time", l.idle_time),
+            ("limits.body_time", l.body_time),
             ("limits.drain_time", l.drain_time),
             ("upstream.wait_time", up.wait_time),
             ("upstream.connect_time", up.connect_time),

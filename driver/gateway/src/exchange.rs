@@ -2,11 +2,12 @@
 
 use crate::{
     client_io::InFlight,
-    fault::Fault,
+    fault::{Fault, REQUEST_ID},
     metrics::{Counted, Metrics},
     routes::Route,
 };
 use hyper::Method;
+use rekindle_net::{RequestId, RequestIds};
 use std::net::SocketAddr;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
@@ -23,6 +24,8 @@ enum End {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     pub(crate) id: String,
+    /// What its client calls it, where it says so: Nova, say, which was asked by somebody else. Cinder logs it too.
+    global: Option<RequestId>,
     pub(crate) method: Method,
     /// Without the query: names of volumes are nobody's business, but a path is needed to know what was asked.
     pub(crate) path: String,
@@ -53,6 +56,10 @@ impl Exchange {
         let path = request.uri.path();
         Self {
             id: crate::fault::new_id(),
+            global: request
+                .headers
+                .get(REQUEST_ID)
+                .and_then(|id| RequestId::checked(id.to_str().ok()?)),
             method: request.method.clone(),
             path: path.to_owned(),
             route: Route::of(&request.method, path),
@@ -68,6 +75,16 @@ impl Exchange {
             _in_flight: in_flight,
             _place: None,
             _held: None,
+        }
+    }
+
+    /// Its names, for whom is called on its behalf. Where its client gave none, Cinder takes ours for the global one; so do all others.
+    pub(crate) fn ids(&self) -> RequestIds {
+        let own = RequestId(self.id.as_str().into());
+        let global = self.global.clone().unwrap_or_else(|| own.clone());
+        RequestIds {
+            own,
+            global: Some(global),
         }
     }
 
@@ -121,6 +138,7 @@ impl Drop for Exchange {
             whole,
             peer = %self.peer,
             request.id = self.id,
+            request.global_id = self.global.as_ref().map(|id| &*id.0),
             cinder.request.id = self.cinder,
             fault = self.fault,
         );

@@ -4,7 +4,10 @@ use crate::{
     body::RequestBody,
     exchange::Exchange,
     fault::Fault,
-    guards::{BODY, GROUP, Guarded, Place, Target, Unclear, ends_it, renames_its_method, unknown},
+    guards::{
+        BODY, GROUP, Guarded, Illegible, Place, Target, Unclear, ends_it, renames_its_method,
+        unknown,
+    },
     proxy::{Proxy, body_fault},
     showing::{Ahead, ahead},
     status::{Kind, Read, read},
@@ -15,6 +18,7 @@ use hyper::{
     header::{HeaderName, HeaderValue},
     http::request::Parts,
 };
+use rekindle_net::in_request;
 use serde_json::Value;
 
 /// What Cinder says of a page of a group's volumes is no larger, nor what it says of a snapshot.
@@ -47,14 +51,26 @@ impl Proxy {
         let Some(place) = place else {
             return Ok(());
         };
-        // A larger body is none that Cinder takes.
-        let Some(read) = body.ahead(BODY).await.map_err(body_fault)? else {
-            return Ok(());
+        let read = if place.is_told_by_body() {
+            // Cinder takes none that is larger, unless it was told to.
+            let read = body.ahead(BODY).await.map_err(body_fault)?;
+            read.ok_or_else(|| {
+                let why =
+                    format!("what may do something to a volume has a body of {BODY} bytes at most");
+                Fault::new(StatusCode::PAYLOAD_TOO_LARGE, "guard_body", why).closing()
+            })?
+        } else {
+            Bytes::new()
         };
-        for asked in place.asked(&read) {
+        let asked = place.asked(&read).map_err(|Illegible| {
+            let why = "the body is no JSON (RFC 8259), and Cinder might read it all the same: write it without NaN and Infinity, numbers that no float holds, halves of surrogate pairs, and nesting over 100 levels";
+            Fault::new(StatusCode::BAD_REQUEST, "guard_json", why)
+        })?;
+        for asked in asked {
             let volumes = self.volumes(head, &place, &asked, exchange).await?;
             let ids: Vec<&str> = volumes.iter().map(String::as_str).collect();
-            if let Err(no) = guards.allow(&asked, &ids).await
+            let allowed = in_request(exchange.ids(), guards.allow(&asked, &ids)).await;
+            if let Err(no) = allowed
                 && self.is_theirs(head, &place, &asked, exchange).await?
             {
                 return Err(no);
@@ -87,6 +103,11 @@ impl Proxy {
                 "group_snapshot",
                 "group_id",
             ),
+            Target::ConsistencySnapshot(id) => (
+                format!("{base}/cgsnapshots/{id}"),
+                "cgsnapshot",
+                "consistencygroup_id",
+            ),
         };
         let (status, body) = self.shown_to_them(head, &path, exchange).await?;
         let body = body.filter(|_| status == StatusCode::OK);
@@ -96,7 +117,9 @@ impl Proxy {
             return Ok(Vec::new());
         };
         match &asked.target {
-            Target::GroupSnapshot(_) => self.volumes_of(head, place, asked, &id, exchange).await,
+            Target::GroupSnapshot(_) | Target::ConsistencySnapshot(_) => {
+                self.volumes_of(head, place, asked, &id, exchange).await
+            }
             Target::Volume(_) | Target::Group(_) | Target::Attachment(_) | Target::Snapshot(_) => {
                 Ok(vec![id])
             }
@@ -136,7 +159,8 @@ impl Proxy {
             Target::Group(_)
             | Target::Attachment(_)
             | Target::Snapshot(_)
-            | Target::GroupSnapshot(_) => Ok(true),
+            | Target::GroupSnapshot(_)
+            | Target::ConsistencySnapshot(_) => Ok(true),
         }
     }
 

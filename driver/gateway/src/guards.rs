@@ -11,6 +11,7 @@
 //! taken the request: what a user sees then is a volume in `error`.
 
 mod asked;
+mod json;
 mod judge;
 mod place;
 
@@ -19,7 +20,7 @@ use crate::{
     pause::Pause,
     status::{Names, Under},
 };
-pub(crate) use asked::{Guarded, Target};
+pub(crate) use asked::{Guarded, Illegible, Target};
 use hyper::StatusCode;
 pub(crate) use judge::ends_it;
 use judge::{Verdict, judge};
@@ -112,7 +113,8 @@ impl Guards {
             Target::Group(_)
             | Target::Attachment(_)
             | Target::Snapshot(_)
-            | Target::GroupSnapshot(_) => format!("volume {volume}: {why}"),
+            | Target::GroupSnapshot(_)
+            | Target::ConsistencySnapshot(_) => format!("volume {volume}: {why}"),
         };
         match verdict {
             Verdict::Pass => Ok(()),

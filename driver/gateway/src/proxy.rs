@@ -29,6 +29,7 @@ use hyper::{
     },
     http::request::Parts,
 };
+use rekindle_net::in_request;
 use std::{net::SocketAddr, sync::Arc};
 use tokio::sync::Semaphore;
 
@@ -205,9 +206,9 @@ impl Proxy {
         };
         let holder = actions.allowed(&asked, token).await?;
         let in_flight = actions.place(&holder)?;
-        let image = actions.image(path.volume).await?;
+        let image = actions.image(path.volume, &asked, &holder).await?;
         let ordered = actions.order(asked, &image, &holder, in_flight, &exchange.id);
-        let ordered = ordered.await;
+        let ordered = in_request(exchange.ids(), ordered).await;
         if let Some(statuses) = &self.statuses {
             statuses.changed(ordered.is_ok());
         }

@@ -9,6 +9,7 @@
 //! Which volumes a user sees is Cinder's to say, for the bodies are Cinder's: nothing is added to what is not in them.
 
 mod fields;
+mod filter;
 mod listed;
 mod names;
 mod page;

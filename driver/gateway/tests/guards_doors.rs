@@ -199,6 +199,10 @@ async fn a_group_is_not_made_of_one_that_has_a_copy() {
             json!({ "consistencygroup-from-src": { "source_cgid": GROUP } }),
         ),
         (
+            "consistencygroups/create_from_src",
+            json!({ "consistencygroup-from-src": { "cgsnapshot_id": TAKEN_IN } }),
+        ),
+        (
             "cgsnapshots",
             json!({ "cgsnapshot": { "consistencygroup_id": GROUP } }),
         ),
@@ -212,4 +216,58 @@ async fn a_group_is_not_made_of_one_that_has_a_copy() {
         assert!(why.contains("its primary is in zone-b"), "{why}");
     }
     assert!(!was_changed(&scene), "{:?}", scene.cloud.asked());
+}
+
+/// Python reads more than JSON, and Cinder is Python.
+#[tokio::test]
+async fn a_body_that_cinder_alone_would_read_is_no_way_round() {
+    let scene = scene("").await;
+    policy(&scene, "refuse");
+    let action = format!("/v3/p/volumes/{PLAIN}/action");
+    let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
+    for odd in ["NaN", "-Infinity", "1e999", r#""\ud800""#, &deep] {
+        for (method, path, body) in [
+            (
+                "POST",
+                action.as_str(),
+                format!(r#"{{"os-force_delete": {{}}, "x": {odd}}}"#),
+            ),
+            (
+                "POST",
+                "/v3/p/snapshots",
+                format!(r#"{{"snapshot": {{"volume_id": "{PLAIN}", "x": {odd}}}}}"#),
+            ),
+            (
+                "PUT",
+                "/v3/p/attachments/a",
+                format!(r#"{{"attachment": {{"connector": {{}}, "x": {odd}}}}}"#),
+            ),
+        ] {
+            let answer = scene.send(method, path, "admin", &body).await;
+            assert_eq!(answer.status, 400, "{path} {odd}: {}", answer.text());
+            let why = answer.json()["badRequest"]["message"].to_string();
+            assert!(why.contains("no JSON"), "{why}");
+        }
+        // What does nothing to a volume is Cinder's to read.
+        let body = format!(r#"{{"volume_type": {odd}}}"#);
+        assert!(is_cinders(
+            &scene.send("POST", "/v3/p/types", "admin", &body).await
+        ));
+    }
+    // What Cinder refuses too, it refuses itself, in its own words.
+    for body in ["", "{", "[NaN,]", r#"{"os-force_delete": nan}"#] {
+        let answer = scene.act("admin", PLAIN, body).await;
+        assert!(is_cinders(&answer), "{body}: {}", answer.text());
+    }
+    // A deletion is one whatever it carries, and a body that is too large to be read here goes nowhere.
+    let answer = scene
+        .send("DELETE", &format!("/v3/p/volumes/{PLAIN}"), "admin", "NaN")
+        .await;
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    let large = format!(
+        r#"{{"os-force_delete": {{}}, "x": "{}"}}"#,
+        "x".repeat(130 * 1024)
+    );
+    let answer = scene.act("admin", PLAIN, &large).await;
+    assert_eq!(answer.status, 413, "{}", answer.text());
 }

@@ -130,6 +130,69 @@ async fn dripping_a_head_gains_no_time() {
 }
 
 #[tokio::test]
+async fn dripping_a_body_gains_no_time() {
+    let stub = Stub::start().await;
+    let more = "[limits]\nidle_time = \"10s\"\nbody_time = \"200ms\"\nbody_rate = 100000\n";
+    let gateway = gateway(stub.address, "", more).await;
+    for head in ["Content-Length: 100000", "Transfer-Encoding: chunked"] {
+        let mut raw = Raw::connect(gateway.address).await;
+        let began = Instant::now();
+        raw.send(format!("POST / HTTP/1.1\r\nHost: h\r\n{head}\r\n\r\n"))
+            .await;
+        // A byte after the other, each in time.
+        let (mut read, mut write) = raw.stream.into_split();
+        let piece: &[u8] = if head.starts_with('C') {
+            b"x"
+        } else {
+            b"1\r\nx\r\n"
+        };
+        let drip = tokio::spawn(async move {
+            use tokio::io::AsyncWriteExt;
+            let mut beat = tokio::time::interval(Duration::from_millis(20));
+            loop {
+                beat.tick().await;
+                if write.write_all(piece).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let mut text = Vec::new();
+        let _ = soon(tokio::io::AsyncReadExt::read_to_end(&mut read, &mut text)).await;
+        assert!(
+            text.is_empty() || text.starts_with(b"HTTP/1.1 400 "),
+            "{}",
+            String::from_utf8_lossy(&text)
+        );
+        assert!(began.elapsed() < Duration::from_secs(5));
+        drip.abort();
+        gateway
+            .has_metric("rekindle_gateway_requests_in_flight", 0.0)
+            .await;
+    }
+}
+
+/// As fast as it may be, a large body takes longer than a small one has.
+#[tokio::test]
+async fn a_large_body_that_comes_at_its_rate_survives() {
+    let stub = Stub::start().await;
+    let more = "[limits]\nbody = 10000000\nbody_time = \"100ms\"\nbody_rate = 1000000\n";
+    let gateway = gateway(stub.address, "", more).await;
+    let mut raw = Raw::connect(gateway.address).await;
+    let began = Instant::now();
+    raw.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n")
+        .await;
+    let mut beat = tokio::time::interval(Duration::from_millis(25));
+    let piece = vec![b'x'; 50_000];
+    for _ in 0..20 {
+        beat.tick().await;
+        raw.send(&piece).await;
+    }
+    assert!(began.elapsed() > Duration::from_millis(300), "not at once");
+    assert_eq!(raw.answer().await.unwrap().status, 200);
+    assert_eq!(stub.book.seen().len(), 1);
+}
+
+#[tokio::test]
 async fn a_body_that_stops_coming_ends_its_request() {
     let stub = Stub::start().await;
     let gateway = gateway(stub.address, "", "[limits]\nidle_time = \"150ms\"\n").await;

@@ -128,6 +128,8 @@ async fn what_cannot_be_given_is_said() {
     for (query, status, word) in [
         ("rekindle:status=active", 400, "no status"),
         ("rekindle:speed=1", 400, "there are"),
+        ("rekindle:lag=far", 400, "rekindle:lag: "),
+        ("rekindle:last_sync=gt:noon", 400, "rekindle:last_sync: "),
         ("sort=name,rekindle:status", 400, "before"),
         (
             "rekindle:mode=instant&marker=5e2a4c1e-0000-4000-8000-00000000ffff",
@@ -157,4 +159,58 @@ async fn what_cannot_be_given_is_said() {
     })
     .await;
     assert_eq!(scene.get("/v3/p/volumes", "member").await.status, 200);
+}
+
+#[tokio::test]
+async fn how_far_behind_and_how_long_ago_filter_and_sort_with_whole_pages() {
+    let scene = many("").await;
+    // Copies, of which each is a minute further behind than the one before.
+    let copies = every(1);
+    for (minutes, volume) in copies.iter().enumerate() {
+        let at = format!(
+            "2026-11-26T{:02}:{:02}:00Z",
+            10 - minutes / 60,
+            59 - minutes % 60
+        );
+        scene
+            .sidecar
+            .says(&format!("volumes/volume-{volume}"), |r| {
+                support::sidecar::copy(r);
+                r["lag"] = json!({ "kind": "time", "behind": format!("{minutes}m") });
+                r["last_sync"] = json!({ "at": at, "took": null, "bytes": null });
+            });
+    }
+    let all = "/v3/p/volumes?limit=7&rekindle:status=active+-+secondary";
+    let far = pages(&scene, &format!("{all}&rekindle:lag=gte:10m,lt:30m")).await;
+    assert_eq!(far, (copies[10..30].to_vec(), 3));
+    let one = pages(&scene, "/v3/p/volumes?rekindle:lag=1h").await;
+    assert_eq!(one, (copies[60..61].to_vec(), 1));
+    let old = pages(
+        &scene,
+        "/v3/p/volumes?rekindle:last_sync=lt:2026-11-26T10:00:00Z",
+    )
+    .await;
+    assert_eq!(old.0, copies[60..]);
+    let at = "2026-11-26T11:00:00%2B01:00";
+    let exact = pages(&scene, &format!("/v3/p/volumes?rekindle:last_sync={at}")).await;
+    assert_eq!(exact.0, copies[59..60]);
+    let mut rising = copies.clone();
+    rising.reverse();
+    for sort in ["rekindle:last_sync:asc", "rekindle:lag:desc"] {
+        let sorted = pages(&scene, &format!("{all}&sort={sort}")).await;
+        assert_eq!(sorted, (rising.clone(), copies.len().div_ceil(7)), "{sort}");
+    }
+    // What was never copied, and what is not replicated at all, has no such time.
+    let never = pages(&scene, "/v3/p/volumes?rekindle:last_sync=none&limit=100")
+        .await
+        .0;
+    assert_eq!(never.len(), VOLUMES - copies.len());
+    // Entries are not compared with time.
+    let few = pages(
+        &scene,
+        "/v3/p/volumes?rekindle:lag=lt:9 entries"
+            .replace(' ', "+")
+            .as_str(),
+    );
+    assert_eq!(few.await.0, every(0)[..3]);
 }

@@ -79,7 +79,7 @@ impl Volumes {
         drop(seen);
         let (lines, stream) = mpsc::channel(items.len());
         let this = self.clone();
-        self.inner.tasks.spawn(async move {
+        self.inner.tasks.spawn(rekindle_net::carried(async move {
             let memo = Arc::new(GenerationMemo::default());
             let (this, memo, lines) = (&this, &memo, &lines);
             let parallel = this.inner.limits.parallel.max(1);
@@ -90,7 +90,7 @@ impl Volumes {
                     let _ = lines.send(line).await;
                 })
                 .await;
-        });
+        }));
         Ok(stream)
     }
 

@@ -65,9 +65,8 @@ impl Volumes {
             .map(|spec| async move {
                 let (own, target) = (inner.clone(), spec.clone());
                 // A task of its own: what was begun goes on when the caller goes away.
-                let task = inner
-                    .tasks
-                    .spawn(async move { own.demote_one(&target, deadline).await });
+                let demotion = async move { own.demote_one(&target, deadline).await };
+                let task = inner.tasks.spawn(rekindle_net::carried(demotion));
                 let result = task.await.unwrap_or_else(|e| {
                     let what = format!("the demotion's task ended abnormally: {e}");
                     Err(Refusal::Internal { what }.into())

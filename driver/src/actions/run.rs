@@ -17,6 +17,7 @@ use rekindle_common::{
     action::{ActionOutcome, Effect, Order, VolumeAction},
     given_up::GivenUp,
 };
+use rekindle_net::carried;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -86,12 +87,12 @@ impl Volumes {
         };
         let task = {
             let (inner, volume) = (inner.clone(), volume.clone());
-            inner.tasks.clone().spawn(async move {
+            inner.tasks.clone().spawn(carried(async move {
                 let result = inner.run(&volume, &order, &memo, &guard, deadlines).await;
                 inner.action_ended();
                 drop(guard);
                 result
-            })
+            }))
         };
         // A moment more than the deadline, so that a look that overran is reported by its own name.
         let answer_by = deadlines.answer + std::time::Duration::from_millis(100);

@@ -31,7 +31,7 @@ use failover::Reports;
 use rekindle_common::{
     ApiError, DemotionToken, ErrorCode, ImageSpec, action::MAX_BATCH, duration::Span,
 };
-use rekindle_net::Orchestrators;
+use rekindle_net::{Orchestrators, carried};
 use serde::{Deserialize, Serialize};
 use std::{
     future::Future,
@@ -216,12 +216,16 @@ impl Cinder {
         &self,
         work: impl Future<Output = Result<T, ApiError>> + Send + 'static,
     ) -> Result<T, ApiError> {
-        self.inner.tasks.spawn(work).await.unwrap_or_else(|e| {
-            Err(ApiError::new(
-                ErrorCode::Internal,
-                format!("the call's task ended abnormally: {e}"),
-            ))
-        })
+        self.inner
+            .tasks
+            .spawn(carried(work))
+            .await
+            .unwrap_or_else(|e| {
+                Err(ApiError::new(
+                    ErrorCode::Internal,
+                    format!("the call's task ended abnormally: {e}"),
+                ))
+            })
     }
 }
 

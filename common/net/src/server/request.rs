@@ -1,11 +1,14 @@
 //! What surrounds every handler: id, log line, deadline, and a net under panics.
 
 use super::Limits;
-use crate::extract::{BodyLimit, Failure, in_request};
+use crate::{
+    extract::{BodyLimit, Failure},
+    ids::{REQUEST_ID, RequestIds, in_request},
+};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
-    http::{HeaderValue, header::HeaderName},
+    http::HeaderValue,
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -16,10 +19,10 @@ use std::{
     fmt,
     net::SocketAddr,
     panic::AssertUnwindSafe,
-    sync::Arc,
     time::{Duration, Instant},
 };
 use tower::{Service, util::MapRequest};
+use tracing::Instrument;
 
 /// Who sent a request. In its extensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,33 +59,6 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Names one request: in its extensions, its answer's header, an error's body and its log lines.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(pub Arc<str>);
-
-/// The header that carries it.
-pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-impl RequestId {
-    /// The caller's own, where it is one that can be logged; else a new one.
-    fn of(request: &Request) -> Self {
-        let theirs = request
-            .headers()
-            .get(REQUEST_ID)
-            .and_then(|v| v.to_str().ok())
-            .filter(|id| {
-                (1..=64).contains(&id.len())
-                    && id
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
-            });
-        Self(match theirs {
-            Some(id) => id.into(),
-            None => uuid::Uuid::now_v7().simple().to_string().into(),
-        })
-    }
-}
-
 pub(super) fn layers(router: Router, limits: Limits) -> Router {
     router
         .layer(DefaultBodyLimit::max(limits.body))
@@ -109,7 +85,9 @@ pub(super) fn for_peer(
 
 async fn around(mut request: Request, next: Next, limits: Limits) -> Response {
     let began = Instant::now();
-    let id = RequestId::of(&request);
+    let ids = RequestIds::of(request.headers());
+    let (id, global) = (ids.own.clone(), ids.global.clone());
+    let global = global.as_ref().map(|id| &*id.0);
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let peer = request
@@ -120,7 +98,9 @@ async fn around(mut request: Request, next: Next, limits: Limits) -> Response {
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(BodyLimit(limits.body));
 
-    let handler = in_request(id.clone(), async move {
+    // Whatever is logged on the request's behalf has its ids.
+    let span = tracing::info_span!("request", request.id = %id.0, request.global_id = global);
+    let handler = in_request(ids, async move {
         let handled = AssertUnwindSafe(next.run(request)).catch_unwind();
         match tokio::time::timeout(limits.request_time, handled).await {
             Ok(Ok(response)) => response,
@@ -135,7 +115,7 @@ async fn around(mut request: Request, next: Next, limits: Limits) -> Response {
             .into_response(),
         }
     });
-    let mut response = handler.await;
+    let mut response = handler.instrument(span).await;
     // An id is of characters that stand in a header; were it not, the answer matters more.
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -144,7 +124,7 @@ async fn around(mut request: Request, next: Next, limits: Limits) -> Response {
         &method,
         &path,
         &peer,
-        &id,
+        (&id.0, global),
         response.status().as_u16(),
         began.elapsed(),
     );
@@ -155,16 +135,16 @@ fn log(
     method: &axum::http::Method,
     path: &str,
     peer: &str,
-    id: &RequestId,
+    (id, global): (&str, Option<&str>),
     status: u16,
     took: Duration,
 ) {
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     // Probes come every few seconds and say nothing while they succeed.
     if status < 400 && matches!(path, "/healthz" | "/readyz" | "/metrics") {
-        tracing::debug!(target: "access", %method, path, status, took_ms, peer, request.id = %id.0);
+        tracing::debug!(target: "access", %method, path, status, took_ms, peer, request.id = id, request.global_id = global);
     } else {
-        tracing::info!(target: "access", %method, path, status, took_ms, peer, request.id = %id.0);
+        tracing::info!(target: "access", %method, path, status, took_ms, peer, request.id = id, request.global_id = global);
     }
 }
 

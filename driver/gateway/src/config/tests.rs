@@ -73,6 +73,8 @@ fn what_is_wrong_is_named() {
         ("body = 1000000", "fields = 1", "limits.fields"),
         ("\"5s\"", "\"0s\"", "limits.head_time"),
         ("\"5s\"", "\"2h\"", "limits.head_time"),
+        ("body = 1000000", "body_rate = 0", "limits.body_rate"),
+        ("body = 1000000", "body_time = \"0s\"", "limits.body_time"),
         ("body = 1000000", "sise = 1", "unknown field"),
         (
             "sidecar = { unix",

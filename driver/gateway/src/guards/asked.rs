@@ -1,8 +1,11 @@
 //! Which of Cinder's own requests would do something to which volume. Pure.
 //!
-//! A body that Cinder would read otherwise than we do is none of these, and goes on: a guard keeps from mistakes. Behind it stands the driver's.
+//! A body that Cinder would read and we do not is refused ([`Illegible`]); one that neither does goes on, for Cinder to say so.
 
-use super::place::{Collection, Kind, Place, is_volume};
+use super::{
+    json::Body,
+    place::{Collection, Kind, Place, is_volume},
+};
 use serde_json::Value;
 
 /// What would be done.
@@ -63,7 +66,13 @@ pub(crate) enum Target {
     Snapshot(String),
     /// All volumes of the group that a group's snapshot is of.
     GroupSnapshot(String),
+    /// The same of a consistency group.
+    ConsistencySnapshot(String),
 }
+
+/// A body that Cinder may read, and that is not read here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Illegible;
 
 /// A request that may have to be refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,8 +82,34 @@ pub(crate) struct Guarded {
 }
 
 impl Place {
+    /// Whether its body says what is done.
+    pub(crate) fn is_told_by_body(&self) -> bool {
+        match &self.kind {
+            Kind::Volume(_) => false,
+            Kind::Action(_)
+            | Kind::Group(_)
+            | Kind::ConsistencyGroup(_)
+            | Kind::Attachment(_)
+            | Kind::Under(_) => true,
+        }
+    }
+
     /// What the request would do, by its body. More than one thing: each of them.
-    pub(crate) fn asked(&self, body: &[u8]) -> Vec<Guarded> {
+    pub(crate) fn asked(&self, body: &[u8]) -> Result<Vec<Guarded>, Illegible> {
+        if let Kind::Volume(id) = &self.kind {
+            return Ok(vec![Guarded {
+                operation: Operation::Delete,
+                target: Target::Volume(id.clone()),
+            }]);
+        }
+        match Body::of(body) {
+            Body::Read(body) => Ok(self.says(&body)),
+            Body::Nobodys => Ok(Vec::new()),
+            Body::Unclear => Err(Illegible),
+        }
+    }
+
+    fn says(&self, body: &Value) -> Vec<Guarded> {
         let one = |operation, target: Option<Target>| {
             let target = target.into_iter();
             target.map(|target| Guarded { operation, target }).collect()
@@ -82,10 +117,8 @@ impl Place {
         match &self.kind {
             Kind::Volume(id) => one(Operation::Delete, Some(Target::Volume(id.clone()))),
             Kind::Action(id) => {
-                let Some(Value::Object(actions)) = json(body) else {
-                    return Vec::new();
-                };
-                let actions = actions.iter().filter_map(|(name, with)| action(name, with));
+                let actions = body.as_object().into_iter().flatten();
+                let actions = actions.filter_map(|(name, with)| action(name, with));
                 let target = || Target::Volume(id.clone());
                 actions
                     .map(|operation| Guarded {
@@ -94,10 +127,9 @@ impl Place {
                     })
                     .collect()
             }
-            Kind::Group(id) => group_action(id, &json(body).unwrap_or_default()),
+            Kind::Group(id) => group_action(id, body),
             // Without force Cinder deletes none that has volumes.
             Kind::ConsistencyGroup(id) => {
-                let body = json(body).unwrap_or_default();
                 let deletes = is_said(&body["consistencygroup"]["force"]);
                 one(
                     Operation::Delete,
@@ -105,14 +137,13 @@ impl Place {
                 )
             }
             Kind::Attachment(id) => {
-                let body = json(body).unwrap_or_default();
                 let connects = !body["attachment"]["connector"].is_null();
                 one(
                     Operation::Attach,
                     connects.then(|| Target::Attachment(id.clone())),
                 )
             }
-            Kind::Under(collection) => under(*collection, &json(body).unwrap_or_default()),
+            Kind::Under(collection) => under(*collection, body),
         }
     }
 }
@@ -133,12 +164,20 @@ fn under(collection: Collection, body: &Value) -> Vec<Guarded> {
         Collection::ConsistencySnapshots => {
             &[(Snapshot, "cgsnapshot", "consistencygroup_id", Target::Group)]
         }
-        Collection::ConsistencyGroups => &[(
-            Clone,
-            "consistencygroup-from-src",
-            "source_cgid",
-            Target::Group,
-        )],
+        Collection::ConsistencyGroups => &[
+            (
+                Clone,
+                "consistencygroup-from-src",
+                "source_cgid",
+                Target::Group,
+            ),
+            (
+                Clone,
+                "consistencygroup-from-src",
+                "cgsnapshot_id",
+                Target::ConsistencySnapshot,
+            ),
+        ],
         Collection::Backups => &[(BackUp, "backup", "volume_id", Target::Volume)],
         Collection::Restore => &[(Overwrite, "restore", "volume_id", Target::Volume)],
         Collection::Transfers => &[(Transfer, "transfer", "volume_id", Target::Volume)],
@@ -187,10 +226,6 @@ fn id_in(value: &Value) -> Option<String> {
     is_volume(&id).then_some(id)
 }
 
-fn json(body: &[u8]) -> Option<Value> {
-    serde_json::from_slice(body).ok()
-}
-
 /// What an action of Cinder's does, if it is one to guard.
 fn action(name: &str, with: &Value) -> Option<Operation> {
     Some(match name {
@@ -227,7 +262,8 @@ mod tests {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let place = Place::of(&method, path);
         let place = place.unwrap_or_else(|_| panic!("{line} is unclear"));
-        let asked = place.map(|p| p.asked(body.as_bytes())).unwrap_or_default();
+        let asked = place.map(|p| p.asked(body.as_bytes()).unwrap());
+        let asked = asked.unwrap_or_default();
         asked.into_iter().map(|g| (g.operation, g.target)).collect()
     }
 
@@ -409,6 +445,12 @@ mod tests {
                 Target::Group,
             ),
             (
+                "POST consistencygroups/create_from_src",
+                r#"{"consistencygroup-from-src": {"cgsnapshot_id": "g-1"}}"#,
+                Clone,
+                Target::ConsistencySnapshot,
+            ),
+            (
                 "POST volumes",
                 r#"{"volume": {"size": 1, "snapshot_id": "G-1"}}"#,
                 Clone,
@@ -428,6 +470,30 @@ mod tests {
                 "{line} {body}"
             );
         }
+    }
+
+    #[test]
+    fn a_body_that_cinder_alone_would_read_is_illegible() {
+        let body = r#"{"os-force_delete": {}, "x": NaN}"#;
+        for line in [
+            format!("POST /v3/p/volumes/{ID}/action"),
+            "POST /v3/p/groups/g/action".to_owned(),
+            "DELETE /v3/p/consistencygroups/g".to_owned(),
+            "PUT /v3/p/attachments/a".to_owned(),
+            "POST /v3/p/volumes".to_owned(),
+        ] {
+            let (method, path) = line.split_once(' ').unwrap();
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let place = Place::of(&method, path).unwrap().unwrap();
+            assert!(place.is_told_by_body(), "{line}");
+            assert_eq!(place.asked(body.as_bytes()), Err(Illegible), "{line}");
+            assert_eq!(place.asked(b"{\"x\": "), Ok(Vec::new()), "{line}");
+        }
+        // Of a deletion the body says nothing, to Cinder either.
+        let place = Place::of(&Method::DELETE, &format!("/v3/p/volumes/{ID}"));
+        let place = place.unwrap().unwrap();
+        assert!(!place.is_told_by_body());
+        assert_eq!(place.asked(body.as_bytes()).unwrap().len(), 1);
     }
 
     #[test]

@@ -47,12 +47,7 @@ impl<'a> Page<'a> {
                 found.ok_or(NoMarker)? + 1
             }
         };
-        let fits = |c: &Collected<'_>| {
-            query
-                .filters
-                .iter()
-                .all(|(f, wanted)| c.told.is(*f, wanted))
-        };
+        let fits = |c: &Collected<'_>| query.filters.iter().all(|f| f.fits(c.told));
         let count = all.iter().filter(|c| fits(c)).count();
         let mut left = all.into_iter().skip(from).filter(fits).skip(query.offset);
         let volumes: Vec<_> = left.by_ref().take(query.limit).collect();

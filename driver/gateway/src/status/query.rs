@@ -3,9 +3,11 @@
 //! Cinder does not know them: as a filter it would refuse them or find nothing, as an order refuse. So they are taken out of the query
 //! that Cinder sees.
 
-use super::fields::{Field, NONE, PREFIX};
+use super::{
+    fields::{Field, PREFIX},
+    filter::Filter,
+};
 use crate::percent::{self, encoded};
-use rekindle_common::{ZoneName, status::VolumeStatus};
 
 /// What Cinder gives without a limit, and at most.
 pub(crate) const PAGE: usize = 1000;
@@ -22,7 +24,7 @@ pub(crate) enum Direction {
 /// A list's query that has fields of ours in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Query {
-    pub(crate) filters: Vec<(Field, String)>,
+    pub(crate) filters: Vec<Filter>,
     /// The first counts most.
     pub(crate) order: Vec<(Field, Direction)>,
     /// What Cinder is asked: all else, but for the page.
@@ -113,8 +115,8 @@ fn taken(pairs: &[Pair<'_>]) -> Result<Query, String> {
             // It belongs to the key above.
             "sort_dir" if sorts => {}
             key if key.starts_with(PREFIX) => {
-                let field = field(key)?;
-                query.filters.push((field, filter(field, &pair.value)?));
+                let filter = Filter::read(field(key)?, &pair.value)?;
+                query.filters.push(filter);
             }
             _ => add(&mut query.rest, pair.raw),
         }
@@ -177,32 +179,6 @@ fn direction(given: Option<&str>) -> Result<Direction, String> {
     }
 }
 
-fn filter(field: Field, value: &str) -> Result<String, String> {
-    let key = field.key();
-    let is_one = match field {
-        Field::Status => value.parse::<VolumeStatus>().is_ok(),
-        Field::Mode => ["instant", "once", "periodic"].contains(&value),
-        Field::Peer => ZoneName::new(value).is_ok(),
-        Field::LastSync | Field::Lag => {
-            return Err(format!("{key} can be sorted by, and not filtered by"));
-        }
-    };
-    if is_one || value == NONE {
-        return Ok(value.to_owned());
-    }
-    let short: String = value.chars().take(64).collect();
-    Err(match field {
-        Field::Status => {
-            let all = VolumeStatus::ALL.map(VolumeStatus::as_str).join(", ");
-            format!("{key}: {short:?} is no status: there are {all}, and {NONE}")
-        }
-        Field::Mode => format!("{key}: {short:?} is none of instant, once, periodic, {NONE}"),
-        Field::Peer | Field::LastSync | Field::Lag => {
-            format!("{key}: {short:?} is no zone's name, nor {NONE}")
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,7 +209,10 @@ mod tests {
         );
         assert_eq!(
             query.filters,
-            [(Field::Status, "active - primary".to_owned())]
+            [Filter::Shows(
+                Field::Status,
+                Some("active - primary".to_owned())
+            )]
         );
         assert_eq!(query.rest, "all_tenants=1&name=a%2Fb&with_count=1");
         assert_eq!((query.limit, query.offset), (10, 2));
@@ -246,8 +225,8 @@ mod tests {
         assert_eq!(
             query.filters,
             [
-                (Field::Mode, "once".to_owned()),
-                (Field::Peer, "none".to_owned())
+                Filter::Shows(Field::Mode, Some("once".to_owned())),
+                Filter::Shows(Field::Peer, None)
             ]
         );
         assert_eq!((query.limit, query.rest.as_str()), (PAGE, ""));
@@ -276,7 +255,8 @@ mod tests {
             ("rekindle:status=", "no status"),
             ("rekindle:mode=often", "instant"),
             ("rekindle:peer=a%20b", "zone"),
-            ("rekindle:lag=1", "sorted by"),
+            ("rekindle:lag=1", "rekindle:lag: \"1\""),
+            ("rekindle:last_sync=gt:noon", "rekindle:last_sync: \"noon\""),
             ("rekindle:speed=1", "there are"),
             ("rekindle:mode=once&rekindle:mode=instant", "twice"),
             ("rekindle:mode=once&limit=1&limit=2", "twice"),

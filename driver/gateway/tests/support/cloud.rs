@@ -182,9 +182,13 @@ async fn token(headers: HeaderMap) -> Response {
 async fn looked_at(headers: HeaderMap) -> Response {
     assert_eq!(headers["x-auth-token"], "own-token");
     let token = headers["x-subject-token"].to_str().unwrap();
-    let project = if token == "neighbour" { "q" } else { "p" };
+    let project = if token.starts_with("neighbour") {
+        "q"
+    } else {
+        "p"
+    };
     let roles: Vec<&str> = match token {
-        "admin" => vec!["admin", "member"],
+        "admin" | "neighbour-admin" => vec!["admin", "member"],
         "member" | "neighbour" => vec!["member", "reader"],
         "reader" => vec!["reader"],
         _ => {
@@ -367,7 +371,12 @@ async fn of_a_volume(
         return StatusCode::NOT_FOUND.into_response();
     }
     let thing = things.strip_suffix('s').unwrap();
-    as_json(json!({ thing: { "id": id, "volume_id": id, "group_id": GROUP } }).to_string())
+    let group = if thing == "cgsnapshot" {
+        "consistencygroup_id"
+    } else {
+        "group_id"
+    };
+    as_json(json!({ thing: { "id": id, "volume_id": id, group: GROUP } }).to_string())
 }
 
 async fn cinders(State(cloud): State<Cloud>, request: Request) -> Response {

@@ -21,6 +21,11 @@ pub struct Scene {
 
 /// With more of the gateway's configuration: whole tables.
 pub async fn scene(more: &str) -> Scene {
+    scene_with("", more).await
+}
+
+/// The same, and `[actions]` begins with these lines.
+pub async fn scene_with(actions: &str, more: &str) -> Scene {
     let dir = tempfile::tempdir().unwrap();
     let (cloud, address) = Cloud::start().await;
     let sidecar = Sidecar::default();
@@ -32,7 +37,7 @@ pub async fn scene(more: &str) -> Scene {
         "zone = \"zone-a\"\npeer = \"zone-b\"\n\
          [listen]\naddress = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n\
          [upstream]\nurl = \"http://{address}\"\n\
-         [actions.sidecar]\nunix = {socket:?}\n\
+         {actions}[actions.sidecar]\nunix = {socket:?}\n\
          [actions.cloud]\nauth_url = \"http://{address}/v3\"\nusername = \"own\"\npassword_file = {secret:?}\n\
          project = \"service\"\nbackends = {{ volumes = \"h@ceph#ceph\" }}\n{more}"
     );

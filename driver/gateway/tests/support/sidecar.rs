@@ -4,7 +4,7 @@ use super::cloud::serve;
 use axum::{
     Json, Router,
     extract::{Path, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -34,6 +34,7 @@ struct Inner {
     refuses: Option<ApiError>,
     reports: BTreeMap<String, Value>,
     under_way: Vec<Value>,
+    ids: Vec<(String, String)>,
     lists: usize,
     looks: usize,
 }
@@ -78,6 +79,20 @@ impl Sidecar {
     /// From now on that is under way around each of its volumes.
     pub fn under_way(&self, what: &[Value]) {
         self.state.lock().unwrap().under_way = what.to_vec();
+    }
+
+    /// What each look and order was called: the request's own id, and the global one.
+    pub fn ids(&self) -> Vec<(String, String)> {
+        self.state.lock().unwrap().ids.clone()
+    }
+
+    fn called(&self, headers: &HeaderMap) {
+        let id = |name: &str| {
+            let id = headers.get(name).map(|id| id.to_str().unwrap().to_owned());
+            id.unwrap_or_default()
+        };
+        let ids = (id("x-request-id"), id("x-openstack-request-id"));
+        self.state.lock().unwrap().ids.push(ids);
     }
 
     /// How often it was asked for its list, and for one volume.
@@ -144,7 +159,9 @@ async fn list(State(sidecar): State<Sidecar>) -> Response {
 async fn outlook(
     State(sidecar): State<Sidecar>,
     Path((pool, image)): Path<(String, String)>,
+    headers: HeaderMap,
 ) -> Response {
+    sidecar.called(&headers);
     sidecar.state.lock().unwrap().looks += 1;
     let _open = sidecar.open.acquire().await.unwrap();
     let state = sidecar.state.lock().unwrap();
@@ -159,8 +176,10 @@ async fn outlook(
 async fn act(
     State(sidecar): State<Sidecar>,
     Path((pool, image)): Path<(String, String)>,
+    headers: HeaderMap,
     Json(order): Json<Order>,
 ) -> Response {
+    sidecar.called(&headers);
     let order = serde_json::to_value(order).unwrap();
     let image = format!("{pool}/{image}");
     let noted = (image.clone(), order);
