@@ -21,6 +21,9 @@ const REQUESTS: [(&str, &str); 4] = [
     ("odd", include_str!("../requests/odd.txt")),
 ];
 
+/// So many are compared, and no file was read by half.
+const LEAST: usize = 600;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_find_cinder_behind_the_gateway() -> anyhow::Result<()> {
     Cloud::play_with_cinder("gateway", async |cloud| {
@@ -143,6 +146,7 @@ async fn clients_find_cinder_behind_the_gateway() -> anyhow::Result<()> {
         }
         eprintln!("{} in {:?}", beside.seen, began.elapsed());
         assert!(beside.seen.differences.is_empty(), "{}", beside.seen);
+        assert!(beside.seen.asked >= LEAST, "{}", beside.seen);
         zone.admin(&["volume", "snapshot", "delete", &snapshot])?;
 
         // Cinder dies, and is back.

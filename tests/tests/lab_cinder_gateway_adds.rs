@@ -2,9 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use rekindle_common::action::{Order, Promotion, VolumeAction};
+use rekindle_common::{
+    GroupName, Timestamp, ZoneName,
+    action::{Order, Promotion, VolumeAction},
+    plan::{Request, Run},
+    policy::GroupPolicy,
+    volume::Role,
+};
+use rekindle_core::plan::{PlanKind, Step};
 use rekindle_lab::Site;
-use rekindle_tests::scenario::{Cloud, Look, page, until, without_fields};
+use rekindle_tests::scenario::{Cloud, Group, Look, Volume, config, page, until, without_fields};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -312,6 +319,124 @@ async fn hard_case_48_guards_keep_pairs_whole() -> anyhow::Result<()> {
             .await?;
         zone.admin(&["volume", "delete", &kept])?;
         Ok(())
+    })
+    .await
+}
+
+/// A plan that stands in its first step, until the gate is opened.
+async fn a_move_begins(
+    cloud: &Cloud,
+    group: &Group<'_>,
+    request: Request,
+) -> anyhow::Result<Timestamp> {
+    let asked_at = Timestamp::now();
+    let name: &GroupName = &group.name;
+    until("a plan to begin", SOON, async || -> Look<()> {
+        let answer = cloud
+            .orchestrators()
+            .plan_for(name, request.clone(), Run::Begin);
+        answer.await.map(drop).map_err(|e| e.to_string())
+    })
+    .await?;
+    Ok(asked_at)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hard_case_48_what_races_a_plan_or_meets_a_freeze_comes_again() -> anyhow::Result<()> {
+    Cloud::play_with_cinder("gatewayraces", async |cloud| {
+        let zone = cloud.cinder(Site::ZoneA)?;
+        let policy = GroupPolicy {
+            application: Some(config::GATE.to_owned()),
+            ..config::policy()
+        };
+        let mut group = cloud.group_with(&[], policy).await?;
+        let in_group = [("rekindle:group", group.name.as_str())];
+        let grouped = zone.replicated_type("grouped", &in_group)?;
+        let gateway = cloud.gateway(&zone).await?;
+        let admin = gateway.token(&zone.clients.admin)?;
+        let id = zone.volume(&grouped).await?;
+        let spec = zone.image(&id)?;
+        let kind = rekindle_cli::demo::volumes::Kind::Instant;
+        group.volumes.push(Volume { spec, kind });
+        cloud.wait_copy(Site::ZoneB, &zone, &id).await?;
+        group.wait_protected().await?;
+        let path = format!("/v3/volumes/{id}/action");
+        let act = async |body: Value| gateway.post(&path, &admin, &body).await;
+        let attach = || json!({ "os-reserve": null });
+        let again = |answer: &rekindle_tests::scenario::Answer| {
+            answer.field("retry-after").map(str::to_owned)
+        };
+
+        // Frozen: servers go on, and the volume stays as it is.
+        cloud.sidecar_of(Site::ZoneA).freeze("new switches").await?;
+        let answer = act(json!({ "os-extend": { "new_size": 2 } })).await?;
+        assert_eq!(
+            (answer.status, again(&answer).as_deref()),
+            (409, Some("60")),
+            "{answer:?}"
+        );
+        assert!(
+            answer.body.contains("zone-a is frozen (new switches)"),
+            "{answer:?}"
+        );
+        assert_eq!(act(attach()).await?.status, 202);
+        assert_eq!(act(json!({ "os-unreserve": null })).await?.status, 202);
+        cloud.sidecar_of(Site::ZoneA).thaw().await?;
+
+        // A plan stands before its first demotion: the volume is primary here, and nothing is in flight on it.
+        let to = ZoneName::new("zone-b")?;
+        let asked_at = a_move_begins(cloud, &group, Request::Move { to }).await?;
+        let stop = |s: &Step| matches!(s, Step::StopApplication { .. });
+        group.wait_step(PlanKind::Move, asked_at, stop).await?;
+        let report = cloud
+            .sidecar_of(Site::ZoneA)
+            .volume(&zone.image(&id)?)
+            .await?;
+        assert_eq!((report.role, &report.in_flight), (Role::Primary, &None));
+        for answer in [
+            act(attach()).await?,
+            act(json!({ "os-extend": { "new_size": 2 } })).await?,
+            act(json!({ "os-force_delete": {} })).await?,
+            act(json!({ "os-retype": { "new_type": "x", "migration_policy": "never" } })).await?,
+            gateway
+                .post(
+                    "/v3/snapshots",
+                    &admin,
+                    &json!({ "snapshot": { "volume_id": id } }),
+                )
+                .await?,
+        ] {
+            assert_eq!(
+                (answer.status, again(&answer).as_deref()),
+                (409, Some("5")),
+                "{answer:?}"
+            );
+            assert!(
+                answer
+                    .body
+                    .contains("(move, zone-b is primary at its end) is at work"),
+                "{answer:?}"
+            );
+        }
+        assert_eq!(zone.show(&id)?["status"], "available");
+        cloud.open_gate()?;
+        group.wait_plan(PlanKind::Move, asked_at).await?;
+        // The plan has ended: what is refused now is refused for good, and says where to ask.
+        let answer = act(attach()).await?;
+        assert_eq!((answer.status, again(&answer)), (409, None), "{answer:?}");
+        assert!(
+            answer.body.contains("its primary is in zone-b"),
+            "{answer:?}"
+        );
+        // Home, and all is as before.
+        let asked_at = a_move_begins(cloud, &group, Request::Failback).await?;
+        group.wait_plan(PlanKind::Failback, asked_at).await?;
+        cloud
+            .wait_role(Site::ZoneA, &zone, &id, Role::Primary)
+            .await?;
+        let answer = act(json!({ "os-extend": { "new_size": 2 } })).await?;
+        assert_eq!(answer.status, 202, "{answer:?}");
+        zone.wait(&id, &[("status", "available")]).await.map(drop)
     })
     .await
 }

@@ -219,6 +219,16 @@ impl Gateway {
     }
 }
 
+/// Whether the file of rules can be used, where the configuration names one.
+///
+/// # Errors
+/// [`BuildError::Rules`].
+pub fn check_rules(config: &Config) -> Result<(), BuildError> {
+    let file = config.actions.as_ref().and_then(|a| a.rules.as_ref());
+    file.map(|file| Rules::read(file)).transpose()?;
+    Ok(())
+}
+
 /// Nobody is contacted yet.
 fn acting(
     whole: &Config,

@@ -37,4 +37,4 @@ mod trust;
 mod upstream;
 
 pub use actions::RulesError;
-pub use gateway::{BuildError, Gateway};
+pub use gateway::{BuildError, Gateway, check_rules};

@@ -33,6 +33,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let of = || format!("the configuration {}", args.config.display());
     let config = Config::load(&args.config).with_context(of)?;
     if args.check {
+        rekindle_gateway::check_rules(&config)?;
         return Ok(ExitCode::SUCCESS);
     }
     telemetry::init(config.log.format, &config.log.filter);

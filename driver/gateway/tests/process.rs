@@ -85,6 +85,41 @@ fn its_configuration_is_checked_and_the_environment_goes_over_it() {
     assert!(!fine && words.contains("size"), "{words}");
 }
 
+/// A rule that cannot be read is told before the gateway is started anew, and by name.
+#[test]
+fn its_rules_are_checked_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, rules) = (
+        dir.path().join("gateway.toml"),
+        dir.path().join("rules.yaml"),
+    );
+    let actions = format!(
+        "[actions]\nrules = {rules:?}\nsidecar = {{ unix = \"/run/x.sock\" }}\n[actions.cloud]\nauth_url = \"http://127.0.0.1:1/v3\"\n\
+         username = \"u\"\npassword_file = \"/x\"\nproject = \"p\"\nbackends = {{ volumes = \"h@c#c\" }}\n"
+    );
+    std::fs::write(&path, format!("{CONFIG}\n{actions}")).unwrap();
+    for (text, word) in [
+        ("\"os-promote\": \"role:admin or role:dr\"", None),
+        (
+            "\"os-promote\": \"is_admin:True\"",
+            Some("\"is_admin:True\" is no check"),
+        ),
+        (
+            "\"os-promot\": \"role:admin\"",
+            Some("\"os-promot\" is no action"),
+        ),
+    ] {
+        std::fs::write(&rules, text).unwrap();
+        let done = Command::new(env!("CARGO_BIN_EXE_rekindle-gateway"))
+            .args(["--check", "--config", path.to_str().unwrap()])
+            .output()
+            .unwrap();
+        let words = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.success(), word.is_none(), "{text}: {words}");
+        assert!(word.is_none_or(|word| words.contains(word)), "{words}");
+    }
+}
+
 /// With the program where it is built: systemd itself says whether it would take the unit.
 #[test]
 fn systemd_takes_the_unit() {

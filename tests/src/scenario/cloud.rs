@@ -413,6 +413,9 @@ impl Cloud {
         let at = config::socket(&self.lab, site, "driver");
         Client::unix(at, limits(35)).into()
     }
+    pub(super) fn sidecar_url(&self, site: Site) -> anyhow::Result<String> {
+        Ok(format!("https://{}", self.ports.sidecar(&self.lab, site)?))
+    }
     /// A zone's sidecar over TCP, with these certificates.
     ///
     /// # Errors

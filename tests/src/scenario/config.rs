@@ -243,6 +243,42 @@ pub fn gateway(lab: &Lab, site: Site, address: SocketAddr) -> anyhow::Result<Val
     ]))
 }
 
+/// Makes that file a second gateway's: it reaches the sidecar over mutual TLS, has rules of its own, and times that a scenario can wait for.
+///
+/// # Errors
+/// The file is no gateway's.
+pub fn gateway_beside(
+    file: &mut Value,
+    lab: &Lab,
+    site: Site,
+    sidecar: &str,
+    rules: &Path,
+    metrics: u16,
+) -> anyhow::Result<()> {
+    let mut set = |part: &str, key: &str, value: Value| -> anyhow::Result<()> {
+        let part = file.get_mut(part).and_then(Value::as_table_mut);
+        let part = part.context("a part of a gateway's file")?;
+        part.insert(key.to_owned(), value);
+        Ok(())
+    };
+    let tls = tls(&lab.certs(site));
+    set(
+        "actions",
+        "sidecar",
+        table([("url", sidecar.into()), ("tls", tls)]),
+    )?;
+    set("actions", "rules", text(rules))?;
+    set("listen", "metrics", format!("127.0.0.1:{metrics}").into())?;
+    for (key, time) in [
+        ("head_time", "1s"),
+        ("idle_time", "2s"),
+        ("body_time", "1s"),
+    ] {
+        set("limits", key, time.into())?;
+    }
+    set("limits", "body_rate", 200_000.into())
+}
+
 /// An administrator's account in a zone's OpenStack, and what Cinder calls the backend: by its host, or its cluster.
 fn cloud(lab: &Lab, site: Site, host: &str) -> anyhow::Result<Value> {
     let os = lab.openstack(site)?;

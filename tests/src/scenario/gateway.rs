@@ -2,21 +2,23 @@
 
 use super::{
     CinderZone, Cloud, Program, config,
-    http::{ANSWER, Answer, exchange},
+    http::{ANSWER, Answer, exchange, raw},
 };
 use anyhow::{Context, ensure};
 use rekindle_lab::Account;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::net::SocketAddr;
 
-/// The gateway's name as a spawned process.
+/// The gateway's name as a spawned process, and the second one's.
 const GATEWAY: &str = "rekindle-gateway";
+const SECOND: &str = "rekindle-gateway-2";
 
 /// A zone's gateway. While it is there, the zone's clients find it where they look for Cinder.
 #[derive(Debug)]
 pub struct Gateway<'a> {
     zone: &'a CinderZone<'a>,
     cloud: &'a Cloud,
+    name: &'static str,
     /// Where it listens.
     pub address: SocketAddr,
     /// The endpoints that lead to it.
@@ -32,10 +34,50 @@ impl Cloud {
         let site = zone.site;
         let address: SocketAddr = SocketAddr::new(self.lab.addr(site), self.lab.free_port(site)?);
         let file = config::gateway(&self.lab, site, address)?;
-        self.start_program(site, GATEWAY, self.programs().gateway()?, &file)?;
-        let mut gateway = Gateway {
+        let mut gateway = self.start_gateway(zone, GATEWAY, address, &file).await?;
+        gateway.enter_catalogue()?;
+        Ok(gateway)
+    }
+
+    /// A second one in front of the same Cinder, which no catalogue names: with rules of its own, short times, a page of metrics at that port of
+    /// the zone's own `127.0.0.1`, and the sidecar over mutual TLS.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn gateway_beside<'a>(
+        &'a self,
+        zone: &'a CinderZone<'a>,
+        rules: &str,
+        metrics: u16,
+    ) -> anyhow::Result<Gateway<'a>> {
+        let site = zone.site;
+        let address = SocketAddr::new(self.lab.addr(site), self.lab.free_port(site)?);
+        let path = self.log(site, "rules");
+        std::fs::write(&path, rules).with_context(|| format!("writing {}", path.display()))?;
+        let mut file = config::gateway(&self.lab, site, address)?;
+        config::gateway_beside(
+            &mut file,
+            &self.lab,
+            site,
+            &self.sidecar_url(site)?,
+            &path,
+            metrics,
+        )?;
+        self.start_gateway(zone, SECOND, address, &file).await
+    }
+
+    async fn start_gateway<'a>(
+        &'a self,
+        zone: &'a CinderZone<'a>,
+        name: &'static str,
+        address: SocketAddr,
+        file: &toml::Value,
+    ) -> anyhow::Result<Gateway<'a>> {
+        self.start_program(zone.site, name, self.programs().gateway()?, file)?;
+        let gateway = Gateway {
             zone,
             cloud: self,
+            name,
             address,
             endpoints: Vec::new(),
         };
@@ -48,7 +90,6 @@ impl Cloud {
             }
         })
         .await?;
-        gateway.enter_catalogue()?;
         Ok(gateway)
     }
 }
@@ -75,7 +116,7 @@ impl Gateway<'_> {
     /// The process.
     #[must_use]
     pub fn program(&self) -> Program<'_> {
-        Program(self.cloud.member(self.zone.site, GATEWAY))
+        Program(self.cloud.member(self.zone.site, self.name))
     }
 
     /// A token of that account.
@@ -96,6 +137,62 @@ impl Gateway<'_> {
         let part = |key: &str| issued[key].as_str().map(str::to_owned);
         let token = part("id").context("a token has an id")?;
         Ok((token, part("project_id").context("and a project")?))
+    }
+
+    /// A token of somebody new, who has that role in that project, and nothing else. `admin` is a token that may say so.
+    ///
+    /// # Errors
+    /// Keystone refuses.
+    pub async fn somebody(&self, admin: &str, project: &str, role: &str) -> anyhow::Result<String> {
+        let url = &self.zone.clients.auth_url;
+        let address = url
+            .strip_prefix("http://")
+            .and_then(|u| u.split('/').next());
+        let keystone: SocketAddr = address.context("Keystone's URL")?.parse()?;
+        let name = format!("{}-{role}-{}", self.cloud.name(), self.cloud.next());
+        let roles = format!("/v3/roles?name={role}");
+        let roles = ask(keystone, "GET", &roles, Some(admin), None).await?;
+        let role = roles.json()?["roles"][0]["id"].clone();
+        let user = json!({ "user": { "name": name, "password": name, "domain_id": "default" } });
+        let user = ask(keystone, "POST", "/v3/users", Some(admin), Some(&user)).await?;
+        let user = user.json()?["user"]["id"].clone();
+        let (Some(role), Some(user)) = (role.as_str(), user.as_str()) else {
+            anyhow::bail!("no role, or no user: {roles:?}");
+        };
+        let path = format!("/v3/projects/{project}/users/{user}/roles/{role}");
+        let given = ask(keystone, "PUT", &path, Some(admin), None).await?;
+        ensure!(given.status == 204, "{given:?}");
+        let asked = json!({ "auth": {
+            "identity": { "methods": ["password"], "password": { "user": { "id": user, "password": name } } },
+            "scope": { "project": { "id": project } },
+        }});
+        let token = ask(keystone, "POST", "/v3/auth/tokens", None, Some(&asked)).await?;
+        let found = token.field("x-subject-token").map(str::to_owned);
+        found.with_context(|| format!("a token in {token:?}"))
+    }
+
+    /// Makes a volume of 1 GiB of that type as the holder of that token, to be deleted with the scenario.
+    ///
+    /// # Errors
+    /// It did not become available.
+    pub async fn volume_of(&self, token: &str, of_type: &str) -> anyhow::Result<String> {
+        let body = json!({ "volume": { "size": 1, "name": "theirs", "volume_type": of_type } });
+        let made = self.post("/v3/volumes", token, &body).await?;
+        let made = made.json()?;
+        let id = made["volume"]["id"]
+            .as_str()
+            .with_context(|| format!("an id in {made}"))?;
+        let id = self.zone.made(id)?;
+        self.zone.wait(&id, &[("status", "available")]).await?;
+        Ok(id)
+    }
+
+    /// Sends bytes as they are, closes its own side where that is asked for, and returns all that came back until the other side closed.
+    ///
+    /// # Errors
+    /// There is no connection, or the other side does not close it in time.
+    pub async fn bytes(&self, bytes: &[u8], close: bool) -> anyhow::Result<String> {
+        raw(self.address, bytes, close).await
     }
 
     /// Asks the gateway for a page.

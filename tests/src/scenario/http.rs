@@ -40,7 +40,8 @@ impl Answer {
     }
 
     /// The value of a field that stands there.
-    pub(super) fn field(&self, name: &str) -> Option<&str> {
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
         self.fields().find(|(n, _)| n == name).map(|(_, v)| v)
     }
 }
@@ -61,6 +62,28 @@ pub(super) async fn exchange(address: SocketAddr, request: &str) -> anyhow::Resu
         .await
         .context("no answer in time")??;
     answer(&bytes, request.starts_with("HEAD "))
+}
+
+/// Sends bytes as they are, and reads until the other side has closed. What it does not want to read any more is not sent.
+///
+/// # Errors
+/// There is no connection, or its end does not come in a minute.
+pub(super) async fn raw(address: SocketAddr, bytes: &[u8], close: bool) -> anyhow::Result<String> {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await?;
+        let sent = stream.write_all(bytes).await;
+        if close && sent.is_ok() {
+            stream.shutdown().await?;
+        }
+        let mut read = Vec::new();
+        // A connection that is cut has told what it had to tell.
+        let _ = stream.read_to_end(&mut read).await;
+        Ok::<_, std::io::Error>(read)
+    };
+    let read = timeout(ANSWER, exchange)
+        .await
+        .context("no end in time")??;
+    Ok(String::from_utf8_lossy(&read).into_owned())
 }
 
 pub(super) fn answer(bytes: &[u8], head_alone: bool) -> anyhow::Result<Answer> {
