@@ -206,11 +206,6 @@ async fn how_far_behind_and_how_long_ago_filter_and_sort_with_whole_pages() {
         .0;
     assert_eq!(never.len(), VOLUMES - copies.len());
     // Entries are not compared with time.
-    let few = pages(
-        &scene,
-        "/v3/p/volumes?rekindle:lag=lt:9 entries"
-            .replace(' ', "+")
-            .as_str(),
-    );
-    assert_eq!(few.await.0, every(0)[..3]);
+    let few = pages(&scene, "/v3/p/volumes?rekindle:lag=lt:9+entries").await;
+    assert_eq!(few.0, every(0)[..3]);
 }
