@@ -30,7 +30,8 @@
 //! [hooks.open-ticket]                      # what a group's runbook may name: hooks, and waits for a command
 //! command = ["/usr/local/bin/ticket", "open"]
 //! timeout = "30s"
-//! [clouds.zone-a]                          # each zone's OpenStack, where its catalogue is kept and its servers are followed
+//! [clouds.zone-a]                          # each zone's OpenStack, where its catalogue is kept and its servers are followed. Instead of all up to
+//!                                          # project_domain: clouds_yaml and cloud, or environment (see rekindle_openstack::config)
 //! auth_url = "https://192.0.2.10:5000/v3"
 //! region = "RegionOne"                     # where Keystone's catalogue has several
 //! interface = "internal"                   # public by default

@@ -11,11 +11,13 @@
 mod answer;
 
 use crate::{
+    barbican::Barbican,
     cinder::Cinder,
     config::{CloudConfig, InvalidConfig},
     error::{Call, CloudError},
     http::{Ask, Http},
     keystone::{Holder, Identity, Project, Token, projects},
+    login::{self, Login},
     neutron::Neutron,
     nova::Nova,
     placement::Placement,
@@ -75,8 +77,8 @@ pub struct Cloud {
 struct Inner {
     zone: ZoneName,
     config: CloudConfig,
+    login: Login,
     http: Http,
-    keystone: Url,
     tokens: Mutex<HashMap<Scope, Arc<Token>>>,
     versions: Mutex<HashMap<Url, Microversion>>,
     /// When Keystone last refused us a token, and in what words.
@@ -86,7 +88,11 @@ struct Inner {
 /// By the zone and Keystone's URL alone: no token comes into a log.
 impl fmt::Debug for Cloud {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cloud({} at {})", self.inner.zone, self.inner.keystone)
+        write!(
+            f,
+            "Cloud({} at {})",
+            self.inner.zone, self.inner.login.keystone
+        )
     }
 }
 
@@ -98,6 +104,7 @@ pub(crate) enum To {
     Nova,
     Neutron,
     Placement,
+    Barbican,
 }
 
 impl To {
@@ -107,7 +114,7 @@ impl To {
             Self::Cinder => Some(&version::CINDER),
             Self::Nova => Some(&version::NOVA),
             Self::Placement => Some(&version::PLACEMENT),
-            Self::Keystone | Self::Neutron => None,
+            Self::Keystone | Self::Neutron | Self::Barbican => None,
         }
     }
 }
@@ -120,6 +127,7 @@ impl fmt::Display for To {
             Self::Nova => "Nova",
             Self::Neutron => "Neutron",
             Self::Placement => "Placement",
+            Self::Barbican => "Barbican",
         })
     }
 }
@@ -157,7 +165,7 @@ fn locked<T>(map: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Cloud {
-    /// A zone's cloud. Nobody is contacted and no secret is read yet.
+    /// A zone's cloud. Nobody is contacted yet; of a `clouds.yaml` that is named the cloud's entry is read, and no secret is kept.
     ///
     /// # Errors
     /// [`CloudError::Config`] names the field.
@@ -168,12 +176,11 @@ impl Cloud {
             why: e.why,
             source: None,
         };
-        config.check().map_err(bad)?;
-        let keystone = config.keystone().map_err(bad)?;
-        let roots = match Roots::load(config.ca.as_deref()) {
+        let login = Login::read(&config, &login::process).map_err(bad)?;
+        let roots = match Roots::load(login.ca.as_deref()) {
             Ok(roots) => Some(roots),
             // A cloud without TLS needs no authorities.
-            Err(_) if config.ca.is_none() && !keystone.secure => None,
+            Err(_) if login.ca.is_none() && !login.keystone.secure => None,
             Err(why) => {
                 let field = "ca".to_owned();
                 return Err(bad(InvalidConfig { field, why }));
@@ -183,8 +190,8 @@ impl Cloud {
             inner: Arc::new(Inner {
                 zone,
                 config,
+                login,
                 http: Http { roots },
-                keystone,
                 tokens: Mutex::default(),
                 versions: Mutex::default(),
                 refused: Mutex::default(),
@@ -226,6 +233,12 @@ impl Cloud {
     #[must_use]
     pub fn placement(&self, scope: Scope) -> Placement {
         Placement::new(self.clone(), scope)
+    }
+
+    /// Its Barbican, under a token of that scope. Nobody is contacted yet.
+    #[must_use]
+    pub fn barbican(&self, scope: Scope) -> Barbican {
+        Barbican::new(self.clone(), scope)
     }
 
     /// Asks for a new token, and says what Keystone says of us: whether we may act in that project, and as what.
@@ -281,8 +294,12 @@ impl Cloud {
         }
     }
 
+    pub(crate) fn login(&self) -> &Login {
+        &self.inner.login
+    }
+
     pub(crate) fn keystone_url(&self) -> &Url {
-        &self.inner.keystone
+        &self.inner.login.keystone
     }
 
     pub(crate) fn http(&self) -> &Http {
@@ -379,8 +396,8 @@ impl Cloud {
     async fn attempt(&self, token: &Token, op: &Op, window: Window) -> Result<Value, CloudError> {
         let mut headers = vec![token.header()];
         let url = match op.to {
-            To::Keystone => self.inner.keystone.join(&op.path),
-            To::Cinder | To::Nova | To::Neutron | To::Placement => {
+            To::Keystone => self.inner.login.keystone.join(&op.path),
+            To::Cinder | To::Nova | To::Neutron | To::Placement | To::Barbican => {
                 let place = token.place(self, op.to)?;
                 if let Some(dialect) = op.to.dialect() {
                     let version = self.version(dialect, &place.base, token, window).await?;

@@ -1,6 +1,20 @@
-//! How a cloud is reached. Secrets stand in files of their own, are read when a token is asked for, and are kept nowhere.
+//! How a cloud is reached. Secrets stand in files of their own, in `clouds.yaml` or in the environment, are read when a token is asked
+//! for, and are kept nowhere.
+//!
+//! One of three says where Keystone is and who we are: the fields here, a cloud of a `clouds.yaml`, or the usual variables.
+//!
+//! ```toml
+//! [clouds.zone-a]
+//! clouds_yaml = "/etc/openstack/clouds.yaml"   # and secure.yaml beside it, where there is one
+//! cloud = "prod-a"
+//! [clouds.zone-b]
+//! environment = "ZONE_B_OS_"                   # ZONE_B_OS_AUTH_URL and so on; "OS_" where one process has one cloud
+//! ```
 
-use crate::url::Url;
+use crate::{
+    login::{Application, Domain, Named, SecretAt, Who},
+    url::Url,
+};
 use rekindle_common::duration::Span;
 use serde::Deserialize;
 use std::{collections::BTreeMap, fmt, path::PathBuf};
@@ -9,23 +23,36 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CloudConfig {
-    /// Keystone: `https://HOST:5000/v3`.
-    pub auth_url: String,
-    /// The region, where Keystone's catalogue has several.
+    /// Keystone: `https://HOST:5000/v3`. With a user or an application credential below.
+    #[serde(default)]
+    pub auth_url: Option<String>,
+    /// Instead of those: a `clouds.yaml` as all of OpenStack's clients read it, with `cloud`.
+    #[serde(default)]
+    pub clouds_yaml: Option<PathBuf>,
+    /// The `secure.yaml` over it; the one that lies beside it by default.
+    #[serde(default)]
+    pub secure_yaml: Option<PathBuf>,
+    /// Which of its clouds.
+    #[serde(default)]
+    pub cloud: Option<String>,
+    /// Instead of either: what the usual variables begin with, `OS_` or one's own.
+    #[serde(default)]
+    pub environment: Option<String>,
+    /// The region, where Keystone's catalogue has several. This and the next two win over what `clouds.yaml` or a variable says.
     #[serde(default)]
     pub region: Option<String>,
-    /// Which of a service's endpoints is used.
+    /// Which of a service's endpoints is used; the public one by default.
     #[serde(default)]
-    pub interface: Interface,
+    pub interface: Option<Interface>,
     /// The authorities that the servers' certificates are signed by, in PEM; the system's own by default.
     #[serde(default)]
     pub ca: Option<PathBuf>,
     /// A user's name, with `user_domain` and `password_file`.
     #[serde(default)]
     pub username: Option<String>,
-    /// The user's domain, by name.
-    #[serde(default = "default_domain")]
-    pub user_domain: String,
+    /// The user's domain, by name; `Default` by default.
+    #[serde(default)]
+    pub user_domain: Option<String>,
     /// The file that holds the user's password, and nothing else.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
@@ -38,9 +65,9 @@ pub struct CloudConfig {
     /// The project of all that belongs to no other, by name. Not with an application credential, which has its own.
     #[serde(default)]
     pub project: Option<String>,
-    /// That project's domain, by name.
-    #[serde(default = "default_domain")]
-    pub project_domain: String,
+    /// That project's domain, by name; `Default` by default.
+    #[serde(default)]
+    pub project_domain: Option<String>,
     /// For each RBD pool, the host that Cinder knows it by: `HOST@BACKEND#POOL`.
     #[serde(default)]
     pub backends: BTreeMap<String, String>,
@@ -49,9 +76,8 @@ pub struct CloudConfig {
     pub timeout: Span,
 }
 
-fn default_domain() -> String {
-    "Default".to_owned()
-}
+/// The domain that every Keystone begins with.
+pub(crate) const DEFAULT_DOMAIN: &str = "Default";
 
 fn default_timeout() -> Span {
     Span::secs(15)
@@ -90,22 +116,6 @@ pub struct InvalidConfig {
     pub why: String,
 }
 
-/// Who we are towards Keystone, with what is named by files still in them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Credentials<'a> {
-    Password {
-        username: &'a str,
-        domain: &'a str,
-        file: &'a PathBuf,
-        project: &'a str,
-        project_domain: &'a str,
-    },
-    Application {
-        id: &'a str,
-        file: &'a PathBuf,
-    },
-}
-
 fn bad<T>(field: impl Into<String>, why: impl Into<String>) -> Result<T, InvalidConfig> {
     Err(InvalidConfig {
         field: field.into(),
@@ -119,8 +129,7 @@ impl CloudConfig {
     /// # Errors
     /// [`InvalidConfig`] names the field.
     pub fn check(&self) -> Result<(), InvalidConfig> {
-        self.keystone()?;
-        self.credentials()?;
+        self.check_source()?;
         if self.timeout < Span::secs(1) || self.timeout > Span::secs(120) {
             return bad("timeout", format!("{} is outside 1s to 2m", self.timeout));
         }
@@ -149,17 +158,75 @@ impl CloudConfig {
         self.backends.get(pool).map(String::as_str)
     }
 
-    /// Keystone's URL, which ends in `/v3`.
-    pub(crate) fn keystone(&self) -> Result<Url, InvalidConfig> {
-        let url = Url::parse(&self.auth_url).or_else(|why| bad("auth_url", why))?;
-        Ok(if url.last_segment() == Some("v3") {
-            url
-        } else {
-            url.join("/v3")
-        })
+    /// One source, and whole.
+    fn check_source(&self) -> Result<(), InvalidConfig> {
+        let file = [
+            ("clouds_yaml", self.clouds_yaml.is_some()),
+            ("cloud", self.cloud.is_some()),
+            ("secure_yaml", self.secure_yaml.is_some()),
+        ];
+        let own = [
+            ("auth_url", self.auth_url.is_some()),
+            ("username", self.username.is_some()),
+            ("user_domain", self.user_domain.is_some()),
+            ("password_file", self.password_file.is_some()),
+            (
+                "application_credential_id",
+                self.application_credential_id.is_some(),
+            ),
+            (
+                "application_credential_secret_file",
+                self.application_credential_secret_file.is_some(),
+            ),
+            ("project", self.project.is_some()),
+            ("project_domain", self.project_domain.is_some()),
+        ];
+        let environment = [("environment", self.environment.is_some())];
+        let set = |fields: &[(&'static str, bool)]| fields.iter().find(|(_, is)| *is).map(|f| f.0);
+        match (set(&file), set(&environment), set(&own)) {
+            (Some(field), Some(other), _)
+            | (Some(field), None, Some(other))
+            | (None, Some(field), Some(other)) => bad(
+                other,
+                format!(
+                    "does not go with {field}: one of clouds_yaml, environment and auth_url says where the cloud is and who we are there"
+                ),
+            ),
+            (Some(_), None, None) => match (&self.clouds_yaml, &self.cloud) {
+                (Some(_), Some(name)) if !name.is_empty() => Ok(()),
+                (Some(_), Some(_) | None) => bad("cloud", "is needed: which one of clouds_yaml"),
+                (None, Some(_) | None) => bad("clouds_yaml", "is needed: the file with that cloud"),
+            },
+            (None, Some(_), None) => match self.environment.as_deref() {
+                Some(prefix) if prefix.ends_with('_') => Ok(()),
+                Some(_) | None => bad(
+                    "environment",
+                    "is no beginning of variables' names, such as \"OS_\" or \"ZONE_B_OS_\"",
+                ),
+            },
+            (None, None, Some(_) | None) => {
+                self.keystone()?;
+                self.who().map(drop)
+            }
+        }
     }
 
-    pub(crate) fn credentials(&self) -> Result<Credentials<'_>, InvalidConfig> {
+    /// Keystone's URL, by the fields here.
+    pub(crate) fn keystone(&self) -> Result<Url, InvalidConfig> {
+        let Some(text) = &self.auth_url else {
+            return bad(
+                "auth_url",
+                "is needed; or clouds_yaml with cloud, or environment",
+            );
+        };
+        Url::keystone(text).or_else(|why| bad("auth_url", why))
+    }
+
+    /// Who we are, by the fields here.
+    pub(crate) fn who(&self) -> Result<Who, InvalidConfig> {
+        let domain = |given: &Option<String>| {
+            Domain::Name(given.clone().unwrap_or(DEFAULT_DOMAIN.to_owned()))
+        };
         let password = self.username.is_some() || self.password_file.is_some();
         let application = self.application_credential_id.is_some()
             || self.application_credential_secret_file.is_some();
@@ -188,7 +255,13 @@ impl CloudConfig {
                         "has no place beside an application credential, which has one of its own",
                     );
                 }
-                Ok(Credentials::Application { id, file })
+                Ok(Who::Application {
+                    credential: Application::Id(id.clone()),
+                    secret: SecretAt::File {
+                        field: "application_credential_secret_file",
+                        path: file.clone(),
+                    },
+                })
             }
             (true, false) => {
                 let (Some(username), Some(file)) = (&self.username, &self.password_file) else {
@@ -197,12 +270,13 @@ impl CloudConfig {
                 let Some(project) = &self.project else {
                     return bad("project", "is needed: for what belongs to no other project");
                 };
-                Ok(Credentials::Password {
-                    username,
-                    domain: &self.user_domain,
-                    file,
-                    project,
-                    project_domain: &self.project_domain,
+                Ok(Who::Password {
+                    user: Named::Name(username.clone(), domain(&self.user_domain)),
+                    project: Named::Name(project.clone(), domain(&self.project_domain)),
+                    secret: SecretAt::File {
+                        field: "password_file",
+                        path: file.clone(),
+                    },
                 })
             }
         }
@@ -212,6 +286,7 @@ impl CloudConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::login::Login;
 
     const GOOD: &str = r#"
 auth_url = "https://192.0.2.10:5000/v3"
@@ -229,8 +304,21 @@ backends = { volumes = "host@ceph#ceph" }
     fn the_example_is_good_and_has_defaults() {
         let config = read(GOOD);
         assert_eq!(config.check(), Ok(()));
-        assert_eq!(config.interface, Interface::Public);
-        assert_eq!(config.user_domain, "Default");
+        let login = Login::read(&config, &|_| None).unwrap();
+        assert_eq!(login.interface, Interface::Public);
+        let domain = || Domain::Name("Default".to_owned());
+        let secret = SecretAt::File {
+            field: "password_file",
+            path: "/etc/rekindle/cloud-a.secret".into(),
+        };
+        assert_eq!(
+            login.who,
+            Who::Password {
+                user: Named::Name("rekindle".to_owned(), domain()),
+                project: Named::Name("service".to_owned(), domain()),
+                secret,
+            }
+        );
         assert_eq!(config.host_of_pool("volumes"), Some("host@ceph#ceph"));
         assert_eq!(config.host_of_pool("other"), None);
     }
@@ -243,7 +331,7 @@ backends = { volumes = "host@ceph#ceph" }
             ("http://[2001:db8::1]:5000", "http://[2001:db8::1]:5000/v3"),
         ] {
             let mut config = read(GOOD);
-            config.auth_url = given.to_owned();
+            config.auth_url = Some(given.to_owned());
             assert_eq!(config.keystone().unwrap().to_string(), url);
         }
     }
@@ -262,6 +350,13 @@ backends = { volumes = "host@ceph#ceph" }
             ("host@ceph#ceph", "host@ceph", "backends.volumes"),
             ("host@ceph#ceph", "host@#ceph", "backends.volumes"),
             ("backends", "timeout = \"0s\"\nbackends", "timeout"),
+            (
+                "auth_url = \"https://192.0.2.10:5000/v3\"\n",
+                "",
+                "auth_url",
+            ),
+            ("backends", "cloud = \"prod\"\nbackends", "auth_url"),
+            ("backends", "environment = \"OS_\"\nbackends", "auth_url"),
         ] {
             assert!(GOOD.contains(from), "{from}");
             let e = read(&GOOD.replacen(from, to, 1)).check().unwrap_err();
@@ -269,6 +364,38 @@ backends = { volumes = "host@ceph#ceph" }
         }
         let e = toml::from_str::<CloudConfig>(&format!("{GOOD}\n[x]\ny = 1")).unwrap_err();
         assert!(e.to_string().contains("unknown field"), "{e}");
+    }
+
+    #[test]
+    fn one_source_is_named_and_whole() {
+        for (text, field) in [
+            ("clouds_yaml = \"/f\"\ncloud = \"a\"\n", None),
+            (
+                "clouds_yaml = \"/f\"\ncloud = \"a\"\nregion = \"R\"\ninterface = \"admin\"\nca = \"/c\"\n",
+                None,
+            ),
+            ("environment = \"ZONE_B_OS_\"\n", None),
+            ("clouds_yaml = \"/f\"\n", Some("cloud")),
+            ("cloud = \"a\"\n", Some("clouds_yaml")),
+            ("secure_yaml = \"/f\"\n", Some("clouds_yaml")),
+            (
+                "clouds_yaml = \"/f\"\ncloud = \"a\"\nenvironment = \"OS_\"\n",
+                Some("environment"),
+            ),
+            (
+                "clouds_yaml = \"/f\"\ncloud = \"a\"\nproject = \"p\"\n",
+                Some("project"),
+            ),
+            (
+                "environment = \"OS_\"\nuser_domain = \"p\"\n",
+                Some("user_domain"),
+            ),
+            ("environment = \"OS\"\n", Some("environment")),
+            ("", Some("auth_url")),
+        ] {
+            let said = read(text).check().err().map(|e| e.field);
+            assert_eq!(said.as_deref(), field, "{text}");
+        }
     }
 
     #[test]

@@ -5,9 +5,9 @@ pub(crate) mod projects;
 
 use crate::{
     cloud::{Cloud, Scope, To, Window, judge, not_understood},
-    config::Credentials,
     error::{Call, CloudError},
     http::Ask,
+    login::{self, SecretAt, Who},
     url::Url,
 };
 use catalog::CatalogService;
@@ -20,11 +20,9 @@ use jiff::Timestamp;
 pub use projects::Project;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 use tokio::time::Instant;
 
-/// A secret that is longer than this is not one.
-const SECRET: u64 = 64 * 1024;
 /// A token is not used for the last tenth of its life, and no more than so much of it.
 const SPARE: Duration = Duration::from_secs(300);
 
@@ -217,7 +215,7 @@ impl Token {
 
     /// Where a service is, for this token.
     pub(crate) fn place(&self, cloud: &Cloud, to: To) -> Result<Place, CloudError> {
-        catalog::find(&self.catalog, to, &self.identity.project_id, cloud.config())
+        catalog::find(&self.catalog, to, &self.identity.project_id, cloud.login())
             .map_err(|e| cloud.misfit(e.field, e.why))
     }
 }
@@ -232,21 +230,24 @@ fn usable(from: Timestamp, to: Timestamp) -> Duration {
 }
 
 fn body(cloud: &Cloud, scope: &Scope) -> Result<Value, CloudError> {
-    let credentials = cloud.config().credentials();
-    let credentials = credentials.map_err(|e| cloud.misfit(&e.field, e.why))?;
-    Ok(match credentials {
-        Credentials::Password {
-            username,
-            domain,
-            file,
+    let secret = |at: &SecretAt| {
+        at.read(&login::process).map_err(|e| CloudError::Config {
+            zone: cloud.zone().clone(),
+            field: e.field.to_owned(),
+            why: e.why,
+            source: e.source.map(|e| Box::new(e) as _),
+        })
+    };
+    Ok(match &cloud.login().who {
+        Who::Password {
+            user,
             project,
-            project_domain,
+            secret: at,
         } => {
-            let password = secret(cloud, "password_file", file)?;
-            let user =
-                json!({ "name": username, "domain": { "name": domain }, "password": password });
+            let mut user = user.json();
+            user["password"] = secret(at)?.into();
             let project = match scope {
-                Scope::Home => json!({ "name": project, "domain": { "name": project_domain } }),
+                Scope::Home => project.json(),
                 Scope::Project(id) => json!({ "id": id }),
             };
             json!({ "auth": {
@@ -254,34 +255,14 @@ fn body(cloud: &Cloud, scope: &Scope) -> Result<Value, CloudError> {
                 "scope": { "project": project },
             }})
         }
-        Credentials::Application { id, file } => {
-            let secret = secret(cloud, "application_credential_secret_file", file)?;
-            json!({ "auth": { "identity": {
-                "methods": ["application_credential"],
-                "application_credential": { "id": id, "secret": secret },
-            }}})
-        }
+        Who::Application {
+            credential,
+            secret: at,
+        } => json!({ "auth": { "identity": {
+            "methods": ["application_credential"],
+            "application_credential": credential.json(&secret(at)?),
+        }}}),
     })
-}
-
-/// A file of one line. It is small and local: read in place.
-fn secret(cloud: &Cloud, field: &str, file: &Path) -> Result<String, CloudError> {
-    let unusable = |why: String, source| CloudError::Config {
-        zone: cloud.zone().clone(),
-        field: field.to_owned(),
-        why: format!("{} {why}", file.display()),
-        source,
-    };
-    let unread = |e: std::io::Error| unusable("cannot be read".to_owned(), Some(Box::new(e) as _));
-    if std::fs::metadata(file).map_err(unread)?.len() > SECRET {
-        return Err(unusable("is too large for a secret".to_owned(), None));
-    }
-    let text = std::fs::read_to_string(file).map_err(unread)?;
-    let text = text.trim_end_matches(['\n', '\r']);
-    if text.is_empty() {
-        return Err(unusable("is empty".to_owned(), None));
-    }
-    Ok(text.to_owned())
 }
 
 #[cfg(test)]

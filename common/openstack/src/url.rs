@@ -42,6 +42,16 @@ impl Url {
         })
     }
 
+    /// Keystone's, which ends in `/v3`, whether that was written or not.
+    pub(crate) fn keystone(text: &str) -> Result<Self, String> {
+        let url = Self::parse(text)?;
+        Ok(if url.last_segment() == Some("v3") {
+            url
+        } else {
+            url.join("/v3")
+        })
+    }
+
     /// The same server, with more path. `more` starts with a slash and may hold a query.
     pub(crate) fn join(&self, more: &str) -> Self {
         Self {

@@ -470,3 +470,47 @@ async fn a_question_about_a_token_outlives_our_own() {
     assert_eq!(fake.asked("POST /v3/auth/tokens").len(), 2);
     assert_eq!(fake.asked("GET /v3/auth/tokens").len(), 2);
 }
+
+/// What Keystone is sent, by a cloud of `clouds.yaml` with its secret in `secure.yaml`; and no message shows it.
+#[tokio::test]
+async fn an_application_credential_of_clouds_yaml_is_sent_and_never_shown() {
+    let fake = Fake::cinder(|_, _| page(&[], false)).await;
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: String| std::fs::write(dir.path().join(name), text).unwrap();
+    let entry = format!(
+        "clouds:\n  a:\n    auth_type: v3applicationcredential\n    auth:\n      auth_url: {}\n      application_credential_id: '6c0f'\n    region_name: R\n",
+        fake.url
+    );
+    write("clouds.yaml", entry);
+    let secret = |text: &str| {
+        format!("clouds: {{a: {{auth: {{application_credential_secret: {text}}}}}}}\n")
+    };
+    write("secure.yaml", secret("'pw 1'"));
+    let text = format!(
+        "clouds_yaml = {:?}\ncloud = \"a\"",
+        dir.path().join("clouds.yaml")
+    );
+    let config: CloudConfig = toml::from_str(&text).unwrap();
+    let cloud = Cloud::new(ZoneName::new("zone-a").unwrap(), config).unwrap();
+    cloud.whoami(&Scope::Home).await.unwrap();
+    // Its secret is changed: the next token is asked for with the new one, without a restart.
+    write("secure.yaml", secret("'pw 2'"));
+    cloud.whoami(&Scope::Home).await.unwrap();
+    let asked = fake.asked("POST /v3/auth/tokens");
+    for (asked, secret) in asked.iter().zip(["pw 1", "pw 2"]) {
+        let sent: serde_json::Value = serde_json::from_str(&asked.body).unwrap();
+        let wanted = serde_json::json!({ "auth": { "identity": {
+            "methods": ["application_credential"],
+            "application_credential": { "id": "6c0f", "secret": secret },
+        }}});
+        assert_eq!(sent, wanted);
+    }
+    write("secure.yaml", secret("['pw 3']"));
+    let e = cloud.whoami(&Scope::Home).await.unwrap_err().to_string();
+    assert!(e.starts_with("clouds.zone-a.clouds_yaml: "), "{e}");
+    assert!(
+        e.contains("secure.yaml: cloud \"a\": auth.application_credential_secret is no plain text"),
+        "{e}"
+    );
+    assert!(!e.contains("pw") && !format!("{cloud:?}").contains("pw"));
+}

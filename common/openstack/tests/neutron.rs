@@ -267,3 +267,74 @@ async fn an_answer_without_hosts_is_no_room_and_one_without_the_list_is_an_error
     let e = placement.rooms().await.unwrap_err();
     assert!(matches!(e, CloudError::Forbidden { .. }), "{e:?}");
 }
+
+/// Its metadata alone is read, and under the token of the key's own project.
+#[tokio::test]
+async fn hard_case_39_a_key_is_looked_for_and_never_read() {
+    let body = |more: &str| format!(r#"{{"name":"luks","secret_type":"symmetric",{more}}}"#);
+    let fake = Fake::cinder(move |_, asked| match asked.line.split('/').nth(4) {
+        Some(rest) if rest.starts_with("well ") => Say::ok(body(
+            r#""status":"ACTIVE","expiration":null,"content_types":{"default":"application/octet-stream"}"#,
+        )),
+        Some(rest) if rest.starts_with("pending ") => {
+            Say::ok(body(r#""status":"PENDING","content_types":{"default":"x"}"#))
+        }
+        Some(rest) if rest.starts_with("old ") => Say::ok(body(
+            r#""status":"ACTIVE","expiration":"2026-01-01T00:00:00","content_types":{"default":"x"}"#,
+        )),
+        Some(rest) if rest.starts_with("empty ") => Say::ok(body(r#""status":"ACTIVE""#)),
+        Some(rest) if rest.starts_with("hidden ") => {
+            Say::status(403, r#"{"title":"Forbidden","description":"Secret retrieval attempt not allowed"}"#)
+        }
+        Some(rest) if rest.starts_with("ill ") => Say::status(503, "{}"),
+        _ => Say::status(404, r#"{"title":"Not Found","description":"Not Found. Sorry but your secret is in another castle."}"#),
+    })
+    .await;
+    let keys = fake
+        .cloud("timeout = \"2s\"")
+        .barbican(Scope::Project("p1".to_owned()));
+    let now: jiff::Timestamp = "2026-11-27T00:00:00Z".parse().unwrap();
+    let said = async |id| keys.key(id).await.map(|k| k.unusable(now));
+    assert_eq!(said("well").await.unwrap(), None);
+    for (id, why) in [
+        ("pending", "is PENDING"),
+        ("old", "expired at 2026-01-01T00:00:00Z"),
+        ("empty", "no content"),
+    ] {
+        let found = said(id).await.unwrap().unwrap();
+        assert!(found.contains(why), "{id}: {found}");
+    }
+    let e = said("none").await.unwrap_err();
+    assert!(matches!(e, CloudError::NotFound { .. }), "{e:?}");
+    let e = said("hidden").await.unwrap_err();
+    assert!(matches!(e, CloudError::Forbidden { .. }), "{e:?}");
+    let e = said("ill").await.unwrap_err();
+    assert!(matches!(e, CloudError::Unavailable { .. }), "{e:?}");
+    let asked = fake.asked("GET /keys/v1/secrets/");
+    assert!(asked.len() >= 7, "{asked:#?}");
+    assert!(
+        asked
+            .iter()
+            .all(|a| !a.line.contains("payload") && a.head.contains("accept: application/json"))
+    );
+    let tokens = fake.asked("POST /v3/auth/tokens");
+    assert!(
+        tokens
+            .iter()
+            .all(|t| t.body.contains(r#""project":{"id":"p1"}"#)),
+        "{tokens:#?}"
+    );
+
+    let bare = Fake::cinder(|_, _| Say::status(404, "{}")).await;
+    bare.keystone
+        .without_barbican
+        .store(true, std::sync::atomic::Ordering::SeqCst);
+    let e = bare
+        .cloud("")
+        .barbican(Scope::Home)
+        .key("well")
+        .await
+        .unwrap_err();
+    assert!(matches!(e, CloudError::Config { .. }), "{e:?}");
+    assert!(e.to_string().contains("no Barbican v1"), "{e}");
+}

@@ -1,6 +1,7 @@
 //! Two orchestrators' files against each other: what must be the same, and is not (hard case 13).
 
 use super::Config;
+use rekindle_openstack::CloudConfig;
 use std::{collections::BTreeSet, fmt};
 
 /// A field on which two files disagree.
@@ -128,7 +129,9 @@ fn clouds(a: &Config, b: &Config, say: &mut impl FnMut(String, String)) {
                     let why = format!("{here} and {there} name different hosts");
                     say(format!("{field}.backends"), why);
                 }
-                if x.region != y.region {
+                // What a clouds.yaml or a variable says is that machine's, and not in this file.
+                let whole = |c: &CloudConfig| c.clouds_yaml.is_none() && c.environment.is_none();
+                if whole(x) && whole(y) && x.region != y.region {
                     let word = |r: &Option<String>| r.clone().unwrap_or("none".to_owned());
                     let (x, y) = (word(&x.region), word(&y.region));
                     say(

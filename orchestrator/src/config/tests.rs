@@ -213,6 +213,36 @@ fn hard_case_13_files_that_disagree_are_told_apart() {
 }
 
 #[test]
+fn a_zones_cloud_is_named_in_one_of_three_ways() {
+    let own = "auth_url = \"https://192.0.2.20:5000/v3\"\napplication_credential_id = \"6c0f\"\napplication_credential_secret_file = \"/etc/rekindle/cloud-b.secret\"\n";
+    assert!(GOOD.contains(own));
+    let a = load(&GOOD.replacen(
+        "project = \"service\"",
+        "project = \"service\"\nregion = \"R\"",
+        1,
+    ))
+    .unwrap();
+    for other in [
+        "clouds_yaml = \"/etc/openstack/clouds.yaml\"\ncloud = \"b\"\n",
+        "environment = \"ZONE_B_OS_\"\n",
+    ] {
+        load(&GOOD.replacen(own, other, 1)).unwrap();
+        match load(&GOOD.replacen(own, &format!("{own}{other}"), 1)) {
+            Err(ConfigError::Field { field, why }) => {
+                assert_eq!(field, "clouds.zone-b.auth_url", "{why}");
+            }
+            unexpected => panic!("{unexpected:?}"),
+        }
+        // Another site may have it otherwise: its region is not in this file.
+        let from = GOOD.find("auth_url = \"https://192.0.2.10").unwrap();
+        let to = GOOD.find("backends = ").unwrap();
+        let text = format!("{}{other}{}", &GOOD[..from], &GOOD[to..]);
+        let b = load(&text.replacen("site = \"zone-a\"", "site = \"zone-b\"", 1)).unwrap();
+        assert_eq!(cross_check(&a, &b), []);
+    }
+}
+
+#[test]
 fn a_catalogue_needs_every_zones_cloud() {
     let from = GOOD.find("[clouds.zone-b]").unwrap();
     let to = GOOD.find("[catalogue]").unwrap();

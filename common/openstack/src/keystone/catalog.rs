@@ -4,11 +4,7 @@
 //! what stands before that; the version is ours to add, and the project for Cinder: both releases that we support take it. Nova has
 //! needed none since 2016, and Neutron never did. Placement has no version in its path.
 
-use crate::{
-    cloud::To,
-    config::{CloudConfig, Interface},
-    url::Url,
-};
+use crate::{cloud::To, config::Interface, login::Login, url::Url};
 use serde::Deserialize;
 
 /// What of a catalogue is a service.
@@ -48,6 +44,13 @@ fn kind(to: To) -> Option<Kind> {
             version: "v2.0",
             others: &[],
             same: &["v2.0"],
+            project: false,
+        }),
+        To::Barbican => Some(Kind {
+            types: &["key-manager"],
+            version: "v1",
+            others: &[],
+            same: &["v1"],
             project: false,
         }),
         To::Placement => Some(Kind {
@@ -107,13 +110,13 @@ pub(crate) fn find(
     catalog: &[CatalogService],
     to: To,
     project: &str,
-    config: &CloudConfig,
+    login: &Login,
 ) -> Result<Place, Misfit> {
     let misfit = |field, why| Misfit { field, why };
     let Some(kind) = kind(to) else {
         return Err(misfit("auth_url", format!("{to} is in no catalogue")));
     };
-    let interface = config.interface;
+    let interface = login.interface;
     let mut all: Vec<&Endpoint> = Vec::new();
     for name in kind.types {
         let named = catalog.iter().filter(|s| s.kind == *name);
@@ -131,7 +134,7 @@ pub(crate) fn find(
     }
     let here: Vec<&&Endpoint> = all
         .iter()
-        .filter(|e| config.region.as_deref().is_none_or(|r| r == e.region()))
+        .filter(|e| login.region.as_deref().is_none_or(|r| r == e.region()))
         .collect();
     if here.is_empty() {
         let why = format!(
@@ -201,6 +204,7 @@ fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::CloudConfig;
 
     fn catalog(entries: &[(&str, &str, &str, &str)]) -> Vec<CatalogService> {
         entries
@@ -217,9 +221,10 @@ mod tests {
             .collect()
     }
 
-    fn config(more: &str) -> CloudConfig {
+    fn config(more: &str) -> Login {
         let text = "auth_url = \"http://h/v3\"\nusername = \"u\"\npassword_file = \"/f\"\nproject = \"p\"\n";
-        toml::from_str(&format!("{text}{more}")).unwrap()
+        let config: CloudConfig = toml::from_str(&format!("{text}{more}")).unwrap();
+        Login::read(&config, &|_| None).unwrap()
     }
 
     #[test]
@@ -268,6 +273,18 @@ mod tests {
                 "network",
                 "http://h/networking/v2.0/",
                 "http://h:80/networking/v2.0",
+            ),
+            (
+                To::Barbican,
+                "key-manager",
+                "http://h/key-manager/",
+                "http://h:80/key-manager/v1",
+            ),
+            (
+                To::Barbican,
+                "key-manager",
+                "http://h:9311/v1",
+                "http://h:9311/v1",
             ),
             (To::Placement, "placement", "http://h:8778", "http://h:8778"),
             (

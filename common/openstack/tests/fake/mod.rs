@@ -60,6 +60,8 @@ pub(crate) struct Keystone {
     pub(crate) stale: Arc<AtomicBool>,
     /// It gives none.
     pub(crate) refuses: Arc<AtomicBool>,
+    /// Its catalogue has no Barbican.
+    pub(crate) without_barbican: Arc<AtomicBool>,
     /// The newest minor version that its Nova speaks; 0 is 96.
     pub(crate) nova: Arc<AtomicU32>,
 }
@@ -173,7 +175,11 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         if keystone.refuses.load(Ordering::SeqCst) {
             Say::status(401, r#"{"error":{"message":"no such user"}}"#)
         } else {
-            token(url, keystone.stale.load(Ordering::SeqCst))
+            token(
+                url,
+                keystone.stale.load(Ordering::SeqCst),
+                keystone.without_barbican.load(Ordering::SeqCst),
+            )
         }
     } else if asked.line.starts_with("GET /volume/v3/ ") {
         Say::status(300, r#"{"versions":[{"id":"v3.0","version":"3.70"}]}"#)
@@ -207,7 +213,12 @@ fn plumbing(asked: &Asked) -> bool {
 }
 
 /// A token that names this server as its Cinder, Nova and Neutron.
-fn token(url: &str, stale: bool) -> Say {
+fn token(url: &str, stale: bool, without_barbican: bool) -> Say {
+    let keys = if without_barbican {
+        "no-key-manager"
+    } else {
+        "key-manager"
+    };
     let end = if stale { "10:00" } else { "11:00" };
     let body = format!(
         r#"{{"token":{{"issued_at":"2026-11-25T10:00:00.000000Z","expires_at":"2026-11-25T{end}:00.000000Z",
@@ -215,6 +226,7 @@ fn token(url: &str, stale: bool) -> Say {
         "catalog":[{{"type":"block-storage","endpoints":[{{"interface":"public","region":"R","url":"{url}/volume/v3/p1"}}]}},
         {{"type":"compute","endpoints":[{{"interface":"public","region":"R","url":"{url}/compute/v2.1"}}]}},
         {{"type":"network","endpoints":[{{"interface":"public","region":"R","url":"{url}/network"}}]}},
+        {{"type":"{keys}","endpoints":[{{"interface":"public","region":"R","url":"{url}/keys"}}]}},
         {{"type":"placement","endpoints":[{{"interface":"public","region":"R","url":"{url}/placement"}}]}}]}}}}"#
     );
     Say::Json(

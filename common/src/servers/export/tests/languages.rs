@@ -1,6 +1,10 @@
 //! Terraform's language and Heat's: read back, nothing of a record is anything but a text.
 
 use super::*;
+use hcl_edit::{
+    expr::ObjectKey,
+    structure::{Block, Body},
+};
 use serde_yaml_ng::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,6 +52,49 @@ proptest! {
         for used in rest.split("var.").skip(1) {
             let name: String = used.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
             prop_assert_eq!(declared(&name), 1, "{}", name);
+        }
+    }
+
+    /// By a parser of that language that is not ours.
+    #[test]
+    fn terraform_reads_back_what_the_record_says(r in any_record()) {
+        let text = write(&r, Form::Terraform);
+        let body: Body = text.parse().map_err(|e| TestCaseError::fail(format!("{e}: {text}")))?;
+        let labels = |b: &Block| -> Vec<String> {
+            b.labels.iter().map(|l| l.as_str().to_owned()).collect()
+        };
+        let block = |kind: &str, wanted: &[&str]| {
+            let mut all = body.blocks().filter(|b| b.ident.as_str() == kind && labels(b) == wanted);
+            (all.next().cloned(), all.count())
+        };
+        let (server, more) = block("resource", &["openstack_compute_instance_v2", "server"]);
+        let server = server.expect("the server").body;
+        prop_assert_eq!(more, 0);
+        let text_of = |body: &Body, name: &str| {
+            let value = body.get_attribute(name).map(|a| a.value.clone());
+            value.and_then(|v| v.as_str().map(str::to_owned))
+        };
+        prop_assert_eq!(text_of(&server, "name"), Some(r.name.clone()));
+        let (flavor, _) = block("variable", &["flavor"]);
+        prop_assert_eq!(text_of(&flavor.expect("its flavor").body, "default"), Some(r.flavor.name.clone()));
+        let metadata = server.get_attribute("metadata").map(|a| a.value.as_object().expect("a map").clone());
+        let metadata: BTreeMap<String, String> = metadata.iter().flatten().map(|(k, v)| {
+            let key = match k {
+                ObjectKey::Ident(i) => i.as_str().to_owned(),
+                ObjectKey::Expression(e) => e.as_str().expect("a text").to_owned(),
+            };
+            (key, v.expr().as_str().expect("a text").to_owned())
+        }).collect();
+        prop_assert_eq!(&metadata, &r.metadata);
+        prop_assert_eq!(server.get_blocks("block_device").count(), r.disks.len());
+        prop_assert_eq!(server.get_blocks("network").count(), r.ports.len());
+        for disk in server.get_blocks("block_device") {
+            let keep = disk.body.get_attribute("delete_on_termination");
+            prop_assert_eq!(keep.and_then(|a| a.value.as_bool()), Some(false));
+        }
+        for n in 1..=r.ports.len() {
+            let (port, more) = block("resource", &["openstack_networking_port_v2", &format!("port_{n}")]);
+            prop_assert!(port.is_some() && more == 0);
         }
     }
 
