@@ -3,6 +3,7 @@
 //! ```text
 //!   look     both sidecars, both Keystones, both Cinders; each answer may be missing
 //!   further  what the mapping leads to: roles and quotas of mapped projects, encryption of types
+//!   keys     whether encrypted volumes' keys are there; never what is in them
 //!   judge    pure: what was seen -> gaps, each with what to do, and what could not be checked
 //! ```
 //!
@@ -11,6 +12,7 @@
 pub mod daily;
 mod judge;
 mod kept;
+mod keys;
 mod look;
 mod servers;
 
@@ -58,6 +60,10 @@ pub enum GapKind {
     Quota,
     /// An encrypted volume's key has no counterpart.
     UnmappedKey,
+    /// The counterpart is not in the zone's key manager, or cannot open anything.
+    MissingKey,
+    /// The zone has no key manager, or one that shows us no keys.
+    KeyManager,
     /// Something of a server has no counterpart.
     UnmappedServer,
     /// A server's flavor is not there, or smaller.
@@ -110,6 +116,8 @@ impl GapKind {
             | Self::Backend
             | Self::Quota
             | Self::UnmappedKey
+            | Self::MissingKey
+            | Self::KeyManager
             | Self::UnmappedServer
             | Self::Flavor
             | Self::Network
@@ -149,7 +157,8 @@ impl fmt::Display for GapKind {
             Self::UnmappedType | Self::MissingType | Self::TypeMismatch => "volume type",
             Self::Backend => "backend",
             Self::Quota => "quota",
-            Self::UnmappedKey => "key",
+            Self::UnmappedKey | Self::MissingKey => "key",
+            Self::KeyManager => "key manager",
             Self::UnmappedServer => "server",
             Self::Flavor => "flavor",
             Self::Network => "network",
@@ -235,6 +244,7 @@ pub async fn run(config: &Config, mapping: &Mapping) -> Result<Preflight, Prefli
     let clouds = clouds(config)?;
     let mut seen = look::look(config, &clouds).await?;
     look::further(&mut seen, mapping, &clouds).await;
+    keys::look(&mut seen, mapping, &clouds, None).await;
     let servers = servers::look(config, &clouds, mapping, &seen, None).await;
     Ok(Preflight {
         daily: servers.daily.clone(),
@@ -252,8 +262,9 @@ pub async fn of_group(
     group: &GroupName,
 ) -> Result<Preflight, PreflightError> {
     let clouds = clouds(config)?;
-    let seen = look::look(config, &clouds).await?;
+    let mut seen = look::look(config, &clouds).await?;
     let servers = servers::look(config, &clouds, mapping, &seen, Some(group)).await;
+    keys::look(&mut seen, mapping, &clouds, Some(&servers.volumes())).await;
     Ok(judge::judge_servers(config, mapping, &seen, &servers))
 }
 

@@ -1,6 +1,7 @@
 //! From what was seen to what is missing. Pure: it asks nobody.
 
 mod backends;
+mod keys;
 mod projects;
 mod reach;
 mod types;
@@ -58,12 +59,13 @@ pub(super) fn judge_servers(
 ) -> Preflight {
     let mut judge = Judge::new(config, mapping, seen);
     judge.reach();
+    judge.keys_of(&servers.volumes());
     servers::judge(&mut judge, servers, seen);
     judge.found()
 }
 
 impl<'a> Judge<'a> {
-    fn new(config: &'a Config, mapping: &'a Mapping, seen: &'a Seen) -> Self {
+    pub(super) fn new(config: &'a Config, mapping: &'a Mapping, seen: &'a Seen) -> Self {
         Self {
             config,
             mapping,
@@ -77,7 +79,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn found(self) -> Preflight {
+    pub(super) fn found(self) -> Preflight {
         Preflight {
             gaps: self.gaps.into_iter().collect(),
             unchecked: self.unchecked.into_iter().collect(),

@@ -22,7 +22,7 @@ use std::{
 /// More than this in a zone, and the check says so instead of taking for ever.
 const MOST: usize = 100_000;
 /// Calls at once, so that a preflight does not weigh on a cloud.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 
 /// All that was seen.
 pub type Seen = BTreeMap<ZoneName, ZoneSeen>;
@@ -70,6 +70,8 @@ pub struct Rest {
     pub roles: BTreeMap<String, Result<Vec<String>, CloudError>>,
     /// The same: its quota.
     pub quotas: BTreeMap<String, Result<QuotaSet, CloudError>>,
+    /// Of each key that the mapping leads to, by its project's id and its own: why it cannot be used, if so.
+    pub keys: BTreeMap<(String, String), Result<Option<String>, CloudError>>,
 }
 
 impl ZoneSeen {
@@ -181,6 +183,7 @@ async fn ask_the_rest(cloud: &Cloud) -> Rest {
         encryption: BTreeMap::new(),
         roles: BTreeMap::new(),
         quotas: BTreeMap::new(),
+        keys: BTreeMap::new(),
     }
 }
 

@@ -25,7 +25,7 @@ use rekindle_openstack::{
     nova::{AvailabilityZone, ComputeService, Flavor, Keypair, ServerGroup},
     placement::Room,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// All that was seen of them.
 #[derive(Debug, Default)]
@@ -38,6 +38,15 @@ pub(super) struct ServersSeen {
     pub places: BTreeMap<ZoneName, Place>,
     /// The leader's last daily checks.
     pub daily: Vec<KeptPreflight>,
+}
+
+impl ServersSeen {
+    /// The ids of their volumes, where they serve.
+    pub(super) fn volumes(&self) -> BTreeSet<String> {
+        let records = self.servers.iter().filter_map(|s| s.record.as_ref().ok());
+        let disks = records.flat_map(|r| &r.disks);
+        disks.map(|d| d.volume.id.clone()).collect()
+    }
 }
 
 /// A protected server.

@@ -6,7 +6,10 @@ use rekindle_common::{ErrorCode, volume::Role};
 use rekindle_core::{catalogue::mapping::Kind, skew::Skew};
 use rekindle_openstack::{Service, TypeEncryption, Volume};
 use serde_json::json;
-use world::{World, call, image, quotas, silent, snapshot, unauthorized, volume, zone};
+use world::{
+    World, call, forbidden, image, no_service, not_found, quotas, silent, snapshot, unauthorized,
+    volume, zone,
+};
 
 type Break = fn(&mut World);
 
@@ -294,6 +297,36 @@ fn broken() -> Vec<(&'static str, Break, GapKind, &'static str)> {
             GapKind::UnmappedKey,
             "\"k1\"",
         ),
+        (
+            "a key that is not there",
+            |w| w.key(Err(not_found())),
+            GapKind::MissingKey,
+            "k2 of project Default:shop, is not there",
+        ),
+        (
+            "a key that is not active",
+            |w| w.key(Ok(Some("is PENDING and not ACTIVE".to_owned()))),
+            GapKind::MissingKey,
+            "is PENDING",
+        ),
+        (
+            "no key manager",
+            |w| w.key(Err(no_service())),
+            GapKind::KeyManager,
+            "its catalogue has no Barbican",
+        ),
+        (
+            "a key manager that shows us nothing",
+            |w| w.key(Err(forbidden())),
+            GapKind::KeyManager,
+            "is not shown to us",
+        ),
+        (
+            "no role in the key's project",
+            |w| w.key(Err(unauthorized())),
+            GapKind::KeyManager,
+            "is not shown to us",
+        ),
     ]
 }
 
@@ -337,7 +370,13 @@ fn what_is_written_in_another_way_is_no_difference() {
 
 #[test]
 fn what_did_not_answer_is_unchecked_and_never_well() {
-    let breaks: [Break; 4] = [
+    let breaks: [Break; 6] = [
+        |w| w.key(Err(silent())),
+        // More than are asked for, or asked for before the volume was there.
+        |w| {
+            w.key(Ok(None));
+            w.rest_b().keys.clear();
+        },
         |w| w.rest_b().volumes = Err(silent()),
         |w| w.rest_b().snapshots = Err(silent()),
         |w| {
@@ -358,6 +397,22 @@ fn what_did_not_answer_is_unchecked_and_never_well() {
             "{n}: {found:#?}"
         );
     }
+}
+
+#[test]
+fn hard_case_39_a_key_that_is_there_is_well_and_a_groups_own_are_looked_at_by_the_daily_check() {
+    let mut world = World::new();
+    world.key(Ok(None));
+    let found = world.judged();
+    assert!(found.is_well(), "{found:#?}");
+
+    let daily = |of: &str| {
+        let mut world = World::new();
+        world.key(Err(not_found()));
+        world.judged_keys(of)
+    };
+    assert_eq!(daily("v1").gaps[0].kind, GapKind::MissingKey);
+    assert!(daily("v2").is_well());
 }
 
 #[test]

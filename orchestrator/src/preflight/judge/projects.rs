@@ -1,4 +1,4 @@
-//! Projects: whether each has its counterpart, whether we may make records there, whether its quota holds them; and their volumes' keys.
+//! Projects: whether each has its counterpart, whether we may make records there, whether its quota holds them.
 
 use super::{Judge, Way, count};
 use crate::preflight::GapKind;
@@ -91,21 +91,6 @@ impl<'a> Judge<'a> {
                     self.unmapped(GapKind::UnmappedProject, &e, &about);
                 }
             }
-        }
-    }
-
-    fn key(&mut self, way: Way<'_>, volume: &Volume) {
-        if !volume.encrypted && volume.encryption_key_id.is_none() {
-            return;
-        }
-        let about = format!("volume {} of {} is encrypted", volume.id, way.from);
-        match &volume.encryption_key_id {
-            Some(key) => {
-                if let Err(e) = self.mapping.key(way.from, key, way.to) {
-                    self.unmapped(GapKind::UnmappedKey, &e, &about);
-                }
-            }
-            None => self.unchecked(way.from, about, "Cinder does not show its key's id"),
         }
     }
 

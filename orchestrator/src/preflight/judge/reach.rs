@@ -24,7 +24,7 @@ impl Judge<'_> {
             match &seen.cloud {
                 None => {
                     let what = format!("clouds.{zone} is not in the configuration");
-                    let advice = "add it: auth_url, username, password_file, project, backends";
+                    let advice = "add it: clouds_yaml and cloud, or auth_url, username, password_file and project; and backends";
                     self.gap(GapKind::CloudNotConfigured, Some(zone), what, advice);
                     self.unchecked(zone, "its OpenStack", "it is not configured");
                 }

@@ -1,7 +1,7 @@
 //! Two zones that fit, to be broken.
 
 use super::super::{
-    judge::judge,
+    judge::{Judge, judge},
     look::{CloudSeen, Rest},
     servers::ServersSeen,
     *,
@@ -77,6 +77,29 @@ pub(in crate::preflight) fn silent() -> CloudError {
     CloudError::Unreachable {
         call: call(),
         why: "nobody".to_owned(),
+        source: None,
+    }
+}
+
+pub(in crate::preflight) fn not_found() -> CloudError {
+    CloudError::NotFound {
+        call: call(),
+        message: "no".to_owned(),
+    }
+}
+
+pub(in crate::preflight) fn forbidden() -> CloudError {
+    CloudError::Forbidden {
+        call: call(),
+        message: "no".to_owned(),
+    }
+}
+
+pub(in crate::preflight) fn no_service() -> CloudError {
+    CloudError::Config {
+        zone: zone("zone-b"),
+        field: "auth_url".to_owned(),
+        why: "its catalogue has no Barbican v1".to_owned(),
         source: None,
     }
 }
@@ -184,6 +207,7 @@ pub(in crate::preflight) fn well(prefix: &str) -> Rest {
         encryption: [("fast".to_owned(), Ok(None))].into(),
         roles: [(shop.clone(), Ok(vec!["admin".to_owned()]))].into(),
         quotas: [(shop, Ok(quotas(10, 1000)))].into(),
+        keys: BTreeMap::new(),
     }
 }
 
@@ -243,6 +267,24 @@ impl World {
     }
     pub(in crate::preflight) fn rest_b(&mut self) -> &mut Rest {
         self.b.cloud.as_mut().unwrap().rest.as_mut().unwrap()
+    }
+    /// The first volume is encrypted, its key is k2 in zone-b, and that is what was heard of it there.
+    pub(in crate::preflight) fn key(&mut self, heard: Result<Option<String>, CloudError>) {
+        if let Ok(all) = &mut self.rest_a().volumes {
+            all[0].encryption_key_id = Some("k1".to_owned());
+        }
+        let ids = [("zone-a", "k1"), ("zone-b", "k2")];
+        let entry = ids.map(|(z, id)| (zone(z), id.to_owned()));
+        self.mapping.keys.push(entry.into());
+        let key = ("b-shop".to_owned(), "k2".to_owned());
+        self.rest_b().keys.insert(key, heard);
+    }
+    /// Of that volume alone, as a group's daily check does it.
+    pub(in crate::preflight) fn judged_keys(self, volume: &str) -> Preflight {
+        let seen: Seen = [(zone("zone-a"), self.a), (zone("zone-b"), self.b)].into();
+        let mut judge = Judge::new(&self.config, &self.mapping, &seen);
+        judge.keys_of(&[volume.to_owned()].into());
+        judge.found()
     }
     pub(in crate::preflight) fn judged(self) -> Preflight {
         let seen: Seen = [(zone("zone-a"), self.a), (zone("zone-b"), self.b)].into();
