@@ -62,6 +62,8 @@ codes! {
     UnknownGroup = "unknown_group", 404, Mend;
     /// No such plan.
     UnknownPlan = "unknown_plan", 404, Mend;
+    /// The group has no such server, or nothing is kept of it; `field` says which of both.
+    UnknownServer = "unknown_server", 404, Mend;
     /// No such path.
     UnknownPath = "unknown_path", 404, Mend;
     /// The path is known, the method is not.

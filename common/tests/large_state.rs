@@ -80,7 +80,7 @@ fn timed(text: &str, servers: usize) -> Duration {
 }
 
 #[test]
-fn ten_thousand_resources_are_read_in_bounded_memory_and_time() {
+fn hard_case_53_ten_thousand_resources_are_read_in_bounded_memory_and_time() {
     // 10,000 resources, of 40 MiB.
     let text = state(2500);
     let quarter = timed(&state(625), 625);

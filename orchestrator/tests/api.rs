@@ -475,13 +475,13 @@ async fn a_record_that_is_not_kept_or_cannot_be_read_says_which_it_is() {
         ),
         (
             "db/servers/mail",
-            ErrorCode::UnknownPath,
+            ErrorCode::UnknownServer,
             "server",
             "no server mail in its runbook",
         ),
         (
             "db/servers/web-2",
-            ErrorCode::UnknownPath,
+            ErrorCode::UnknownServer,
             "record",
             "no record of web-2 is kept",
         ),

@@ -215,6 +215,7 @@ fn advice_for(e: &ApiError) -> Option<String> {
         | C::UnknownVolume
         | C::UnknownGroup
         | C::UnknownPlan
+        | C::UnknownServer
         | C::UnknownPath
         | C::MethodNotAllowed
         | C::NotPrimary

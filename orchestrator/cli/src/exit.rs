@@ -85,6 +85,7 @@ impl From<ErrorCode> for Exit {
             | ErrorCode::UnknownVolume
             | ErrorCode::UnknownGroup
             | ErrorCode::UnknownPlan
+            | ErrorCode::UnknownServer
             | ErrorCode::UnknownPath
             | ErrorCode::MethodNotAllowed
             | ErrorCode::BodyTooLarge => Self::Usage,
@@ -148,6 +149,7 @@ mod tests {
     fn errors_map_to_what_a_script_does_next() {
         for (code, exit) in [
             (ErrorCode::UnknownVolume, Exit::Usage),
+            (ErrorCode::UnknownServer, Exit::Usage),
             (ErrorCode::StaleGeneration, Exit::Refused),
             (ErrorCode::Held, Exit::Held),
             (ErrorCode::StoreUnavailable, Exit::Unreachable),

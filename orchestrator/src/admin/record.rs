@@ -48,7 +48,7 @@ fn unreadable(server: &ServerKey, e: StoreError) -> ApiError {
 }
 
 fn nothing_kept(spec: &KeyValue, group: &GroupName, server: &ServerKey) -> ApiError {
-    let unknown = |field: &str, why| ApiError::new(ErrorCode::UnknownPath, why).at(field);
+    let unknown = |field: &str, why| ApiError::new(ErrorCode::UnknownServer, why).at(field);
     match spec.json::<GroupSpec>() {
         Err(e) => e.into(),
         Ok(spec) if spec.runbook.servers().any(|s| s.key == *server) => {

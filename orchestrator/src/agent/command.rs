@@ -119,7 +119,7 @@ async fn talk(child: &mut Child, input: &[u8]) -> std::io::Result<(Option<i32>, 
     };
     let text = [output.1, output.0]
         .iter()
-        .map(|o| String::from_utf8_lossy(o).trim().to_owned())
+        .map(|o| clean(o))
         .filter(|o| !o.is_empty())
         .collect::<Vec<_>>()
         .join("; ");
@@ -139,6 +139,18 @@ async fn keep(from: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
         kept.extend_from_slice(buffer.get(..room).unwrap_or_default());
     }
     kept
+}
+
+/// As people may read it on a terminal: what is no text and what is an order to the terminal is left out.
+fn clean(output: &[u8]) -> String {
+    let is_text = |c: &char| {
+        *c == '\n' || *c == '\t' || !(c.is_control() || *c == char::REPLACEMENT_CHARACTER)
+    };
+    let text: String = String::from_utf8_lossy(output)
+        .chars()
+        .filter(is_text)
+        .collect();
+    text.trim().to_owned()
 }
 
 fn after_colon(output: &str) -> String {

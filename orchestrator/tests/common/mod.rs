@@ -29,7 +29,7 @@ use rekindle_driver::{
 };
 use rekindle_orchestrator::{
     Timing,
-    agent::{Agent, AgentAction, AgentError, AgentOrder, Agents, InProcessAgent},
+    agent::{Agent, AgentAction, AgentError, AgentOrder, Agents, CommandAgent, InProcessAgent},
     client::OrchestratorClient,
     embedded::{Embedded, Options},
     servers::control,
@@ -71,6 +71,8 @@ pub struct Told {
     pub orders: Mutex<Vec<AgentOrder>>,
     /// The next so many orders of that action fail.
     pub failures: Mutex<BTreeMap<String, u32>>,
+    /// Orders of that action are a real process's.
+    pub commands: Mutex<BTreeMap<String, CommandAgent>>,
 }
 
 impl Told {
@@ -79,6 +81,11 @@ impl Told {
             .lock()
             .unwrap()
             .insert(format!("{action:?}"), times);
+    }
+    /// Orders of that action start this command from now on, by the orchestrator's own runner.
+    pub fn command(&self, action: AgentAction, command: CommandAgent) {
+        let mut all = self.commands.lock().unwrap();
+        all.insert(format!("{action:?}"), command);
     }
     /// Where the application runs, by what it was told last.
     pub fn runs_in(&self) -> Option<ZoneName> {
@@ -98,16 +105,30 @@ impl Told {
 impl InProcessAgent for Told {
     fn run(&self, order: AgentOrder) -> BoxFuture<'_, Result<(), AgentError>> {
         async move {
-            let mut failures = self.failures.lock().unwrap();
-            if let Some(n) = failures.get_mut(&format!("{:?}", order.action))
+            let action = format!("{:?}", order.action);
+            if let Some(n) = self.failures.lock().unwrap().get_mut(&action)
                 && *n > 0
             {
                 *n -= 1;
                 return Err(AgentError::Failed("it was told to fail".to_owned()));
             }
-            drop(failures);
-            self.orders.lock().unwrap().push(order);
-            Ok(())
+            let command = self
+                .commands
+                .lock()
+                .unwrap()
+                .get(&format!("{:?}", order.action))
+                .cloned();
+            self.orders.lock().unwrap().push(order.clone());
+            match command {
+                // A process takes real time: while one runs, the clock is a real one too.
+                Some(command) => {
+                    tokio::time::resume();
+                    let ended = Agent::Command(command).run(order).await;
+                    tokio::time::pause();
+                    ended
+                }
+                None => Ok(()),
+            }
         }
         .boxed()
     }

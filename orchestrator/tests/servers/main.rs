@@ -11,6 +11,7 @@ mod common;
 mod hard_cases;
 mod hooks;
 mod kept;
+mod processes;
 mod returns;
 mod starting;
 

@@ -175,7 +175,7 @@ fn the_same_state_is_always_read_alike_and_in_any_order_of_keys() {
 }
 
 #[test]
-fn a_newer_state_is_refused_with_its_version_whatever_is_in_it() {
+fn hard_case_13_a_newer_state_is_refused_with_its_version_whatever_is_in_it() {
     for rest in [
         "\"resources\": []",
         "\"resources\": {\"all\": \"new\"}",
@@ -201,7 +201,7 @@ fn an_older_state_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn a_state_that_is_cut_off_is_refused_wherever_it_ends() {
+fn hard_case_24_a_state_that_is_cut_off_is_refused_wherever_it_ends() {
     let whole = EXAMPLE.trim_end();
     let places = (1..whole.len()).filter(|at| at % 97 == 0 || *at + 3 > whole.len());
     let mut cut = 0;

@@ -32,7 +32,7 @@ fn all_outputs(state: &str) -> String {
 }
 
 #[test]
-fn the_examples_secrets_are_in_no_output() {
+fn hard_case_39_the_examples_secrets_are_in_no_output() {
     let out = all_outputs(EXAMPLE);
     assert!(EXAMPLE.matches("SECRET").count() >= 8);
     assert!(!out.contains("SECRET"), "{out}");
@@ -42,7 +42,7 @@ fn the_examples_secrets_are_in_no_output() {
 }
 
 #[test]
-fn nor_are_they_where_it_is_cut_off_or_broken() {
+fn hard_case_39_nor_are_they_where_it_is_cut_off_or_broken() {
     let places = (1..EXAMPLE.len()).filter(|at| at % 211 == 0);
     for at in places {
         assert!(!all_outputs(&EXAMPLE[..at]).contains("SECRET"), "{at}");
