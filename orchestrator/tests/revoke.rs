@@ -144,6 +144,55 @@ async fn without_a_fence_agent_a_persons_word_is_asked_for_and_is_enough() {
     comes_back(&rig).await;
 }
 
+/// A word that nothing came of is about the outage that it was given in. Weeks later only the sidecar's host is started anew: its lease
+/// ends, its Ceph lives and its servers write.
+#[tokio::test(start_paused = true)]
+async fn hard_case_31_a_word_that_nothing_came_of_is_gone_when_all_is_well_again() {
+    let mut rig = Rig::with(COUNT_IMAGES, policy()).await;
+    rig.world.fabric().a().kill();
+    rig.until("it asks", asks_for_a_word).await;
+    // The zone that would take over is not there.
+    rig.world.kill_zone(&zone_b());
+    let vouched = Approved::Failover {
+        vouch: Vouch::CannotWrite,
+        loss: LossAccepted::Any,
+    };
+    let word = ApproveRequest {
+        what: vouched,
+        by: "ann".to_owned(),
+        generation: None,
+    };
+    rig.client().approve(&group(), &word).await.unwrap();
+    rig.until("it cannot take over", |g| {
+        let text = g.decision.as_ref().map_or("", |d| d.text.as_str());
+        text.contains("zone-b cannot take over") && g.approval.is_some()
+    })
+    .await;
+    rig.world.fabric().a().start();
+    rig.world.start_zone(&zone_b());
+    let g = rig.until("all is well", |g| well(g, COUNT_IMAGES)).await;
+    assert!(is_in(&g, &zone_a(), 1));
+    rig.until("the word is gone", |g| g.approval.is_none())
+        .await;
+
+    rig.world.kill_sidecar(&zone_a());
+    let lost_nothing = |g: &GroupStatus| {
+        let why = g.decision.as_ref().map(|d| &d.decision);
+        let held = matches!(
+            why,
+            Some(Decision::Hold {
+                why: Hold::NotLost { .. }
+            })
+        );
+        let gone = matches!(g.lease, rekindle_core::snapshot::LeaseSight::Gone { seen_gone_for } if seen_gone_for.get() > Duration::from_secs(30));
+        held && gone
+    };
+    let g = rig.until("its lease is long gone", lost_nothing).await;
+    assert!(is_in(&g, &zone_a(), 1), "{:?}", g.decision);
+    assert_eq!(rig.primaries(&zone_a()), COUNT_IMAGES);
+    assert_eq!(rig.primaries(&zone_b()), 0);
+}
+
 /// An agent that cannot confirm it: nothing is changed, and the zone goes on where it was once its Ceph is back.
 #[tokio::test(start_paused = true)]
 async fn a_fence_that_fails_leaves_the_zone_its_lease() {

@@ -5,8 +5,10 @@
 
 mod protect;
 mod takeover;
+mod word;
 mod words;
 
+pub use word::outlived;
 pub use words::{Ask, Hold};
 
 pub use rekindle_common::plan::Request;

@@ -295,6 +295,29 @@ pub fn takes_writes(snapshot: &Snapshot, zone: &ZoneName) -> Known {
     known
 }
 
+/// For how long a majority of the sites has seen something of the zone down without a break, whatever it was: the trouble that is there
+/// now began then, or before. None where fewer see anything down.
+#[must_use]
+pub fn troubled_for(snapshot: &Snapshot, zone: &ZoneName) -> Span {
+    let mut troubled = Vec::new();
+    for site in &snapshot.sites {
+        let Some(seen) = snapshot.observations.get(site) else {
+            continue;
+        };
+        let down = seen.observations.iter().filter(|o| {
+            let direct = match o.kind {
+                SignalKind::CephMon | SignalKind::Sidecar | SignalKind::CephWrite => true,
+                SignalKind::MirrorDaemon => false,
+            };
+            direct && o.zone == *zone && o.signal == Signal::Down
+        });
+        if let Some(longest) = down.map(|o| o.held_for).max() {
+            troubled.push((site.clone(), longest));
+        }
+    }
+    held_by_majority(&troubled, majority(snapshot.sites.len()))
+}
+
 /// For how long a majority has said so: the `need`-th longest time; none where there are fewer.
 fn held_by_majority(said: &[(SiteName, Span)], need: usize) -> Span {
     let mut held: Vec<Span> = said.iter().map(|(_, h)| *h).collect();

@@ -91,8 +91,10 @@ fn gone(snapshot: &Snapshot, plan: &Plan, zone: &ZoneName) -> Option<String> {
                 Approved::Failover { vouch, .. } => vouch == Vouch::CannotWrite,
                 Approved::Reprotect | Approved::Failback => false,
             };
-            let asked =
-                vouched && primary.zone == *zone && approval.generation == primary.generation;
+            // The primary's zone was well when such a plan was made: a word from before it is about a trouble that had passed.
+            let since = approval.at >= plan.at;
+            let of_this = primary.zone == *zone && approval.generation == primary.generation;
+            let asked = vouched && of_this && since;
             asked.then(|| format!("{zone} is {diagnosis}, and a failover away from it is approved"))
         }
     }

@@ -5,7 +5,7 @@ use crate::{executor::Over, plan_id, wire::DecisionView, world::World};
 use rekindle_common::{GroupName, duration::Span};
 use rekindle_core::{
     alone,
-    decision::{Decision, Hold, decide, forget_lease, remember_lease},
+    decision::{Decision, Hold, decide, forget_lease, outlived, remember_lease},
     plan::{Plan, Step},
     snapshot::{GroupView, Snapshot},
 };
@@ -41,6 +41,7 @@ impl Term {
             if forget_lease(&world.snapshot, name) {
                 acts.push(Act::Forget(name.clone()));
             }
+            acts.extend(self.outlived(&world, view));
             if let Some(seen) = alone::listed_now(&world.snapshot, name)
                 && self.noted().get(name) != Some(&seen)
             {
@@ -76,6 +77,18 @@ impl Term {
         self.picture
             .send_replace(Some(Arc::new(Picture { world, decisions })));
         acts
+    }
+
+    /// An approval whose trouble has been over for the hold-off: as long as it may take until a trouble is seen for what it is.
+    fn outlived(&self, world: &World, view: &GroupView) -> Option<Act> {
+        let group = &view.spec.name;
+        let stored = world.groups.get(group)?.approval.as_ref()?;
+        let over = outlived(&world.snapshot, group);
+        let over_for = self
+            .words()
+            .see(group, over.then_some(stored.revision), Instant::now());
+        (over_for? >= view.spec.policy.hold_off.get())
+            .then(|| Act::Outlived(group.clone(), stored.revision))
     }
 
     /// A plan that we begin by ourselves waits for a while after one of its kind that came to nothing.

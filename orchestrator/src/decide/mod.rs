@@ -17,6 +17,7 @@ mod describe;
 pub mod groups;
 mod pause;
 mod record;
+mod words;
 mod work;
 
 pub use attempts::Again;
@@ -41,7 +42,7 @@ use rekindle_core::{
     plan::Plan,
     snapshot::{GroupState, LastLease, Unprotected},
 };
-use rekindle_store::{Compare, Op, StoreError, Txn};
+use rekindle_store::{Compare, Op, Revision, StoreError, Txn};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -52,6 +53,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
+use words::Words;
 
 /// So many plans are kept in the history.
 const KEPT_PLANS: usize = 500;
@@ -125,6 +127,7 @@ pub struct Term {
     work: Mutex<BTreeMap<PlanId, Work>>,
     noted: Mutex<BTreeMap<GroupName, SeenVolumes>>,
     attempts: Mutex<Attempts>,
+    words: Mutex<Words>,
     nudge: Notify,
     slots: Semaphore,
 }
@@ -147,6 +150,8 @@ enum Act {
     Remember(GroupName, LastLease),
     /// Forget the remembered lease: it proves nothing any more.
     Forget(GroupName),
+    /// Take an approval away that was read at that revision: what it was for is over.
+    Outlived(GroupName, Revision),
     /// Write down what volumes the primary has.
     Note(GroupName, SeenVolumes),
     /// Say in the group's state whether it is protected.
@@ -172,6 +177,7 @@ impl Term {
             work: Mutex::default(),
             noted: Mutex::default(),
             attempts: Mutex::default(),
+            words: Mutex::default(),
             nudge: Notify::new(),
             slots,
         })
@@ -288,6 +294,7 @@ impl Term {
                 tracing::warn!(group = %group, "the primary lease is gone and its zone is not: its sidecar died alone, and its end proves nothing");
                 self.change_state(&group, |s| s.last_lease = None).await
             }
+            Act::Outlived(group, revision) => self.take_word_away(&group, revision).await,
             Act::Note(group, seen) => self.note_volumes(&group, seen).await,
             Act::Mark(group, unprotected) => {
                 let since = self.means.clock.now();
@@ -365,6 +372,17 @@ impl Term {
         Ok(())
     }
 
+    /// Takes an approval away, if it still is the one that was read.
+    async fn take_word_away(&self, group: &GroupName, revision: Revision) -> Result<(), LeadError> {
+        let key = keys::group_approval(group);
+        let txn = Txn::new()
+            .when(Compare::ModRevision(key.clone(), revision))
+            .then(Op::Delete { key });
+        self.lead.txn(txn).await?;
+        tracing::warn!(group = %group, "the approval is taken away: what it was given for is over, and nothing was begun on it");
+        Ok(())
+    }
+
     /// Writes down the primary's volumes, if what stands there still is as it is read now.
     async fn note_volumes(&self, group: &GroupName, seen: SeenVolumes) -> Result<(), LeadError> {
         let key = keys::group_volumes(group);
@@ -394,6 +412,12 @@ impl Term {
     fn attempts(&self) -> MutexGuard<'_, Attempts> {
         // Each change under this lock is whole: a map entry at a time, and no call out.
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For how long approvals have been of no use.
+    fn words(&self) -> MutexGuard<'_, Words> {
+        // Each change under this lock is one insertion or removal.
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn start(self: &Arc<Self>, plan: PlanId, executors: &mut JoinSet<(PlanId, Over)>) {

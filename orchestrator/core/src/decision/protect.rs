@@ -396,6 +396,29 @@ fn not_primary(originals: &[VolumeReport]) -> Vec<ImageSpec> {
         .collect()
 }
 
+/// The recorded primary says of its volumes that they are.
+pub(super) fn all_primary(case: &Case<'_>) -> bool {
+    let originals = case.view.volumes_in(&case.primary.zone);
+    originals.is_some_and(|o| not_primary(o).is_empty())
+}
+
+/// The copies are seen, and each follows its primary and is complete; nothing is left of a failover.
+pub(super) fn in_step(case: &Case<'_>) -> bool {
+    let (Some(originals), Some(copies)) = (
+        case.view.volumes_in(&case.primary.zone),
+        case.view.volumes_in(case.other),
+    ) else {
+        return false;
+    };
+    let sides = compare(originals, copies);
+    case.diagnose(case.other) == Diagnosis::Healthy
+        && case.view.state.unprotected.is_none()
+        && sides.stale_primaries.is_empty()
+        && sides.broken.is_empty()
+        && sides.incomplete.is_empty()
+        && sides.unclear.is_empty()
+}
+
 /// The two zones' volumes, put side by side.
 #[derive(Debug, Default)]
 struct Sides {

@@ -1,12 +1,13 @@
 //! The primary's zone is lost, or looks like it: may the other zone take over?
 
-use super::{Ask, Case, Decision, Hold, Refusal, begin, permitted};
+use super::words::before_this;
+use super::{Ask, Case, Decision, Hold, Refusal, begin};
 use crate::alone::left_behind;
 use crate::detector::Diagnosis;
 use crate::plan::{
     self, ExpectedLoss, FailoverParts, LeftOut, OldLease, Plan, PlanKind, Proof, VolumePromotion,
 };
-use crate::snapshot::{Approved, LeaseSight, LossAccepted, Vouch};
+use crate::snapshot::{Approval, Approved, LeaseSight, LossAccepted, Vouch};
 use jiff::Timestamp;
 use rekindle_common::{
     SiteName,
@@ -14,7 +15,7 @@ use rekindle_common::{
     duration::Span,
     lease::LeaseRecord,
     mode::ReplicationMode,
-    policy::IsolationResponse,
+    policy::{FailoverMode, IsolationResponse},
     status::VolumeStatus,
     volume::{Known, Role, VolumeReport},
 };
@@ -22,26 +23,19 @@ use std::time::Duration;
 
 /// The zone is ill, cut off or unclear. Only an explicit approval with a person's word for the fence goes further.
 pub(super) fn zone_not_lost(case: Case<'_>, diagnosis: Diagnosis) -> Decision {
-    match case.approved() {
-        Some(Approved::Failover {
-            vouch: Vouch::CannotWrite,
-            ..
-        }) => {
+    match by_word(&case) {
+        Some(Word::OfThis(_)) => {
             let why = format!(
                 "approved by hand while {} is {diagnosis}",
                 case.primary.zone
             );
             take_over(&case, why, Span::default()).unwrap_or_else(|stop| stop)
         }
-        Some(
-            Approved::Failover {
-                vouch: Vouch::No, ..
-            }
-            | Approved::Reprotect
-            | Approved::Failback,
-        )
-        | None => Decision::Hold {
-            why: Hold::NotLost { diagnosis },
+        earlier @ (Some(Word::Earlier(_)) | None) => Decision::Hold {
+            why: Hold::NotLost {
+                diagnosis,
+                vouched_before: earlier.map(|w| w.at()),
+            },
         },
     }
 }
@@ -57,7 +51,7 @@ pub(super) enum Loss {
 
 /// The zone, or its Ceph, is lost beyond doubt.
 pub(super) fn lost(case: Case<'_>, what: Loss, seen_by: &[SiteName], lost_for: Span) -> Decision {
-    if let (Some(last), None) = (&case.view.state.last_failover, case.approved()) {
+    if let (Some(last), None) = (&case.view.state.last_failover, case.failover_approved()) {
         let age = case.snapshot.reference_time.duration_since(last.at);
         let age = Duration::try_from(age).unwrap_or_default();
         let left = case
@@ -124,13 +118,18 @@ pub(super) fn by_hand(case: &Case<'_>) -> Result<Plan, Refusal> {
 /// The plan, where policy or a person permits it; else why not, as a decision.
 fn take_over(case: &Case<'_>, why: String, lost_for: Span) -> Result<Decision, Decision> {
     let plan = assemble(case, why, lost_for)?;
-    if permitted(case, true, |a| matches!(a, Approved::Failover { .. })) {
+    let automatic = case.view.spec.policy.failover == FailoverMode::Automatic;
+    if automatic || case.failover_approved().is_some() {
         Ok(begin(plan))
     } else {
+        let why = match case.approved_before() {
+            None => plan.why,
+            Some(at) => format!("{}; {}", plan.why, before_this(at)),
+        };
         Err(Decision::AskOperator {
             why: Ask::Approve {
                 kind: PlanKind::Failover,
-                why: plan.why,
+                why,
             },
         })
     }
@@ -236,19 +235,21 @@ fn proof_against(case: &Case<'_>, lease: &LeaseRecord) -> Result<(Proof, OldLeas
     if let Some(proof) = by_agent(case) {
         return Ok((proof, revoked));
     }
-    let vouched = by_word(case);
+    // Stricter than for a lease that is gone: the loss itself, and not only the trouble that it began as.
     let since = case
         .snapshot
         .reference_time
         .checked_sub(lost_for.get())
         .ok();
-    match vouched {
-        Some((proof, at)) if since.is_some_and(|since| at >= since) => Ok((proof, revoked)),
+    match by_word(case) {
+        Some(Word::OfThis(word)) if since.is_some_and(|since| word.at >= since) => {
+            Ok((vouched(word), revoked))
+        }
         earlier => Err(Decision::AskOperator {
             why: Ask::LeaseOfALostCeph {
                 zone: case.primary.zone.clone(),
                 holder,
-                vouched_before: earlier.map(|(_, at)| at),
+                vouched_before: earlier.map(|w| w.at()),
             },
         }),
     }
@@ -289,10 +290,12 @@ fn proof_without(case: &Case<'_>, lost_for: Span, gone_for: Span) -> Result<Proo
     if let Some(proof) = by_agent(case) {
         return Ok(proof);
     }
-    if let Some((proof, _)) = by_word(case) {
-        return Ok(proof);
-    }
-    let evidence = match &case.view.state.last_lease {
+    let earlier = match by_word(case) {
+        Some(Word::OfThis(word)) => return Ok(vouched(word)),
+        Some(Word::Earlier(word)) => Some(word.at),
+        None => None,
+    };
+    let mut evidence = match &case.view.state.last_lease {
         None => format!(
             "no lease of generation {} is known that ended with its zone",
             case.primary.generation
@@ -308,6 +311,9 @@ fn proof_without(case: &Case<'_>, lost_for: Span, gone_for: Span) -> Result<Proo
             }
         ),
     };
+    if let Some(at) = earlier {
+        evidence = format!("{evidence}; {}", before_this(at));
+    }
     Err(Decision::AskOperator {
         why: Ask::NoProof { evidence },
     })
@@ -319,17 +325,40 @@ fn by_agent(case: &Case<'_>) -> Option<Proof> {
     Some(Proof::FenceAgent { agent })
 }
 
-/// A person vouches for it, and when that was.
-fn by_word(case: &Case<'_>) -> Option<(Proof, Timestamp)> {
-    let approval = case.view.approval.as_ref()?;
+/// A person's word that the old primary cannot write.
+enum Word<'a> {
+    /// Given in the trouble that is there now.
+    OfThis(&'a Approval),
+    /// Given before it: about another, and what was switched off then may run again.
+    Earlier(&'a Approval),
+}
+
+impl Word<'_> {
+    fn at(&self) -> Timestamp {
+        match self {
+            Self::OfThis(word) | Self::Earlier(word) => word.at,
+        }
+    }
+}
+
+fn vouched(word: &Approval) -> Proof {
+    Proof::Vouched {
+        by: word.by.clone(),
+    }
+}
+
+/// A person vouches for it.
+fn by_word<'a>(case: &Case<'a>) -> Option<Word<'a>> {
+    let word = case.view.approval.as_ref()?;
     match case.approved()? {
         Approved::Failover {
             vouch: Vouch::CannotWrite,
             ..
-        } => {
-            let by = approval.by.clone();
-            Some((Proof::Vouched { by }, approval.at))
-        }
+        } => Some(if case.of_this_trouble(word) {
+            Word::OfThis(word)
+        } else {
+            Word::Earlier(word)
+        }),
         Approved::Failover {
             vouch: Vouch::No, ..
         }
@@ -423,11 +452,7 @@ fn rpo_gate(case: &Case<'_>, losses: &[ExpectedLoss]) -> Result<(), Decision> {
     let Some(limit) = case.view.spec.policy.rpo_limit else {
         return Ok(());
     };
-    if let Some(Approved::Failover {
-        loss: LossAccepted::Any,
-        ..
-    }) = case.approved()
-    {
+    if case.failover_approved() == Some(LossAccepted::Any) {
         return Ok(());
     }
     let beyond = |l: &&ExpectedLoss| l.up_to.is_none_or(|s| s > limit);

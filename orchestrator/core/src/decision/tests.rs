@@ -89,6 +89,7 @@ fn a_lease_that_is_still_renewed_forbids_everything() {
 }
 
 mod lost_ceph;
+mod old_words;
 
 #[test]
 fn hard_case_31_without_proof_a_person_is_asked() {

@@ -34,6 +34,9 @@ pub enum Hold {
     NotLost {
         /// What it is instead.
         diagnosis: Diagnosis,
+        /// A person vouched that it cannot write, before this trouble: that word is about another.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vouched_before: Option<Timestamp>,
     },
     /// The lease is still there: somebody in that zone renews it.
     LeaseStillHeld {
@@ -180,7 +183,16 @@ impl fmt::Display for Hold {
             Self::ForeignPrimary { zone } => {
                 write!(f, "the record names {zone}, which is not of this group")
             }
-            Self::NotLost { diagnosis } => write!(f, "the primary's zone is not lost: {diagnosis}"),
+            Self::NotLost {
+                diagnosis,
+                vouched_before,
+            } => {
+                write!(f, "the primary's zone is not lost: {diagnosis}")?;
+                match vouched_before {
+                    None => Ok(()),
+                    Some(at) => write!(f, "; {}", before_this(*at)),
+                }
+            }
             Self::LeaseStillHeld { holder } => {
                 write!(f, "the primary lease is still renewed by {holder}")
             }
@@ -207,6 +219,13 @@ impl fmt::Display for Hold {
             Self::PrimaryUnclear { zone } => write!(f, "{zone} has not said yet what it holds"),
         }
     }
+}
+
+/// Why a word that was given does not count.
+pub(super) fn before_this(at: Timestamp) -> String {
+    format!(
+        "the word that was given at {at} is from before this trouble, and so is about another: give it again if it holds now"
+    )
 }
 
 impl fmt::Display for Ask {

@@ -107,6 +107,10 @@ fn hard_case_10_a_failover_that_a_person_vouches_for_overtakes_a_move_from_an_il
     assert!(!ends(&w), "of another generation");
     w.approve(vouched(Vouch::CannotWrite), 1);
     assert!(ends(&w));
+    // Its zone was well when the move was made: what was said before that is about another trouble.
+    let before = plan.at - jiff::SignedDuration::from_secs(1);
+    w.view().approval.as_mut().unwrap().at = before;
+    assert!(!ends(&w), "from before the move");
     // A zone that is well is not failed away from.
     let (mut w, plan) = a_move();
     w.approve(vouched(Vouch::CannotWrite), 1);

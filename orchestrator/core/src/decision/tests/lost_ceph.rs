@@ -149,7 +149,7 @@ fn a_lease_of_a_zone_whose_ceph_may_live_is_not_taken() {
     for change in worlds {
         let mut w = lost();
         w.policy().fence_agent = Some("power".to_owned());
-        vouched(&mut w, 60);
+        vouched(&mut w, 20);
         change(&mut w);
         assert!(
             matches!(held(&w), Hold::LeaseStillHeld { .. }),

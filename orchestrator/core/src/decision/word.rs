@@ -1,0 +1,99 @@
+//! A person's word on a group: which trouble it is about, and when it is over.
+//!
+//! A word stands until a plan uses it up, and for the generation that it was given for. Both may last for months: nothing began on it, and
+//! then its trouble passed. So it counts only in the trouble that it was given in ([`Case::of_this_trouble`]), and where all is well again the leader
+//! takes it away ([`outlived`]). The first alone would lose nothing but the second's certainty: it rests on what is seen now.
+
+use super::{Case, protect};
+use crate::detector::{Diagnosis, troubled_for};
+use crate::snapshot::{Approval, Approved, LeaseSight, LossAccepted, Snapshot};
+use jiff::Timestamp;
+use rekindle_common::{GroupName, PlanId, duration::Span, lease::LeaseView};
+
+impl Case<'_> {
+    /// Whether the word was given in the trouble that the primary's zone is in now, as far back as that can be seen: since a majority sees
+    /// something of it down, or since its lease is gone.
+    pub(super) fn of_this_trouble(&self, word: &Approval) -> bool {
+        let seen = troubled_for(self.snapshot, &self.primary.zone);
+        let gone = match &self.view.lease {
+            LeaseSight::Gone { seen_gone_for } => *seen_gone_for,
+            LeaseSight::Held(_) => Span::default(),
+        };
+        let trouble = seen.max(gone);
+        let since = self.snapshot.reference_time.checked_sub(trouble.get());
+        since.is_ok_and(|since| word.at >= since)
+    }
+
+    /// A person's yes to a failover in this trouble, and what loss it accepts.
+    pub(super) fn failover_approved(&self) -> Option<LossAccepted> {
+        let word = self.view.approval.as_ref()?;
+        match self.approved()? {
+            Approved::Failover { loss, .. } => self.of_this_trouble(word).then_some(*loss),
+            Approved::Reprotect | Approved::Failback => None,
+        }
+    }
+
+    /// When a yes to a failover was given that is about an earlier trouble.
+    pub(super) fn approved_before(&self) -> Option<Timestamp> {
+        let word = self.view.approval.as_ref()?;
+        match self.approved()? {
+            Approved::Failover { .. } => (!self.of_this_trouble(word)).then_some(word.at),
+            Approved::Reprotect | Approved::Failback => None,
+        }
+    }
+}
+
+/// Whether the group's approval was for something that is over: the zone that it would fail over serves as it should, or the copies that
+/// it would discard are in step.
+///
+/// Whoever asks waits until this has been so for a while: a word may be given in the seconds in which its trouble is not fully seen. One on a way home is
+/// never over, for that begins when all is well; nor is one while a plan is at work, which may be what it is about; nor where the zone
+/// is back from an isolation, for any yes lets it go on there.
+#[must_use]
+pub fn outlived(snapshot: &Snapshot, group: &GroupName) -> bool {
+    let Some(view) = snapshot.groups.get(group) else {
+        return false;
+    };
+    let (Some(primary), None) = (&view.primary, &view.active_plan) else {
+        return false;
+    };
+    let Some(other) = view.spec.other(&primary.zone) else {
+        return false;
+    };
+    // No plan comes of it.
+    let Ok(id) = PlanId::new("none") else {
+        return false;
+    };
+    let case = Case {
+        snapshot,
+        view,
+        primary,
+        other,
+        id,
+    };
+    let Some(what) = case.approved() else {
+        return false;
+    };
+    match what {
+        Approved::Failover { .. } => serves(&case),
+        Approved::Reprotect => serves(&case) && protect::in_step(&case),
+        Approved::Failback => false,
+    }
+}
+
+/// The recorded zone is well, holds the lease by its own word and by etcd's, and its images are primary.
+fn serves(case: &Case<'_>) -> bool {
+    let zone = &case.primary.zone;
+    let held = match &case.view.lease {
+        LeaseSight::Held(l) => l.zone == *zone && l.generation == case.primary.generation,
+        LeaseSight::Gone { .. } => false,
+    };
+    let serves = match case.lease_view(zone) {
+        Some(LeaseView::Held { generation, .. }) => generation == case.primary.generation,
+        Some(
+            LeaseView::KeptByFailsafe { .. } | LeaseView::Isolated { .. } | LeaseView::NotHeld,
+        )
+        | None => false,
+    };
+    held && serves && case.diagnose(zone) == Diagnosis::Healthy && protect::all_primary(case)
+}
