@@ -18,6 +18,9 @@
 //! So each right to write has an end, `until`, reckoned from the **sending** of what granted it: `sent + ttl - demote_budget`.
 //! At `until` at the latest [`Action::Isolate`] is emitted, and again with each event until the images are known to be demoted.
 //!
+//! Nor does a right last longer than one that was asked for now would: the key may be put on another lease at any moment, under the
+//! policy as it is now or in a peer's place, and the answer may never come. See [`Keeper::set_policy`].
+//!
 //! What this is not: it knows nothing of etcd, sockets or librbd. [`super`] feeds it and carries its actions out.
 
 mod words;
@@ -78,14 +81,32 @@ impl Keeper {
         }
     }
 
-    /// Takes a changed policy up. Ends already granted stay as they are.
-    pub fn set_policy(&mut self, timing: LeaseTiming, response: IsolationResponse) {
+    /// Takes a policy up, changed or not.
+    ///
+    /// It comes before the key is put on a lease of the new time to live. From then on etcd judges by that lease, also where nobody
+    /// hears that the key was put there: so what is left of a longer right is cut to what one asked for now would be. What is
+    /// kept back to demote in is the new budget, on both leases. No right becomes longer by it.
+    pub fn set_policy(&mut self, now: Moment, timing: LeaseTiming, response: IsolationResponse) {
+        let before = self.timing.demote_budget;
         self.timing = Timing {
             ttl: timing.ttl.get(),
             renew_every: timing.renew_every.get(),
             demote_budget: timing.demote_budget.get(),
         };
         self.response = response;
+        let most = self.until(now);
+        let budget = self.timing.demote_budget;
+        match &mut self.state {
+            State::Held { until, .. } | State::KeptByFailsafe { until, .. } => {
+                let on_the_old = (*until + before).saturating_sub(budget);
+                *until = on_the_old.min(most).min(*until);
+            }
+            State::Starting { .. }
+            | State::Isolated { .. }
+            | State::Released { .. }
+            | State::NotOurs { .. }
+            | State::Unmanaged => {}
+        }
     }
 
     /// Where it stands.
@@ -290,8 +311,10 @@ impl Keeper {
         }
     }
 
-    /// A right of the peer's that is over already is none.
+    /// A right of the peer's that is over already is none. One on a longer time to live than this sidecar's own ends as if it were
+    /// on that: this one may take the key over, on its own lease.
     fn held_by_peer(&mut self, now: Moment, sent: Moment, generation: Generation) {
+        let sent = sent.min(now);
         if self.until(sent) > now {
             self.granted(sent, generation, Holder::Peer);
         }

@@ -154,6 +154,8 @@ impl Terms {
 pub(super) struct Taking {
     /// When it was begun.
     pub(super) began: Moment,
+    /// The time to live, in seconds, that moments in what it grants are reckoned back from.
+    pub(super) ttl: u32,
     /// The record, and the store's revision when it was read.
     pub(super) record: Option<(Record, Revision)>,
     /// What it grants.
@@ -230,20 +232,25 @@ impl Keys {
         &self.holder
     }
 
-    /// The process's lease of that time to live, renewed no longer than `max_age` ago; a new one where it is gone.
+    /// Now, by the clock that moments here are of.
+    pub(super) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// The process's lease of that time to live, renewed at `since` or later; a new one where it is gone.
     ///
     /// The moment is that before the renewal was sent.
     pub(super) async fn lease(
         &self,
         ttl: u32,
-        max_age: Duration,
+        since: Moment,
     ) -> Result<(LeaseId, Moment), StoreError> {
         let mut leases = self.leases.lock().await;
         if let Some(granted) = leases.get_mut(&ttl) {
-            let sent = self.clock.now();
-            if sent.saturating_sub(granted.sent) <= max_age && !max_age.is_zero() {
+            if granted.sent >= since {
                 return Ok((granted.id, granted.sent));
             }
+            let sent = self.clock.now();
             match self.store.renew(granted.id).await? {
                 Renewal::Renewed { .. } => {
                     granted.sent = sent;
@@ -358,6 +365,7 @@ impl Keys {
     ) -> Taking {
         let mut taking = Taking {
             began: self.clock.now(),
+            ttl: terms.ttl(),
             record: None,
             granted: None,
             changed: None,
@@ -382,9 +390,8 @@ impl Keys {
         taking: &mut Taking,
     ) -> Result<TakeEnd, StoreError> {
         // First the lease, then the keys: a key that is seen under it lives at least as long as it.
-        let (id, sent) = self
-            .lease(terms.ttl(), terms.timing.renew_every.get())
-            .await?;
+        let recent = taking.began.saturating_sub(terms.timing.renew_every.get());
+        let (id, sent) = self.lease(terms.ttl(), recent).await?;
         let (found, read_at) = self.read_group(group).await?;
         let record = found.record(&self.zone);
         taking.record = record.map(|r| (r, read_at));
@@ -427,6 +434,9 @@ impl Keys {
                 }
             }
         };
+        // The key may be on another lease, or its holder have a right from elsewhere. Neither lasts longer than one that was asked for
+        // when this was begun (see `Keeper::set_policy`), so this lease must not end before that.
+        let (id, sent) = self.lease(terms.ttl(), taking.began).await?;
         let txn = Txn::new()
             .when(Compare::ModRevision(keys::group_primary(group), revision))
             .when(compare)

@@ -460,7 +460,7 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
 async fn cycle(keys: Arc<Keys>, ttls: BTreeSet<u32>, questions: Questions) -> Done {
     let mut renewed = BTreeMap::new();
     for ttl in ttls {
-        match keys.lease(ttl, Duration::ZERO).await {
+        match keys.lease(ttl, keys.now()).await {
             Ok(lease) => {
                 renewed.insert(ttl, lease);
             }

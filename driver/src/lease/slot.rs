@@ -72,6 +72,9 @@ pub(super) struct Slot {
     pub(super) keeper: Keeper,
     pub(super) policy: PolicyChange,
     pub(super) taking: Errand,
+    /// The time to live, in seconds, of the lease that a take is putting the key on, or may have put it on: it is under way, or its
+    /// end is not known.
+    pub(super) putting: Option<u32>,
     pub(super) asking: Errand,
     pub(super) isolating: Errand,
     pub(super) releasing: Errand,
@@ -100,6 +103,7 @@ impl Slot {
             keeper: Keeper::start(since, timing, response),
             policy: PolicyChange::new(Terms { timing, response }),
             taking: Errand::default(),
+            putting: None,
             asking: Errand::default(),
             isolating: Errand::default(),
             releasing: Errand::default(),
@@ -161,6 +165,7 @@ impl Slot {
                         PAUSE
                     };
                     if self.ordered.is_none() && self.taking.begin(now, pause) {
+                        self.puts(self.policy.terms());
                         begin.push(Begin::Take { generation });
                     }
                 }
@@ -211,8 +216,20 @@ impl Slot {
             begin.push(Begin::OrderedTake {
                 generation: *generation,
             });
+            self.puts(self.policy.terms());
         }
         begin
+    }
+
+    /// A take on these terms is begun: the key may be on their lease from now on.
+    pub(super) fn puts(&mut self, terms: Terms) {
+        let before = self.putting.unwrap_or(u32::MAX);
+        self.putting = Some(before.min(terms.ttl()));
+    }
+
+    /// Whether a key that was read on a lease of `ttl` seconds stands there: a put on a shorter one may be under way.
+    pub(super) fn stands_on(&self, ttl: u32) -> bool {
+        self.putting.is_none_or(|putting| putting >= ttl)
     }
 
     /// No task is under way any more: after one of them was lost.

@@ -173,6 +173,70 @@ fn an_isolated_zone_takes_its_lease_only_when_ordered() {
     assert!(matches!(k.state(), State::Held { .. }));
 }
 
+/// `ttl`, `demote_budget` in seconds.
+fn times(ttl: u64, demote_budget: u64) -> LeaseTiming {
+    LeaseTiming {
+        ttl: Span::secs(ttl),
+        demote_budget: Span::secs(demote_budget),
+        ..timing()
+    }
+}
+
+/// Its key is about to be put on the shorter lease, and from then on etcd judges by that.
+#[test]
+fn a_shorter_time_to_live_shortens_a_right_that_is_held() {
+    let demote = IsolationResponse::Demote;
+    let mut k = holding(demote);
+    k.set_policy(s(1), times(120, 5), demote);
+    assert_eq!(k.next_deadline(), Some(s(20)), "longer by word alone");
+    k.handle(s(10), Event::Renewed { sent: s(10) });
+    assert_eq!(k.next_deadline(), Some(s(125)));
+    k.set_policy(s(10), times(30, 5), demote);
+    assert_eq!(k.next_deadline(), Some(s(35)));
+    // The next readings change nothing more, and a right that is kept is cut as well.
+    k.set_policy(s(15), times(30, 5), demote);
+    k.handle(s(15), Event::Gone);
+    assert_eq!(k.next_deadline(), Some(s(35)));
+    k.set_policy(s(15), times(20, 5), demote);
+    assert_eq!(k.next_deadline(), Some(s(30)));
+    assert!(k.handle(s(30), Event::Tick).contains(&DEMOTE));
+}
+
+#[test]
+fn a_longer_budget_is_kept_back_from_a_right_that_is_held() {
+    let demote = IsolationResponse::Demote;
+    let mut k = holding(demote);
+    k.handle(s(9), Event::Renewed { sent: s(6) });
+    assert_eq!(k.next_deadline(), Some(s(26)));
+    k.set_policy(s(9), times(30, 12), demote);
+    assert_eq!(k.next_deadline(), Some(s(24)), "the lease ends at 36");
+    k.set_policy(s(9), times(30, 5), demote);
+    assert_eq!(k.next_deadline(), Some(s(24)), "until it is renewed");
+}
+
+/// Its peer has not read the shorter time to live yet; whoever watches takes over on its own.
+#[test]
+fn what_a_peer_holds_for_longer_is_believed_for_as_long_as_ones_own() {
+    let mut k = keeper(IsolationResponse::Demote);
+    k.handle(s(0), looked(0, Images::Primary));
+    k.handle(s(0), OURS);
+    let sent = s(90);
+    for event in [
+        Event::HeldByPeer {
+            sent,
+            generation: G1,
+        },
+        Event::PeerVouched {
+            sent,
+            generation: G1,
+        },
+    ] {
+        let mut k = k.clone();
+        k.handle(s(1), event);
+        assert_eq!(k.next_deadline(), Some(s(21)), "{event:?}");
+    }
+}
+
 /// Found by the exploration in `tests/`: an order that came while the lease was held was kept for later, and stood in the
 /// way of the demotion.
 #[test]
@@ -406,6 +470,11 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => generation.prop_map(|generation| Event::OrderedToRelease { generation }),
     ]
 }
+/// Seldom another policy: a time to live, and what is kept back of it.
+fn any_times() -> impl Strategy<Value = Option<LeaseTiming>> {
+    let changed = (15u64..120, 1u64..15).prop_map(|(ttl, budget)| Some(times(ttl, budget)));
+    prop_oneof![7 => Just(None), 1 => changed]
+}
 /// `sent` was generated as an age; made a moment here.
 fn dated(now: Moment, event: Event) -> Event {
     let back = |age: Moment| now.saturating_sub(age);
@@ -440,21 +509,30 @@ proptest! {
     /// Whatever happens in whatever order: without a grant that was sent less than `ttl - demote_budget` ago this zone does
     /// not believe that it holds anything; and once a right has ended it demotes until it has seen that it is demoted.
     #[test]
-    fn no_right_outlives_its_sending(events in prop::collection::vec((0u64..8, any_event()), 1..120)) {
+    fn no_right_outlives_its_sending(events in prop::collection::vec((0u64..8, any_event(), any_times()), 1..120)) {
         let mut k = keeper(IsolationResponse::Demote);
-        let (mut now, mut newest_grant, mut owes_demotion) = (s(0), None::<Moment>, false);
+        let (mut now, mut granted_until, mut owes_demotion) = (s(0), None::<Moment>, false);
         let mut last_look = s(0);
-        for (wait, event) in events {
+        let mut right = s(20);
+        for (wait, event, times) in events {
             now += s(wait);
+            if let Some(times) = times {
+                k.set_policy(now, times, IsolationResponse::Demote);
+                right = times.ttl.get() - times.demote_budget.get();
+            }
             let event = dated(now, event);
             let before = k.state();
             let actions = k.handle(now, event);
+            // The key may be put on a lease that is asked for from now on, and nobody hear of it.
+            if let State::Held { until, .. } | State::KeptByFailsafe { until, .. } = k.state() {
+                prop_assert!(until <= now + right, "{:?} at {now:?}, a right is {right:?}", k.state());
+            }
             if let Event::Taken { sent, .. } | Event::HeldByPeer { sent, .. } | Event::PeerVouched { sent, .. } | Event::Renewed { sent } | Event::SitesConfirmed { sent } = event {
-                newest_grant = newest_grant.max(Some(sent));
+                granted_until = granted_until.max(Some(sent + right));
             }
             let serves = matches!(k.state(), State::Held { .. } | State::KeptByFailsafe { .. });
             if serves {
-                prop_assert!(newest_grant.is_some_and(|g| now < g + s(20)), "{:?} at {now:?}", k.state());
+                prop_assert!(granted_until.is_some_and(|end| now < end), "{:?} at {now:?}", k.state());
             }
             let served = matches!(before, State::Held { .. } | State::KeptByFailsafe { .. });
             if served && matches!(k.state(), State::Isolated { generation } if generation != Generation::ZERO) && !matches!(event, Event::RecordRead(_)) {

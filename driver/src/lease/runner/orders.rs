@@ -15,7 +15,7 @@ use rekindle_common::{
     ApiError, ErrorCode, Generation, GroupName, lease::LeaseView, policy::IsolationResponse,
 };
 use rekindle_store::StoreError;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 impl<L: LeaseSink, S: OtherSites> Running<L, S> {
     pub(super) fn took(
@@ -26,6 +26,10 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
         ordered: Option<Generation>,
     ) {
         slot.taking.end();
+        // One that failed may have put the key all the same.
+        if !matches!(taking.end, TakeEnd::Failed(_)) {
+            slot.putting = None;
+        }
         if let Some((record, revision)) = taking.record
             && slot.is_news(now, taking.began, revision)
         {
@@ -34,7 +38,8 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
         if let Some(revision) = taking.changed {
             slot.is_news(now, taking.began, revision);
         }
-        if let Some(granted) = taking.granted {
+        let ttl = slot.policy.terms().ttl();
+        if let Some(granted) = taking.granted.map(|g| reckoned(g, now, taking.ttl, ttl)) {
             // The record comes before the order, and the order before what was granted on it.
             if let (Event::Taken { .. }, Some(generation)) = (granted, ordered) {
                 slot.apply(group, now, Event::OrderedToTake { generation });
@@ -105,6 +110,35 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
                 slot.giving_up.push(reply);
             }
         }
+    }
+}
+
+/// A grant on another time to live than the keeper reckons with by now, so that it ends when its own lease does, and no later than one
+/// that was asked for now.
+fn reckoned(granted: Event, now: Moment, on: u32, ttl: u32) -> Event {
+    let shift = |sent: Moment| {
+        let end = sent + Duration::from_secs(u64::from(on));
+        end.saturating_sub(Duration::from_secs(u64::from(ttl)))
+            .min(now)
+    };
+    match granted {
+        Event::Taken { sent, generation } => Event::Taken {
+            sent: shift(sent),
+            generation,
+        },
+        Event::HeldByPeer { sent, generation } => Event::HeldByPeer {
+            sent: shift(sent),
+            generation,
+        },
+        Event::Tick
+        | Event::Looked { .. }
+        | Event::RecordRead(_)
+        | Event::PeerVouched { .. }
+        | Event::Renewed { .. }
+        | Event::Gone
+        | Event::SitesConfirmed { .. }
+        | Event::OrderedToTake { .. }
+        | Event::OrderedToRelease { .. } => granted,
     }
 }
 

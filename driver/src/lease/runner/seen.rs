@@ -76,7 +76,8 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
     ) {
         let ttl = slot.policy.terms().ttl();
         let renewal = renewed.get(&ttl).copied();
-        let ours = self.keys.is_ours(&found.lease, renewal.map(|(id, _)| id));
+        let ours =
+            self.keys.is_ours(&found.lease, renewal.map(|(id, _)| id)) && slot.stands_on(ttl);
         slot.maybe_ours = self.keys.is_of_us(&found.lease);
         if let Found::Is { value: spec, .. } = &found.spec {
             let recorded = match &found.lease {
@@ -96,7 +97,9 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
                 .policy
                 .follow(timing, spec.policy.isolation_response, recorded);
             let terms = slot.policy.terms();
-            slot.keeper.set_policy(terms.timing, terms.response);
+            slot.keeper.set_policy(now, terms.timing, terms.response);
+            // What is left of a right on another time to live is short by now: the key moves at once.
+            self.cycle_now |= terms.ttl() != ttl;
             self.change_policy(group, slot, now, next);
             self.note_on_delete(group, slot, now, spec.policy.on_delete);
         }
@@ -139,6 +142,7 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
                     return;
                 };
                 if slot.taking.begin(now, TICK) {
+                    slot.puts(terms);
                     tracing::info!(%group, response = ?terms.response, "the lease's record is changed to a new policy");
                     let (keys, group) = (Arc::clone(&self.keys), group.clone());
                     self.tasks.spawn(async move {

@@ -1,4 +1,5 @@
 mod lost_ceph;
+mod other_times;
 mod plans;
 mod two_sidecars;
 
@@ -10,6 +11,7 @@ use crate::{
 use rekindle_common::{
     ErrorCode, SiteName, ZoneName,
     deletion::OnDelete,
+    duration::Span,
     keys,
     lease::{LeaseRecord, LeaseView, PrimaryRecord},
     policy::{GroupPolicy, GroupSpec},
@@ -214,6 +216,12 @@ impl Bench {
             runbook: Runbook::default(),
         };
         self.put(keys::group_spec(&db()), &spec).await;
+    }
+    /// The default policy, with another time to live in seconds.
+    async fn ttl(&self, ttl: u64) {
+        let mut policy = demote_policy();
+        policy.lease.ttl = Span::secs(ttl);
+        self.policy(policy).await;
     }
     async fn record(&self, primary: &str, generation: u64) {
         let record = PrimaryRecord {
@@ -616,29 +624,6 @@ async fn the_deletion_policy_is_noted_on_primaries_and_follows_the_spec() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_ttl_moves_the_key_to_another_lease() {
-    let b = Bench::new(true, demote_policy()).await;
-    let s = b.start("host-a", "1");
-    b.held(&s).await;
-    let mut longer = demote_policy();
-    longer.lease.ttl = rekindle_common::duration::Span::secs(60);
-    b.policy(longer).await;
-    sleep(secs(12)).await;
-    assert_eq!(b.key().await.unwrap().ttl.get(), secs(60));
-    for _ in 0..60 {
-        sleep(secs(1)).await;
-        assert!(held(&s) && b.images.primary());
-    }
-    // A policy that contradicts itself is not followed.
-    let mut unsound = demote_policy();
-    unsound.lease.ttl = rekindle_common::duration::Span::secs(3);
-    b.policy(unsound).await;
-    sleep(secs(30)).await;
-    assert_eq!(b.key().await.unwrap().ttl.get(), secs(60));
-    assert!(held(&s));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_corrupt_record_neither_takes_nor_loses_a_lease() {
     let b = Bench::new(true, demote_policy()).await;
     let s = b.start("host-a", "1");
@@ -711,13 +696,14 @@ async fn whatever_happens_nothing_is_primary_here_when_the_other_zone_is_recorde
             let mut starts = 0;
             while Instant::now() < end {
                 sleep(Duration::from_millis(rng.random_range(100..15_000))).await;
-                match rng.random_range(0..8) {
+                match rng.random_range(0..9) {
                     0 => b.memory.partition(),
                     1 => b.memory.hang(),
                     2 | 3 => b.memory.heal(),
                     4 => b.memory.lose_answers(rng.random_range(1..3)),
                     5 => b.images.with(|i| i.stubborn = 2),
                     6 => b.sites.say(["well", "silent"]),
+                    7 => b.ttl([15, 30, 90][rng.random_range(0..3)]).await,
                     _ => {
                         // Dies, and its supervisor starts it again within `margin - demote_budget`.
                         drop(s);
@@ -752,7 +738,7 @@ async fn whatever_happens_nothing_is_primary_here_when_the_other_zone_is_recorde
 /// As above, with a real etcd that is stopped: its sockets stay open and say nothing. In real time, with short times.
 #[tokio::test]
 async fn a_real_etcd_that_hangs_lets_the_zone_demote_before_its_lease_ends() {
-    use rekindle_common::{duration::Span, lease::LeaseTiming};
+    use rekindle_common::lease::LeaseTiming;
     let etcd = rekindle_store::testing::TestEtcd::start(1).await.unwrap();
     let store = etcd.store(0).await.unwrap();
     let mut policy = demote_policy();

@@ -90,6 +90,7 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
             let lease = renewed.get(&ttl).map(|(id, _)| *id);
             if let Some(Record::Ours { generation }) = found.record(&self.config.zone)
                 && self.keys.is_ours(&found.lease, lease)
+                && slot.stands_on(ttl)
             {
                 let ttl = Span(Duration::from_secs(u64::from(ttl)));
                 groups.insert(group.clone(), HeldThere { generation, ttl });
