@@ -118,7 +118,7 @@ codes! {
     StoreUnavailable = "store_unavailable", 503, Retry;
     /// The zone's sidecar does not answer.
     SidecarUnreachable = "sidecar_unreachable", 503, Retry;
-    /// The program is draining or has not started up yet.
+    /// The program is draining or has not started up yet, or has no thread to spare: nothing was begun.
     Unavailable = "unavailable", 503, Retry;
     /// The cluster or its pool is full.
     StorageFull = "storage_full", 507, AskOperator;

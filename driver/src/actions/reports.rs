@@ -239,11 +239,12 @@ impl Volumes {
     }
 }
 
-/// Whether an error means that the cluster says nothing at all.
+/// Whether an error means that nothing was heard of the cluster.
 fn silent(e: &BackendError) -> bool {
     match e.kind {
         BackendErrorKind::Deadline
         | BackendErrorKind::Unreachable
+        | BackendErrorKind::NotBegun
         | BackendErrorKind::Blocklisted => true,
         BackendErrorKind::NotFound
         | BackendErrorKind::NotMirrored

@@ -8,6 +8,7 @@ mod together;
 use super::*;
 use crate::{
     backend::{
+        Op,
         error::errno,
         memory::{Cluster, Fabric, FabricConfig},
     },
@@ -300,6 +301,32 @@ async fn a_silent_cluster_is_reported_in_time_and_nothing_is_made_up() {
     assert!(begun.elapsed() <= Duration::from_secs(31));
     pair.fabric.a().start();
     wait(&pair.a, &spec(0), VolumeStatus::ActivePrimary).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sidecar_without_threads_says_nothing_of_its_cluster() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    pair.a.volumes(&VolumeQuery::default()).await.unwrap();
+    for op in [Op::Probe, Op::List, Op::Open] {
+        pair.fabric.a().starve(op);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for _ in 0..3 {
+        assert_eq!(pair.a.zone().await.ceph.writable, Known::Unknown);
+    }
+    let demote = order(VolumeAction::Demote { token: None }, 1);
+    let refused = pair.a.act(&spec(0), demote).await;
+    assert_eq!(code(refused), ErrorCode::Unavailable);
+    let page = pair.a.volumes(&VolumeQuery::default()).await.unwrap();
+    assert_eq!(page.volumes[0].role, Role::Unknown);
+    pair.fabric.a().release(Op::Probe);
+    assert_eq!(pair.a.zone().await.ceph.writable, Known::Yes);
+    // The word of a probe that was silent goes on being told while the next one lasts, and that of one that was not begun does not.
+    pair.fabric.a().starve(Op::Probe);
+    assert_eq!(pair.a.zone().await.ceph.writable, Known::Unknown);
+    pair.fabric.a().release(Op::Probe);
+    pair.fabric.a().slow(Op::Probe, Duration::from_secs(2));
+    assert_eq!(pair.a.zone().await.ceph.writable, Known::Unknown);
 }
 
 #[tokio::test(start_paused = true)]

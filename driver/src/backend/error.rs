@@ -115,6 +115,8 @@ pub enum BackendErrorKind {
     Deadline,
     /// The cluster cannot be reached, or its connection broke.
     Unreachable,
+    /// Not begun, for want of a thread here: nothing was changed, and of the cluster it says nothing.
+    NotBegun,
     /// This client was shut out of the cluster.
     Blocklisted,
     /// The Ceph user may not do this.

@@ -87,6 +87,8 @@ enum OpenImage {
 
 /// What a measurement may take beyond its deadline: the object that was begun before it.
 const MEASURE_GRACE: Duration = Duration::from_secs(1);
+/// What librbd's calls get beyond their deadline to say how they ended: only their threads know whether one had begun.
+const OWN_WORD: Duration = Duration::from_millis(50);
 
 /// Bounds a call. The error names what overran.
 async fn within<T>(
@@ -111,6 +113,13 @@ impl Backend {
         }
     }
 
+    fn end(&self, deadline: Instant) -> Instant {
+        match self {
+            Self::Rbd(_) => deadline + OWN_WORD,
+            Self::Memory(_) => deadline,
+        }
+    }
+
     /// All volumes that are mirrored or that policy says are, without their lineage. Few calls, however many there are.
     ///
     /// # Errors
@@ -122,7 +131,7 @@ impl Backend {
                 Self::Memory(c) => c.list_views().await,
             }
         };
-        within(deadline, Op::List, None, call).await
+        within(self.end(deadline), Op::List, None, call).await
     }
 
     /// Opens one image.
@@ -146,7 +155,7 @@ impl Backend {
                 }
             }
         };
-        let image = within(deadline, Op::Open, Some(spec), call).await?;
+        let image = within(self.end(deadline), Op::Open, Some(spec), call).await?;
         Ok(Session {
             spec: spec.clone(),
             image,
@@ -166,7 +175,7 @@ impl Backend {
                 Self::Memory(c) => c.remove(spec).await,
             }
         };
-        within(d.abandon, Op::Remove, Some(spec), call).await
+        within(self.end(d.abandon), Op::Remove, Some(spec), call).await
     }
 
     /// Shuts a client out of the cluster: its writes in flight and to come fail with ESHUTDOWN.
@@ -180,7 +189,7 @@ impl Backend {
                 Self::Memory(c) => c.blocklist_client(&client.address).await,
             }
         };
-        within(deadline, Op::Blocklist, None, call).await
+        within(self.end(deadline), Op::Blocklist, None, call).await
     }
 
     /// A small RADOS object's content; `None` where there is none.
@@ -199,7 +208,7 @@ impl Backend {
                 Self::Memory(c) => c.read_object(pool, oid).await,
             }
         };
-        within(deadline, Op::ReadObject, None, call).await
+        within(self.end(deadline), Op::ReadObject, None, call).await
     }
 
     /// Writes a small RADOS object if it still is as `expected` (`None`: absent).
@@ -220,7 +229,7 @@ impl Backend {
                 Self::Memory(c) => c.swap_object(pool, oid, expected, new).await,
             }
         };
-        within(deadline, Op::WriteObject, None, call).await
+        within(self.end(deadline), Op::WriteObject, None, call).await
     }
 
     /// Writes a small object and reads it back: mons that answer are not enough (hard case 60).
@@ -234,7 +243,7 @@ impl Backend {
                 Self::Memory(c) => c.probe_writes().await,
             }
         };
-        within(deadline, Op::Probe, None, call).await
+        within(self.end(deadline), Op::Probe, None, call).await
     }
 
     /// The cluster's own account of itself.
@@ -248,7 +257,7 @@ impl Backend {
                 Self::Memory(c) => c.cluster_health().await,
             }
         };
-        within(deadline, Op::Health, None, call).await
+        within(self.end(deadline), Op::Health, None, call).await
     }
 
     /// The mirror daemons and the peer.
@@ -262,7 +271,7 @@ impl Backend {
                 Self::Memory(c) => c.mirror_info().await,
             }
         };
-        within(deadline, Op::MirrorInfo, None, call).await
+        within(self.end(deadline), Op::MirrorInfo, None, call).await
     }
 }
 
@@ -271,6 +280,13 @@ impl Session {
     #[must_use]
     pub fn spec(&self) -> &ImageSpec {
         &self.spec
+    }
+
+    fn end(&self, deadline: Instant) -> Instant {
+        match &self.image {
+            OpenImage::Rbd(_) => deadline + OWN_WORD,
+            OpenImage::Memory(_) => deadline,
+        }
     }
 
     /// The image as it is now, with its lineage.
@@ -284,7 +300,7 @@ impl Session {
                 OpenImage::Memory(c) => c.look_at(&self.spec).await,
             }
         };
-        within(deadline, Op::Look, Some(&self.spec), call).await
+        within(self.end(deadline), Op::Look, Some(&self.spec), call).await
     }
 
     /// The image as an action has left it. The daemons write their words down seconds later: those of the look before stand.
@@ -298,7 +314,7 @@ impl Session {
                 OpenImage::Memory(c) => c.look_at(&self.spec).await,
             }
         };
-        within(deadline, Op::Look, Some(&self.spec), call).await
+        within(self.end(deadline), Op::Look, Some(&self.spec), call).await
     }
 
     /// What hangs on the image: a look leaves it out where the image is mirrored, for it takes as long as the look itself.
@@ -314,7 +330,7 @@ impl Session {
                 }
             }
         };
-        within(deadline, Op::Look, Some(&self.spec), call).await
+        within(self.end(deadline), Op::Look, Some(&self.spec), call).await
     }
 
     /// Turns mirroring on, with this side as primary. In snapshot mode librbd takes the first mirror snapshot with it.
@@ -329,7 +345,7 @@ impl Session {
                 OpenImage::Memory(c) => c.enable_mirroring(&self.spec, mode).await,
             }
         };
-        within(d.abandon, Op::Enable, Some(&self.spec), call).await
+        within(self.end(d.abandon), Op::Enable, Some(&self.spec), call).await
     }
 
     /// Turns mirroring off; the other zone's daemon then deletes its copy.
@@ -344,7 +360,7 @@ impl Session {
                 OpenImage::Memory(c) => c.disable_mirroring(&self.spec).await,
             }
         };
-        within(d.abandon, Op::Disable, Some(&self.spec), call).await
+        within(self.end(d.abandon), Op::Disable, Some(&self.spec), call).await
     }
 
     /// Promotes.
@@ -363,7 +379,7 @@ impl Session {
                 OpenImage::Memory(c) => c.promote_image(&self.spec, force == Force::Yes).await,
             }
         };
-        within(d.abandon, op, Some(&self.spec), call).await
+        within(self.end(d.abandon), op, Some(&self.spec), call).await
     }
 
     /// Demotes, and writes the demotion's name into the metadata just before, so that it travels with the last of the data.
@@ -383,7 +399,7 @@ impl Session {
                 OpenImage::Memory(c) => c.demote_image(&self.spec, token).await,
             }
         };
-        within(d.abandon, Op::Demote, Some(&self.spec), call).await
+        within(self.end(d.abandon), Op::Demote, Some(&self.spec), call).await
     }
 
     /// Flags the image: its daemon **deletes** it and makes it anew from the other side. Call it only behind
@@ -399,7 +415,7 @@ impl Session {
                 OpenImage::Memory(c) => c.flag_resync(&self.spec).await,
             }
         };
-        within(d.abandon, Op::Resync, Some(&self.spec), call).await
+        within(self.end(d.abandon), Op::Resync, Some(&self.spec), call).await
     }
 
     /// Takes a mirror snapshot.
@@ -414,7 +430,13 @@ impl Session {
                 OpenImage::Memory(c) => c.mirror_snapshot(&self.spec).await,
             }
         };
-        within(d.abandon, Op::MirrorSnapshot, Some(&self.spec), call).await
+        within(
+            self.end(d.abandon),
+            Op::MirrorSnapshot,
+            Some(&self.spec),
+            call,
+        )
+        .await
     }
 
     /// One value of the image's metadata as it is now: a look's smallest part, for who asks again and again.
@@ -431,7 +453,7 @@ impl Session {
                 }
             }
         };
-        within(deadline, Op::Look, Some(&self.spec), call).await
+        within(self.end(deadline), Op::Look, Some(&self.spec), call).await
     }
 
     /// Sets and removes metadata.
@@ -451,7 +473,7 @@ impl Session {
                 OpenImage::Memory(c) => c.write_metadata(&self.spec, set, remove).await,
             }
         };
-        within(d.abandon, Op::SetMetadata, Some(&self.spec), call).await
+        within(self.end(d.abandon), Op::SetMetadata, Some(&self.spec), call).await
     }
 
     /// How much was written here that the other zone has not, of an image that was demoted. It ends by itself at the deadline, with
@@ -490,7 +512,7 @@ impl Session {
                 OpenImage::Memory(c) => c.deep_copy(&self.spec, to).await,
             }
         };
-        within(d.abandon, Op::Copy, Some(&self.spec), call).await
+        within(self.end(d.abandon), Op::Copy, Some(&self.spec), call).await
     }
 
     /// The other clients that have it open. This session and the zone's mirror daemons are not among them.
@@ -504,6 +526,6 @@ impl Session {
                 OpenImage::Memory(c) => c.watchers_of(&self.spec).await,
             }
         };
-        within(deadline, Op::Watchers, Some(&self.spec), call).await
+        within(self.end(deadline), Op::Watchers, Some(&self.spec), call).await
     }
 }

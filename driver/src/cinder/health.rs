@@ -53,7 +53,7 @@ impl Health {
 enum Look {
     Wrote,
     Silent,
-    /// An answer that says neither: full, denied.
+    /// What says neither: an answer such as full or denied, or that nothing was asked.
     Unclear,
 }
 
@@ -141,7 +141,9 @@ impl ZoneHealth {
 fn of_error(e: &BackendError) -> Look {
     match e.kind {
         BackendErrorKind::Deadline | BackendErrorKind::Unreachable => Look::Silent,
-        BackendErrorKind::Full
+        // What this process lacks is no silence of the cluster's: force must not follow from it.
+        BackendErrorKind::NotBegun
+        | BackendErrorKind::Full
         | BackendErrorKind::Blocklisted
         | BackendErrorKind::NotFound
         | BackendErrorKind::NotMirrored
@@ -190,6 +192,17 @@ mod tests {
         assert_eq!(seen(&back, 9), Health::Writes);
         let full = [two[0], two[1], two[2], (Unclear, 9, 9)];
         assert_eq!(seen(&full, 9), Health::Unknown);
+    }
+
+    #[test]
+    fn what_was_not_begun_is_no_silence() {
+        use crate::backend::Op;
+        let of = |kind| of_error(&BackendError::new(Op::Probe, None, kind, ""));
+        assert_eq!(of(BackendErrorKind::NotBegun), Look::Unclear);
+        assert_eq!(of(BackendErrorKind::Deadline), Look::Silent);
+        assert_eq!(of(BackendErrorKind::Unreachable), Look::Silent);
+        let short = [(Look::Silent, 1, 4), (Look::Unclear, 5, 8)];
+        assert_eq!(seen(&short, 8), Health::Unknown);
     }
 
     #[test]

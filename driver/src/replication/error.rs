@@ -250,6 +250,7 @@ fn backend_code(kind: BackendErrorKind) -> ErrorCode {
         K::ReadOnly => ErrorCode::NotPrimary,
         K::Deadline => ErrorCode::DeadlineExceeded,
         K::Unreachable | K::Blocklisted => ErrorCode::ClusterUnreachable,
+        K::NotBegun => ErrorCode::Unavailable,
         K::Denied => ErrorCode::StorageError,
         K::Full => ErrorCode::StorageFull,
         K::Unsupported => ErrorCode::Unsupported,

@@ -219,11 +219,15 @@ impl Cluster {
     pub fn hang(&self, op: Op) {
         self.change(|c| c.faults.push(Fault::Hang(op)));
     }
+    /// No call of that kind is begun until [`Self::release`]: this process has no thread for it, whatever the cluster does.
+    pub fn starve(&self, op: Op) {
+        self.change(|c| c.faults.push(Fault::Starve(op)));
+    }
     /// Calls of that kind go through again, the ones that hung too; scripted failures and slowness of it end as well.
     pub fn release(&self, op: Op) {
         self.change(|c| {
             c.faults.retain(|f| match f {
-                Fault::Hang(o) | Fault::Slow(o, _) => *o != op,
+                Fault::Hang(o) | Fault::Starve(o) | Fault::Slow(o, _) => *o != op,
                 Fault::Fail { op: o, .. } => *o != op,
             });
         });

@@ -30,6 +30,7 @@ enum Verdict {
     Go(Duration),
     Wait,
     Fail(i32),
+    NotBegun,
 }
 
 impl Cluster {
@@ -53,6 +54,10 @@ impl Cluster {
                 }
                 Verdict::Wait => changed.await,
                 Verdict::Fail(n) => return Err(BackendError::from_errno(op, image, n, "")),
+                Verdict::NotBegun => {
+                    let (kind, why) = (BackendErrorKind::NotBegun, "no thread is left");
+                    return Err(BackendError::new(op, image, kind, why));
+                }
             }
         }
     }
@@ -61,6 +66,13 @@ impl Cluster {
         let mut w = self.shared.world();
         let call = w.config.call;
         let c = &mut w.clusters[self.side];
+        // Before anything reaches the cluster.
+        if c.faults
+            .iter()
+            .any(|f| matches!(f, Fault::Starve(o) if *o == op))
+        {
+            return Verdict::NotBegun;
+        }
         match c.health {
             Health::Hanging => return Verdict::Wait,
             Health::Refusing => return Verdict::Fail(errno::ECONNREFUSED),
@@ -80,7 +92,7 @@ impl Cluster {
                     *times -= 1;
                     return Verdict::Fail(*errno);
                 }
-                Fault::Hang(_) | Fault::Slow(..) | Fault::Fail { .. } => {}
+                Fault::Hang(_) | Fault::Starve(_) | Fault::Slow(..) | Fault::Fail { .. } => {}
             }
         }
         Verdict::Go(wait)

@@ -151,6 +151,7 @@ pub(super) struct DaemonState {
 #[derive(Debug)]
 pub(super) enum Fault {
     Hang(Op),
+    Starve(Op),
     Fail {
         op: Op,
         image: Option<ImageSpec>,

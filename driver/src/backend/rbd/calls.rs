@@ -16,26 +16,58 @@ use tokio::{
 type Result<T> = std::result::Result<T, BackendError>;
 type Rbd<T> = std::result::Result<T, rbd_rs::Error>;
 
+/// How many connections may be under way at once: one that was given up on goes on until librados gives up too.
+pub(super) const CONNECTING: usize = 4;
+/// Those, and one probe. As many may be lost, so that a thread is there whenever a [`Gate`] lets a call through.
+const VITAL: usize = CONNECTING + 1;
+
+/// Where a call's thread comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// The threads of all calls.
+    Common,
+    /// Those kept for connecting and for the probe: whether the cluster lives must be known also when every other thread hangs, and
+    /// a want of threads must not read as its death.
+    Vital,
+}
+
 /// The threads that call librbd.
 #[derive(Debug, Clone)]
 pub(super) struct Calls {
-    pool: CallPool,
+    common: CallPool,
+    vital: CallPool,
 }
 
 impl Calls {
     pub(super) fn new(threads: usize) -> Self {
+        Self::of(CallPoolLimits {
+            threads,
+            ..CallPoolLimits::default()
+        })
+    }
+
+    fn of(common: CallPoolLimits) -> Self {
         Self {
-            pool: CallPool::new(CallPoolLimits {
-                threads,
-                ..CallPoolLimits::default()
+            common: CallPool::new(common),
+            vital: CallPool::new(CallPoolLimits {
+                threads: VITAL,
+                queue: VITAL,
+                lost: VITAL,
             }),
+        }
+    }
+
+    fn pool(&self, lane: Lane) -> &CallPool {
+        match lane {
+            Lane::Common => &self.common,
+            Lane::Vital => &self.vital,
         }
     }
 
     /// Threads in a call, and threads in a call that was given up on.
     pub(super) fn counters(&self) -> (usize, usize) {
-        let c = self.pool.counters();
-        (c.busy, c.lost)
+        let (c, v) = (self.common.counters(), self.vital.counters());
+        (c.busy + v.busy, c.lost + v.lost)
     }
 
     /// A call that changes nothing, or nothing that matters once nobody waits.
@@ -46,8 +78,19 @@ impl Calls {
         deadline: Instant,
         f: impl FnOnce() -> Rbd<T> + Send + 'static,
     ) -> Result<T> {
+        self.run_on(Lane::Common, op, image, deadline, f).await
+    }
+
+    async fn run_on<T: Send + 'static>(
+        &self,
+        lane: Lane,
+        op: Op,
+        image: Option<&ImageSpec>,
+        deadline: Instant,
+        f: impl FnOnce() -> Rbd<T> + Send + 'static,
+    ) -> Result<T> {
         let wait = deadline.saturating_duration_since(Instant::now());
-        self.pool
+        self.pool(lane)
             .call(wait, op.as_str(), f)
             .await
             .map_err(|e| convert::call_error(op, image, &e))
@@ -64,7 +107,7 @@ impl Calls {
     ) -> Result<T> {
         let (tell, told) = oneshot::channel();
         let wait = d.answer.saturating_duration_since(Instant::now());
-        let call = self.pool.call(wait, op.as_str(), move || {
+        let call = self.common.call(wait, op.as_str(), move || {
             // Nobody listens once it was abandoned.
             let _ = tell.send(f());
             Ok(())
@@ -91,7 +134,7 @@ impl Calls {
 
     /// Lets go of what may take a while to close, without waiting. `what` is dropped on a thread of the pool, after a while.
     pub(super) fn let_go<T: Send + 'static>(&self, what: T, after: std::time::Duration) {
-        let pool = self.pool.clone();
+        let pool = self.common.clone();
         let close = async move {
             tokio::time::sleep(after).await;
             let wait = std::time::Duration::from_secs(600);
@@ -110,18 +153,30 @@ impl Calls {
     }
 }
 
-/// At most one call of a kind at a time: on a dead cluster each asker would otherwise cost a thread.
+/// So many calls of a kind at a time: on a dead cluster each asker would otherwise cost a thread.
 #[derive(Debug, Clone)]
-pub(super) struct OneAtATime(Arc<Semaphore>);
+pub(super) struct Gate {
+    permits: Arc<Semaphore>,
+    lane: Lane,
+}
 
-impl Default for OneAtATime {
+impl Default for Gate {
+    /// One at a time, on the threads of all calls.
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(1)))
+        Self::of(1, Lane::Common)
     }
 }
 
-impl OneAtATime {
-    /// Runs `f` when the one before it has really ended, however late that is.
+impl Gate {
+    pub(super) fn of(permits: usize, lane: Lane) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(permits)),
+            lane,
+        }
+    }
+
+    /// Runs `f` when one before it has really ended, however late that is. `deadline_exceeded` also where none of those before it
+    /// has: in the vital lane they are in the library, and it is the cluster that keeps them.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         calls: &Calls,
@@ -129,16 +184,81 @@ impl OneAtATime {
         deadline: Instant,
         f: impl FnOnce() -> Rbd<T> + Send + 'static,
     ) -> Result<T> {
-        let permit = timeout_at(deadline, self.0.clone().acquire_owned()).await;
+        let permit = timeout_at(deadline, self.permits.clone().acquire_owned()).await;
         let Ok(Ok(permit)) = permit else {
             return Err(BackendError::deadline(op, None));
         };
         calls
-            .run(op, None, deadline, move || {
+            .run_on(self.lane, op, None, deadline, move || {
                 // Held by the thread, not by the asker.
                 let _permit = permit;
                 f()
             })
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{sync::mpsc, time::Duration};
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// Calls that hang until the senders are dropped, as many as there can be at all.
+    async fn exhaust(calls: &Calls, threads: usize, lost: usize) -> Vec<mpsc::Sender<()>> {
+        let mut held = Vec::new();
+        for _ in 0..threads + lost {
+            let (hold, held_up) = mpsc::channel::<()>();
+            let begun = Arc::new(tokio::sync::Notify::new());
+            let tell = begun.clone();
+            let call = calls.run(Op::Look, None, Instant::now() + LONG, move || {
+                tell.notify_one();
+                let _ = held_up.recv();
+                Ok(())
+            });
+            // Its caller goes away as soon as it hangs: the thread is lost.
+            tokio::select! {
+                _ = call => panic!("it hangs"),
+                () = begun.notified() => {}
+            }
+            held.push(hold);
+        }
+        held
+    }
+
+    #[tokio::test]
+    async fn where_all_threads_hang_nothing_is_begun_and_the_cluster_is_asked_all_the_same() {
+        let (threads, lost) = (2, 2);
+        let calls = Calls::of(CallPoolLimits {
+            threads,
+            lost,
+            queue: 8,
+        });
+        let held = exhaust(&calls, threads, lost).await;
+        let soon = Instant::now() + LONG;
+        let refused = calls
+            .run(Op::List, None, soon, || Ok(()))
+            .await
+            .unwrap_err();
+        assert_eq!(refused.kind, BackendErrorKind::NotBegun, "{refused}");
+        let probing = Gate::of(1, Lane::Vital);
+        probing
+            .run(&calls, Op::Probe, soon, || Ok(()))
+            .await
+            .unwrap();
+        // A probe that hangs is the cluster's silence, and so is what waits for it.
+        let (hold, held_up) = mpsc::channel::<()>();
+        let soon = || Instant::now() + Duration::from_millis(50);
+        let hangs = probing.run(&calls, Op::Probe, soon(), move || {
+            let _ = held_up.recv();
+            Ok(())
+        });
+        let silent = hangs.await.unwrap_err();
+        assert_eq!(silent.kind, BackendErrorKind::Deadline, "{silent}");
+        let waits = probing.run(&calls, Op::Probe, soon(), || Ok(()));
+        let silent = waits.await.unwrap_err();
+        assert_eq!(silent.kind, BackendErrorKind::Deadline, "{silent}");
+        drop((hold, held));
     }
 }

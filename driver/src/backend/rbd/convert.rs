@@ -18,11 +18,18 @@ pub(super) fn call_error(op: Op, image: Option<&ImageSpec>, e: &rbd::CallError) 
     let new = |kind, text: String| BackendError::new(op, image, kind, text);
     match e {
         rbd::CallError::Failed(e) => error(op, image, e),
-        rbd::CallError::TimedOut { .. } => BackendError::deadline(op, image),
-        // Not begun, and may be later: for the caller the cluster is as good as out of reach.
-        rbd::CallError::QueueFull { .. }
+        rbd::CallError::TimedOut {
+            stage: rbd::TimedOutStage::Running,
+            ..
+        } => BackendError::deadline(op, image),
+        // A want of this process: the cluster may be as well as ever, and nothing was asked of it.
+        rbd::CallError::TimedOut {
+            stage: rbd::TimedOutStage::Queued,
+            ..
+        }
+        | rbd::CallError::QueueFull { .. }
         | rbd::CallError::Exhausted { .. }
-        | rbd::CallError::NoThread { .. } => new(BackendErrorKind::Unreachable, e.to_string()),
+        | rbd::CallError::NoThread { .. } => new(BackendErrorKind::NotBegun, e.to_string()),
         rbd::CallError::Panicked { .. } => new(BackendErrorKind::Other, e.to_string()),
     }
 }
@@ -246,6 +253,51 @@ pub(super) fn sites(s: &rbd::ImageStatus) -> (Option<SiteStatus>, Option<SiteSta
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_call_that_was_in_the_library_says_anything_of_the_cluster() {
+        use BackendErrorKind::{Deadline, NotBegun, Other};
+        let label = || "probe".to_owned();
+        let timed_out = |stage| rbd::CallError::TimedOut {
+            label: label(),
+            deadline: Duration::from_secs(3),
+            stage,
+        };
+        for (error, kind) in [
+            (timed_out(rbd::TimedOutStage::Running), Deadline),
+            (timed_out(rbd::TimedOutStage::Queued), NotBegun),
+            (
+                rbd::CallError::QueueFull {
+                    label: label(),
+                    queued: 1024,
+                },
+                NotBegun,
+            ),
+            (
+                rbd::CallError::Exhausted {
+                    label: label(),
+                    lost: 64,
+                },
+                NotBegun,
+            ),
+            (
+                rbd::CallError::NoThread {
+                    label: label(),
+                    source: std::io::Error::from_raw_os_error(errno::EAGAIN),
+                },
+                NotBegun,
+            ),
+            (
+                rbd::CallError::Panicked {
+                    label: label(),
+                    message: String::new(),
+                },
+                Other,
+            ),
+        ] {
+            assert_eq!(call_error(Op::Probe, None, &error).kind, kind, "{error}");
+        }
+    }
 
     #[test]
     fn the_words_end_where_the_json_begins() {

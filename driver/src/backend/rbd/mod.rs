@@ -23,7 +23,7 @@ use super::{
     error::{BackendError, BackendErrorKind, Op},
     view::{ClusterHealth, MirrorInfo, Watcher},
 };
-use calls::{Calls, OneAtATime};
+use calls::{CONNECTING, Calls, Gate, Lane};
 use list::Details;
 use rbd_rs as rbd;
 use rbd_rs::{Ceph, Cluster, ConnectOptions, Pool, Timeouts};
@@ -73,10 +73,11 @@ struct Shared {
     calls: Calls,
     connection: AsyncMutex<Option<Connection>>,
     details: Mutex<HashMap<(String, String), Details>>,
-    probing: OneAtATime,
-    asking_health: OneAtATime,
-    asking_mirror: OneAtATime,
-    listing: OneAtATime,
+    connecting: Gate,
+    probing: Gate,
+    asking_health: Gate,
+    asking_mirror: Gate,
+    listing: Gate,
     shut_out: forced::ShutOut,
 }
 
@@ -107,10 +108,11 @@ impl RbdBackend {
                 options,
                 connection: AsyncMutex::default(),
                 details: Mutex::default(),
-                probing: OneAtATime::default(),
-                asking_health: OneAtATime::default(),
-                asking_mirror: OneAtATime::default(),
-                listing: OneAtATime::default(),
+                connecting: Gate::of(CONNECTING, Lane::Vital),
+                probing: Gate::of(1, Lane::Vital),
+                asking_health: Gate::default(),
+                asking_mirror: Gate::default(),
+                listing: Gate::default(),
                 shut_out: forced::ShutOut::default(),
             }),
         })
@@ -149,8 +151,8 @@ impl RbdBackend {
         let (ceph, names) = (self.shared.ceph.clone(), o.pools.clone());
         let made = self
             .shared
-            .calls
-            .run(op, None, deadline, move || {
+            .connecting
+            .run(&self.shared.calls, op, deadline, move || {
                 let cluster = Cluster::connect(&ceph, &options)?;
                 let pools = names
                     .into_iter()
