@@ -187,7 +187,7 @@ async fn progress_is_polled_to_its_end(
     // While its image is made anew, the zone may have none of that name: then nothing is said.
     let known = |s: &String| s.is_empty() || s.parse::<VolumeStatus>().is_ok();
     assert!(seen.iter().all(known), "{seen:?}");
-    eprintln!("a resync, as it was polled: {seen:?}");
+    tracing::info!(?seen, "a resync, as it was polled");
     // Home again.
     there(VolumeAction::Demote { token: None }).await?;
     until("to be promoted again", SOON, async || -> Look<()> {
