@@ -452,7 +452,7 @@ async fn what_was_done_can_be_read(
     let url = format!("http://127.0.0.1:{METRICS}/metrics");
     let within = Duration::from_secs(10);
     let text = cloud.lab.run(Site::ZoneA, "curl", &["-sf", &url], within)?;
-    for (route, status) in [("volumes", 200), ("action", 202)] {
+    for (route, status) in [("volumes", 200), ("volume_action", 202)] {
         let times = text.lines().find(|l| {
             l.starts_with("rekindle_gateway_request_duration_seconds_count{")
                 && l.contains(&format!("\"{route}\""))
