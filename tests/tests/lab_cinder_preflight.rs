@@ -5,7 +5,12 @@
 use rekindle_lab::Site;
 use rekindle_tests::scenario::{CinderZone, Cloud, Look, until};
 use serde_json::Value;
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Output},
+    time::Duration,
+};
 use tempfile::TempDir;
 use toml::Table;
 
@@ -19,6 +24,8 @@ struct Preflight<'a> {
     cloud: &'a Cloud,
     file: Table,
     mapping: String,
+    /// Variables of the program's.
+    environment: Vec<(String, String)>,
     scratch: TempDir,
 }
 
@@ -52,6 +59,7 @@ impl<'a> Preflight<'a> {
             cloud,
             file,
             mapping: "same_name = [\"projects\", \"types\"]\n".to_owned(),
+            environment: Vec::new(),
             scratch,
         })
     }
@@ -64,19 +72,68 @@ impl<'a> Preflight<'a> {
             .insert(field.into(), value.into());
     }
 
+    /// zone-a by the lab's `clouds.yaml`, and zone-b by the usual variables under a prefix of their own.
+    fn by_other_sources(&mut self, a: &CinderZone<'_>, b: &CinderZone<'_>) -> anyhow::Result<()> {
+        let own = |zone: Site, text: String| -> anyhow::Result<(String, toml::Value)> {
+            let backends = format!(
+                "backends = {{ volumes = \"{zone}@rekindle#rekindle\" }}\ntimeout = \"60s\"\n"
+            );
+            let table: Table = toml::from_str(&format!("{text}\n{backends}"))?;
+            Ok((zone.to_string(), table.into()))
+        };
+        let os = &a.clients;
+        let a = format!(
+            "clouds_yaml = {:?}\ncloud = {:?}",
+            os.clouds_yaml, os.admin.cloud
+        );
+        let (name, a) = own(Site::ZoneA, a)?;
+        self.file["clouds"][name] = a;
+        let (name, of_b) = own(Site::ZoneB, "environment = \"B_OS_\"".to_owned())?;
+        self.file["clouds"][name] = of_b;
+        let os = &b.clients;
+        let password = fs::read_to_string(&os.admin.password_file)?;
+        let all = [
+            ("AUTH_URL", os.auth_url.as_str()),
+            ("USERNAME", os.admin.username),
+            ("PASSWORD", password.trim()),
+            ("PROJECT_NAME", os.admin.project),
+            ("USER_DOMAIN_ID", "default"),
+            ("PROJECT_DOMAIN_ID", "default"),
+            ("REGION_NAME", os.region),
+            ("IDENTITY_API_VERSION", "3"),
+        ];
+        self.environment = all
+            .map(|(name, value)| (format!("B_OS_{name}"), value.to_owned()))
+            .into();
+        Ok(())
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
 
-    /// The exit code, and the gaps that are about this scenario: a lab that is kept has other scenarios' volume types.
-    fn run(&self) -> anyhow::Result<(i32, Vec<Value>, Value)> {
+    fn ended(&self) -> anyhow::Result<Output> {
         fs::write(self.path("mapping.toml"), &self.mapping)?;
         let file = self.path("orchestrator.toml");
         fs::write(&file, toml::to_string(&self.file)?)?;
-        let ended = Command::new(self.cloud.rekindle())
+        Ok(Command::new(self.cloud.rekindle())
+            .envs(self.environment.iter().cloned())
             .args(["--output", "json", "preflight"])
             .arg(&file)
-            .output()?;
+            .output()?)
+    }
+
+    /// What is said where the files cannot be used at all.
+    fn refused(&self) -> anyhow::Result<String> {
+        let ended = self.ended()?;
+        assert!(!ended.status.success(), "{ended:?}");
+        Ok(String::from_utf8_lossy(&ended.stderr).into_owned()
+            + &String::from_utf8_lossy(&ended.stdout))
+    }
+
+    /// The exit code, and the gaps that are about this scenario: a lab that is kept has other scenarios' volume types.
+    fn run(&self) -> anyhow::Result<(i32, Vec<Value>, Value)> {
+        let ended = self.ended()?;
         let text = String::from_utf8_lossy(&ended.stdout);
         let said = String::from_utf8_lossy(&ended.stderr);
         let page: Value =
@@ -125,6 +182,25 @@ async fn hard_case_40_and_52_preflight_names_what_would_fail() -> anyhow::Result
         })
         .await?;
         assert!(page["counts"]["volumes"].as_u64() >= Some(1), "{page}");
+
+        // The same with who we are in a clouds.yaml, and in the environment; then without the password there.
+        let file = preflight.file.clone();
+        preflight.by_other_sources(&a, &b)?;
+        let (_, gaps, page) = preflight.run()?;
+        assert_eq!(
+            (gaps.as_slice(), &page["unchecked"]),
+            (&[][..], &serde_json::json!([])),
+            "{page:#}"
+        );
+        preflight
+            .environment
+            .retain(|(name, _)| name != "B_OS_PASSWORD");
+        let said = preflight.refused()?;
+        assert!(
+            said.contains("clouds.zone-b.environment: B_OS_PASSWORD is missing"),
+            "{said}"
+        );
+        preflight.file = file;
 
         // Much at once, in the files and in the zones.
         preflight.mapping =

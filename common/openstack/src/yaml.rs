@@ -86,10 +86,7 @@ pub(crate) fn parse(text: &str) -> Result<Node, String> {
                 values += size(&node);
                 (node, 0)
             }
-            Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _)
-                if open.len() >= DEEP =>
-            {
-                let _ = anchor;
+            Event::SequenceStart(..) | Event::MappingStart(..) if open.len() >= DEEP => {
                 return Err(at("too much stands one within the other"));
             }
             Event::SequenceStart(anchor, _) => {

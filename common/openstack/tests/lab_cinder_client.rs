@@ -125,6 +125,116 @@ async fn keystone_says_who_we_are_and_cinder_what_serves_it() {
     }
 }
 
+/// Clouds of a `clouds.yaml`: the lab's own, as all of OpenStack's clients read it, and application credentials that are made here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keystone_takes_what_a_clouds_yaml_says_and_an_application_credential_for_what_it_is() {
+    let lab = Lab::for_tests_with_cinder().unwrap();
+    let site = Site::ZoneA;
+    let os = lab.openstack(site).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let named = |file: &std::path::Path, name: &str| {
+        let text = format!("clouds_yaml = {file:?}\ncloud = {name:?}\ntimeout = \"60s\"");
+        let config: CloudConfig = toml::from_str(&text).unwrap();
+        Cloud::new(ZoneName::new(site.name()).unwrap(), config)
+    };
+    let by_yaml = named(&os.clouds_yaml, &os.admin.cloud).unwrap();
+    let me = by_yaml.whoami(&Scope::Home).await.unwrap();
+    let admin = cloud(site, &os, &os.admin);
+    assert_eq!(
+        me.user_id,
+        admin.whoami(&Scope::Home).await.unwrap().user_id
+    );
+    by_yaml.cinder(Scope::Home).services().await.unwrap();
+
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(20);
+    let soon = soon.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+    let run = std::process::id();
+    let mut secure = String::from("clouds:\n");
+    let mut clouds = String::from("clouds:\n");
+    let mut make = |name: &str, args: &[&str]| {
+        let title = format!("rekindle-{name}-{run}");
+        let mut all = vec!["application", "credential", "create"];
+        all.extend(args);
+        all.push(&title);
+        let made = os.openstack_json(&os.admin, &all).unwrap();
+        // `ID` and `Secret` in some releases of the command, `id` and `secret` in others.
+        let text = |field: &str| {
+            let fields = made.as_object().unwrap();
+            let mut found = fields.iter().filter(|(k, _)| k.eq_ignore_ascii_case(field));
+            found.next().unwrap().1.as_str().unwrap().to_owned()
+        };
+        clouds.push_str(&format!(
+            "  {name}:\n    auth_type: v3applicationcredential\n    auth: {{auth_url: {:?}, application_credential_id: {:?}}}\n    region_name: {}\n",
+            os.auth_url, text("id"), os.region
+        ));
+        let secret = if name == "wrong" {
+            "not-it".to_owned()
+        } else {
+            text("secret")
+        };
+        secure.push_str(&format!(
+            "  {name}:\n    auth: {{application_credential_secret: {secret:?}}}\n"
+        ));
+        title
+    };
+    let mut titles = vec![make("expired", &["--expiration", &soon])];
+    titles.push(make("good", &["--role", "admin"]));
+    titles.push(make("reader", &["--role", "reader"]));
+    titles.push(make("wrong", &[]));
+    let file = dir.path().join("clouds.yaml");
+    std::fs::write(&file, &clouds).unwrap();
+    std::fs::write(dir.path().join("secure.yaml"), &secure).unwrap();
+
+    let good = named(&file, "good").unwrap();
+    let me = good.whoami(&Scope::Home).await.unwrap();
+    assert!(me.is_admin() && me.project_name == "admin", "{me:?}");
+    good.cinder(Scope::Home).services().await.unwrap();
+    let demo = good
+        .projects()
+        .await
+        .unwrap()
+        .into_iter()
+        .find(|p| p.name == "demo")
+        .unwrap();
+    let e = good.whoami(&Scope::Project(demo.id)).await.unwrap_err();
+    assert!(e.to_string().contains("bound to its own project"), "{e}");
+
+    // Restricted to reading, wrong, past its end, and one that nobody made: each is told apart from a cloud that is away.
+    let reader = named(&file, "reader").unwrap();
+    assert!(!reader.whoami(&Scope::Home).await.unwrap().is_admin());
+    let e = reader.cinder(Scope::Home).services().await.unwrap_err();
+    assert!(matches!(e, CloudError::Forbidden { .. }), "{e:?}");
+    let e = named(&file, "wrong")
+        .unwrap()
+        .whoami(&Scope::Home)
+        .await
+        .unwrap_err();
+    assert!(matches!(e, CloudError::Unauthorized { .. }), "{e:?}");
+    assert!(!e.in_full().contains("not-it"), "{e}");
+    until("the credential to end", async || {
+        let e = named(&file, "expired")
+            .unwrap()
+            .whoami(&Scope::Home)
+            .await
+            .err()?;
+        assert!(matches!(e, CloudError::Unauthorized { .. }), "{e:?}");
+        Some(())
+    })
+    .await;
+    let e = named(&file, "nobody").unwrap_err();
+    assert!(
+        e.to_string()
+            .contains("there are: expired, good, reader, wrong"),
+        "{e}"
+    );
+    for title in titles {
+        os.openstack(&os.admin, &["application", "credential", "delete", &title])
+            .unwrap();
+    }
+    let e = good.whoami(&Scope::Home).await.unwrap_err();
+    assert!(matches!(e, CloudError::Unauthorized { .. }), "{e:?}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn volume_types_show_their_specs_and_their_encryption() {
     let lab = Lab::for_tests_with_cinder().unwrap();

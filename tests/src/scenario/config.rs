@@ -301,9 +301,15 @@ fn waits_for(gate: &Path) -> Value {
     table([(GATE, agent)])
 }
 
+/// What the zones call by two names, where servers are followed: which list of the mapping it stands in, and the names in both.
+pub const RENAMED: [(&str, &str, &str); 2] = [
+    ("flavors", "big-here", "large-there"),
+    ("security_groups", "front-here", "edge-there"),
+];
+
 /// Writes the mapping, before anybody reads it: both zones call everything the same, but for zone-a's project `demo`, which is zone-b's
-/// `service`, and a type of the scenario, whose `silver` is `argent` there. Where servers are followed all has the same name, and their
-/// addresses keep their host part.
+/// `service`, and a type of the scenario, whose `silver` is `argent` there. Where servers are followed it is what [`RENAMED`] says that
+/// has two names, and addresses keep their host part.
 ///
 /// # Errors
 /// The lab's folder cannot be written to; it has no Nova where servers are followed.
@@ -315,10 +321,12 @@ pub fn write_mapping(lab: &Lab, scenario: &str, servers: bool) -> anyhow::Result
             "[[projects]]\nzone-a = \"demo\"\nzone-b = \"service\"\n\
              [[types]]\nzone-a = \"{scenario}-silver\"\nzone-b = \"{scenario}-argent\"\n"
         );
-    }
-    if servers {
+    } else {
         kinds.extend(["flavors", "networks", "subnets", "security_groups"]);
         kinds.extend(["key_pairs", "availability_zones"]);
+        for (kind, a, b) in RENAMED {
+            ranges.push_str(&format!("[[{kind}]]\nzone-a = \"{a}\"\nzone-b = \"{b}\"\n"));
+        }
         ranges.push_str("[[ranges]]\n");
         for site in Site::ZONES {
             ranges.push_str(&format!("{site} = \"{}\"\n", lab.guests(site)?.range()));

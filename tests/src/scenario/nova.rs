@@ -9,7 +9,7 @@ use super::{
 };
 use anyhow::{Context, ensure};
 use rekindle_cli::demo::ready::{self, Addresses};
-use rekindle_common::{ImageSpec, ServerKey, runbook::Runbook};
+use rekindle_common::{ImageSpec, ServerKey, policy::GroupPolicy, runbook::Runbook};
 use rekindle_lab::{GuestConsole, GuestDisk, GuestRecord, Guests, Site};
 use rekindle_orchestrator::wire::ServerView;
 use serde_json::Value;
@@ -204,6 +204,50 @@ impl NovaZone<'_> {
         .await
     }
 
+    /// Where nova-compute's log ends now: what stands after it was said later.
+    ///
+    /// # Errors
+    /// There is no log.
+    pub fn log_end(&self) -> anyhow::Result<usize> {
+        Ok(self.log()?.len())
+    }
+
+    fn log(&self) -> anyhow::Result<String> {
+        let logs = self.cloud.lab.root().join("log").join(self.site.name());
+        let path = logs.join("nova-compute.log");
+        let said = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    }
+
+    /// Waits until nova-compute has said, after that place in its log, that it started this server by itself as its host came up,
+    /// and that it runs.
+    ///
+    /// # Errors
+    /// It has not, in two minutes.
+    pub async fn wait_started_by_its_hypervisor(
+        &self,
+        server: &str,
+        since: usize,
+    ) -> anyhow::Result<()> {
+        let what = format!("{server} to be started by the hypervisor of {}", self.site);
+        let about = format!("[instance: {server}]");
+        until(&what, SOON, async || -> Look<()> {
+            let log = self.log().map_err(|e| format!("{e:#}"))?;
+            // A log that is shorter was begun anew.
+            let new = log.get(since..).unwrap_or(&log);
+            let lines: Vec<&str> = new.lines().filter(|l| l.contains(&about)).collect();
+            let said = |words: &str| lines.iter().any(|l| l.contains(words));
+            if said("Rebooting instance after nova-compute restart")
+                && said("Instance rebooted successfully")
+            {
+                Ok(())
+            } else {
+                Err(format!("{lines:#?}"))
+            }
+        })
+        .await
+    }
+
     /// Waits until there is no server of that id.
     ///
     /// # Errors
@@ -273,6 +317,20 @@ impl Group<'_> {
         let mut spec = self.status().await.map_err(anyhow::Error::msg)?.spec;
         spec.runbook = runbook.clone();
         retried("the group's runbook", async || {
+            self.cloud().orchestrators().put_group(&spec).await
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Changes the group's policy.
+    ///
+    /// # Errors
+    /// The orchestrators refuse it.
+    pub async fn set_policy(&self, change: impl FnOnce(&mut GroupPolicy)) -> anyhow::Result<()> {
+        let mut spec = self.status().await.map_err(anyhow::Error::msg)?.spec;
+        change(&mut spec.policy);
+        retried("the group's policy", async || {
             self.cloud().orchestrators().put_group(&spec).await
         })
         .await?;

@@ -1,4 +1,5 @@
-//! A server with several disks, shelved in the other zone: which disk is which, there and back.
+//! A server with several disks, shelved in the other zone: which disk is which, there and back; and that it follows what is changed, by other
+//! names where the zones have them.
 
 use super::{
     RECORDS, SNAPSHOTS, add_volume, carry_out, group_type, join, level, name_of, runbook,
@@ -8,7 +9,7 @@ use rekindle_cli::demo::volumes::Kind;
 use rekindle_common::runbook::StandbyPolicy;
 use rekindle_core::{decision::Request, plan::PlanKind};
 use rekindle_lab::Site;
-use rekindle_tests::scenario::{BOOT, Cloud, until};
+use rekindle_tests::scenario::{BOOT, Cloud, config, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hard_case_49_a_shelved_stand_by_has_the_disks_of_its_server_in_their_order()
@@ -42,11 +43,35 @@ async fn hard_case_49_a_shelved_stand_by_has_the_disks_of_its_server_in_their_or
             serde_json::Value::Null
         );
 
-        // One is taken away: the stand-by has it no more.
+        // One is taken away and one is given; it has another flavor, another security group, and one more thing is said of it.
         na.take_disk(&a, &web, &logs).await?;
+        let more = na.add_disk(&a, &web, "m-more", &of_type).await?;
+        add_volume(&mut group, &a, cloud, (&more, Kind::Periodic)).await?;
+        let [(_, big, large), (_, front, edge)] = config::RENAMED;
+        for (zone, flavor, group) in [(&a, big, front), (&b, large, edge)] {
+            // A lab that is kept has them.
+            let sizes = ["--ram", "160", "--disk", "0", "--vcpus", "1"];
+            let _ = zone.admin(&[&["flavor", "create"], &sizes[..], &[flavor]].concat());
+            let os = &zone.clients;
+            if os
+                .openstack(&os.member, &["security group", "show", group])
+                .is_err()
+            {
+                os.openstack(&os.member, &["security group", "create", group])?;
+            }
+        }
+        let os = a.clients.clone().deadline(BOOT);
+        let admin = |args: &[&str]| os.openstack(&os.admin, args);
+        admin(&["server", "resize", "--wait", "--flavor", big, &web.server])?;
+        admin(&["server", "resize", "confirm", &web.server])?;
+        admin(&["server", "set", "--property", "tier=front", &web.server])?;
+        os.openstack(
+            &os.member,
+            &["server", "add", "security", "group", &web.server, front],
+        )?;
         let left = na.disks(&web.server)?;
-        assert_eq!(named(&left), ["web-root", "a-data"]);
-        let standby = until("a stand-by with what is left", BOOT, async || {
+        assert_eq!(named(&left), ["web-root", "a-data", "m-more"], "{left:?}");
+        let standby = until("a stand-by as it is now", BOOT, async || {
             let view = group.server(&web.key).await?;
             let there = view.instances.get(&name_of(Site::ZoneB)).cloned();
             let there = there.ok_or("there is none")?;
@@ -55,13 +80,23 @@ async fn hard_case_49_a_shelved_stand_by_has_the_disks_of_its_server_in_their_or
                 .as_deref()
                 .is_some_and(|s| s.contains("SHELVED"));
             let disks = nb.disks(&there).map_err(|e| format!("{e:#}"))?;
+            let shown = nb.show(&there).map_err(|e| format!("{e:#}"))?;
             let mut have = named(&disks);
             have.sort();
-            if rests && view.trouble.is_none() && there != standby && have == ["a-data", "web-root"]
-            {
+            let groups = shown["security_groups"].as_array().cloned();
+            let names: Vec<&str> = groups
+                .iter()
+                .flatten()
+                .filter_map(|g| g["name"].as_str())
+                .collect();
+            let follows = have == ["a-data", "m-more", "web-root"]
+                && shown["flavor"]["original_name"] == large
+                && shown["metadata"]["tier"] == "front"
+                && names.contains(&edge);
+            if rests && view.trouble.is_none() && there != standby && follows {
                 Ok(there)
             } else {
-                Err(format!("{view:?} has {disks:?}"))
+                Err(format!("{view:?} has {disks:?} and {shown}"))
             }
         })
         .await?;

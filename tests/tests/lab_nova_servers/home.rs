@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use rekindle_cli::demo::volumes::Kind;
 use rekindle_common::{
     Generation, GroupName, ServerKey, Timestamp, keys,
+    policy::OnReturn,
     runbook::{Runbook, StandbyPolicy},
     servers::{Build, KeptServer, ServerRecord},
 };
@@ -17,7 +18,7 @@ use rekindle_core::{
 };
 use rekindle_lab::Site;
 use rekindle_orchestrator::wire::PlanDetail;
-use rekindle_tests::scenario::{BOOT, Cloud, Look, until};
+use rekindle_tests::scenario::{BOOT, CinderZone, Cloud, Group, Guest, Look, NovaZone, until};
 use serde_json::{Value, json};
 use std::{process::Command, time::Duration};
 
@@ -71,6 +72,59 @@ fn all_helped(detail: &PlanDetail) -> anyhow::Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+/// What a person has without us: the volumes are moved, and the record's script builds the server on them, once.
+async fn by_hand(
+    cloud: &Cloud,
+    group: &Group<'_>,
+    (a, b): (&CinderZone<'_>, &CinderZone<'_>),
+    (na, nb): (&NovaZone<'_>, &NovaZone<'_>),
+    (web, record): (&Guest, &ServerRecord),
+) -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    let file = scratch.path().join("web.json");
+    std::fs::write(&file, serde_json::to_vec(record)?)?;
+    let export = |form: &str| -> anyhow::Result<String> {
+        let ended = Command::new(cloud.rekindle())
+            .args(["record", "export", "--as", form])
+            .arg(&file)
+            .output()?;
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        ensure!(ended.status.success(), "{form}: {said}");
+        Ok(String::from_utf8(ended.stdout)?)
+    };
+    let script = scratch.path().join("web.sh");
+    std::fs::write(&script, export("shell")?)?;
+
+    // No policy sends it home again meanwhile.
+    group
+        .set_policy(|policy| policy.on_return = OnReturn::Stay)
+        .await?;
+    a.admin(&["server", "stop", &web.server])?;
+    until("web to be off", BOOT, async || -> Look<()> {
+        let shown = na.show(&web.server).map_err(|e| format!("{e:#}"))?;
+        match shown["status"].as_str() {
+            Some("SHUTOFF") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
+    let to = name_of(Site::ZoneB);
+    carry_out(cloud, group, Request::Move { to }, PlanKind::Move).await?;
+
+    let os = b.clients.clone().deadline(BOOT);
+    let address = nb.address(web.host).to_string();
+    let run = || os.script(&os.member, &script, &[("FIXED_IP_1", &address)]);
+    let built = run()?.trim().to_owned();
+    nb.wait_answer(web).await?;
+    let (left, found) = (na.console(&web.server)?, nb.console(&built)?);
+    assert_eq!(found.last, left.stopped, "nothing is lost");
+    let shown = nb.show(&built)?;
+    assert_eq!(shown["name"], record.name.as_str());
+    assert_eq!(shown["metadata"], json!({}), "nobody's but a person's");
+    assert_eq!(run()?.trim(), built, "what is there is left as it is");
     Ok(())
 }
 
@@ -134,6 +188,7 @@ async fn hard_case_50_a_server_comes_back_in_the_other_zone_its_old_self_is_held
         // The zone dies.
         let acknowledged = wait_records(&na, &web, RECORDS).await?;
         let killed = Timestamp::now();
+        let log = na.log_end()?;
         cloud.zone_a().kill()?;
         let failover = group
             .wait_plan_within(PlanKind::Failover, killed, PLAN)
@@ -160,6 +215,7 @@ async fn hard_case_50_a_server_comes_back_in_the_other_zone_its_old_self_is_held
         let reprotect = group
             .wait_plan_within(PlanKind::Reprotect, back, PLAN)
             .await?;
+        na.wait_started_by_its_hypervisor(&web.server, log).await?;
         all_helped(&reprotect)?;
         let hold = place(&reprotect, |s| matches!(s, Step::HoldServers { .. }));
         assert_eq!(
@@ -195,8 +251,14 @@ async fn hard_case_50_a_server_comes_back_in_the_other_zone_its_old_self_is_held
         let disk = cloud.guest_disk(Site::ZoneB, &volume).await?;
         assert_eq!(disk.get(..copy.len()), Some(copy.as_slice()));
 
-        // And home, on purpose.
-        let failback = carry_out(cloud, &group, Request::Failback, PlanKind::Failback).await?;
+        // And home by itself, once the policy says so.
+        let asked = Timestamp::now();
+        group
+            .set_policy(|policy| policy.on_return = OnReturn::Return)
+            .await?;
+        let failback = group
+            .wait_plan_within(PlanKind::Failback, asked, PLAN)
+            .await?;
         all_helped(&failback)?;
         na.wait_answer(&web).await?;
         let (left, found) = (nb.console(&standby)?, na.console(&web.server)?);
@@ -223,11 +285,12 @@ async fn hard_case_50_a_server_comes_back_in_the_other_zone_its_old_self_is_held
         );
 
         // Protected no more, its stand-by goes and its volume stays.
+        let know = kept(cloud, &group.name, &web.key)?;
         group.set_runbook(&Runbook::default()).await?;
         nb.wait_gone(&standby).await?;
         na.ask(&web)?;
         group.wait_protected().await?;
-        Ok(())
+        by_hand(cloud, &group, (&a, &b), (&na, &nb), (&web, &know.record)).await
     })
     .await
 }

@@ -2,11 +2,15 @@
 
 use super::{PLAN, RECORDS, SNAPSHOTS, group_type, join, level, name_of, runbook, wait_records};
 use rekindle_cli::demo::volumes::Kind;
-use rekindle_common::{Generation, Timestamp, runbook::StandbyPolicy};
-use rekindle_core::plan::{PlanKind, Step};
+use rekindle_common::{Generation, Timestamp, policy::OnReturn, runbook::StandbyPolicy};
+use rekindle_core::{
+    decision::{Ask, Decision},
+    plan::{PlanKind, Step},
+    snapshot::Approved,
+};
 use rekindle_lab::Site;
-use rekindle_orchestrator::wire::PauseRequest;
-use rekindle_tests::scenario::Cloud;
+use rekindle_orchestrator::wire::{ApproveRequest, PauseRequest};
+use rekindle_tests::scenario::{BOOT, Cloud, Look, until};
 
 fn pauses(step: &Step) -> bool {
     matches!(step, Step::Pause { .. })
@@ -33,10 +37,16 @@ async fn hard_case_50_a_zone_that_is_back_in_the_middle_of_its_own_failover_has_
         wait_records(&na, &web, RECORDS).await?;
 
         // Promoted, and waiting for a person. The zone is back before that.
+        // What comes after the failover is asked for.
+        group
+            .set_policy(|policy| policy.on_return = OnReturn::Ask)
+            .await?;
         let killed = Timestamp::now();
+        let log = na.log_end()?;
         cloud.zone_a().kill()?;
         let failover = group.wait_step(PlanKind::Failover, killed, pauses).await?;
         cloud.zone_a().start()?;
+        na.wait_started_by_its_hypervisor(&web.server, log).await?;
         na.wait_held(&web.server).await?;
         assert!(na.ask(&web).is_err());
         // All of it while nobody has said yes.
@@ -62,7 +72,28 @@ async fn hard_case_50_a_zone_that_is_back_in_the_middle_of_its_own_failover_has_
         let found = nb.console(&standby)?;
         assert_eq!(found.last, disk.last().map(|r| r.number), "{found:?}");
 
-        // And the other way round by itself, with nothing left to hold.
+        // And the other way round on a person's word, with nothing left to hold.
+        let what = "the reprotection to be asked for";
+        until(what, BOOT, async || -> Look<()> {
+            let status = group.status().await?;
+            match status.decision.map(|d| d.decision) {
+                Some(Decision::AskOperator {
+                    why:
+                        Ask::Approve {
+                            kind: PlanKind::Reprotect,
+                            ..
+                        },
+                }) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await?;
+        let approval = ApproveRequest {
+            what: Approved::Reprotect,
+            by: "ann".to_owned(),
+            generation: None,
+        };
+        client.approve(&group.name, &approval).await?;
         let reprotect = group
             .wait_plan_within(PlanKind::Reprotect, killed, PLAN)
             .await?;

@@ -131,6 +131,24 @@ impl OpenStack {
         Ok(account_env(cmd, who, &self.auth_url).run()?.stdout)
     }
 
+    /// Runs a shell script as that account, with `openstack` and these variables, and returns what it printed.
+    ///
+    /// # Errors
+    /// As [`OpenStack::openstack`].
+    pub fn script(&self, who: &Account, script: &Path, more: &[(&str, &str)]) -> Result<String> {
+        let programs = self.openstack.parent().unwrap_or(Path::new("/"));
+        let mut cmd = self
+            .inside(Path::new("/bin/sh"))
+            .env("PATH", format!("{}:/usr/bin:/bin", programs.display()))
+            .env("OS_CLIENT_CONFIG_FILE", &self.clouds_yaml)
+            .env("OS_CLOUD", &who.cloud)
+            .arg(script);
+        for (name, value) in more {
+            cmd = cmd.env(name, value);
+        }
+        Ok(cmd.run()?.stdout)
+    }
+
     fn inside(&self, program: &Path) -> Cmd {
         let (net, site) = self.inside;
         net.inside(site, &program.to_string_lossy())

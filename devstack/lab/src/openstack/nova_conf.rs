@@ -275,6 +275,8 @@ service_down_time = {DOWN_TIME}
 shutdown_timeout = 20
 # How soon Nova sees that a guest has ended by itself; 600 s by default.
 sync_power_state_interval = 10
+# There is one hypervisor.
+allow_resize_to_same_host = true
 # Guests are small, and the machine has others to serve: what counts is its real memory.
 cpu_allocation_ratio = 64
 ram_allocation_ratio = 4
