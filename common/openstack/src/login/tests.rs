@@ -85,6 +85,12 @@ fn a_cloud_is_read_with_its_secret_from_secure_yaml() {
     assert_eq!(*project, Named::Name("service".to_owned(), name));
     assert_eq!(secret.read(&|_| None).unwrap(), "pw-in-secure");
 
+    // What has no value there hides nothing.
+    let beside = ground.0.path().join("secure.yaml");
+    fs::write(&beside, "clouds: {prod-a: {auth: {password: ~}}}").unwrap();
+    assert_eq!(secret.read(&|_| None).unwrap(), "pw-in-clouds");
+    fs::write(&beside, SECURE).unwrap();
+
     // It is read anew each time: a new one is taken without a restart, and a missing one is said.
     fs::remove_file(ground.0.path().join("secure.yaml")).unwrap();
     let e = secret.read(&|_| None).unwrap_err();
