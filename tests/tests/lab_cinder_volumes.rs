@@ -244,7 +244,7 @@ async fn a_replicated_volume_is_rolled_back_taken_in_let_go_and_rescheduled() ->
         )
         .await?;
         let late = at.duration_since(due);
-        assert!(late.as_secs() < 15, "{late:?} after it was due");
+        assert!(late.as_secs() < 60, "{late:?} after it was due");
         let taken = mirror_snapshots(cloud, &spec)?.len();
         assert!(
             taken <= 2,
@@ -275,17 +275,14 @@ async fn a_failover_whose_cinder_volume_died_is_repaired_and_called_again() -> a
         volume_service.kill()?;
         cloud.rbd_mirror(Site::ZoneB).resume()?;
         assert_eq!(zone.service()?.replication, "failing-over");
-        // Cinder takes no other call then, and the repair none while it was alive a moment ago.
+        // Cinder takes no other call then, and the repair begins nothing for as long as it may be alive.
         let refused = zone.refused(&call)?;
-        assert!(
-            refused.contains("failing-over") || refused.contains("409") || refused.contains("400"),
-            "{refused}"
-        );
+        assert!(refused.contains("HTTP 4"), "{refused}");
         let early = zone.repair(&["--apply"]);
         let early = format!("{:#}", early.unwrap_err());
         assert!(early.contains("--older-than"), "{early}");
         until("the repair", SOON, async || -> Look<()> {
-            let done = zone.repair(&["--apply", "--older-than", "5s"]);
+            let done = zone.repair(&["--apply", "--older-than", "20s"]);
             let done = done.map_err(|e| format!("{e:#}"))?;
             let service = zone.service().map_err(|e| format!("{e:#}"))?;
             if service.replication == "enabled" {

@@ -55,7 +55,7 @@ def test_a_user_is_told_what_is_wrong_with_a_reference(make, cluster, driver, se
     volume = make.volume()
     with pytest.raises(exception.ManageExistingInvalidReference):
         driver.manage_existing_get_size(volume, {"source-name": "nobodys"})
-    assert told[0]["event_id"].endswith("rekindle: Specified RBD image does not exist. [bad_reference]")
+    assert told[0]["event_id"].endswith(" image does not exist. [bad_reference]")
     cluster.images["disk0"] = FakeImage(GIB)
     with pytest.raises(exception.ManageExistingInvalidReference):
         driver.manage_existing(volume, {"source-name": "disk0"})
