@@ -35,6 +35,9 @@ pub enum Promotion {
     },
 }
 
+/// The field that a `busy` names while a resync's safety copy is under way and gets on: who waits for the resync goes on waiting.
+pub const SAFETY_FIELD: &str = "action.safety";
+
 /// What happens to the data that a resync discards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

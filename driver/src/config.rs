@@ -307,6 +307,10 @@ impl Config {
             );
             return bad("limits.parallel", why);
         }
+        if !(1..=8).contains(&self.limits.copies) {
+            let why = format!("{} is outside 1 to 8", self.limits.copies);
+            return bad("limits.copies", why);
+        }
         for (field, span) in [
             ("limits.action", self.limits.action),
             ("limits.look", self.limits.look),

@@ -158,7 +158,7 @@ async fn to_its_end(bench: &Bench, plan: &Plan, step: &Step) -> StepOutcome {
                     ..StepOutcome::default()
                 };
             }
-            Ok(Pass::NotYet { .. } | Pass::Bound { .. })
+            Ok(Pass::NotYet { .. } | Pass::Moves { .. } | Pass::Bound { .. })
             | Err(StepError::NotNow(_) | StepError::StoreAway(_)) => {
                 assert!(Instant::now() < until, "{step} never ended");
                 sleep(Duration::from_millis(300)).await;

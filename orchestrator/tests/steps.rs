@@ -255,3 +255,49 @@ async fn a_copy_that_diverged_is_not_waited_for_unless_this_plan_resyncs_it() {
     assert!(matches!(pass, Ok(Pass::NotYet { .. })), "{pass:?}");
     assert_eq!(tally.open(), [image(0)]);
 }
+
+/// A hundred gigabytes are not copied in the ten minutes that orders have.
+#[tokio::test(start_paused = true)]
+async fn hard_case_16_a_resync_waits_for_its_safety_copies_while_they_get_on() {
+    use rekindle_core::{plan::PlannedStep, saga::End};
+    use rekindle_driver::backend::{Access, Backend, Deadlines, Force, Op};
+    use rekindle_orchestrator::executor::Over;
+    let bench = Bench::prepared(Kind::Move).await;
+    let mut plan = bench.plan().await;
+    let cluster = bench.rig.world.fabric().b().clone();
+    let b = Backend::Memory(cluster.clone());
+    let volumes = bench.rig.volumes.clone();
+    for v in &volumes {
+        let d = Deadlines::strict(tokio::time::Instant::now() + Duration::from_secs(60));
+        let session = b.open(v, Access::Write, d.answer).await.unwrap();
+        session.promote(Force::Yes, d).await.unwrap();
+        session.demote(None, d).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let deadline = Span::secs(60);
+    cluster.slow(Op::Copy, deadline.get() * 5);
+    plan.steps = vec![PlannedStep {
+        step: Step::Resync {
+            zone: zone_b(),
+            volumes,
+            token: rekindle_common::ResyncToken::from_plan(&plan.id),
+            safety: rekindle_common::action::SafetyCopy::Keep,
+            generation: Generation(1),
+        },
+        deadline,
+        unwind: Vec::new(),
+    }];
+    let begun = tokio::time::Instant::now();
+    let plan = bench.begin(&plan).await;
+    let over = bench.hand.work(&plan, None).await;
+    assert!(begun.elapsed() > deadline.get() * 5);
+    assert!(
+        matches!(
+            over,
+            Over::Ended {
+                end: End::Succeeded
+            }
+        ),
+        "{over:?}"
+    );
+}

@@ -11,6 +11,7 @@
 //! against the lease again, and undone where that is gone.
 
 mod batch;
+mod copies;
 mod grants;
 mod group;
 mod outlook;
@@ -39,6 +40,7 @@ use crate::{
     leases::Leases,
     replication::{Hints, Look, Refusal},
 };
+use copies::Copies;
 use grants::Grants;
 use outlook::FailingOver;
 use pulse::Pulse;
@@ -78,6 +80,9 @@ pub struct Limits {
     pub replay_wait: Span,
     /// How many actions of batches run at once.
     pub parallel: usize,
+    /// How many safety copies are made at once, 1 to 8: each has a thread of its own until it ends, and reads and writes as fast as
+    /// the cluster lets it.
+    pub copies: usize,
     /// How old a list may be that is given to the next asker.
     pub list_age: Span,
 }
@@ -94,6 +99,7 @@ impl Default for Limits {
             // A forced promotion of a snapshot image waits 1.3 s for the mirror daemon to leave it, whatever the machine; each
             // image open costs 0.5 MB meanwhile.
             parallel: 20,
+            copies: 3,
             list_age: Span::millis(500),
         }
     }
@@ -141,6 +147,7 @@ struct Inner {
     freeze: RwLock<Option<Freeze>>,
     /// Bounds what batches and demotions of whole groups do at once.
     slots: Semaphore,
+    copies: Copies,
     tasks: TaskTracker,
     list: AsyncMutex<Option<Listed>>,
     /// How many actions have ended: a list from before the last one is not given out again.
@@ -193,6 +200,7 @@ impl Volumes {
                 hints: Mutex::default(),
                 freeze: RwLock::default(),
                 slots: Semaphore::new(limits.parallel.max(1)),
+                copies: Copies::new(limits.copies),
                 limits,
                 tasks: TaskTracker::new(),
                 list: AsyncMutex::default(),

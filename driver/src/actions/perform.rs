@@ -74,14 +74,7 @@ impl Inner {
             Step::Resync { token: _, keep_as } => {
                 let spec = session.spec();
                 if let Some(to) = keep_as {
-                    match session.copy_to(to, d).await {
-                        Ok(()) => {
-                            tracing::info!(volume.id = %spec, copy = %to, "safety copy made");
-                        }
-                        // Made by an earlier try of the same generation.
-                        Err(e) if e.kind == BackendErrorKind::Exists => {}
-                        Err(e) => return Err(e.into()),
-                    }
+                    self.keep_copy(spec, look.view.size, to, d).await?;
                 }
                 // Measuring and copying may have taken long: the peer must be primary and well *now* (hard case 18).
                 let now = self.understand(session.look(d.abandon).await?);

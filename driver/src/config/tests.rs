@@ -47,6 +47,7 @@ fn a_mistake_is_named_by_its_field() {
         ("[limits]\naction = \"soon\"", "soon"),
         ("[limits]\naction = \"70s\"", "http.request_time"),
         ("[limits]\nparallel = 0", "limits.parallel"),
+        ("[limits]\ncopies = 9", "limits.copies"),
         ("[limits]\nabandon = \"1s\"", "limits.abandon"),
         ("[http]\nbody = 3", "http"),
         (

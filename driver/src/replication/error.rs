@@ -1,7 +1,9 @@
 //! Why an action was refused or failed, and the one place where that becomes an API error.
 
 use crate::backend::{BackendError, BackendErrorKind};
-use rekindle_common::{ApiError, ErrorCode, Generation, duration::Span, volume::Known};
+use rekindle_common::{
+    ApiError, ErrorCode, Generation, action::SAFETY_FIELD, duration::Span, volume::Known,
+};
 
 /// A rule that forbids an action. The message is for a tired operator: what is, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -124,6 +126,12 @@ pub enum Refusal {
         /// For how long.
         since: Span,
     },
+    /// A resync whose safety copy is under way.
+    #[error("what is to be discarded is being kept first, and {what}: ask again")]
+    Copying {
+        /// For how long, or what it waits for.
+        what: String,
+    },
     /// The sidecar is frozen.
     #[error("the sidecar is frozen: {reason}")]
     Frozen {
@@ -229,7 +237,7 @@ fn refusal_code(r: &Refusal) -> ErrorCode {
         Refusal::NotOlder { .. } | Refusal::StaleGeneration { .. } => ErrorCode::StaleGeneration,
         Refusal::GenerationRequired { .. } => ErrorCode::GenerationRequired,
         Refusal::LeaseNotHeld { .. } => ErrorCode::LeaseNotHeld,
-        Refusal::Busy { .. } => ErrorCode::Busy,
+        Refusal::Busy { .. } | Refusal::Copying { .. } => ErrorCode::Busy,
         Refusal::Frozen { .. } => ErrorCode::Frozen,
         Refusal::CorruptPolicy { .. } => ErrorCode::CorruptRecord,
         Refusal::NotConfirmed { .. } => ErrorCode::StorageError,
@@ -265,6 +273,7 @@ fn field(r: &Refusal) -> Option<&'static str> {
         Refusal::BadFacts { .. } => Some("action.facts"),
         Refusal::ModeChange { .. } => Some("action.mode"),
         Refusal::GenerationRequired { .. } => Some("generation"),
+        Refusal::Copying { .. } => Some(SAFETY_FIELD),
         Refusal::NotReplicated
         | Refusal::ForceRequired { .. }
         | Refusal::DemotionNotReplayed

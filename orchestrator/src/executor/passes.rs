@@ -109,6 +109,11 @@ impl Executor<'_> {
                     waits = self.backoff();
                     self.pauses.poll
                 }
+                Ok(Ok(Pass::Moves { note })) => {
+                    last = note;
+                    until = until.max(Instant::now() + deadline.get());
+                    waits.next().unwrap_or(self.pauses.longest)
+                }
                 Ok(Ok(Pass::Bound { left })) => {
                     last = format!("bound for {left} by a promise to an isolated zone");
                     until = until.max(Instant::now() + left.get() + deadline.get());

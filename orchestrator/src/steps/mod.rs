@@ -102,6 +102,11 @@ pub enum Pass {
         /// What is waited for.
         note: String,
     },
+    /// It is under way and gets on: its deadline is counted from now.
+    Moves {
+        /// What is waited for.
+        note: String,
+    },
     /// A promise to an isolated zone forbids it for that long, which is not the step's fault.
     Bound {
         /// What is left of it.

@@ -248,3 +248,110 @@ async fn hard_case_37_clones_and_unmirrored_pools_are_refused_and_leave_no_polic
     let error = pair.a.act(&spec(0), replicate(bad)).await.unwrap_err();
     assert_eq!(error.field.as_deref(), Some("action.interval"));
 }
+
+/// `n` volumes whose copies in A have diverged, and B is primary.
+async fn diverged(n: u32) -> Pair {
+    let pair = Pair::replicated(n, ReplicationMode::Instant).await;
+    pair.fabric.a().kill();
+    pair.b.take_lease(&group(), Generation(2)).await.unwrap();
+    for i in 0..n {
+        pair.b.act(&spec(i), order(forced(), 2)).await.unwrap();
+    }
+    pair.fabric.a().start();
+    for i in 0..n {
+        let demote = order(VolumeAction::Demote { token: None }, 2);
+        pair.a.act(&spec(i), demote).await.unwrap();
+    }
+    for i in 0..n {
+        wait(&pair.a, &spec(i), VolumeStatus::ErrorSplitBrain).await;
+        wait(&pair.b, &spec(i), VolumeStatus::ActivePrimary).await;
+    }
+    pair
+}
+
+/// One order for each of `n` volumes, by a batch: how each ended.
+async fn resync_all(pair: &Pair, n: u32) -> Vec<BatchResult> {
+    let items = (0..n).map(|i| BatchItem {
+        volume: spec(i),
+        order: order(resync("t"), 2),
+    });
+    let request = BatchRequest {
+        items: items.collect(),
+    };
+    let mut lines = pair.a.batch(request).unwrap();
+    let mut ends = Vec::new();
+    while let Some(line) = lines.recv().await {
+        ends.push(line.result);
+    }
+    ends
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_16_safety_copies_are_few_at_once_and_go_on_until_they_end() {
+    const N: u32 = 20;
+    let pair = diverged(N).await;
+    let copies = || {
+        let calls = pair.fabric.a().calls();
+        calls.iter().filter(|(op, _)| *op == Op::Copy).count()
+    };
+    // Longer than any order.
+    pair.fabric.a().slow(Op::Copy, Duration::from_secs(120));
+    for _ in 0..2 {
+        let begun = Instant::now();
+        for end in resync_all(&pair, N).await {
+            let BatchResult::Failed { error } = end else {
+                panic!("{end:?}");
+            };
+            assert_eq!(error.code, ErrorCode::Busy, "{error}");
+            assert_eq!(error.field.as_deref(), Some("action.safety"));
+        }
+        assert_eq!(copies(), Limits::default().copies);
+        // No place of the zone's is held for as long as a copy takes.
+        assert!(begun.elapsed() < Duration::from_secs(20));
+    }
+    // The first ones are made, and nothing was resynced by an order whose time was over.
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    let made = |i| {
+        let name = |id| format!("volume-{i}.rekindle-safety-2-{id}");
+        let images = pair.fabric.a().images();
+        let id = pair.fabric.a().image_id(&spec(i)).unwrap();
+        images.iter().any(|s| s.image() == name(id.clone()))
+    };
+    assert_eq!((0..N).filter(|i| made(*i)).count(), 3);
+    pair.fabric.a().release(Op::Copy);
+    let mut resynced = 0;
+    for _ in 0..10 {
+        for end in resync_all(&pair, N).await {
+            if let BatchResult::Ok { outcome } = end {
+                resynced += u32::from(outcome.effect == Effect::Started);
+            }
+        }
+    }
+    assert_eq!((resynced, copies()), (N, N as usize));
+    for i in 0..N {
+        wait(&pair.a, &spec(i), VolumeStatus::ActiveSecondary).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_safety_copy_that_hangs_or_fails_is_not_told_as_getting_on() {
+    let pair = diverged(1).await;
+    pair.fabric.a().hang(Op::Copy);
+    let asked = async || {
+        let asked = pair.a.act(&spec(0), order(resync("t"), 2)).await;
+        asked.map(|o| o.effect).map_err(|e| e.code)
+    };
+    assert_eq!(asked().await, Err(ErrorCode::Busy));
+    // Ten minutes, and its size at 10 MiB a second.
+    tokio::time::sleep(Duration::from_secs(600 + 103)).await;
+    assert_eq!(asked().await, Err(ErrorCode::DeadlineExceeded));
+    // It fails while nobody waits. The next order is told so, and the one after it begins another.
+    pair.fabric.a().refuse();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    pair.fabric.a().start();
+    pair.fabric.a().release(Op::Copy);
+    wait(&pair.b, &spec(0), VolumeStatus::ActivePrimary).await;
+    assert_eq!(asked().await, Err(ErrorCode::ClusterUnreachable));
+    assert_eq!(asked().await, Ok(Effect::Started));
+    wait(&pair.a, &spec(0), VolumeStatus::ActiveSecondary).await;
+}

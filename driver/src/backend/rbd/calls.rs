@@ -21,6 +21,9 @@ pub(super) const CONNECTING: usize = 4;
 /// Those, and one probe. As many may be lost, so that a thread is there whenever a [`Gate`] lets a call through.
 const VITAL: usize = CONNECTING + 1;
 
+/// The most copies at once: [`crate::actions::Limits::copies`].
+const MOST_COPIES: usize = 8;
+
 /// Where a call's thread comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lane {
@@ -29,6 +32,8 @@ pub(super) enum Lane {
     /// Those kept for connecting and for the probe: whether the cluster lives must be known also when every other thread hangs, and
     /// a want of threads must not read as its death.
     Vital,
+    /// Those of deep copies, which may take hours.
+    Copies,
 }
 
 /// The threads that call librbd.
@@ -36,6 +41,7 @@ pub(super) enum Lane {
 pub(super) struct Calls {
     common: CallPool,
     vital: CallPool,
+    copies: CallPool,
 }
 
 impl Calls {
@@ -54,6 +60,11 @@ impl Calls {
                 queue: VITAL,
                 lost: VITAL,
             }),
+            copies: CallPool::new(CallPoolLimits {
+                threads: MOST_COPIES,
+                queue: MOST_COPIES,
+                lost: MOST_COPIES,
+            }),
         }
     }
 
@@ -61,13 +72,16 @@ impl Calls {
         match lane {
             Lane::Common => &self.common,
             Lane::Vital => &self.vital,
+            Lane::Copies => &self.copies,
         }
     }
 
     /// Threads in a call, and threads in a call that was given up on.
     pub(super) fn counters(&self) -> (usize, usize) {
-        let (c, v) = (self.common.counters(), self.vital.counters());
-        (c.busy + v.busy, c.lost + v.lost)
+        [&self.common, &self.vital, &self.copies]
+            .map(CallPool::counters)
+            .iter()
+            .fold((0, 0), |(busy, lost), c| (busy + c.busy, lost + c.lost))
     }
 
     /// A call that changes nothing, or nothing that matters once nobody waits.
@@ -81,7 +95,8 @@ impl Calls {
         self.run_on(Lane::Common, op, image, deadline, f).await
     }
 
-    async fn run_on<T: Send + 'static>(
+    /// On the threads of a lane.
+    pub(super) async fn run_on<T: Send + 'static>(
         &self,
         lane: Lane,
         op: Op,
@@ -260,5 +275,35 @@ mod tests {
         let silent = waits.await.unwrap_err();
         assert_eq!(silent.kind, BackendErrorKind::Deadline, "{silent}");
         drop((hold, held));
+    }
+
+    #[tokio::test]
+    async fn copies_take_no_thread_from_any_other_call() {
+        let calls = Calls::of(CallPoolLimits {
+            threads: 4,
+            lost: 4,
+            queue: 8,
+        });
+        let (hold, _) = tokio::sync::broadcast::channel::<()>(1);
+        for _ in 0..20 {
+            let mut held_up = hold.subscribe();
+            let soon = Instant::now() + Duration::from_millis(10);
+            let copy = calls.run_on(Lane::Copies, Op::Copy, None, soon, move || {
+                let _ = held_up.blocking_recv();
+                Ok(())
+            });
+            copy.await.unwrap_err();
+        }
+        assert!(calls.counters().1 >= MOST_COPIES, "{:?}", calls.counters());
+        let soon = Instant::now() + LONG;
+        calls
+            .act(Op::Demote, None, Deadlines::strict(soon), || Ok(()))
+            .await
+            .unwrap();
+        Gate::of(1, Lane::Vital)
+            .run(&calls, Op::Probe, soon, || Ok(()))
+            .await
+            .unwrap();
+        drop(hold);
     }
 }

@@ -1,7 +1,9 @@
 //! One open image: look, act, look again.
 
 use super::{
-    BLOCKLISTED_FOR, RbdBackend, Result, convert, forced,
+    BLOCKLISTED_FOR, RbdBackend, Result,
+    calls::Lane,
+    convert, forced,
     seen::{Seen, lineage},
 };
 use crate::backend::{
@@ -32,6 +34,8 @@ const DAEMON_LETS_GO: Duration = Duration::from_secs(5);
 const UNTIL_DELETED: Duration = Duration::from_secs(10);
 /// Threads that compare an image's objects while it is measured. Many volumes are, at once.
 const MEASURING: usize = 2;
+/// For the connection, where a call may take hours after it.
+const FIRST: Duration = Duration::from_secs(30);
 /// Between two tries of such a promotion.
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 
@@ -267,8 +271,22 @@ impl RbdImage {
 
     pub(in crate::backend) async fn copy_to(&self, to: &ImageSpec, d: Deadlines) -> Result<()> {
         let (pool, name) = (to.pool().to_owned(), to.image().to_owned());
-        let pool = self.backend.pool(Op::Copy, &pool, d.answer).await?;
-        self.act(Op::Copy, d, move |i| copy(i, &pool, &name)).await
+        let soon = (Instant::now() + FIRST).min(d.answer);
+        let pool = self.backend.pool(Op::Copy, &pool, soon).await?;
+        let image = self.image(Op::Copy)?;
+        // A copy is what goes before a resync, and the daemon deletes the image after that.
+        self.flagged.store(true, Ordering::Relaxed);
+        let calls = &self.backend.shared.calls;
+        let copied = calls
+            .run_on(
+                Lane::Copies,
+                Op::Copy,
+                Some(&self.spec),
+                d.abandon,
+                move || copy(&image, &pool, &name),
+            )
+            .await;
+        self.backend.drop_if_dead(copied).await
     }
 
     pub(in crate::backend) async fn watchers(&self, deadline: Instant) -> Result<Vec<Watcher>> {
