@@ -64,7 +64,8 @@ pub enum Decision {
 
 /// Decides. Pure.
 ///
-/// `served` is the tick that this process has served last: the snapshot's own time is by another clock, which may be behind.
+/// `served` is the tick that this process has served last: the snapshot's own time is by another clock, which may be behind. One
+/// that is yet to come was served while this clock was ahead, and says nothing any more.
 #[must_use]
 pub fn decide(volume: &Periodic, served: Option<Timestamp>, now: Timestamp) -> Decision {
     let wait = match volume.schedule.next_due(now) {
@@ -74,7 +75,9 @@ pub fn decide(volume: &Periodic, served: Option<Timestamp>, now: Timestamp) -> D
     let Some(tick) = volume.schedule.latest_due(now) else {
         return wait;
     };
-    if served.is_some_and(|s| s >= tick) || !volume.schedule.is_due(now, volume.last) {
+    if served.is_some_and(|s| (tick..=now).contains(&s))
+        || !volume.schedule.is_due(now, volume.last)
+    {
         return wait;
     }
     let (Some(last), arrived) = (volume.last, volume.arrived) else {

@@ -20,6 +20,21 @@ fn seen(last: Option<i64>, arrived: Known) -> Periodic {
 }
 
 #[test]
+fn hard_case_12_a_clock_that_was_ahead_and_is_set_back_silences_no_schedule() {
+    let due = seen(Some(60), Known::Yes);
+    let a_day_ahead = Some(at(86_400));
+    assert_eq!(
+        decide(&due, a_day_ahead, at(120)),
+        Decision::Take { tick: at(120) }
+    );
+    // Where the snapshot itself shows that the tick was served, it was.
+    let served = seen(Some(120), Known::Yes);
+    let wait = Decision::Wait { until: at(180) };
+    assert_eq!(decide(&served, a_day_ahead, at(121)), wait);
+    assert_eq!(decide(&due, Some(at(120)), at(121)), wait);
+}
+
+#[test]
 fn a_volume_without_a_snapshot_is_due_from_its_start_on() {
     let v = Periodic {
         schedule: every(1000, 60),
