@@ -127,6 +127,9 @@ pub enum After {
     },
 }
 
+/// Where a mark in doubt stands in its text.
+const IN_DOUBT: &str = "in_doubt";
+
 /// The mark on a volume that was deleted in Cinder.
 ///
 /// It names its image: librbd copies metadata to clones, and a clone of a deleted volume is not a deleted volume.
@@ -155,6 +158,30 @@ impl Deletion {
     pub fn from_metadata(text: &str, image: &ImageSpec) -> Option<Self> {
         let mark: Self = serde_json::from_str(text).ok()?;
         (mark.image == *image).then_some(mark)
+    }
+
+    /// The mark's text once it may have been taken back without this image having heard of it. No version reads it as a mark.
+    #[must_use]
+    pub fn in_doubt(&self) -> String {
+        serde_json::json!({ (IN_DOUBT): self }).to_string()
+    }
+
+    /// The mark of `image` that such a text holds.
+    #[must_use]
+    pub fn doubted(text: &str, image: &ImageSpec) -> Option<Self> {
+        let mut all: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(text).ok()?;
+        let mark: Self = serde_json::from_value(all.remove(IN_DOUBT)?).ok()?;
+        (mark.image == *image).then_some(mark)
+    }
+
+    /// For a person, of one that is in doubt.
+    #[must_use]
+    pub fn doubt_in_words(&self) -> String {
+        format!(
+            "deleted in Cinder at {}, and promoted by force since: whether the deletion had been taken back is not known, and nothing is removed. `rekindle volume undelete {}`, and delete it again where it is to go",
+            self.at, self.image
+        )
     }
 
     /// When both images go; `None`: never by themselves.
@@ -251,7 +278,17 @@ mod tests {
         assert!(mark.in_words().contains("undelete volumes/volume-1"));
         for foreign in ["", "yes", "2026-11-25T10:00:00Z", "{}"] {
             assert_eq!(Deletion::from_metadata(foreign, &image("volume-1")), None);
+            assert_eq!(Deletion::doubted(foreign, &image("volume-1")), None);
         }
+        // In doubt it is no mark to anybody, and can be told.
+        let doubt = mark.in_doubt();
+        let doubted = |name| Deletion::doubted(&doubt, &image(name));
+        assert_eq!(Deletion::from_metadata(&doubt, &image("volume-1")), None);
+        assert_eq!(
+            (doubted("volume-1"), doubted("volume-2")),
+            (Some(mark.clone()), None)
+        );
+        assert_eq!(Deletion::doubted(&text, &image("volume-1")), None);
         let kept = Deletion {
             then: After::Keep {
                 from: ZoneName::new("zone-a").unwrap(),

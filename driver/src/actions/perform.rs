@@ -5,7 +5,7 @@ use crate::{
     backend::{BackendError, BackendErrorKind, Deadlines, Force, Session},
     replication::{Look, Promote, Refusal, ReplicationError, Step, plain_refused},
 };
-use rekindle_common::{DemotionToken, Generation, metadata, volume::Role};
+use rekindle_common::{DemotionToken, Generation, deletion::Deletion, metadata, volume::Role};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
@@ -189,7 +189,18 @@ impl Inner {
         let now = self.clock.now();
         self.hints().entry(spec.clone()).or_default().promoted_at = Some(now);
         let mut set = BTreeMap::new();
+        // The promotion may have taken all of the order's time, and must be noted all the same.
+        let d = Deadlines {
+            answer: d.answer.max(self.in_(self.limits.look)),
+            ..d
+        };
         if let Some(reason) = forced {
+            // What the other zone said last may not have arrived: that its deletion was taken back, too.
+            let mark = session.metadata(metadata::DELETED, d.answer).await;
+            let mark = mark.unwrap_or_else(|_| look.view.metadata.get(metadata::DELETED).cloned());
+            if let Some(mark) = mark.and_then(|m| Deletion::from_metadata(&m, spec)) {
+                set.insert(metadata::DELETED.to_owned(), mark.in_doubt());
+            }
             tracing::warn!(volume.id = %spec, reason, "promoted by force");
             let note = metadata::forced_note(now, generation, reason);
             set.insert(metadata::FORCED.to_owned(), note);

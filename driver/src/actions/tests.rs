@@ -3,6 +3,7 @@
 mod lost;
 mod outlook;
 mod promoting;
+mod removing;
 mod together;
 
 use super::*;

@@ -145,10 +145,17 @@ impl Look {
                 .push(format!("what Cinder says of it cannot be read: {e}")),
         }
         if let Some(text) = metadata.get(metadata::DELETED) {
-            self.deletion = Deletion::from_metadata(text, &self.view.spec);
-            self.concerns.push(match &self.deletion {
-                Some(mark) => mark.in_words(),
-                None => "a deletion mark that is not this volume's stands in its metadata, and is not acted on".to_owned(),
+            let spec = &self.view.spec;
+            let mark = Deletion::from_metadata(text, spec);
+            // Noted so at the promotion, or by its own time where an older sidecar promoted.
+            let forced = metadata::forced(metadata);
+            let doubted = Deletion::doubted(text, spec)
+                .or_else(|| mark.clone().filter(|m| forced.is_some_and(|f| m.at < f.at)));
+            self.deletion = mark.filter(|_| doubted.is_none());
+            self.concerns.push(match (&self.deletion, &doubted) {
+                (_, Some(mark)) => mark.doubt_in_words(),
+                (Some(mark), None) => mark.in_words(),
+                (None, None) => "a deletion mark that is not this volume's stands in its metadata, and is not acted on".to_owned(),
             });
         }
         if let Some(Err(e)) = metadata

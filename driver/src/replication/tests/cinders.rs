@@ -274,6 +274,41 @@ fn hard_case_32_a_mark_is_written_with_its_image_and_taken_away() {
 }
 
 #[test]
+fn hard_case_32_a_mark_from_before_a_forced_promotion_is_said_and_not_acted_on() {
+    let then = After::Delete {
+        after: Span::secs(60),
+    };
+    let mark = Deletion {
+        image: "volumes/volume-1".parse().unwrap(),
+        at: at(1000),
+        then: then.clone(),
+    };
+    let forced = |when| metadata::forced_note(at(when), Some(Generation(2)), "zone-a lost");
+    let look = |text: &str, when| {
+        let entries = [(metadata::DELETED, text), (metadata::FORCED, &forced(when))];
+        with(primary(MirrorImageMode::Journal), &entries)
+    };
+    // Noted so by the promotion, or left by an older sidecar's.
+    for (text, when) in [(mark.in_doubt(), 900), (mark.to_metadata(), 1001)] {
+        let doubted = look(&text, when);
+        assert_eq!(doubted.deletion, None);
+        assert!(
+            doubted.concerns.contains(&mark.doubt_in_words()),
+            "{:?}",
+            doubted.concerns
+        );
+        assert_eq!(
+            written(&doubted, &VolumeAction::Undelete).1,
+            [metadata::DELETED]
+        );
+        let again = VolumeAction::MarkDeleted { then: then.clone() };
+        assert_eq!(written(&doubted, &again).0, [metadata::DELETED]);
+    }
+    // Deleted after the force: that is a word of now.
+    assert_eq!(look(&mark.to_metadata(), 999).deletion, Some(mark));
+}
+
+#[test]
 fn a_deletion_policy_that_cannot_be_read_refuses_and_says_so() {
     let look = with(
         primary(MirrorImageMode::Journal),
