@@ -2,11 +2,14 @@
 
 use super::{Inner, Volumes};
 use crate::{
-    backend::{Access, BackendErrorKind, Deadlines},
+    backend::{Access, BackendErrorKind, Deadlines, ImageView},
     replication::{Look, Refusal},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rekindle_common::{ApiError, ErrorCode, ImageSpec, status::VolumeStatus, volume::Role};
+
+/// How old a live daemon's word may be: it is written every 30 s.
+const WORDS_AGE: SignedDuration = SignedDuration::from_mins(5);
 
 impl Volumes {
     /// Removes it, where its mark says that it is due. Not due, not marked, not primary, gone: nothing happens, and that is no
@@ -49,8 +52,15 @@ impl Inner {
             Err(e) => return Err(e.into()),
         };
         let look = self.understand(session.look(d.answer).await?);
-        if !is_due(&look, self.clock.now()) {
+        let now = self.clock.now();
+        let Some(due) = due(&look).filter(|due| *due <= now) else {
             return Ok(());
+        };
+        if !cluster_agrees(&look.view, due) {
+            let text = format!(
+                "it is to go at {due}, and by the cluster's own clock, which its mirror daemons' words show, it is not known to be so late: look at this host's clock ({now}), and whether a mirror daemon lives"
+            );
+            return Err(ApiError::new(ErrorCode::Held, text));
         }
         if look.status == VolumeStatus::ErrorSplitBrain {
             return Err(Refusal::SplitBrain.into());
@@ -74,8 +84,23 @@ impl Inner {
     }
 }
 
-/// Whether it is a primary whose mark says that it goes by now.
-fn is_due(look: &Look, now: Timestamp) -> bool {
+/// When a primary goes, by its mark.
+fn due(look: &Look) -> Option<Timestamp> {
     let due = look.deletion.as_ref().and_then(|d| d.due());
-    look.role == Role::Primary && due.is_some_and(|due| due <= now)
+    due.filter(|_| look.role == Role::Primary)
+}
+
+/// Whether it is that late by the cluster's own clock too, give or take [`WORDS_AGE`]: one host's clock that is ahead must not delete
+/// everything that is marked. The OSDs stamp the daemons' words on an image, and a live daemon says them again and again. No word
+/// agrees to nothing.
+fn cluster_agrees(view: &ImageView, due: Timestamp) -> bool {
+    let words = [&view.local, &view.peer];
+    let newest = words
+        .into_iter()
+        .flatten()
+        .filter_map(|s| s.last_update)
+        .max();
+    newest
+        .and_then(|at| at.checked_add(WORDS_AGE).ok())
+        .is_some_and(|at| due <= at)
 }

@@ -1,6 +1,7 @@
 //! What a deletion mark removes, and what it does not.
 
 use super::*;
+use crate::clock::Clock;
 use rekindle_common::deletion::After;
 
 const WEEK: Span = Span::secs(7 * 86_400);
@@ -92,4 +93,33 @@ async fn a_deletion_after_a_forced_promotion_is_carried_out() {
     pass_the_time().await;
     pair.b.remove_due(&spec(0)).await.unwrap();
     assert_eq!(pair.fabric.b().image_id(&spec(0)), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_12_a_clock_that_is_ahead_removes_nothing() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    pair.a.act(&spec(0), marked()).await.unwrap();
+    let now = Clock::simulated().now();
+    let ahead = Volumes::new(Parts {
+        zone: pair.a.zone_name().clone(),
+        backend: pair.a.backend().clone(),
+        state_pool: "volumes".to_owned(),
+        leases: Arc::new(FixedLeases::default()),
+        clock: Clock::Simulated {
+            epoch: now + jiff::SignedDuration::from_hours(365 * 24),
+            origin: Instant::now(),
+        },
+        limits: Limits::default(),
+    });
+    assert_eq!(code(ahead.remove_due(&spec(0)).await), ErrorCode::Held);
+    assert!(pair.fabric.a().image_id(&spec(0)).is_some());
+    // Nor does one whose cluster's time nobody tells.
+    pair.fabric.a().daemon().kill();
+    pair.fabric.b().daemon().kill();
+    pass_the_time().await;
+    assert_eq!(code(pair.a.remove_due(&spec(0)).await), ErrorCode::Held);
+    pair.fabric.a().daemon().start();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    pair.a.remove_due(&spec(0)).await.unwrap();
+    assert_eq!(pair.fabric.a().image_id(&spec(0)), None);
 }
