@@ -342,3 +342,28 @@ fn log(group: &GroupName, before: State, after: State) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From the moment at which a put on a shorter lease is begun until its end is known the longer one counts for nothing.
+    #[test]
+    fn a_key_does_not_stand_on_a_lease_that_it_may_be_leaving_for_a_shorter_one() {
+        let timing = LeaseTiming::default();
+        let terms = |ttl| Terms {
+            timing: LeaseTiming {
+                ttl: rekindle_common::duration::Span::secs(ttl),
+                ..timing
+            },
+            response: IsolationResponse::Demote,
+        };
+        let mut slot = Slot::new(Moment::ZERO, timing, IsolationResponse::Demote);
+        assert!(slot.stands_on(120));
+        slot.puts(terms(30));
+        assert!(slot.stands_on(30) && !slot.stands_on(120));
+        // A later put on the longer one says nothing of how that ended.
+        slot.puts(terms(120));
+        assert!(!slot.stands_on(120));
+    }
+}

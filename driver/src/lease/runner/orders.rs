@@ -210,3 +210,34 @@ pub(super) fn released(slot: &mut Slot, now: Moment, result: Result<(), StoreErr
         answer(reply, end.clone());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_ends_with_the_lease_that_it_was_made_on() {
+        let secs = Duration::from_secs;
+        let generation = Generation(1);
+        for (on, ttl, sent) in [
+            (30, 30, 1000),
+            // Reckoned with 120 s from then it ends at 1030.
+            (30, 120, 910),
+            // It ends at 1120, and no right is longer than one that is asked for now.
+            (120, 30, 1005),
+        ] {
+            for event in [
+                |sent, generation| Event::Taken { sent, generation },
+                |sent, generation| Event::HeldByPeer { sent, generation },
+            ] {
+                let granted = event(secs(1000), generation);
+                let expected = event(secs(sent), generation);
+                assert_eq!(
+                    reckoned(granted, secs(1005), on, ttl),
+                    expected,
+                    "{on} {ttl}"
+                );
+            }
+        }
+    }
+}

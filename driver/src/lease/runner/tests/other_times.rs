@@ -85,3 +85,26 @@ async fn a_sidecar_that_takes_over_on_a_shorter_lease_has_the_shorter_right() {
     let demoted = b.images.with(|i| i.demoted_at);
     assert!(demoted.is_some_and(|d| d < gone), "{demoted:?}");
 }
+
+/// What it replaces, or a right from elsewhere, may be newer than the process's last renewal for another group.
+#[tokio::test(start_paused = true)]
+async fn a_key_is_put_on_a_lease_that_was_renewed_since_that_was_decided() {
+    use crate::lease::keys::{TakeEnd, Terms};
+    let b = Bench::new(true, demote_policy()).await;
+    let clock = LeaseClock::tokio();
+    let store = Store::from(b.memory.clone());
+    let keys = Keys::new(store, zone("zone-a"), "host-a", "1", clock);
+    let terms = Terms {
+        timing: LeaseTiming::default(),
+        response: IsolationResponse::Demote,
+    };
+    keys.lease(terms.ttl(), keys.now()).await.unwrap();
+    sleep(secs(4)).await;
+    let began = keys.now();
+    let taking = keys.take(&db(), Generation(1), Adopt::IfLate, terms).await;
+    assert!(matches!(taking.end, TakeEnd::Taken), "{taking:?}");
+    let Some(Event::Taken { sent, .. }) = taking.granted else {
+        panic!("{taking:?}")
+    };
+    assert!(sent >= began, "{sent:?}, begun at {began:?}");
+}
