@@ -1,6 +1,6 @@
 //! What is done to a whole group: demotion when its lease goes, and fencing.
 
-use super::{Inner, Volumes};
+use super::{Inner, Volumes, registry::InFlight};
 use crate::{
     backend::{Access, Deadlines, ImageView, view::MirrorView},
     replication::{Refusal, ReplicationError, Step},
@@ -55,8 +55,9 @@ impl Volumes {
             .collect())
     }
 
-    /// Demotes every primary of a group, whatever its generation: for the lease's end, and for fencing. An action in flight
-    /// on a volume is waited for. Goes on to the deadline, volume by volume; where the group cannot be listed, with the
+    /// Demotes every primary of a group, whatever its generation: for the lease's end, and for fencing. Where an action is in flight
+    /// on a volume its writer is shut out at once; the action is waited for, for half of the time, and then the volume is demoted beside
+    /// it. Goes on to the deadline, volume by volume; where the group cannot be listed, with the
     /// volumes that were known.
     pub async fn demote_all(&self, group: &GroupName, deadline: Instant) -> DemoteAll {
         let (specs, unlisted) = self.members(group, deadline).await;
@@ -222,16 +223,9 @@ impl Inner {
         spec: &ImageSpec,
         deadline: Instant,
     ) -> Result<(), ReplicationError> {
-        let Some(guard) = self
-            .registry
-            .begin_when_free(spec, "demote", deadline)
-            .await
-        else {
-            return Err(Refusal::Overran {
-                action: "demote",
-                after: self.limits.action,
-            }
-            .into());
+        let guard = match self.registry.begin(spec, "demote") {
+            Ok(guard) => guard,
+            Err(in_flight) => self.begin_beside(spec, &in_flight, deadline).await,
         };
         let d = Deadlines::strict(deadline);
         let session = self.backend.open(spec, Access::Write, deadline).await?;
@@ -263,6 +257,43 @@ impl Inner {
             .await;
         self.action_ended();
         done.map(|_| ())
+    }
+
+    /// Begins a demotion though an action is in flight, which may last for longer than the other zone waits.
+    ///
+    /// By the deadline nobody may write. So the writer goes first, for that harms no action; and what cannot be waited for is gone
+    /// beside, as it would be once it had overran: a promotion that lands later finds no lease and is undone.
+    async fn begin_beside(
+        &self,
+        spec: &ImageSpec,
+        in_flight: &Refusal,
+        deadline: Instant,
+    ) -> InFlight {
+        let now = Instant::now();
+        let patience = now + deadline.saturating_duration_since(now) / 2;
+        tracing::warn!(zone = %self.zone, volume.id = %spec, %in_flight, "its writer is shut out, for it cannot be demoted yet");
+        if let Err(error) = self.shut_out_writer(spec, patience).await {
+            tracing::warn!(zone = %self.zone, volume.id = %spec, %error, "its writer could not be shut out before the demotion");
+        }
+        let free = self
+            .registry
+            .begin_when_free(spec, "demote", patience)
+            .await;
+        free.unwrap_or_else(|| self.registry.begin_beside(spec, "demote"))
+    }
+
+    async fn shut_out_writer(
+        &self,
+        spec: &ImageSpec,
+        deadline: Instant,
+    ) -> Result<(), ReplicationError> {
+        let session = self.backend.open(spec, Access::Read, deadline).await?;
+        let look = self.understand(session.look(deadline).await?);
+        match look.role {
+            Role::Primary => Ok(session.shut_out_writer(deadline).await?),
+            // Who holds a copy is its mirror daemon.
+            Role::Secondary | Role::NotMirrored | Role::Unknown => Ok(()),
+        }
     }
 
     async fn shut_out_clients(

@@ -1,7 +1,8 @@
 //! Which action is in flight on which volume: at most one that counts.
 //!
 //! An action that overran its deadline has been reported, and its call may still take effect. It stays here until the call
-//! ends, and lets two things through: the same action again, and a demotion, which must stay possible.
+//! ends, and lets two things through: the same action again, and a demotion, which must stay possible. A demotion for a lease that
+//! has ended goes beside any action, after a wait.
 
 use crate::replication::Refusal;
 use rekindle_common::{ImageSpec, duration::Span};
@@ -62,6 +63,16 @@ impl Registry {
                 since: Span(std::time::Duration::from_secs(e.since.elapsed().as_secs())),
             });
         }
+        Ok(self.enter(&mut s, spec, action))
+    }
+
+    /// Begins an action beside whatever is in flight.
+    pub(crate) fn begin_beside(&self, spec: &ImageSpec, action: &'static str) -> InFlight {
+        let mut s = self.state();
+        self.enter(&mut s, spec, action)
+    }
+
+    fn enter(&self, s: &mut State, spec: &ImageSpec, action: &'static str) -> InFlight {
         s.next += 1;
         let id = s.next;
         s.entries.entry(spec.clone()).or_default().push(Entry {
@@ -70,11 +81,11 @@ impl Registry {
             since: Instant::now(),
             overran: false,
         });
-        Ok(InFlight {
+        InFlight {
             registry: self.clone(),
             spec: spec.clone(),
             id,
-        })
+        }
     }
 
     /// Begins an action as soon as nothing is in the way; `None` where that did not come by the deadline.
@@ -105,13 +116,13 @@ impl Registry {
         self.ended.notify_waiters();
     }
 
-    /// Whether an earlier call of another action may still take effect.
+    /// Whether the call of another action may still take effect: one that overran, or one that a demotion went beside.
     pub(crate) fn late_call(&self, spec: &ImageSpec, than: u64) -> Option<&'static str> {
         let s = self.state();
         s.entries
             .get(spec)?
             .iter()
-            .find(|e| e.overran && e.id != than)
+            .find(|e| e.id != than)
             .map(|e| e.action)
     }
 

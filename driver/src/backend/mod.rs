@@ -402,6 +402,21 @@ impl Session {
         within(self.end(d.abandon), Op::Demote, Some(&self.spec), call).await
     }
 
+    /// Shuts out the client that holds the image for writing, as a demotion does first: its next write fails. Harms no action that
+    /// is in flight. On a copy that client is the mirror daemon: call it only where the image is primary.
+    ///
+    /// # Errors
+    /// [`BackendError`]: it may go on writing.
+    pub async fn shut_out_writer(&self, deadline: Instant) -> Result<()> {
+        let call = async {
+            match &self.image {
+                OpenImage::Rbd(i) => i.shut_out_writer(deadline).await,
+                OpenImage::Memory(c) => c.shut_out_writers(&self.spec).await,
+            }
+        };
+        within(deadline, Op::Blocklist, Some(&self.spec), call).await
+    }
+
     /// Flags the image: its daemon **deletes** it and makes it anew from the other side. Call it only behind
     /// [`crate::replication`]'s guards (hard case 18).
     ///

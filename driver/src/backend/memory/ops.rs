@@ -369,6 +369,13 @@ impl Cluster {
         .await
     }
 
+    pub(in crate::backend) async fn shut_out_writers(&self, spec: &ImageSpec) -> Result<()> {
+        for writer in self.watchers_of(spec).await? {
+            self.blocklist_client(&writer.address).await?;
+        }
+        Ok(())
+    }
+
     pub(in crate::backend) async fn blocklist_client(&self, address: &str) -> Result<()> {
         self.enter(Op::Blocklist, None).await?;
         self.change(|c| {

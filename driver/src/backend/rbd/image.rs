@@ -220,6 +220,19 @@ impl RbdImage {
         .await
     }
 
+    pub(in crate::backend) async fn shut_out_writer(&self, deadline: Instant) -> Result<()> {
+        let cluster = self
+            .backend
+            .connection(Op::Blocklist, deadline)
+            .await?
+            .cluster;
+        let spec = self.spec.clone();
+        self.read(Op::Blocklist, deadline, move |i| {
+            shut_out_writer(i, &cluster, &spec)
+        })
+        .await
+    }
+
     pub(in crate::backend) async fn resync(&self, d: Deadlines) -> Result<()> {
         self.flagged.store(true, Ordering::Relaxed);
         self.act(Op::Resync, d, Image::mirror_resync).await
