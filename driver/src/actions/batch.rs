@@ -1,26 +1,30 @@
 //! Many orders at once: parallel on a bounded pool, one line as each ends, and one volume's failure decides nothing for
 //! another (hard case 20).
+//!
+//! Items wait for a slot, so that a batch may go on for minutes. Its demotions must not outlive the step that ordered them: where that failed
+//! the plan is undone and what was demoted is promoted again, and a demotion that came after that would take the disks from under
+//! running servers. So none is begun once its reader is gone, nor once the group's lease was ordered to be taken after the batch came.
 
 use super::{
-    Volumes,
+    Inner, Volumes,
     records::{GroupRecord, Records, Seen},
 };
 use crate::replication::ReplicationError;
 use futures::{StreamExt, stream};
 use rekindle_common::{
     ApiError, ErrorCode, Generation, GroupName,
-    action::{BatchItem, BatchLine, BatchRequest, BatchResult, MAX_BATCH},
+    action::{BatchItem, BatchLine, BatchRequest, BatchResult, MAX_BATCH, VolumeAction},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, MutexGuard, PoisonError},
 };
 use tokio::{
     sync::{Mutex, mpsc},
     time::Instant,
 };
 
-/// The lines of a batch, as they come. Dropping it does not stop the batch.
+/// The lines of a batch, as they come. Dropping it stops no item that was begun, and no other but demotions.
 pub type BatchStream = mpsc::Receiver<BatchLine>;
 
 type Checked = Result<Option<GroupRecord>, ReplicationError>;
@@ -29,6 +33,35 @@ type Checked = Result<Option<GroupRecord>, ReplicationError>;
 #[derive(Debug, Default)]
 pub(super) struct GenerationMemo {
     checked: Mutex<BTreeMap<(GroupName, Generation, Seen), Checked>>,
+    /// How many orders to take a lease had come when the batch did; `None` for an order that waits for nothing.
+    takes: Option<u64>,
+}
+
+/// The orders to take a lease, counted.
+#[derive(Debug, Default)]
+pub(super) struct Takes {
+    count: u64,
+    last: BTreeMap<GroupName, u64>,
+}
+
+impl Takes {
+    /// Another one, of this group's.
+    pub(super) fn note(&mut self, group: &GroupName) {
+        self.count += 1;
+        self.last.insert(group.clone(), self.count);
+    }
+
+    /// Whether one of this group's came after that batch.
+    pub(super) fn since(&self, group: &GroupName, batch: &GenerationMemo) -> bool {
+        let last = self.last.get(group).copied().unwrap_or_default();
+        batch.takes.is_some_and(|before| last > before)
+    }
+}
+
+impl Inner {
+    pub(super) fn takes(&self) -> MutexGuard<'_, Takes> {
+        self.takes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl GenerationMemo {
@@ -79,33 +112,46 @@ impl Volumes {
         drop(seen);
         let (lines, stream) = mpsc::channel(items.len());
         let this = self.clone();
+        let memo = Arc::new(GenerationMemo {
+            takes: Some(self.inner.takes().count),
+            ..GenerationMemo::default()
+        });
         self.inner.tasks.spawn(rekindle_net::carried(async move {
-            let memo = Arc::new(GenerationMemo::default());
             let (this, memo, lines) = (&this, &memo, &lines);
             let parallel = this.inner.limits.parallel.max(1);
             stream::iter(items)
                 .for_each_concurrent(parallel, |item| async move {
-                    let line = this.batch_item(item, memo.clone()).await;
-                    // The reader may be gone; what was begun goes on.
-                    let _ = lines.send(line).await;
+                    if let Some(line) = this.batch_item(item, memo.clone(), lines).await {
+                        // The reader may be gone; what was begun goes on.
+                        let _ = lines.send(line).await;
+                    }
                 })
                 .await;
         }));
         Ok(stream)
     }
 
-    async fn batch_item(&self, item: BatchItem, memo: Arc<GenerationMemo>) -> BatchLine {
+    async fn batch_item(
+        &self,
+        item: BatchItem,
+        memo: Arc<GenerationMemo>,
+        lines: &mpsc::Sender<BatchLine>,
+    ) -> Option<BatchLine> {
         // The zone's bound on all batches together. It is never closed.
         let _slot = self.inner.slots.acquire().await;
+        if lines.is_closed() && matches!(item.order.action, VolumeAction::Demote { .. }) {
+            tracing::info!(zone = %self.inner.zone, volume.id = %item.volume, "not demoted: whoever ordered it is gone, and it had not begun");
+            return None;
+        }
         let result = match self.act_in(&item.volume, item.order, memo).await {
             Ok(outcome) => BatchResult::Ok {
                 outcome: Box::new(outcome),
             },
             Err(error) => BatchResult::Failed { error },
         };
-        BatchLine {
+        Some(BatchLine {
             volume: item.volume,
             result,
-        }
+        })
     }
 }

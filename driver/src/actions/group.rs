@@ -135,6 +135,7 @@ impl Volumes {
             .records
             .check(group, generation, super::records::Seen::Order, deadline)
             .await?;
+        inner.takes().note(group);
         inner.leases.take(group, generation).await?;
         Ok(self.group_report(group).await)
     }

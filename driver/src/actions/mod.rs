@@ -145,6 +145,8 @@ struct Inner {
     failing_over: FailingOver,
     hints: Mutex<HashMap<ImageSpec, Hints>>,
     freeze: RwLock<Option<Freeze>>,
+    /// Which groups' leases were ordered to be taken, and when.
+    takes: Mutex<batch::Takes>,
     /// Bounds what batches and demotions of whole groups do at once.
     slots: Semaphore,
     copies: Copies,
@@ -199,6 +201,7 @@ impl Volumes {
                 failing_over: FailingOver::default(),
                 hints: Mutex::default(),
                 freeze: RwLock::default(),
+                takes: Mutex::default(),
                 slots: Semaphore::new(limits.parallel.max(1)),
                 copies: Copies::new(limits.copies),
                 limits,

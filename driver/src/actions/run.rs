@@ -135,6 +135,12 @@ impl Inner {
             look.view.lineage = Some(session.lineage(d.answer).await?);
         }
         let group = group_of(&look, &order.action)?;
+        if let (VolumeAction::Demote { .. }, Some(group)) = (&order.action, &group)
+            && self.takes().since(group, memo)
+        {
+            let group = group.to_string();
+            return Err(Refusal::Overtaken { group }.into());
+        }
         let record = self
             .authorise(group.as_ref(), order, memo, d.answer)
             .await?;

@@ -102,6 +102,14 @@ pub enum Refusal {
         /// The highest seen.
         seen: Generation,
     },
+    /// A demotion that has waited for its turn, and the group's lease was ordered to be taken meanwhile.
+    #[error(
+        "the lease of group {group} was ordered to be taken after this demotion was ordered: order it anew if it is still meant"
+    )]
+    Overtaken {
+        /// Which group.
+        group: String,
+    },
     /// An order without a generation for a volume in a group.
     #[error("the volume is in group {group}: an order for it must carry the group's generation")]
     GenerationRequired {
@@ -234,7 +242,9 @@ fn refusal_code(r: &Refusal) -> ErrorCode {
         Refusal::BadSchedule { .. } | Refusal::BadFacts { .. } | Refusal::ModeChange { .. } => {
             ErrorCode::InvalidField
         }
-        Refusal::NotOlder { .. } | Refusal::StaleGeneration { .. } => ErrorCode::StaleGeneration,
+        Refusal::NotOlder { .. } | Refusal::StaleGeneration { .. } | Refusal::Overtaken { .. } => {
+            ErrorCode::StaleGeneration
+        }
         Refusal::GenerationRequired { .. } => ErrorCode::GenerationRequired,
         Refusal::LeaseNotHeld { .. } => ErrorCode::LeaseNotHeld,
         Refusal::Busy { .. } | Refusal::Copying { .. } => ErrorCode::Busy,
@@ -287,6 +297,7 @@ fn field(r: &Refusal) -> Option<&'static str> {
         | Refusal::HasSnapshots { .. }
         | Refusal::NotOlder { .. }
         | Refusal::StaleGeneration { .. }
+        | Refusal::Overtaken { .. }
         | Refusal::LeaseNotHeld { .. }
         | Refusal::Busy { .. }
         | Refusal::Frozen { .. }

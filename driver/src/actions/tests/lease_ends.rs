@@ -1,4 +1,4 @@
-//! The end of a lease while actions are under way.
+//! The end of a lease while actions are under way, and a batch that outlives its step.
 
 use super::*;
 use crate::backend::Op;
@@ -69,4 +69,75 @@ async fn a_demotion_beside_a_promotion_does_not_say_that_the_volume_is_a_copy() 
     assert!(!b.is_primary(&spec(0)));
     let late = pair.b.demote_all(&group(), Instant::now() + BUDGET).await;
     assert_eq!(late.complete(), Ok(()));
+}
+
+/// One slot, three slow demotions: a batch whose step has failed while the first is under way.
+async fn demoting_slowly() -> (Pair, BatchStream) {
+    let pair = Pair::with(Limits {
+        parallel: 1,
+        ..Limits::default()
+    });
+    pair.fill(3, ReplicationMode::Instant).await;
+    pair.fabric.a().slow(Op::Demote, Duration::from_secs(2));
+    let items = (0..3).map(|i| BatchItem {
+        volume: spec(i),
+        order: order(VolumeAction::Demote { token: None }, 1),
+    });
+    let request = BatchRequest {
+        items: items.collect(),
+    };
+    let stream = pair.a.batch(request).unwrap();
+    called(&pair.fabric.a(), Op::Demote).await;
+    (pair, stream)
+}
+
+/// As the plan's unwinding does: each volume is promoted again, under the generation that it was demoted under. Those that wait
+/// for their demotion are primary yet.
+async fn promote_back(pair: &Pair) {
+    for i in (0..3).rev() {
+        while pair.a.act(&spec(i), order(plain(), 1)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_whose_reader_is_gone_begins_no_demotion() {
+    let (pair, stream) = demoting_slowly().await;
+    drop(stream);
+    promote_back(&pair).await;
+    pair.a.drain(Instant::now() + Duration::from_secs(30)).await;
+    for i in 0..3 {
+        assert!(pair.fabric.a().is_primary(&spec(i)), "{i}");
+    }
+}
+
+/// A leader that was paused, and another one that undoes its plan meanwhile.
+#[tokio::test(start_paused = true)]
+async fn hard_case_03_demotions_that_wait_are_void_once_the_lease_is_to_be_taken() {
+    let (pair, stream) = demoting_slowly().await;
+    pair.a.take_lease(&group(), Generation(1)).await.unwrap();
+    promote_back(&pair).await;
+    let mut void = 0;
+    for line in lines(stream).await {
+        match line.result {
+            BatchResult::Ok { .. } => assert_eq!(line.volume, spec(0)),
+            BatchResult::Failed { error } => {
+                assert_eq!(error.code, ErrorCode::StaleGeneration, "{error}");
+                void += 1;
+            }
+        }
+    }
+    assert_eq!(void, 2);
+    for i in 0..3 {
+        assert!(pair.fabric.a().is_primary(&spec(i)), "{i}");
+    }
+    // One that is ordered after it is meant.
+    let demote = order(VolumeAction::Demote { token: None }, 1);
+    let items = vec![BatchItem {
+        volume: spec(1),
+        order: demote,
+    }];
+    let all = lines(pair.a.batch(BatchRequest { items }).unwrap()).await;
+    assert!(matches!(all[0].result, BatchResult::Ok { .. }), "{all:?}");
 }
