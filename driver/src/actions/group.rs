@@ -129,6 +129,11 @@ impl Volumes {
         generation: Generation,
     ) -> Result<GroupReport, ApiError> {
         let inner = &self.inner;
+        // Another sidecar of the zone may have been told of a freeze or a thaw. Where that cannot be read, what is known counts: a
+        // lease destroys nothing.
+        if let Err(e) = inner.look_at_freeze().await {
+            tracing::warn!(zone = %inner.zone, error = %e, "whether the zone is frozen could not be read: going by what is known");
+        }
         inner.refuse_while_frozen()?;
         let deadline = inner.in_(inner.limits.look);
         inner

@@ -12,6 +12,7 @@
 
 mod batch;
 mod copies;
+mod freezing;
 mod grants;
 mod group;
 mod outlook;
@@ -38,7 +39,7 @@ use crate::{
     clock::Clock,
     lease::{Board, BoardChange},
     leases::Leases,
-    replication::{Hints, Look, Refusal},
+    replication::{Hints, Look},
 };
 use copies::Copies;
 use grants::Grants;
@@ -46,7 +47,7 @@ use outlook::FailingOver;
 use pulse::Pulse;
 use records::Records;
 use registry::Registry;
-use rekindle_common::{ImageSpec, ZoneName, duration::Span, zone::Freeze};
+use rekindle_common::{ImageSpec, ZoneName, duration::Span};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
@@ -144,7 +145,9 @@ struct Inner {
     grants: Grants,
     failing_over: FailingOver,
     hints: Mutex<HashMap<ImageSpec, Hints>>,
-    freeze: RwLock<Option<Freeze>>,
+    freeze: RwLock<freezing::Frozen>,
+    /// When the zone's freeze was last read or written; held for as long as that lasts.
+    freezing: AsyncMutex<Option<Instant>>,
     /// Which groups' leases were ordered to be taken, and when.
     takes: Mutex<batch::Takes>,
     /// Bounds what batches and demotions of whole groups do at once.
@@ -201,6 +204,7 @@ impl Volumes {
                 failing_over: FailingOver::default(),
                 hints: Mutex::default(),
                 freeze: RwLock::default(),
+                freezing: AsyncMutex::default(),
                 takes: Mutex::default(),
                 slots: Semaphore::new(limits.parallel.max(1)),
                 copies: Copies::new(limits.copies),
@@ -290,20 +294,6 @@ impl Inner {
         let before = self.ended.fetch_add(1, Ordering::AcqRel);
         if before % TIDY_EVERY == TIDY_EVERY - 1 {
             tokio::task::spawn_blocking(rbd_rs::return_free_memory);
-        }
-    }
-
-    fn frozen(&self) -> Option<Freeze> {
-        self.freeze
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    fn refuse_while_frozen(&self) -> Result<(), Refusal> {
-        match self.frozen() {
-            None => Ok(()),
-            Some(f) => Err(Refusal::Frozen { reason: f.reason }),
         }
     }
 

@@ -22,7 +22,7 @@ impl Volumes {
         if inner.tasks.is_closed() {
             return Err(Refusal::Draining.into());
         }
-        inner.refuse_while_frozen()?;
+        inner.refuse_unless_open().await?;
         let guard = inner.registry.begin(spec, "remove")?;
         let task = {
             let (inner, spec) = (inner.clone(), spec.clone());

@@ -12,7 +12,7 @@ use rekindle_common::{
     metadata::{self, VolumePolicy},
     status::VolumeStatus,
     volume::{Known, Lag, Role, VolumeReport},
-    zone::{CephReport, Freeze, GroupReport, MirrorReport, ZoneReport},
+    zone::{CephReport, GroupReport, MirrorReport, ZoneReport},
 };
 use rekindle_net::VolumePage;
 use serde::{Deserialize, Serialize};
@@ -175,36 +175,6 @@ impl Volumes {
         futures::future::join_all(reports).await
     }
 
-    /// Refuses actions (all but demotion) until [`Self::thaw`]; also after a restart, where the cluster could note it.
-    pub async fn freeze(&self, reason: String) -> Freeze {
-        let freeze = Freeze {
-            reason,
-            since: self.inner.clock.now(),
-        };
-        self.set_freeze(Some(freeze.clone())).await;
-        freeze
-    }
-
-    /// Why it refuses actions, while it does.
-    #[must_use]
-    pub fn frozen(&self) -> Option<Freeze> {
-        self.inner.frozen()
-    }
-
-    /// Takes actions again.
-    pub async fn thaw(&self) {
-        self.set_freeze(None).await;
-    }
-
-    async fn set_freeze(&self, freeze: Option<Freeze>) {
-        let inner = &self.inner;
-        *inner.freeze.write().unwrap_or_else(PoisonError::into_inner) = freeze.clone();
-        let deadline = inner.in_(inner.limits.probe);
-        if let Err(e) = inner.records.set_freeze(freeze.as_ref(), deadline).await {
-            tracing::warn!(zone = %inner.zone, error = %e, "freeze or thaw holds for this run only: it could not be noted in the cluster");
-        }
-    }
-
     /// Takes up what a former run left: a freeze, and which copies were seen complete.
     ///
     /// # Errors
@@ -212,9 +182,7 @@ impl Volumes {
     pub async fn restore(&self) -> Result<(), ApiError> {
         self.restore_copies().await?;
         let inner = &self.inner;
-        let freeze = inner.records.freeze(inner.in_(inner.limits.probe)).await?;
-        *inner.freeze.write().unwrap_or_else(PoisonError::into_inner) = freeze;
-        Ok(())
+        Ok(inner.look_at_freeze().await?)
     }
 
     /// Lease views and volumes for `/metrics`, as of a recent list.

@@ -75,8 +75,9 @@ impl Volumes {
             | VolumeAction::MarkDeleted { .. }
             | VolumeAction::Undelete
             | VolumeAction::Unreplicate
-            | VolumeAction::Promote { .. }
-            | VolumeAction::Resync { .. } => inner.refuse_while_frozen()?,
+            | VolumeAction::Promote { .. } => inner.refuse_while_frozen()?,
+            // It discards what is here.
+            VolumeAction::Resync { .. } => inner.refuse_unless_open().await?,
         }
         let name = order.action.name();
         let guard = inner.registry.begin(volume, name)?;

@@ -1,5 +1,6 @@
 //! The actions on two linked clusters in memory, under paused time.
 
+mod freezing;
 mod lease_ends;
 mod lost;
 mod outlook;

@@ -2,7 +2,7 @@
 //!
 //! In journal mode nothing but the mirror daemon tells whether a copy was ever complete (hard case 24), and the daemon may
 //! be dead when a failover needs to know. So what was seen is kept, in memory and in the cluster. The same looks keep the
-//! metrics fresh, and the moment at which a copy was last in step.
+//! metrics fresh, and the moment at which a copy was last in step; and a freeze or thaw that another sidecar of the zone was told of is taken up.
 
 use super::Volumes;
 use crate::backend::{Access, BackendError, ImageView, view::MirrorView};
@@ -24,6 +24,9 @@ pub async fn watch(volumes: Volumes, stop: CancellationToken) {
     let mut kept = BTreeMap::new();
     loop {
         let begun = Instant::now();
+        if let Err(e) = volumes.inner.look_at_freeze().await {
+            tracing::debug!(zone = %volumes.zone_name(), error = %e, "whether the zone is frozen could not be read");
+        }
         match volumes.keep_copies(&mut kept).await {
             Ok(()) => {}
             Err(e) => {

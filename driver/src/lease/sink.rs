@@ -153,17 +153,7 @@ impl LeaseSink for Volumes {
     }
 
     async fn set_frozen(&self, group: &GroupName, frozen: bool) {
-        let reason = freeze_reason(group);
-        let now = self.frozen().map(|f| f.reason);
-        match (frozen, now) {
-            // An operator's freeze stays theirs.
-            (true, Some(_)) => {}
-            (true, None) => {
-                self.freeze(reason).await;
-            }
-            (false, Some(there)) if there == reason => self.thaw().await,
-            (false, _) => {}
-        }
+        self.set_isolated(group, frozen, freeze_reason(group)).await;
     }
 
     async fn note(
