@@ -166,7 +166,7 @@ impl Executor<'_> {
                     self.end(&plan, &mut saga, end).await?;
                 }
                 Next::Wait => {
-                    if let Some(why) = self.overtaken(&plan).await {
+                    if let Some(why) = self.overtaken(&plan, saga.state()).await {
                         tracing::error!(plan.id = %id, group = %plan.group, "the plan makes way: {why}");
                         self.end(&plan, &mut saga, End::Overtaken).await?;
                         continue;
@@ -229,9 +229,9 @@ impl Executor<'_> {
     }
 
     /// Why a stuck plan is to make way. What cannot be read now is no reason.
-    async fn overtaken(&self, plan: &Plan) -> Option<String> {
-        let outlook = self.assembler.outlook(&plan.group).await.ok()?;
-        overtaken::overtaken(&outlook, plan)
+    async fn overtaken(&self, plan: &Plan, state: &saga::State) -> Option<String> {
+        let outlook = self.assembler.outlook_on_primary(&plan.group).await.ok()?;
+        overtaken::overtaken(&outlook, plan, state)
     }
 
     async fn step(

@@ -10,17 +10,23 @@ mod common;
 
 use common::{COUNT_IMAGES, Rig, eventually, group, policy, well, zone_a, zone_b};
 use rekindle_common::{
-    Generation, PlanId, ZoneName, duration::Span, policy::GroupPolicy, status::VolumeStatus,
+    ErrorCode, Generation, PlanId, ZoneName,
+    duration::Span,
+    policy::{GroupPolicy, GroupSpec},
+    runbook::{Level, Runbook},
+    status::VolumeStatus,
 };
 use rekindle_core::{
     decision::Request,
     plan::PlanKind,
     saga::{End, Event, State},
+    snapshot::LeaseSight,
 };
 use rekindle_orchestrator::{
     agent::AgentAction,
     wire::{GroupStatus, PlanSummary, Run},
 };
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Far less than the deadline of any step that waits: 30 minutes for a demotion, 24 hours for a resync.
@@ -174,7 +180,7 @@ async fn hard_case_59_a_stuck_move_makes_way_when_the_primary_is_lost() {
     })
     .await;
     // As long as both zones are there it is a person's.
-    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(rig.group().await.unwrap().active_plan.is_some());
     eventually("zone-a's copies follow", || async {
         let g = rig.group().await?;
@@ -211,6 +217,101 @@ async fn hard_case_56_copies_in_a_lost_zone_are_not_waited_for_and_the_group_is_
     rig.world.start_zone(&zone_a());
     rig.world.fabric().a().daemon().start();
     rig.until("it is protected again", |g| {
+        well(g, COUNT_IMAGES) && served_from(g, &zone_b())
+    })
+    .await;
+}
+
+/// The group is served from there again, by whatever plan.
+fn serves(rig: &Rig, g: &GroupStatus, zone: &ZoneName) -> bool {
+    let lease = match &g.lease {
+        LeaseSight::Held(l) => l.zone == *zone,
+        LeaseSight::Gone { .. } => false,
+    };
+    lease && rig.primaries(zone) == COUNT_IMAGES && rig.told.runs_in() == Some(zone.clone())
+}
+async fn until_demoted(rig: &Rig, zone: &ZoneName) {
+    eventually("it has demoted itself", || async {
+        (rig.primaries(zone) == 0).then_some(())
+    })
+    .await;
+}
+
+/// The primary itself has no etcd for a moment, and demotes, as it should. The plan that waits for copies of it must not bar its way back.
+#[tokio::test(start_paused = true)]
+async fn hard_case_10_a_plan_that_waits_for_copies_does_not_bar_its_own_primarys_resume() {
+    let rig = Rig::with(COUNT_IMAGES, policy()).await;
+    // Zone-b follows by its own daemon; zone-a's, which is to follow in the end, is dead.
+    rig.world.fabric().a().daemon().kill();
+    let plan = move_to_b(&rig).await;
+    rig.until("zone-a's copies are waited for", |g| {
+        at_work_on(g, "await_replay")
+    })
+    .await;
+    // Everybody sees zone-b well all along.
+    rig.world.store("zone-b").partition();
+    until_demoted(&rig, &zone_b()).await;
+    let back = Instant::now();
+    rig.world.store("zone-b").heal();
+    rig.until("zone-b serves again", |g| serves(&rig, g, &zone_b()))
+        .await;
+    assert!(back.elapsed().as_secs() < 60, "{:?}", back.elapsed());
+    assert_eq!(ended_as(&rig, &plan).await, End::Partial);
+    assert_eq!(newest(&rig).await.kind, PlanKind::Resume);
+    rig.world.fabric().a().daemon().start();
+    rig.until("it is protected again", |g| {
+        well(g, COUNT_IMAGES) && served_from(g, &zone_b())
+    })
+    .await;
+}
+
+fn paused() -> Runbook {
+    Runbook {
+        levels: vec![Level {
+            pause: Some("look at the database".to_owned()),
+            servers: Vec::new(),
+        }],
+        ..Runbook::default()
+    }
+}
+async fn with_a_pause() -> Rig {
+    let rig = Rig::with(COUNT_IMAGES, unblocked()).await;
+    let spec = GroupSpec {
+        runbook: paused(),
+        ..rig.spec(unblocked())
+    };
+    rig.client().put_group(&spec).await.unwrap();
+    rig
+}
+
+/// A failover too makes way behind its promotion: what is left of it the resume does, and that pauses again.
+#[tokio::test(start_paused = true)]
+async fn hard_case_10_a_failover_that_pauses_does_not_bar_its_own_primarys_resume() {
+    let mut rig = with_a_pause().await;
+    rig.world.kill_zone(&zone_a());
+    rig.until("it pauses", |g| at_work_on(g, "pause")).await;
+    let failover = newest(&rig).await;
+    assert_eq!(failover.kind, PlanKind::Failover);
+    rig.world.store("zone-b").partition();
+    until_demoted(&rig, &zone_b()).await;
+    rig.world.store("zone-b").heal();
+    let g = rig
+        .until("the resume pauses", |g| {
+            let resume = g.active_plan.as_ref().is_some_and(|p| p.id != failover.id);
+            resume && at_work_on(g, "pause")
+        })
+        .await;
+    assert_eq!(rig.primaries(&zone_b()), COUNT_IMAGES);
+    assert_eq!(ended_as(&rig, &failover.id).await, End::Overtaken);
+    assert_eq!(newest(&rig).await.kind, PlanKind::Resume);
+    // A person who does not want to wait for the pause ends the plan, and its executor with it.
+    let plan = g.active_plan.unwrap().id;
+    rig.client().give_up(&plan).await.unwrap();
+    assert_eq!(ended_as(&rig, &plan).await, End::GivenUp);
+    let e = rig.client().give_up(&plan).await.unwrap_err();
+    assert_eq!(e.code, ErrorCode::Held);
+    rig.world.start_zone(&zone_a());
+    rig.until("zone-a's old primaries are seen to", |g| {
         well(g, COUNT_IMAGES) && served_from(g, &zone_b())
     })
     .await;

@@ -1,4 +1,4 @@
-//! A zone's loss may overtake a plan: what then is waited for in vain, and when the plan must make way.
+//! A zone's loss or its isolation may overtake a plan: what then is waited for in vain, and when the plan must make way.
 //!
 //! A plan claims its group, and no failover begins beside it (hard case 8). One that waits for a zone that is lost would bar the
 //! very failover that the loss calls for. So a step that waits asks [`in_vain`], and fails where the answer is a reason: the plan
@@ -6,16 +6,26 @@
 //! [`overtaken`]: then it ends by itself ([`crate::saga::End::Overtaken`]), what it did stands, and the next decision looks at
 //! things as they are, with proofs of its own (hard cases 10 and 59).
 //!
-//! A failover makes way for nothing: it is the answer to the loss, and it alone knows how each volume is promoted.
+//! A failover makes way for no loss: it is the answer to one, and it alone knows how each volume is promoted.
+//!
+//! The other thing that overtakes is that the recorded primary itself was isolated for a moment. It has demoted itself and serves nothing until it is
+//! ordered to: copies have nobody to follow, and what is started has no disks to write to. Only a resume helps, and that is a plan of its own. So what
+//! a plan does behind its promotion makes way for it, in a failover too; up to the promotion a plan sees to its lease itself.
 
 use crate::detector::{Diagnosis, diagnose};
-use crate::plan::{Plan, PlanKind, Step};
-use crate::snapshot::{Approved, Snapshot, Vouch};
-use rekindle_common::ZoneName;
+use crate::plan::{HookTime, Plan, PlanKind, Step};
+use crate::saga::State;
+use crate::snapshot::{Approved, LeaseSight, Snapshot, Vouch};
+use rekindle_common::{ZoneName, lease::LeaseView};
 
 /// Why this step of the plan, not done yet, will not be done; `None` where it may.
 #[must_use]
 pub fn in_vain(snapshot: &Snapshot, plan: &Plan, step: &Step) -> Option<String> {
+    if needs_a_primary(step)
+        && let Some(why) = isolated(snapshot, plan)
+    {
+        return Some(why);
+    }
     match plan.kind {
         PlanKind::Failover => None,
         PlanKind::Move | PlanKind::Failback | PlanKind::Reprotect | PlanKind::Resume => {
@@ -26,9 +36,43 @@ pub fn in_vain(snapshot: &Snapshot, plan: &Plan, step: &Step) -> Option<String> 
     }
 }
 
-/// Why a plan that is stuck is not worth a person's time any more; `None` where it is.
+/// Whether it is done only while the recorded primary serves. For these the answer of [`in_vain`] rests on that zone's report too.
 #[must_use]
-pub fn overtaken(snapshot: &Snapshot, plan: &Plan) -> Option<String> {
+pub fn needs_a_primary(step: &Step) -> bool {
+    match step {
+        Step::Resync { .. }
+        | Step::AwaitReplay { .. }
+        | Step::Pause { .. }
+        | Step::StartServers { .. }
+        | Step::StartApplication { .. } => true,
+        Step::RunHook { when, .. } => match when {
+            HookTime::After => true,
+            HookTime::Before => false,
+        },
+        Step::Fence { .. }
+        | Step::AwaitLeaseEnd { .. }
+        | Step::StopApplication { .. }
+        | Step::Demote { .. }
+        | Step::AwaitDemotionReplayed { .. }
+        | Step::ReleaseLease { .. }
+        | Step::RecordPrimary { .. }
+        | Step::TakeLease { .. }
+        | Step::MarkUnprotected { .. }
+        | Step::Promote { .. }
+        | Step::MarkProtected
+        | Step::StopServers { .. }
+        | Step::HoldServers { .. } => false,
+    }
+}
+
+/// Why a plan that is stuck is not worth a person's time any more; `None` where it is, or where it is not stuck.
+#[must_use]
+pub fn overtaken(snapshot: &Snapshot, plan: &Plan, state: &State) -> Option<String> {
+    if may_be_resumed(plan, state)
+        && let Some(why) = isolated(snapshot, plan)
+    {
+        return Some(why);
+    }
     let view = snapshot.groups.get(&plan.group)?;
     let primary = view.primary.as_ref()?;
     match plan.kind {
@@ -41,6 +85,54 @@ pub fn overtaken(snapshot: &Snapshot, plan: &Plan) -> Option<String> {
             .into_iter()
             .find_map(|zone| gone(snapshot, plan, zone)),
     }
+}
+
+/// Whether a resume may take the place of what is left of a stuck plan: nothing of it is a promotion that the plan alone knows how to do. A resume that
+/// is stuck before its own promotion is followed by another.
+fn may_be_resumed(plan: &Plan, state: &State) -> bool {
+    let stuck = match state {
+        State::Stuck {
+            step, undo: None, ..
+        } => *step,
+        State::Stuck { undo: Some(_), .. }
+        | State::Fresh
+        | State::Between { .. }
+        | State::Running { .. }
+        | State::Unwinding { .. }
+        | State::RunningUnwind { .. }
+        | State::Ended { .. } => return false,
+    };
+    let mut left = plan.steps.iter().skip(stuck);
+    let promotes = left.any(|s| matches!(s.step, Step::Promote { .. }));
+    match plan.kind {
+        PlanKind::Resume => true,
+        PlanKind::Failover | PlanKind::Move | PlanKind::Failback | PlanKind::Reprotect => !promotes,
+    }
+}
+
+/// Why nothing is served: the recorded primary is well, and was isolated under the generation that is now. By etcd's word, which has no lease of it,
+/// and by its own sidecar's: where two stand beside each other, the one that is asked may not be the one that serves.
+fn isolated(snapshot: &Snapshot, plan: &Plan) -> Option<String> {
+    let view = snapshot.groups.get(&plan.group)?;
+    let primary = view.primary.as_ref()?;
+    match &view.lease {
+        LeaseSight::Held(_) => return None,
+        LeaseSight::Gone { .. } => {}
+    }
+    let report = snapshot.zones.get(&primary.zone)?;
+    let mut groups = report.groups.iter();
+    let says = groups.find(|g| g.group == plan.group)?.lease;
+    let isolated = match says {
+        LeaseView::Isolated { generation } => generation == primary.generation,
+        LeaseView::Held { .. } | LeaseView::KeptByFailsafe { .. } | LeaseView::NotHeld => false,
+    };
+    let well = diagnose(snapshot, &primary.zone, view.spec.policy.hold_off) == Diagnosis::Healthy;
+    (isolated && well).then(|| {
+        format!(
+            "{} was isolated, has demoted itself, and serves nothing until a resume",
+            primary.zone
+        )
+    })
 }
 
 /// The zones without which the step cannot be done.

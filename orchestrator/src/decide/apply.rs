@@ -173,7 +173,7 @@ impl Term {
         }
         let state = match over {
             Over::Ended { .. } | Over::Lost => None,
-            Over::Waiting { plan, .. } => Some(WorkState::Waiting { plan }),
+            Over::Waiting { plan, state } => Some(WorkState::Waiting { plan, state }),
             Over::Corrupted { problem } => Some(WorkState::Corrupted { problem }),
             Over::Halted { problem } => Some(WorkState::Halted {
                 problem,
@@ -207,6 +207,13 @@ impl Term {
     pub(crate) fn take_up_again(&self, plan: &rekindle_common::PlanId) {
         self.work().remove(plan);
         self.nudge();
+    }
+
+    /// Ends a plan's executor where it stands, for the plan has been ended beside it.
+    pub(super) fn stop_work(&self, plan: &rekindle_common::PlanId) {
+        if let Some(work) = self.work().get(plan) {
+            work.stop.cancel();
+        }
     }
 
     fn note_problems(&self, world: &World, before: Option<&Picture>) {

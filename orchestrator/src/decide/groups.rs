@@ -14,7 +14,7 @@ use rekindle_common::{
 use rekindle_core::{
     decision::{Hold, Refusal, plan_for},
     plan::Plan,
-    saga::{End, Event, Record, Saga, State},
+    saga::{End, Event, Left, Next, Record, Saga, State},
     snapshot::{Approval, FailoverMemory},
 };
 use rekindle_store::{Compare, Op, Txn};
@@ -423,22 +423,69 @@ impl Term {
         Ok(answered)
     }
 
-    /// Ends a plan that waits for a person. What it did stands; its group is free for the next decision.
+    /// Ends a plan that waits: for a person, or behind its promotion for copies, for a pause to be over, or for servers. What it did stands; its group
+    /// is free for the next decision.
     ///
     /// # Errors
     /// As [`Self::retry`].
     pub async fn give_up(&self, id: &PlanId) -> Result<(Plan, State)> {
-        let end = End::GivenUp;
-        // With the plan's end its claim on the group goes.
-        let free = |plan: &Plan| {
-            vec![Op::Delete {
-                key: keys::group_active_plan(&plan.group),
-            }]
+        let answered = match self.break_off(id).await? {
+            Some(ended) => ended,
+            None => {
+                let end = End::GivenUp;
+                self.answer_stuck(id, Event::Ended { end }, free).await?
+            }
         };
-        let answered = self.answer_stuck(id, Event::Ended { end }, free).await?;
         tracing::warn!(plan.id = %id, group = %answered.0.group, "the plan was given up by an operator");
         self.refresh().await;
         Ok(answered)
+    }
+
+    /// Journals that a step which waits has failed, by a person's word, and ends the executor that waits in it. The plan is stuck then; or it has ended,
+    /// where it had changed nothing. Any other plan is left as it is.
+    async fn break_off(&self, id: &PlanId) -> Result<Option<(Plan, State)>> {
+        let store = self.lead.store();
+        let plan = journal::read_plan(store, id).await.map_err(api)?;
+        let records = journal::read_records(store, id).await.map_err(api)?;
+        let mut saga: Saga<'_> = journal::replay(&plan, &records).map_err(api)?;
+        let Some(step) = saga.state().waits_in(&plan) else {
+            return Ok(None);
+        };
+        let broken_off = Event::StepFailed {
+            step,
+            error: "given up by an operator while it waited".to_owned(),
+            left: Left::MaybeSomething,
+        };
+        // Its executor may have done the step in this moment: then this is refused, and there is nothing to break off.
+        self.journal(&mut saga, id, broken_off, vec![]).await?;
+        self.stop_work(id);
+        let Next::Finish { end } = saga.next() else {
+            return Ok(None);
+        };
+        let ended = Event::Ended { end };
+        self.journal(&mut saga, id, ended, free(&plan)).await?;
+        let state = saga.state().clone();
+        Ok(Some((plan, state)))
+    }
+
+    async fn journal(
+        &self,
+        saga: &mut Saga<'_>,
+        id: &PlanId,
+        event: Event,
+        with: Vec<Op>,
+    ) -> Result<()> {
+        let seq = saga.records();
+        let record = Record {
+            at: self.means.clock.now(),
+            by: self.means.site.to_string(),
+            event,
+        };
+        saga.apply(&record.event)
+            .map_err(|e| ApiError::new(ErrorCode::CorruptRecord, e.to_string()))?;
+        journal::append(&self.lead, id, seq, &record, with)
+            .await
+            .map_err(api)
     }
 
     /// Journals a person's word on a stuck plan, in one transaction with `with`.
@@ -455,20 +502,17 @@ impl Term {
         if !matches!(saga.state(), State::Stuck { .. }) {
             return Err(held(format!("plan {id} does not wait for a person")));
         }
-        let seq = saga.records();
-        let record = Record {
-            at: self.means.clock.now(),
-            by: self.means.site.to_string(),
-            event,
-        };
-        saga.apply(&record.event)
-            .map_err(|e| ApiError::new(ErrorCode::CorruptRecord, e.to_string()))?;
+        self.journal(&mut saga, id, event, with(&plan)).await?;
         let state = saga.state().clone();
-        journal::append(&self.lead, id, seq, &record, with(&plan))
-            .await
-            .map_err(api)?;
         Ok((plan, state))
     }
+}
+
+/// With the plan's end its claim on the group goes.
+fn free(plan: &Plan) -> Vec<Op> {
+    vec![Op::Delete {
+        key: keys::group_active_plan(&plan.group),
+    }]
 }
 
 /// A journal's error for a client.

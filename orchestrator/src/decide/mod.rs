@@ -53,6 +53,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
+use tokio_util::sync::CancellationToken;
 use words::Words;
 
 /// So many plans are kept in the history.
@@ -422,16 +423,22 @@ impl Term {
 
     fn start(self: &Arc<Self>, plan: PlanId, executors: &mut JoinSet<(PlanId, Over)>) {
         let progress = watch::Sender::new(None);
+        let stop = CancellationToken::new();
         self.work().insert(
             plan.clone(),
             Work {
                 state: WorkState::Running,
                 progress: progress.subscribe(),
+                stop: stop.clone(),
             },
         );
         let term = Arc::clone(self);
         executors.spawn(async move {
-            let over = term.execute(&plan, &progress).await;
+            let over = tokio::select! {
+                over = term.execute(&plan, &progress) => over,
+                // Nothing more is done on it here, as at the term's end.
+                () = stop.cancelled() => Over::Lost,
+            };
             (plan, over)
         });
     }

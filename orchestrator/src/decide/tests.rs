@@ -57,7 +57,11 @@ fn a_halted_plan_gets_another_executor_after_a_pause_and_a_corrupted_one_never()
     };
     let later = now + Duration::from_secs(3600);
     assert!(!corrupted.wants_executor(later, &nothing_known()));
-    assert!(!WorkState::Waiting { plan: a_plan() }.wants_executor(later, &nothing_known()));
+    let waiting = WorkState::Waiting {
+        plan: a_plan(),
+        state: rekindle_core::saga::State::Fresh,
+    };
+    assert!(!waiting.wants_executor(later, &nothing_known()));
     assert!(!WorkState::Running.wants_executor(later, &nothing_known()));
     assert_eq!(corrupted.problem(), Some(&problem));
 }

@@ -1,8 +1,9 @@
 //! What this term knows of the plans at work.
 
 use crate::wire::{Problem, Progress};
-use rekindle_core::{overtaken::overtaken, plan::Plan, snapshot::Snapshot};
+use rekindle_core::{overtaken::overtaken, plan::Plan, saga::State, snapshot::Snapshot};
 use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 /// A plan at work.
 #[derive(Debug, Clone)]
@@ -11,6 +12,8 @@ pub struct Work {
     pub state: WorkState,
     /// How far the step at work has come.
     pub progress: watch::Receiver<Option<Progress>>,
+    /// Ends its executor where it stands.
+    pub stop: CancellationToken,
 }
 
 /// How an executor stands.
@@ -18,10 +21,12 @@ pub struct Work {
 pub enum WorkState {
     /// It is at work.
     Running,
-    /// It ended: the plan waits for a person, unless a zone's loss overtakes it.
+    /// It ended: the plan waits for a person, unless a zone's loss or isolation overtakes it.
     Waiting {
         /// It.
         plan: Box<Plan>,
+        /// Where it stands.
+        state: State,
     },
     /// It ended: nothing is done on a corrupted plan.
     Corrupted {
@@ -44,7 +49,7 @@ impl WorkState {
         match self {
             Self::Running | Self::Corrupted { .. } => false,
             // The executor looks once more, and ends it.
-            Self::Waiting { plan } => overtaken(snapshot, plan).is_some(),
+            Self::Waiting { plan, state } => overtaken(snapshot, plan, state).is_some(),
             Self::Halted { retry_at, .. } => now >= *retry_at,
         }
     }

@@ -169,7 +169,11 @@ impl Executor<'_> {
 
     /// Why a step that was not done in its last pass will not be done.
     async fn in_vain(&self, plan: &Plan, step: &Step) -> Option<String> {
-        let outlook = self.assembler.outlook(&plan.group).await.ok()?;
+        let outlook = if overtaken::needs_a_primary(step) {
+            self.assembler.outlook_on_primary(&plan.group).await.ok()?
+        } else {
+            self.assembler.outlook(&plan.group).await.ok()?
+        };
         overtaken::in_vain(&outlook, plan, step)
     }
 

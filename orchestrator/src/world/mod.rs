@@ -112,10 +112,31 @@ impl Assembler {
         let asked = Instant::now();
         let records = records::read_one(&self.store, group).await?;
         let read = (asked, Instant::now());
+        Ok(self.as_seen(records, read, ZoneLooks::default()))
+    }
+
+    /// The same, and what the recorded primary says of itself where etcd has no lease of it: it may be isolated. Asked only then, for it may be dead.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn outlook_on_primary(&self, group: &GroupName) -> Result<Snapshot, StoreError> {
+        let asked = Instant::now();
+        let records = records::read_one(&self.store, group).await?;
+        let read = (asked, Instant::now());
+        let unserved = records.groups.get(group).filter(|g| g.lease.is_none());
+        let primary = unserved.and_then(|g| g.primary.as_ref());
+        let zone = primary.and_then(|p| self.zones.iter().find(|z| *z.name() == p.value.zone));
+        let looks = match zone {
+            Some(zone) => zones::report(zone, self.zone_deadline).await,
+            None => ZoneLooks::default(),
+        };
+        Ok(self.as_seen(records, read, looks))
+    }
+
+    fn as_seen(&self, records: Records, read: (Instant, Instant), looks: ZoneLooks) -> Snapshot {
         let nobody = LeaseClock::default();
-        Ok(self
-            .put_together(records, read, ZoneLooks::default(), Seen::new(), &nobody)
-            .snapshot)
+        self.put_together(records, read, looks, Seen::new(), &nobody)
+            .snapshot
     }
 
     /// What the primaries that do not answer listed when they did. A list that cannot be read says nothing, and bars nothing.

@@ -61,6 +61,14 @@ pub(super) async fn look(
     looks
 }
 
+/// Asks one zone for its report alone.
+pub(super) async fn report(zone: &Zone, deadline: Duration) -> ZoneLooks {
+    let mut looks = ZoneLooks::default();
+    let report = zone.ask(deadline, zone.sidecar().report()).await;
+    looks.take(zone.name(), report, Vec::new());
+    looks
+}
+
 async fn ask_volumes(
     zone: &Zone,
     groups: &BTreeMap<GroupName, GroupRecords>,

@@ -9,7 +9,7 @@ use rekindle_core::{
     overtaken::{in_vain, overtaken},
     plan::{OldLease, Plan, Step, VolumePromotion},
     revoke::{Revocation, revocation},
-    saga::{End, Event, Left, Next, Record, Saga, StepOutcome},
+    saga::{End, Event, Left, Next, Record, Saga, State, StepOutcome},
 };
 use std::rc::Rc;
 
@@ -225,7 +225,7 @@ impl World {
     /// One step.
     fn execute(&mut self, n: usize, mut active: ActivePlan, guards: Guards) {
         let plan = active.plan.clone();
-        let Ok(next) = next_of(&plan, &active.journal) else {
+        let Ok((next, state)) = where_it_stands(&plan, &active.journal) else {
             return;
         };
         let events = match next {
@@ -273,10 +273,10 @@ impl World {
                 }
             }
             Next::Finish { .. } | Next::Over => return,
-            // A stuck plan is a person's, unless a zone's loss overtakes it.
+            // A stuck plan is a person's, unless a zone's loss or isolation overtakes it.
             Next::Wait => {
                 let snapshot = self.snapshot(&self.leaders[n], guards);
-                match overtaken(&snapshot, &plan) {
+                match overtaken(&snapshot, &plan, &state) {
                     Some(_) => vec![Event::Ended {
                         end: End::Overtaken,
                     }],
@@ -484,12 +484,16 @@ impl World {
     }
 }
 
-fn next_of(plan: &Plan, journal: &[Event]) -> Result<Next, rekindle_core::saga::Corrupted> {
+fn where_it_stands(
+    plan: &Plan,
+    journal: &[Event],
+) -> Result<(Next, State), rekindle_core::saga::Corrupted> {
     let record = |event: &Event| Record {
         at: Timestamp::UNIX_EPOCH,
         by: String::new(),
         event: event.clone(),
     };
     let records: Vec<Record> = journal.iter().map(record).collect();
-    Ok(Saga::replay(plan, &records)?.next())
+    let saga = Saga::replay(plan, &records)?;
+    Ok((saga.next(), saga.state().clone()))
 }
