@@ -9,6 +9,9 @@
 //! in vain, or its deadline is over. A lost lease is [`Over::Lost`] wherever it shows, and nothing is done after it.
 
 mod passes;
+mod slots;
+
+pub use slots::Slots;
 
 use crate::{
     coordination::Lead,
@@ -96,6 +99,8 @@ pub struct Executor<'a> {
     pub pauses: Pauses,
     /// What is counted.
     pub metrics: &'a Metrics,
+    /// What is at work at once, of all plans.
+    pub slots: &'a Slots,
     /// Where progress is shown.
     pub progress: &'a watch::Sender<Option<Progress>>,
     /// A failpoint: called after each record with its number; `Break` is a crash there.

@@ -10,8 +10,11 @@ mod common;
 
 use common::{COUNT_IMAGES, Rig, eventually, group, policy, well, zone_a, zone_b};
 use rekindle_common::{
-    ErrorCode, Generation, PlanId, ZoneName,
+    ErrorCode, Generation, GroupName, PlanId, ZoneName,
+    action::{Order, VolumeAction},
     duration::Span,
+    keys,
+    mode::ReplicationMode,
     policy::{GroupPolicy, GroupSpec},
     runbook::{Level, Runbook},
     status::VolumeStatus,
@@ -26,6 +29,7 @@ use rekindle_orchestrator::{
     agent::AgentAction,
     wire::{GroupStatus, PlanSummary, Run},
 };
+use rekindle_store::Store;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -315,4 +319,58 @@ async fn hard_case_10_a_failover_that_pauses_does_not_bar_its_own_primarys_resum
         well(g, COUNT_IMAGES) && served_from(g, &zone_b())
     })
     .await;
+}
+
+/// As many plans as may be at work wait for a person: the next group's volumes are promoted all the same.
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_waits_for_a_person_bars_no_other_groups_failover() {
+    let mut rig = Rig::bare_at_once(2, 1);
+    let names = ["db", "shop"].map(|g| GroupName::new(g).unwrap());
+    for (name, volume) in names.iter().zip(&rig.volumes) {
+        let spec = GroupSpec {
+            name: name.clone(),
+            runbook: paused(),
+            ..rig.spec(unblocked())
+        };
+        let generation = eventually("it is defined", || async {
+            let put = rig.client().put_group(&spec).await.ok()?;
+            Some(put.primary.generation)
+        })
+        .await;
+        let order = Order {
+            action: VolumeAction::Replicate {
+                mode: ReplicationMode::Instant,
+                group: Some(name.clone()),
+                cinder: None,
+            },
+            generation: Some(generation),
+        };
+        let sidecar = rig.world.volumes(&zone_a()).unwrap();
+        sidecar.act(volume, order).await.unwrap();
+    }
+    let is = |name: &GroupName, so: fn(&GroupStatus) -> bool| {
+        let (client, name) = (rig.client(), name.clone());
+        async move { client.group(&name).await.ok().filter(so) }
+    };
+    for name in &names {
+        eventually("it is well", || is(name, |g| well(g, 1))).await;
+    }
+    eventually("their leases are remembered", || async {
+        let store = Store::from(rig.world.store("witness"));
+        for name in &names {
+            store.get(&keys::group_state(name)).await.unwrap()?;
+        }
+        Some(())
+    })
+    .await;
+    rig.world.kill_zone(&zone_a());
+    for name in &names {
+        let client = rig.client();
+        eventually("it pauses", || async {
+            let g = client.group(name).await.ok()?;
+            at_work_on(&g, "pause").then_some(())
+        })
+        .await;
+    }
+    assert_eq!(rig.primaries(&zone_b()), 2);
 }

@@ -28,7 +28,7 @@ pub use work::{Work, WorkState};
 use crate::{
     clock::Clock,
     coordination::{Lead, LeadError},
-    executor::{Executor, Over, Pauses},
+    executor::{Executor, Over, Pauses, Slots},
     journal,
     metrics::Metrics,
     steps::Tools,
@@ -49,7 +49,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{Notify, Semaphore, watch},
+    sync::{Notify, watch},
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
@@ -67,7 +67,7 @@ const REFRESH: Duration = Duration::from_secs(5);
 pub struct DecideTiming {
     /// Between two looks.
     pub every: Duration,
-    /// Plans of different groups at work at once.
+    /// Plans of different groups at work at once: so many passes over steps of each sort, and none while a plan waits.
     pub plans_at_once: usize,
     /// A plan that etcd halted is taken up again after this.
     pub halted: Duration,
@@ -130,7 +130,7 @@ pub struct Term {
     attempts: Mutex<Attempts>,
     words: Mutex<Words>,
     nudge: Notify,
-    slots: Semaphore,
+    slots: Slots,
 }
 
 /// What can happen.
@@ -169,7 +169,7 @@ impl Term {
     /// A term that has just begun.
     #[must_use]
     pub fn new(lead: Lead, means: Arc<Means>) -> Arc<Self> {
-        let slots = Semaphore::new(means.timing.plans_at_once);
+        let slots = Slots::new(means.timing.plans_at_once);
         Arc::new(Self {
             lead,
             means,
@@ -448,10 +448,6 @@ impl Term {
         plan: &PlanId,
         progress: &watch::Sender<Option<crate::wire::Progress>>,
     ) -> Over {
-        // Never closed while the term lives.
-        let Ok(_slot) = self.slots.acquire().await else {
-            return Over::Lost;
-        };
         let executor = Executor {
             lead: &self.lead,
             site: &self.means.site,
@@ -460,6 +456,7 @@ impl Term {
             assembler: &self.means.assembler,
             pauses: self.means.timing.pauses,
             metrics: &self.means.metrics,
+            slots: &self.slots,
             progress,
             #[cfg(feature = "embedded")]
             after_record: None,

@@ -88,6 +88,10 @@ impl Executor<'_> {
             if self.lead.check().is_err() {
                 return Err(Stop::Lost);
             }
+            // Held for this pass alone, and not counted: the step has all of its time once it is its turn.
+            let asked = Instant::now();
+            let slot = self.slot(plan, step).await?;
+            until += asked.elapsed();
             // Never cut off while its transaction is under way: its calls have deadlines of their own.
             let cut_at = if matches!(step, Step::RecordPrimary { .. }) {
                 Instant::now() + NEVER
@@ -102,6 +106,7 @@ impl Executor<'_> {
                     return give_up(tally, &why, &last, owes);
                 }
             };
+            drop(slot);
             let pause = match pass {
                 Ok(Ok(Pass::Done { note })) => return settle(tally, note, owes),
                 Ok(Ok(Pass::NotYet { note })) => {

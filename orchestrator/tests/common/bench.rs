@@ -25,7 +25,7 @@ use rekindle_orchestrator::{
     client::OrchestratorClient,
     coordination::{Coordinator, Lead, Standing},
     decide::{Begun, Means, Term, begin},
-    executor::{Executor, Over, Pauses, RecordHook},
+    executor::{Executor, Over, Pauses, RecordHook, Slots},
     journal,
     observe::Observer,
     wire::{ApproveRequest, PauseApproval, PauseRequest, Run},
@@ -200,6 +200,7 @@ impl Hand {
             assembler: &self.means.assembler,
             pauses: Pauses::default(),
             metrics: &self.means.metrics,
+            slots: &Slots::new(1),
             progress: &progress,
             after_record: hook,
         };

@@ -216,7 +216,18 @@ impl Rig {
         Self::bare_with(count, Servers::None)
     }
 
+    /// The same with so many plans at once.
+    pub fn bare_at_once(count: usize, plans_at_once: usize) -> Self {
+        let mut timing = Timing::default();
+        timing.decide.plans_at_once = plans_at_once;
+        Self::bare_timed(count, Servers::None, timing)
+    }
+
     fn bare_with(count: usize, servers: Servers) -> Self {
+        Self::bare_timed(count, servers, Timing::default())
+    }
+
+    fn bare_timed(count: usize, servers: Servers, timing: Timing) -> Self {
         let fabric = Fabric::new(zone_a(), zone_b(), FabricConfig::default());
         let volumes: Vec<ImageSpec> = (0..count).map(image).collect();
         for v in &volumes {
@@ -234,7 +245,7 @@ impl Rig {
             fabric,
             Options {
                 witness: witness(),
-                timing: Timing::default(),
+                timing,
                 limits: Limits::default(),
                 look_every: Span::secs(1),
                 agents: agents(&told),

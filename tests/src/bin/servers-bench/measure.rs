@@ -13,7 +13,7 @@ use rekindle_openstack::{Scope, nova::Patience};
 use rekindle_orchestrator::{
     catalogue::volumes::VolumeFeed,
     decide::{Begun, begin},
-    executor::{Executor, Over},
+    executor::{Executor, Over, Slots},
     metrics::Metrics,
     servers::keeper::{ServersKeeper, ServersPart, ServersTiming},
     world::{self, LeaseClock},
@@ -152,6 +152,7 @@ async fn plan(ground: &Ground) -> anyhow::Result<f64> {
         assembler: &means.assembler,
         pauses: means.timing.pauses,
         metrics: &means.metrics,
+        slots: &Slots::new(means.timing.plans_at_once),
         progress: &progress,
         after_record: None,
     };
