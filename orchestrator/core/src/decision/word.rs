@@ -10,9 +10,13 @@ use crate::snapshot::{Approval, Approved, LeaseSight, LossAccepted, Snapshot};
 use jiff::Timestamp;
 use rekindle_common::{GroupName, PlanId, duration::Span, lease::LeaseView};
 
+/// For so long a trouble may be there before it is seen: a probe has to run into its deadline, be published and read. Who stands beside it is quicker. Much
+/// shorter than any hold-off that makes sense.
+const SEEN_WITHIN: Span = Span::secs(10);
+
 impl Case<'_> {
     /// Whether the word was given in the trouble that the primary's zone is in now, as far back as that can be seen: since a majority sees
-    /// something of it down, or since its lease is gone.
+    /// something of it down, or since its lease is gone, and a little before.
     pub(super) fn of_this_trouble(&self, word: &Approval) -> bool {
         let seen = troubled_for(self.snapshot, &self.primary.zone);
         let gone = match &self.view.lease {
@@ -20,7 +24,8 @@ impl Case<'_> {
             LeaseSight::Held(_) => Span::default(),
         };
         let trouble = seen.max(gone);
-        let since = self.snapshot.reference_time.checked_sub(trouble.get());
+        let began = trouble.get().saturating_add(SEEN_WITHIN.get());
+        let since = self.snapshot.reference_time.checked_sub(began);
         since.is_ok_and(|since| word.at >= since)
     }
 

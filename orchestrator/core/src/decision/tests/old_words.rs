@@ -46,13 +46,16 @@ fn hard_case_31_a_word_of_an_outage_that_passed_fails_no_living_zone_over() {
         "{by_hand:?}"
     );
     // Given in this one, it is what it was.
-    word_of(&mut w, VOUCHED, 31);
+    word_of(&mut w, VOUCHED, 42);
+    assert!(matches!(held(&w), Hold::NotLost { .. }));
+    // Also where whoever gave it was quicker than the probes.
+    word_of(&mut w, VOUCHED, 41);
     assert!(matches!(begun(&w).proof, Some(Proof::Vouched { .. })));
     // So it is once the lease was gone, whoever has only just begun to look.
     let mut w = sidecar_down(3, 600);
     word_of(&mut w, VOUCHED, 600);
     begun(&w);
-    word_of(&mut w, VOUCHED, 601);
+    word_of(&mut w, VOUCHED, 611);
     assert!(matches!(held(&w), Hold::NotLost { .. }));
 }
 
@@ -81,7 +84,7 @@ fn a_word_is_as_old_as_what_a_majority_sees() {
     }
     word_of(&mut w, VOUCHED, 600);
     begun(&w);
-    word_of(&mut w, VOUCHED, 601);
+    word_of(&mut w, VOUCHED, 611);
     let ask = asked(&w);
     assert!(
         matches!(&ask, Ask::NoProof { evidence } if evidence.contains("from before this")),
@@ -99,7 +102,7 @@ fn an_old_word_permits_nothing() {
     };
     let mut w = lost();
     w.policy().failover = FailoverMode::Approved;
-    word_of(&mut w, ACCEPTED, 61);
+    word_of(&mut w, ACCEPTED, 71);
     let ask = asked(&w);
     assert!(
         matches!(&ask, Ask::Approve { why, .. } if why.contains("from before this")),
@@ -111,7 +114,7 @@ fn an_old_word_permits_nothing() {
     let mut w = lost();
     w.policy().rpo_limit = Some(Span::secs(5));
     w.each_copy("zone-b", |v| v.last_sync = None);
-    word_of(&mut w, ACCEPTED, 61);
+    word_of(&mut w, ACCEPTED, 71);
     assert!(matches!(asked(&w), Ask::BeyondRpo { .. }));
     word_of(&mut w, ACCEPTED, 60);
     begun(&w);
@@ -119,7 +122,7 @@ fn an_old_word_permits_nothing() {
     let mut w = lost();
     w.view().state.last_failover = World::after_failover(1).view().state.last_failover.clone();
     for what in [ACCEPTED, Approved::Failback] {
-        word_of(&mut w, what, 61);
+        word_of(&mut w, what, 71);
         assert!(matches!(asked(&w), Ask::Blocked { .. }), "{what:?}");
     }
     word_of(&mut w, ACCEPTED, 60);
