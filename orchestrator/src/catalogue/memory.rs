@@ -44,9 +44,6 @@ pub(super) struct Memory {
     silent_since: BTreeMap<ZoneName, Instant>,
     projects: BTreeMap<ZoneName, (Instant, Vec<Project>)>,
     failures: BTreeMap<(ZoneName, ImageSpec), Failure>,
-    /// Retypes that Cinder took, and when. It carries them out behind its answer, and one that it could not looks as if nobody
-    /// had asked: the next one for the same record tells.
-    retyped: BTreeMap<(ZoneName, ImageSpec), Instant>,
     found: BTreeMap<Finding, Found>,
     last_good: Option<Timestamp>,
 }
@@ -139,7 +136,6 @@ impl Memory {
         // What went well for longer than it had to wait is forgotten.
         self.failures
             .retain(|_, f| now < f.until + f.pause + 3 * timing.every);
-        self.retyped.retain(|_, at| now < *at + 2 * timing.longest);
         for w in written {
             let key = (w.mend.zone.clone(), w.mend.image.clone());
             let what = w.mend.change.name();
@@ -148,13 +144,6 @@ impl Memory {
                 // Its next import waits: what Cinder could not do behind the last one, it most often still cannot.
                 (Ok(()), Change::DropFailedImport { .. }) => {
                     self.failed(key, what, "Cinder could not carry out the import", timing);
-                }
-                (Ok(()), Change::Retype { .. })
-                    if self.retyped.insert(key.clone(), now).is_some() =>
-                {
-                    let why = "Cinder took it and did not carry it out: its reason is in `cinder message-list` and in the logs of \
-                               cinder-scheduler and cinder-volume. Most often the mapped type is not replicated, or asks for another backend";
-                    self.failed(key, what, why, timing);
                 }
                 // A status changes as often as the volume's does.
                 (Ok(()), Change::Show { .. }) => {

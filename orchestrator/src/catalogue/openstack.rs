@@ -144,7 +144,6 @@ async fn write(cloud: &Cloud, image: &str, change: &Change) -> Result<(), CloudE
             gone_is_fine(cinder.unmanage_snapshot(snapshot).await)
         }
         Change::ResetExtending { volume } => cinder.reset_volume_status(volume, "available").await,
-        Change::Retype { volume, to } => cinder.retype(volume, to).await,
         Change::Grow { volume, gib } => cinder.extend(volume, *gib).await,
         Change::Show { volume, set, clear } => {
             if !set.is_empty() {

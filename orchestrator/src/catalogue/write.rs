@@ -117,7 +117,6 @@ async fn write(keeper: &Keeper, mend: &Mend) -> Result<(), CinderError> {
             | Change::ResetExtending { .. }
             | Change::ImportVolume(_)
             | Change::Grow { .. }
-            | Change::Retype { .. }
             | Change::Show { .. }
             | Change::Name { .. }
             | Change::Bootable { .. }

@@ -34,8 +34,6 @@ pub(crate) struct Script {
     pub refuses: Option<(&'static str, Option<ImageSpec>, &'static str)>,
     /// What it takes in it cannot carry out.
     pub over_quota: bool,
-    /// It takes retypes, and none comes of it.
-    pub no_retypes: bool,
 }
 
 #[derive(Debug, Default)]
@@ -195,10 +193,6 @@ impl FakeCinder {
             }
             Change::ResetExtending { volume } => {
                 on(records, volume, |r| "available".clone_into(&mut r.status))
-            }
-            Change::Retype { .. } if state.script.no_retypes => Ok(()),
-            Change::Retype { volume, to } => {
-                on(records, volume, |r| r.volume_type = Some(to.clone()))
             }
             Change::Grow { volume, gib } => on(records, volume, |r| r.size_gib = *gib),
             Change::Show { volume, set, clear } => {

@@ -324,55 +324,6 @@ async fn hard_case_20_what_cinder_refuses_of_one_volume_holds_no_other_up_and_is
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_copys_record_is_retyped_with_its_primary_and_one_that_cinder_does_not_carry_out_is_told()
-{
-    let timing = CatalogueTiming {
-        longest: Duration::from_secs(120),
-        ..CatalogueTiming::default()
-    };
-    let play = Play::with(1, same_names(), timing).await;
-    play.shown(0, "active - primary", "active - secondary")
-        .await;
-    let retype = |to: &str| {
-        play.a
-            .change(&image(0), |r| r.volume_type = Some(to.to_owned()));
-    };
-    let follows = async |to: &str| {
-        eventually(&format!("its record is {to} too"), || async {
-            let record = play.b.record(&image(0))?;
-            (record.volume_type.as_deref() == Some(to)).then_some(())
-        })
-        .await;
-    };
-    retype("gold");
-    follows("gold").await;
-    assert_eq!(play.b.written("retype"), 1);
-
-    play.b.state().script.no_retypes = true;
-    retype("fast");
-    let shown = play
-        .until("it is told", |s| {
-            s.findings.iter().any(|f| f.finding.kind == Kind::Refused)
-        })
-        .await;
-    let text = &shown.findings[0].finding.text;
-    assert!(
-        text.starts_with("retype: ") && text.contains("message-list"),
-        "{text}"
-    );
-    let before = play.b.written("retype");
-    sleep(Duration::from_secs(1200)).await;
-    let tries = play.b.written("retype") - before;
-    assert!((8..=12).contains(&tries), "{tries} tries in 20 minutes");
-    play.b.state().script.no_retypes = false;
-    follows("fast").await;
-    play.until("it is forgotten", |s| {
-        s.findings.is_empty() && s.waiting == 0
-    })
-    .await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_quota_that_is_used_up_shows_only_behind_the_answer_and_is_not_run_against() {
     let play = Play::with(0, same_names(), CatalogueTiming::default()).await;
     play.b.state().script.over_quota = true;

@@ -323,15 +323,6 @@ impl Cinder {
         self.at.act("volumes", id, &body).await
     }
 
-    /// Begins to give it another type, by that type's name, and never by a migration. A refused one keeps its type.
-    ///
-    /// # Errors
-    /// See [`CloudError`]; `Invalid` where there is no such type, or it has it already.
-    pub async fn retype(&self, id: &str, to: &str) -> Result<(), CloudError> {
-        let body = json!({ "os-retype": { "new_type": to, "migration_policy": "never" } });
-        self.at.act("volumes", id, &body).await
-    }
-
     /// Writes another status into the record, whatever it was.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use super::{
     pair::Pair,
     sight::{Record, SnapshotRecord},
 };
-use rekindle_common::{ImageSpec, ZoneName};
+use rekindle_common::{ImageSpec, ZoneName, volume::Role};
 use serde::{Deserialize, Serialize};
 
 /// Of which kind.
@@ -21,7 +21,7 @@ pub enum Kind {
     Backend,
     /// A volume changed its project after its record in the other zone was made.
     ProjectMoved,
-    /// A volume changed its type, and its record here, which is no copy's, does not follow by itself.
+    /// A volume changed its type after its record in the other zone was made.
     TypeChanged,
     /// Nothing says what a copy is, and the zone that knows does not answer.
     Undescribed,
@@ -130,9 +130,17 @@ impl Finding {
     }
 
     pub(super) fn type_changed(pair: &Pair<'_>, record: &Record, wanted: &str) -> Self {
+        // Cinder's driver retypes no copy: it would change how the image is mirrored.
+        let do_what = match pair.role() {
+            Role::Secondary => {
+                "`openstack volume delete --purge` it here: that takes the copy's record alone away, and it is made again with the right type"
+            }
+            Role::Primary | Role::NotMirrored | Role::Unknown => {
+                "`openstack volume set --type` it here"
+            }
+        };
         let text = format!(
-            "the volume was retyped in the other zone, and its record here should have the type {wanted:?}. Its image is no copy, \
-             and a retype may change how it is mirrored: `openstack volume set --type` it here"
+            "the volume was retyped in the other zone, and its record here should have the type {wanted:?}: {do_what}"
         );
         Self::new(pair, Kind::TypeChanged, Some(&record.id), text)
     }

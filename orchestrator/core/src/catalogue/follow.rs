@@ -44,10 +44,10 @@ pub(super) fn follow(pair: &Pair<'_>, record: &Record, mapping: &Mapping, v: &mu
         if moved(pair, record, &said, mapping) {
             v.findings.push(Finding::project_moved(pair, record));
         }
-        differences(pair, record, &said, &mut changes);
         if let Some(wanted) = other_type(pair, record, &said, mapping) {
-            retype(pair, record, wanted, &mut changes, v);
+            v.findings.push(Finding::type_changed(pair, record, wanted));
         }
+        differences(pair, record, &said, &mut changes);
         snapshots::follow(pair, record, &said, &mut changes);
     }
     snapshots::gone(pair, record, &mut changes, v);
@@ -149,30 +149,6 @@ fn other_type<'a>(
     wanted
         .ok()
         .filter(|w| follows && record.volume_type.as_deref() != Some(w))
-}
-
-/// A copy's record follows. Another's retype would change how its image is mirrored, and that is for a person.
-fn retype(
-    pair: &Pair<'_>,
-    record: &Record,
-    wanted: &str,
-    changes: &mut Vec<Change>,
-    v: &mut Verdict,
-) {
-    match pair.role() {
-        Role::Secondary => {
-            // Cinder retypes no other; the rest of what is said comes first.
-            if ["available", "in-use"].contains(&record.status.as_str()) && changes.is_empty() {
-                changes.push(Change::Retype {
-                    volume: record.id.clone(),
-                    to: wanted.to_owned(),
-                });
-            }
-        }
-        Role::Primary | Role::NotMirrored | Role::Unknown => {
-            v.findings.push(Finding::type_changed(pair, record, wanted));
-        }
-    }
 }
 
 /// This zone has the say and its record is as it was said last: from now on it says it itself.

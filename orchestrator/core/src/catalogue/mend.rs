@@ -36,13 +36,6 @@ pub enum Change {
         /// To.
         gib: u64,
     },
-    /// A copy's record takes the type that its primary's is here; the image is not touched.
-    Retype {
-        /// The volume's id.
-        volume: String,
-        /// The type's name in the zone.
-        to: String,
-    },
     /// Our metadata on a volume.
     Show {
         /// The volume's id.
@@ -150,7 +143,6 @@ impl Change {
             Self::ResetExtending { .. } => "reset_extending",
             Self::ImportVolume(_) => "import_volume",
             Self::Grow { .. } => "grow",
-            Self::Retype { .. } => "retype",
             Self::Show { .. } => "show",
             Self::Name { .. } => "name",
             Self::Bootable { .. } => "bootable",
@@ -177,11 +169,9 @@ impl Change {
             Self::ImageMetadata { .. } => 7,
             Self::ImportSnapshot(_) => 8,
             Self::NameSnapshot { .. } => 9,
-            // While Cinder is at it, it takes nothing else.
-            Self::Retype { .. } => 10,
-            Self::Describe { .. } => 11,
-            Self::ForgetSnapshot { .. } => 12,
-            Self::ForgetVolume { .. } => 13,
+            Self::Describe { .. } => 10,
+            Self::ForgetSnapshot { .. } => 11,
+            Self::ForgetVolume { .. } => 12,
         }
     }
 
@@ -193,7 +183,6 @@ impl Change {
             Self::DropFailedImport { volume }
             | Self::ResetExtending { volume }
             | Self::Grow { volume, .. }
-            | Self::Retype { volume, .. }
             | Self::Show { volume, .. }
             | Self::Name { volume, .. }
             | Self::Bootable { volume, .. }
@@ -212,7 +201,6 @@ impl Change {
             | Self::ResetExtending { .. }
             | Self::ImportVolume(_)
             | Self::Grow { .. }
-            | Self::Retype { .. }
             | Self::Show { .. }
             | Self::Name { .. }
             | Self::Bootable { .. }

@@ -89,87 +89,39 @@ fn a_mark_that_cannot_be_seen_now_is_not_taken_for_gone() {
     assert!(says(&w, B).is_some());
 }
 
-fn set_type(w: &mut World, z: usize, to: &str) {
-    let id = w.zones[z].records.of(&image(1)).next().unwrap().id.clone();
-    let record = w.zones[z].records.volumes.get_mut(&id).unwrap();
-    record.volume_type = Some(to.to_owned());
-}
-fn type_in(w: &World, z: usize) -> Option<&str> {
-    let record = w.zones[z].records.of(&image(1)).next().unwrap();
-    record.volume_type.as_deref()
-}
-
 #[test]
-fn a_copys_record_takes_the_type_of_its_primary_and_keeps_its_id() {
+fn a_volume_of_another_type_is_named_with_what_can_be_done_in_this_zone() {
     let mut w = settled();
-    let id = w.zones[B].records.of(&image(1)).next().unwrap().id.clone();
-    // Also where a user of this zone gave it another one.
-    set_type(&mut w, B, "gold");
-    w.settle();
-    assert_eq!(type_in(&w, B), Some("type-1"));
-    assert_eq!(w.zones[B].records.of(&image(1)).next().unwrap().id, id);
-    assert_eq!(w.decide().findings, []);
-
-    // Something is at work on it: it waits, and nobody is called.
-    set_type(&mut w, B, "gold");
-    let busy = w.zones[B].records.volumes.get_mut(&id).unwrap();
-    "backing-up".clone_into(&mut busy.status);
-    let v = w.decide();
-    assert!(v.mends.is_empty() && v.findings.is_empty(), "{v:?}");
-    "in-use".clone_into(&mut w.zones[B].records.volumes.get_mut(&id).unwrap().status);
-    w.settle();
-    assert_eq!(type_in(&w, B), Some("type-1"));
-
-    // A type that nobody mapped is no sign of a retype.
-    set_type(&mut w, A, "gold");
-    let v = w.decide();
-    let named = v.findings.iter().any(|f| f.kind == Kind::TypeChanged);
-    assert!(
-        !named && v.mends.iter().all(|m| m.change.name() != "retype"),
-        "{v:?}"
-    );
-}
-
-#[test]
-fn a_type_follows_in_the_other_direction_once_the_copy_is_the_primary() {
-    let mut w = settled();
-    for (z, role) in [(A, Role::Secondary), (B, Role::Primary)] {
-        let i = w.zones[z].images.get_mut(&image(1)).unwrap();
-        i.role = role;
-        i.status = if role == Role::Primary {
-            VolumeStatus::ActivePrimary
-        } else {
-            VolumeStatus::ActiveSecondary
-        };
-    }
-    w.settle();
-    set_type(&mut w, A, "old");
-    w.settle();
-    assert_eq!(
-        (type_in(&w, A), type_in(&w, B)),
-        (Some("type-0"), Some("type-1"))
-    );
-}
-
-#[test]
-fn a_record_of_no_copy_is_not_retyped_but_named_with_what_can_be_done() {
-    let mut w = settled();
-    // zone-a's Cinder itself failed it over: its word counts, and zone-b's image is the primary.
-    for (z, role) in [(A, Role::Secondary), (B, Role::Primary)] {
-        w.zones[z].images.get_mut(&image(1)).unwrap().role = role;
-    }
-    let mine = w.zones[A].records.volumes.get_mut(&uuid(1)).unwrap();
-    mine.replication_status = Some("failed-over".to_owned());
-    w.settle();
-    set_type(&mut w, B, "gold");
+    let gold = "gold".to_owned();
+    let theirs = w.zones[B].records.of(&image(1)).next().unwrap().id.clone();
+    w.zones[B]
+        .records
+        .volumes
+        .get_mut(&theirs)
+        .unwrap()
+        .volume_type = Some(gold.clone());
     let v = w.decide();
     let [found] = &v.findings[..] else {
         panic!("{:?}", v.findings)
     };
-    assert_eq!(found.kind, Kind::TypeChanged);
+    assert_eq!(
+        (found.kind, found.record.as_ref()),
+        (Kind::TypeChanged, Some(&theirs))
+    );
     assert!(found.text.contains("\"type-1\""), "{}", found.text);
-    assert!(found.text.contains("volume set --type"), "{}", found.text);
+    assert!(found.text.contains("volume delete"), "{}", found.text);
     assert!(v.mends.is_empty(), "{:?}", v.mends);
+
+    // A type that nobody mapped is no sign of a retype.
+    w.zones[A]
+        .records
+        .volumes
+        .get_mut(&uuid(1))
+        .unwrap()
+        .volume_type = Some(gold);
+    let v = w.decide();
+    let named = v.findings.iter().any(|f| f.kind == Kind::TypeChanged);
+    assert!(!named, "{:?}", v.findings);
 }
 
 #[test]

@@ -329,16 +329,6 @@ impl World {
                     "another size would change the image"
                 );
             }
-            Change::Retype { volume, to } => {
-                let r = changed(here, volume);
-                assert!(["available", "in-use"].contains(&r.status.as_str()));
-                let to = Some(to.clone());
-                assert_ne!(r.volume_type, to, "Cinder refuses that");
-                r.volume_type = to;
-                let at = r.image.clone();
-                let role = here.images.get(&at).unwrap().role;
-                assert_eq!(role, Role::Secondary, "it would be mirrored otherwise");
-            }
             Change::ResetExtending { volume } => {
                 let r = changed(here, volume);
                 assert_eq!(r.status, "error_extending");
