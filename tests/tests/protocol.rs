@@ -72,6 +72,25 @@ fn hard_case_60_a_zone_that_lost_its_ceph_alone_is_taken_over_and_never_writes_b
     assert_eq!((asked.violation, asked.taken_over), (None, 0));
 }
 
+/// A person vouched for a zone that was ill, nothing began on that word, the zone was well again, and its sidecar alone dies: the word is about that
+/// outage. What takes it away is not modelled: its age alone is enough.
+#[test]
+fn hard_case_31_a_word_of_an_outage_that_passed_makes_no_two_writers() {
+    let faults = [Fault::CutOff, Fault::Power, Fault::Pause];
+    let start = World::with_an_old_word(Guards::ALL);
+    let found = explore(&start, Guards::ALL, &faults, HORIZON, 2);
+    assert_eq!(found.violation, None);
+    assert!(found.states > 1000, "{found:?}");
+    let guards = Guards {
+        words_have_an_age: false,
+        ..Guards::ALL
+    };
+    violated_without(&World::with_an_old_word(guards), guards, &faults, 0);
+    // And given in any trouble, where whoever gave it lifts the fence as soon as anybody may.
+    let faults = [Fault::Word, Fault::Storage, Fault::CutOff, Fault::Sidecar];
+    holds(&World::well(), &faults, HORIZON, budget());
+}
+
 /// A leader of before two changes of the primary wakes with its revocation in hand.
 #[test]
 fn hard_case_03_an_old_revocation_takes_no_newer_lease() {

@@ -7,7 +7,7 @@ use rekindle_common::{Generation, action::Promotion};
 use rekindle_core::{
     decision::{Decision, Request, decide, forget_lease, plan_for, remember_lease},
     overtaken::{in_vain, overtaken},
-    plan::{OldLease, Plan, Step, VolumePromotion},
+    plan::{OldLease, Plan, PlanKind, Step, VolumePromotion},
     revoke::{Revocation, revocation},
     saga::{End, Event, Left, Next, Record, Saga, State, StepOutcome},
 };
@@ -214,6 +214,11 @@ impl World {
             }
         };
         if let Some(plan) = plan {
+            match plan.kind {
+                // They use a person's word up.
+                PlanKind::Failover | PlanKind::Resume => self.etcd.word = None,
+                PlanKind::Move | PlanKind::Failback | PlanKind::Reprotect => {}
+            }
             self.etcd.plans_made += 1;
             self.etcd.plan = Some(ActivePlan {
                 plan: Rc::new(plan),

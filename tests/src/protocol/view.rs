@@ -17,7 +17,8 @@ use rekindle_common::{
 use rekindle_core::{
     observation::{Observation, Signal, SignalKind, SiteObservations},
     snapshot::{
-        FailoverMemory, GroupState, GroupView, LastLease, LeaseSight, Snapshot, Unprotected,
+        Approval, Approved, FailoverMemory, GroupState, GroupView, LastLease, LeaseSight,
+        LossAccepted, Snapshot, Unprotected, Vouch,
     },
 };
 use std::collections::BTreeMap;
@@ -220,7 +221,7 @@ impl World {
                 unprotected: None::<Unprotected>,
             },
             active_plan: None,
-            approval: None,
+            approval: self.word(guards),
             seen: None,
             volumes: [A, B]
                 .into_iter()
@@ -228,6 +229,28 @@ impl World {
                 .map(|z| (Self::name(z), vec![self.report(z)]))
                 .collect(),
         }
+    }
+
+    /// What is seen of a zone counts as longer by the hold-off than it was, so a word's age does too. And a trouble is seen at once here: a word is not
+    /// granted the time that it takes elsewhere.
+    fn word(&self, guards: Guards) -> Option<Approval> {
+        let (generation, at) = self.etcd.word?;
+        const SEEN_WITHIN: Span = Span::secs(10);
+        let at = if guards.words_have_an_age {
+            let earlier = SEEN_WITHIN.get() + Span::secs(HOLD_OFF).get();
+            time(at).checked_sub(earlier).unwrap_or(Timestamp::MIN)
+        } else {
+            time(self.now)
+        };
+        Some(Approval {
+            what: Approved::Failover {
+                vouch: Vouch::CannotWrite,
+                loss: LossAccepted::Any,
+            },
+            generation,
+            by: String::new(),
+            at,
+        })
     }
 
     /// What the modelled holder does when it cannot renew.

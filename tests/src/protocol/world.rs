@@ -60,6 +60,8 @@ pub struct Guards {
     pub revoked_on_what_is_now: bool,
     /// The transaction that takes it compares the leader, the record and the lease.
     pub revocation_compares: bool,
+    /// A person's word counts only in the trouble that it was given in.
+    pub words_have_an_age: bool,
 }
 
 impl Guards {
@@ -77,6 +79,7 @@ impl Guards {
         revoked_after_proof: true,
         revoked_on_what_is_now: true,
         revocation_compares: true,
+        words_have_an_age: true,
     };
 }
 
@@ -108,6 +111,8 @@ pub enum Fault {
     Pause,
     /// An operator asks for a move to the other zone.
     Move,
+    /// An operator cuts zone A's clients off, for it is not well, and vouches for that: not among [`Self::ALL`], where it would double the search.
+    Word,
 }
 
 impl Fault {
@@ -167,6 +172,8 @@ pub(super) struct Etcd {
     pub(super) plans_made: u32,
     /// The last failover of ours: away from, beginning that generation.
     pub(super) failed_over: Option<(usize, Generation)>,
+    /// A person's word that zone A cannot write: for that generation, and when it was given.
+    pub(super) word: Option<(Generation, Tick)>,
 }
 
 /// A plan with its journal.
@@ -225,6 +232,7 @@ impl World {
                 plan: None,
                 plans_made: 0,
                 failed_over: None,
+                word: None,
             },
             zones: [Zone::new(0, true), Zone::new(0, false)],
             leaders: [Orchestrator::new(Some(1)), Orchestrator::new(None)],
@@ -280,6 +288,14 @@ impl World {
         for _ in 0..=TTL + HOLD_OFF + 1 {
             world.pass(guards, Pace::ZonesFirst);
         }
+        world
+    }
+
+    /// The same, and a person vouched for zone A in an outage that passed before its sidecar died.
+    #[must_use]
+    pub fn with_an_old_word(guards: Guards) -> Self {
+        let mut world = Self::with_a_dead_sidecar(guards);
+        world.etcd.word = Some((world.etcd.generation, 0));
         world
     }
 
@@ -349,6 +365,15 @@ impl World {
             Fault::LostReply => return None,
             Fault::Pause => w.pause_or_wake(),
             Fault::Move => w.move_asked = true,
+            Fault::Word => {
+                let z = &w.zones[A];
+                let well = z.stores() && z.runs() && w.link == Link::Whole;
+                if well || !w.etcd.up || w.etcd.primary != A || w.etcd.word.is_some() {
+                    return None;
+                }
+                w.zones[A].fenced = true;
+                w.etcd.word = Some((w.etcd.generation, w.now));
+            }
         }
         Some(w)
     }
