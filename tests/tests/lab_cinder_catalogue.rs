@@ -383,8 +383,9 @@ async fn it_follows_the_other_way_round(
         made,
         "of-zone-b",
     ])?;
-    let theirs = shows(cloud, a, made, "grown, and retyped", |s| {
-        s["size"] == 2 && text(s, "type") == periodic && text(s, "status") == "available"
+    let theirs = shows(cloud, a, made, "grown, and in another mode", |s| {
+        let mode = &s["properties"]["rekindle:mode"];
+        s["size"] == 2 && mode == "periodic" && text(s, "status") == "available"
     })
     .await?;
     let theirs = text(&theirs, "id").to_owned();
