@@ -170,17 +170,11 @@ async fn a_volume_of_one_zone_is_a_volume_of_the_others_cinder_and_follows_it() 
         })
         .await?;
         a.admin(&["volume", "set", "--type", &periodic, &one])?;
-        shows(
-            cloud,
-            &b,
-            &one,
-            "another mode, the same record",
-            |s| {
-                s["properties"]["rekindle:mode"] == "periodic"
-                    && text(s, "status") == "available"
-                    && text(s, "id") == id
-            },
-        )
+        shows(cloud, &b, &one, "another mode, the same record", |s| {
+            s["properties"]["rekindle:mode"] == "periodic"
+                && text(s, "status") == "available"
+                && text(s, "id") == id
+        })
         .await?;
         is_refused_to_users(cloud, &b, &one, &id).await?;
 
