@@ -1,5 +1,5 @@
 //! A Keystone, a Nova and a Neutron on one port, as quick or as slow as is asked for. What Nova shows was recorded from a real one
-//! (34.0.0), and `make test` compares the recording with what a real one shows now.
+//! (34.0.0), and `make test-nova` compares the recording with what a real one shows now.
 //!
 //! Servers are there as they are asked for: any id is one that is shut off and held by us, until it is started. `POST /reset` has all so again.
 

@@ -21,7 +21,7 @@ ceph_mons = ["192.0.2.2:3300"]
 tcp = "192.0.2.1:7400"
 tls = { ca = "a", cert = "b", key = "c" }
 [etcd]
-endpoints = ["https://192.0.2.1:2379", "https://192.0.2.2:2379", "https://192.0.2.3:2379"]
+endpoints = ["http://192.0.2.1:2379", "http://192.0.2.2:2379", "http://192.0.2.3:2379"]
 [applications.shop]
 command = ["/usr/bin/shop"]
 "#;
@@ -34,7 +34,7 @@ pools = ["volumes"]
 tcp = "192.0.2.1:7300"
 tls = { ca = "a", cert = "b", key = "c" }
 [etcd]
-endpoints = ["https://192.0.2.1:2379", "https://192.0.2.2:2379", "https://192.0.2.3:2379"]
+endpoints = ["http://192.0.2.1:2379", "http://192.0.2.2:2379", "http://192.0.2.3:2379"]
 [failsafe]
 sites = { zone-b = "https://192.0.2.2:7400", witness = "https://192.0.2.3:7400" }
 "#;
@@ -137,7 +137,7 @@ fn a_file_by_itself() {
 #[test]
 fn hard_case_13_files_that_disagree() {
     let three =
-        "[\"https://192.0.2.1:2379\", \"https://192.0.2.2:2379\", \"https://192.0.2.3:2379\"]";
+        "[\"http://192.0.2.1:2379\", \"http://192.0.2.2:2379\", \"http://192.0.2.3:2379\"]";
     let b = SIDECAR
         .replace("zone = \"zone-a\"", "zone = \"zone-b\"")
         .replace(
@@ -153,7 +153,7 @@ fn hard_case_13_files_that_disagree() {
         ),
         (
             SIDECAR.to_owned(),
-            b.replace(three, "[\"https://192.0.2.1:2379\"]"),
+            b.replace(three, "[\"http://192.0.2.1:2379\"]"),
             "etcd.endpoints",
         ),
         (
