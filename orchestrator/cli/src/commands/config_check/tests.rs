@@ -136,8 +136,7 @@ fn a_file_by_itself() {
 
 #[test]
 fn hard_case_13_files_that_disagree() {
-    let three =
-        "[\"http://192.0.2.1:2379\", \"http://192.0.2.2:2379\", \"http://192.0.2.3:2379\"]";
+    let three = "[\"http://192.0.2.1:2379\", \"http://192.0.2.2:2379\", \"http://192.0.2.3:2379\"]";
     let b = SIDECAR
         .replace("zone = \"zone-a\"", "zone = \"zone-b\"")
         .replace(
