@@ -15,9 +15,9 @@ from oslo_log import log as logging
 
 from rekindle_cinder import facts
 from rekindle_cinder.client import VolumeRef, VolumeResult
-from rekindle_cinder.errors import Refused, SidecarError
+from rekindle_cinder.errors import SidecarError
 from rekindle_cinder.faults import RekindleFault, UnusableType, as_fault, with_reason
-from rekindle_cinder.guarded import NOT_PRIMARY, GuardedRBDDriver
+from rekindle_cinder.guarded import GuardedRBDDriver
 from rekindle_cinder.snapshots import by_its_name
 
 LOG = logging.getLogger(__name__)
@@ -73,21 +73,10 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
             super()._copy_image_to_volume(context, volume, *args, **kwargs)
 
     def retype(self, context: Any, volume: Any, new_type: Any, diff: Any, host: Any) -> Any:
-        """A copy is mirrored as its primary is. Its record may take another replicated type, as the other zone's catalogue
-        has it follow the primary's, and the image is not touched."""
         self._check_type(volume, new_type, "retype")
-        if self._guard("retype", volume, unless=NOT_PRIMARY):
-            self._refuse_plain(volume, new_type)
-            return True, {"replication_status": volume.replication_status}
+        self._guard("retype", volume)
         with with_reason(volume):
             return super(ReplicatedRBDDriver, self._at(volume)).retype(context, volume, new_type, diff, host)
-
-    def _refuse_plain(self, volume: Any, new_type: Any) -> None:
-        if self._is_replicated_type(new_type):
-            return
-        refused = Refused(409, NOT_PRIMARY, "the volume is a copy: retype its primary to take replication off")
-        self._tell(volume, "retype", refused)
-        raise RekindleFault(reason=str(refused))
 
     # What upstream's _setup_volume calls.
 
