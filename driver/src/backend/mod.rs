@@ -113,11 +113,19 @@ impl Backend {
         }
     }
 
-    fn end(&self, deadline: Instant) -> Instant {
-        match self {
+    /// [`within`], with time for librbd's own word.
+    async fn within<T>(
+        &self,
+        deadline: Instant,
+        op: Op,
+        image: Option<&ImageSpec>,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let end = match self {
             Self::Rbd(_) => deadline + OWN_WORD,
             Self::Memory(_) => deadline,
-        }
+        };
+        within(end, op, image, call).await
     }
 
     /// All volumes that are mirrored or that policy says are, without their lineage. Few calls, however many there are.
@@ -131,7 +139,7 @@ impl Backend {
                 Self::Memory(c) => c.list_views().await,
             }
         };
-        within(self.end(deadline), Op::List, None, call).await
+        self.within(deadline, Op::List, None, call).await
     }
 
     /// Opens one image.
@@ -155,7 +163,7 @@ impl Backend {
                 }
             }
         };
-        let image = within(self.end(deadline), Op::Open, Some(spec), call).await?;
+        let image = self.within(deadline, Op::Open, Some(spec), call).await?;
         Ok(Session {
             spec: spec.clone(),
             image,
@@ -175,7 +183,7 @@ impl Backend {
                 Self::Memory(c) => c.remove(spec).await,
             }
         };
-        within(self.end(d.abandon), Op::Remove, Some(spec), call).await
+        self.within(d.abandon, Op::Remove, Some(spec), call).await
     }
 
     /// Shuts a client out of the cluster: its writes in flight and to come fail with ESHUTDOWN.
@@ -189,7 +197,7 @@ impl Backend {
                 Self::Memory(c) => c.blocklist_client(&client.address).await,
             }
         };
-        within(self.end(deadline), Op::Blocklist, None, call).await
+        self.within(deadline, Op::Blocklist, None, call).await
     }
 
     /// A small RADOS object's content; `None` where there is none.
@@ -208,7 +216,7 @@ impl Backend {
                 Self::Memory(c) => c.read_object(pool, oid).await,
             }
         };
-        within(self.end(deadline), Op::ReadObject, None, call).await
+        self.within(deadline, Op::ReadObject, None, call).await
     }
 
     /// Writes a small RADOS object if it still is as `expected` (`None`: absent).
@@ -229,7 +237,7 @@ impl Backend {
                 Self::Memory(c) => c.swap_object(pool, oid, expected, new).await,
             }
         };
-        within(self.end(deadline), Op::WriteObject, None, call).await
+        self.within(deadline, Op::WriteObject, None, call).await
     }
 
     /// Writes a small object and reads it back: mons that answer are not enough (hard case 60).
@@ -243,7 +251,7 @@ impl Backend {
                 Self::Memory(c) => c.probe_writes().await,
             }
         };
-        within(self.end(deadline), Op::Probe, None, call).await
+        self.within(deadline, Op::Probe, None, call).await
     }
 
     /// The cluster's own account of itself.
@@ -257,7 +265,7 @@ impl Backend {
                 Self::Memory(c) => c.cluster_health().await,
             }
         };
-        within(self.end(deadline), Op::Health, None, call).await
+        self.within(deadline, Op::Health, None, call).await
     }
 
     /// The mirror daemons and the peer.
@@ -271,7 +279,7 @@ impl Backend {
                 Self::Memory(c) => c.mirror_info().await,
             }
         };
-        within(self.end(deadline), Op::MirrorInfo, None, call).await
+        self.within(deadline, Op::MirrorInfo, None, call).await
     }
 }
 
@@ -282,11 +290,18 @@ impl Session {
         &self.spec
     }
 
-    fn end(&self, deadline: Instant) -> Instant {
-        match &self.image {
+    /// [`within`], with time for librbd's own word.
+    async fn within<T>(
+        &self,
+        deadline: Instant,
+        op: Op,
+        call: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let end = match &self.image {
             OpenImage::Rbd(_) => deadline + OWN_WORD,
             OpenImage::Memory(_) => deadline,
-        }
+        };
+        within(end, op, Some(&self.spec), call).await
     }
 
     /// The image as it is now, with its lineage.
@@ -300,7 +315,7 @@ impl Session {
                 OpenImage::Memory(c) => c.look_at(&self.spec).await,
             }
         };
-        within(self.end(deadline), Op::Look, Some(&self.spec), call).await
+        self.within(deadline, Op::Look, call).await
     }
 
     /// The image as an action has left it. The daemons write their words down seconds later: those of the look before stand.
@@ -314,7 +329,7 @@ impl Session {
                 OpenImage::Memory(c) => c.look_at(&self.spec).await,
             }
         };
-        within(self.end(deadline), Op::Look, Some(&self.spec), call).await
+        self.within(deadline, Op::Look, call).await
     }
 
     /// What hangs on the image: a look leaves it out where the image is mirrored, for it takes as long as the look itself.
@@ -330,7 +345,7 @@ impl Session {
                 }
             }
         };
-        within(self.end(deadline), Op::Look, Some(&self.spec), call).await
+        self.within(deadline, Op::Look, call).await
     }
 
     /// Turns mirroring on, with this side as primary. In snapshot mode librbd takes the first mirror snapshot with it.
@@ -345,7 +360,7 @@ impl Session {
                 OpenImage::Memory(c) => c.enable_mirroring(&self.spec, mode).await,
             }
         };
-        within(self.end(d.abandon), Op::Enable, Some(&self.spec), call).await
+        self.within(d.abandon, Op::Enable, call).await
     }
 
     /// Turns mirroring off; the other zone's daemon then deletes its copy.
@@ -360,7 +375,7 @@ impl Session {
                 OpenImage::Memory(c) => c.disable_mirroring(&self.spec).await,
             }
         };
-        within(self.end(d.abandon), Op::Disable, Some(&self.spec), call).await
+        self.within(d.abandon, Op::Disable, call).await
     }
 
     /// Promotes.
@@ -379,7 +394,7 @@ impl Session {
                 OpenImage::Memory(c) => c.promote_image(&self.spec, force == Force::Yes).await,
             }
         };
-        within(self.end(d.abandon), op, Some(&self.spec), call).await
+        self.within(d.abandon, op, call).await
     }
 
     /// Demotes, and writes the demotion's name into the metadata just before, so that it travels with the last of the data.
@@ -399,7 +414,7 @@ impl Session {
                 OpenImage::Memory(c) => c.demote_image(&self.spec, token).await,
             }
         };
-        within(self.end(d.abandon), Op::Demote, Some(&self.spec), call).await
+        self.within(d.abandon, Op::Demote, call).await
     }
 
     /// Shuts out the client that holds the image for writing, as a demotion does first: its next write fails. Harms no action that
@@ -430,7 +445,7 @@ impl Session {
                 OpenImage::Memory(c) => c.flag_resync(&self.spec).await,
             }
         };
-        within(self.end(d.abandon), Op::Resync, Some(&self.spec), call).await
+        self.within(d.abandon, Op::Resync, call).await
     }
 
     /// Takes a mirror snapshot.
@@ -445,13 +460,7 @@ impl Session {
                 OpenImage::Memory(c) => c.mirror_snapshot(&self.spec).await,
             }
         };
-        within(
-            self.end(d.abandon),
-            Op::MirrorSnapshot,
-            Some(&self.spec),
-            call,
-        )
-        .await
+        self.within(d.abandon, Op::MirrorSnapshot, call).await
     }
 
     /// One value of the image's metadata as it is now: a look's smallest part, for who asks again and again.
@@ -468,7 +477,7 @@ impl Session {
                 }
             }
         };
-        within(self.end(deadline), Op::Look, Some(&self.spec), call).await
+        self.within(deadline, Op::Look, call).await
     }
 
     /// Sets and removes metadata.
@@ -488,7 +497,7 @@ impl Session {
                 OpenImage::Memory(c) => c.write_metadata(&self.spec, set, remove).await,
             }
         };
-        within(self.end(d.abandon), Op::SetMetadata, Some(&self.spec), call).await
+        self.within(d.abandon, Op::SetMetadata, call).await
     }
 
     /// How much was written here that the other zone has not, of an image that was demoted. It ends by itself at the deadline, with
@@ -527,7 +536,7 @@ impl Session {
                 OpenImage::Memory(c) => c.deep_copy(&self.spec, to).await,
             }
         };
-        within(self.end(d.abandon), Op::Copy, Some(&self.spec), call).await
+        self.within(d.abandon, Op::Copy, call).await
     }
 
     /// The other clients that have it open. This session and the zone's mirror daemons are not among them.
@@ -541,6 +550,6 @@ impl Session {
                 OpenImage::Memory(c) => c.watchers_of(&self.spec).await,
             }
         };
-        within(self.end(deadline), Op::Watchers, Some(&self.spec), call).await
+        self.within(deadline, Op::Watchers, call).await
     }
 }
