@@ -61,6 +61,26 @@ struct Case<'a> {
     id: PlanId,
 }
 
+impl<'a> Case<'a> {
+    /// Of a group whose record names one of its zones, or why it has to be left alone.
+    fn of(snapshot: &'a Snapshot, view: &'a GroupView, id: PlanId) -> Result<Self, Hold> {
+        let primary = view.primary.as_ref().ok_or(Hold::NoPrimary)?;
+        let other = view
+            .spec
+            .other(&primary.zone)
+            .ok_or_else(|| Hold::ForeignPrimary {
+                zone: primary.zone.clone(),
+            })?;
+        Ok(Self {
+            snapshot,
+            view,
+            primary,
+            other,
+            id,
+        })
+    }
+}
+
 impl Case<'_> {
     fn diagnose(&self, zone: &ZoneName) -> Diagnosis {
         diagnose(self.snapshot, zone, self.view.spec.policy.hold_off)
@@ -102,22 +122,11 @@ pub fn decide(snapshot: &Snapshot, group: &GroupName, id: PlanId) -> Option<Deci
             reason: reason.clone(),
         });
     }
-    let Some(primary) = &view.primary else {
-        return hold(Hold::NoPrimary);
+    let case = match Case::of(snapshot, view, id) {
+        Ok(case) => case,
+        Err(why) => return hold(why),
     };
-    let Some(other) = view.spec.other(&primary.zone) else {
-        return hold(Hold::ForeignPrimary {
-            zone: primary.zone.clone(),
-        });
-    };
-    let case = Case {
-        snapshot,
-        view,
-        primary,
-        other,
-        id,
-    };
-    let decision = match case.diagnose(&primary.zone) {
+    let decision = match case.diagnose(&case.primary.zone) {
         Diagnosis::Lost { seen_by, lost_for } => {
             takeover::lost(case, takeover::Loss::Zone, &seen_by, lost_for)
         }
@@ -149,23 +158,8 @@ pub fn plan_for(
     if let Some(plan) = &view.active_plan {
         return Err(Refusal::Hold(Hold::PlanActive { plan: plan.clone() }));
     }
-    let primary = view
-        .primary
-        .as_ref()
-        .ok_or(Refusal::Hold(Hold::NoPrimary))?;
-    let other = view
-        .spec
-        .other(&primary.zone)
-        .ok_or(Refusal::Hold(Hold::ForeignPrimary {
-            zone: primary.zone.clone(),
-        }))?;
-    let case = Case {
-        snapshot,
-        view,
-        primary,
-        other,
-        id,
-    };
+    let case = Case::of(snapshot, view, id).map_err(Refusal::Hold)?;
+    let (primary, other) = (case.primary, case.other);
     match request {
         Request::Move { to } if *to == primary.zone => Err(Refusal::AlreadyThere(to.clone())),
         Request::Move { to } if to != other => Err(Refusal::ForeignZone(to.clone())),

@@ -59,22 +59,15 @@ pub fn outlived(snapshot: &Snapshot, group: &GroupName) -> bool {
     let Some(view) = snapshot.groups.get(group) else {
         return false;
     };
-    let (Some(primary), None) = (&view.primary, &view.active_plan) else {
+    if view.active_plan.is_some() {
         return false;
-    };
-    let Some(other) = view.spec.other(&primary.zone) else {
-        return false;
-    };
+    }
     // No plan comes of it.
     let Ok(id) = PlanId::new("none") else {
         return false;
     };
-    let case = Case {
-        snapshot,
-        view,
-        primary,
-        other,
-        id,
+    let Ok(case) = Case::of(snapshot, view, id) else {
+        return false;
     };
     let Some(what) = case.approved() else {
         return false;
