@@ -595,9 +595,11 @@ impl Bench {
     /// However often a step was begun, its journal tells what zone A had written alone, of each volume.
     async fn assert_given_up(&self, plan: &PlanId) {
         let records = self.records(plan).await;
-        let told = records.iter().find_map(|r| match &r.event {
-            Event::StepDone { outcome, .. } if !outcome.given_up.is_empty() => Some(outcome),
-            _ => None,
+        let told = records.iter().find_map(|r| {
+            let Event::StepDone { outcome, .. } = &r.event else {
+                return None;
+            };
+            (!outcome.given_up.is_empty()).then_some(outcome)
         });
         let told = told.expect("nothing is told of what is given up");
         let volumes: Vec<_> = told.given_up.iter().map(|g| &g.volume).collect();
