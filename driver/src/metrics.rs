@@ -187,8 +187,19 @@ impl Metrics {
                 self.last_sync.remove(&labels);
             }
         }
-        let primary = i64::from(r.role == Role::Primary);
-        self.primary.get_or_create(&labels).set(primary);
+        let primary = match r.role {
+            Role::Primary => Some(1),
+            Role::Secondary | Role::NotMirrored => Some(0),
+            Role::Unknown => None,
+        };
+        match primary {
+            Some(is) => {
+                self.primary.get_or_create(&labels).set(is);
+            }
+            None => {
+                self.primary.remove(&labels);
+            }
+        }
         let healthy = i64::from(r.concerns.is_empty());
         self.healthy.get_or_create(&labels).set(healthy);
         self.shown

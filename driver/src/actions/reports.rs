@@ -52,7 +52,14 @@ impl Volumes {
         .await;
         match seen {
             Ok(view) => Ok(self.report(&inner.understand(view))),
-            Err(e) if silent(&e) => Ok(inner.unknown(spec)),
+            Err(e) if silent(&e) => {
+                let known = inner.known();
+                let view = known
+                    .iter()
+                    .flat_map(|k| k.iter())
+                    .find(|v| v.spec == *spec);
+                Ok(inner.unknown(spec, view))
+            }
             Err(e) => Err(e.into()),
         }
     }
@@ -92,7 +99,11 @@ impl Volumes {
                 let Some(known) = inner.known().filter(|_| silent(&e)) else {
                     return Err(e.into());
                 };
-                known.iter().map(|v| inner.unknown(&v.spec)).collect()
+                let now = inner.clock.now();
+                let shown = known.iter().map(|v| inner.unknown(&v.spec, Some(v)));
+                shown
+                    .inspect(|report| inner.metrics.volume(report, now))
+                    .collect()
             }
         };
         all.sort_by(|a, b| a.volume.cmp(&b.volume));
@@ -151,7 +162,7 @@ impl Volumes {
             Ok(Ok(reports)) => reports,
             Ok(Err(_)) | Err(_) => inner
                 .known()
-                .map(|k| k.iter().map(|v| inner.unknown(&v.spec)).collect())
+                .map(|k| k.iter().map(|v| inner.unknown(&v.spec, Some(v))).collect())
                 .unwrap_or_default(),
         };
         let mut counts: BTreeMap<GroupName, BTreeMap<VolumeStatus, u32>> = BTreeMap::new();
@@ -297,11 +308,7 @@ impl Inner {
     }
 
     /// A volume of a silent cluster: its policy and whose it is, as they were last known, and nothing else.
-    pub(super) fn unknown(&self, spec: &ImageSpec) -> VolumeReport {
-        let known = self.known();
-        let view = known
-            .as_ref()
-            .and_then(|k| k.iter().find(|v| v.spec == *spec));
+    pub(super) fn unknown(&self, spec: &ImageSpec, view: Option<&ImageView>) -> VolumeReport {
         let policy = view.and_then(|v| VolumePolicy::from_metadata(&v.metadata).ok().flatten());
         let facts = view.and_then(|v| v.metadata.get(metadata::CINDER));
         VolumeReport {

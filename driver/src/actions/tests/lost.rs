@@ -221,6 +221,30 @@ async fn hard_case_29_a_dead_daemon_shows_and_its_copy_can_still_be_forced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dead_clusters_metrics_tell_nothing_that_is_not_known() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    let line = |name: &str| {
+        let text = pair.a.metrics().text().unwrap();
+        let of = format!("rekindle_driver_{name}{{");
+        let found = text.lines().find(|l| l.starts_with(&of));
+        found.and_then(|l| l.rsplit(' ').next().map(str::to_owned))
+    };
+    pair.a.refresh_metrics().await.unwrap();
+    assert_eq!(line("primary").as_deref(), Some("1"));
+    assert_eq!(line("healthy").as_deref(), Some("1"));
+    pair.fabric.a().kill();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    pair.a.refresh_metrics().await.unwrap();
+    let left = ["primary", "lag_entries", "last_sync_age_seconds"].map(line);
+    assert_eq!(left, [None, None, None], "an old figure would be a lie");
+    assert_eq!(line("healthy").as_deref(), Some("0"));
+    pair.fabric.a().start();
+    wait(&pair.a, &spec(0), VolumeStatus::ActivePrimary).await;
+    pair.a.refresh_metrics().await.unwrap();
+    assert_eq!(line("primary").as_deref(), Some("1"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn hard_case_37_clones_and_unmirrored_pools_are_refused_and_leave_no_policy() {
     let pair = Pair::new();
     let a = pair.fabric.a();
