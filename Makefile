@@ -4,7 +4,7 @@
 #                       (make demo CLOUD=cinder: through a real Cinder and its clients; CLOUD=nova: servers that come back, on a real Nova)
 #   make demo-embedded  the same in seconds, with no server
 #   make test           everything that has to pass before a change lands
-#   make test-all       that, and what boots guests on a real Nova in each zone, which is minutes more and not part of CI
+#   make test-all       that, and the servers' whole stories on a real Nova in each zone, which is half an hour more and not part of CI
 #   make test-debian    the Cinder of Debian's packages with our driver, in a lab: failover-host and back
 #   make test-shim      the Cinder driver's own tests, and Cinder's tests of its RBD driver on it; openstackclient's plugin's
 #   make explore        the protocol's exploration with one fault more than in the tests, and property tests with many new cases
@@ -51,30 +51,34 @@ demo: $(if $(CLOUD),packages-$(CLOUD),packages)
 demo-embedded: packages-build
 	cargo run --release -p rekindle-cli -- demo --embedded
 
-# The Python packages' tests take one core for five minutes, and cargo has waits of its own.
-build-and-test-shim: packages-cinder nextest
-	mkdir -p target; $(MAKE) test-shim >target/test-shim.log 2>&1 & shim=$$!; \
+# The Python packages' tests take one core for five minutes, their installation waits for a network, and cargo has waits of its own.
+build-and-test-shim: nextest
+	@devstack/packages.sh nova
+	mkdir -p target; $(MAKE) packages-nova test-shim >target/test-shim.log 2>&1 & shim=$$!; \
 	  cargo build --workspace --all-targets || { kill $$shim; exit 1; }; \
 	  wait $$shim && is=0 || is=$$?; cat target/test-shim.log; exit $$is
 
-# Three labs serve all tests that need real zones and heal between them: two are up in a quarter of a minute, the one with
-# Cinder in about one.
+# Four labs serve all tests that need real zones and heal between them: two plain ones, one with Cinder and one with Nova too. They
+# come up side by side, in about as long as the last of them takes.
 TEST_LABS := $(LAB)-test-1 $(LAB)-test-2
 CINDER_LAB := $(LAB)-test-3
+NOVA_LAB := $(LAB)-test-4
+ALL_LABS := $(TEST_LABS) $(CINDER_LAB) $(NOVA_LAB)
 empty :=
 space := $(empty) $(empty)
 # Property tests draw the same cases in each run: a change is judged by what it changes. `make explore` draws new ones.
 CASES := PROPTEST_RNG_SEED=20261126
-test: packages-cinder nextest build-and-test-shim
-	trap 'for lab in $(TEST_LABS) $(CINDER_LAB); do cargo run -q -p rekindle-lab -- --root $$lab down; done' EXIT; \
-	  for lab in $(TEST_LABS); do cargo run -q -p rekindle-lab -- --root $$lab up; done; \
-	  cargo run -q -p rekindle-lab -- --root $(CINDER_LAB) up --cinder; \
-	  $(CASES) REKINDLE_LAB=$(subst $(space),:,$(abspath $(TEST_LABS) $(CINDER_LAB))) cargo nextest run --workspace
+test: build-and-test-shim
+	lab=target/debug/lab; trap 'for at in $(ALL_LABS); do $$lab --root $$at down; done' EXIT; up=(); \
+	  for at in $(TEST_LABS); do $$lab --root $$at up & up+=($$!); done; \
+	  $$lab --root $(CINDER_LAB) up --cinder --openstack target/openstack-nova & up+=($$!); \
+	  $$lab --root $(NOVA_LAB) up --nova & up+=($$!); \
+	  for one in "$${up[@]}"; do wait $$one; done; \
+	  $(CASES) REKINDLE_LAB=$(subst $(space),:,$(abspath $(ALL_LABS))) cargo nextest run --workspace
 
 test-all: test test-nova
 
-# Tests that boot guests: the ones that the default profile of nextest leaves out.
-NOVA_LAB := $(LAB)-test-4
+# All tests with a real Nova: the default profile of nextest leaves most of them out.
 test-nova: packages-nova nextest
 	cargo build --workspace --all-targets
 	trap 'cargo run -q -p rekindle-lab -- --root $(NOVA_LAB) down' EXIT; \
