@@ -351,7 +351,101 @@ async fn after_a_zone_is_lost_its_volumes_and_snapshots_serve_in_the_other_and_t
             status(s) == "active - primary"
         })
         .await?;
-        Ok(())
+        it_follows_the_other_way_round(cloud, &a, &b, &made).await
+    })
+    .await
+}
+
+/// Waits until a record has the snapshots that are named, and none else.
+async fn has_snapshots(zone: &CinderZone<'_>, id: &str, names: &[&str]) -> anyhow::Result<()> {
+    let args = ["volume", "snapshot", "list", "--volume", id];
+    until(
+        &format!("{id} has snapshots {names:?}"),
+        SOON,
+        async || -> Look<()> {
+            let list = zone
+                .clients
+                .openstack_json(&zone.clients.admin, &args)
+                .map_err(|e| format!("{e:#}"))?;
+            let rows = list.as_array().ok_or("no list")?;
+            let mut there: Vec<&str> = rows
+                .iter()
+                .filter(|r| r["Status"] == "available")
+                .map(|r| text(r, "Name"))
+                .collect();
+            there.sort_unstable();
+            if there == names && rows.len() == names.len() {
+                Ok(())
+            } else {
+                Err(list.to_string())
+            }
+        },
+    )
+    .await
+}
+
+/// zone-b has the say of a volume: what is done to it there becomes so in zone-a, and of mirroring's own snapshots nobody sees any.
+async fn it_follows_the_other_way_round(
+    cloud: &Cloud,
+    a: &CinderZone<'_>,
+    b: &CinderZone<'_>,
+    made: &str,
+) -> anyhow::Result<()> {
+    let often = [("rekindle:mode", "periodic"), ("rekindle:interval", "1h")];
+    let periodic = b.replicated_type("periodic", &often)?;
+    a.replicated_type("periodic", &often)?;
+    b.admin(&["volume", "set", "--size", "2", made])?;
+    b.wait(made, &[("status", "available")]).await?;
+    let snapshot = |name| ["volume", "snapshot", "create", "--volume", made, name];
+    b.admin(&snapshot("kept"))?;
+    b.admin(&snapshot("passing"))?;
+    let theirs = shows(cloud, a, made, "grown", |s| s["size"] == 2).await?;
+    let theirs = text(&theirs, "id").to_owned();
+    has_snapshots(a, &theirs, &["kept", "passing"]).await?;
+    b.admin(&["volume", "snapshot", "delete", "passing"])?;
+    has_snapshots(a, &theirs, &["kept"]).await?;
+
+    b.admin(&["volume", "set", "--type", &periodic, made])?;
+    shows(cloud, a, made, "in another mode", |s| {
+        s["properties"]["rekindle:mode"] == "periodic" && text(s, "status") == "available"
+    })
+    .await?;
+    // The copy was made anew, and has the snapshot again once it has come.
+    has_snapshots(a, &theirs, &["kept"]).await?;
+    let image = b.image(made)?.to_string();
+    for (zone, site) in [(b, Site::ZoneB), (a, Site::ZoneA)] {
+        let all = cloud.lab.rbd(site, &["snap", "ls", "--all", &image])?;
+        assert!(all.contains(".mirror."), "mirroring has some: {all}");
+        let host = format!("{}#{}", zone.host(), rekindle_tests::scenario::BACKEND);
+        let lists: [(&[&str], &str); 2] = [
+            (&["snapshot-list", "--all-tenants"], "kept"),
+            (
+                &[
+                    "--os-volume-api-version",
+                    "3.8",
+                    "snapshot-manageable-list",
+                    &host,
+                ],
+                "snapshot-",
+            ),
+        ];
+        for (list, word) in lists {
+            let shown = zone.cinder(list)?;
+            assert!(
+                shown.contains(word) && !shown.contains("mirror"),
+                "{list:?}: {shown}"
+            );
+        }
+    }
+
+    b.admin(&["volume", "snapshot", "delete", "kept"])?;
+    has_snapshots(b, made, &[]).await?;
+    b.admin(&["volume", "delete", made])?;
+    until("its record goes", SOON, async || -> Look<()> {
+        match a.show(&theirs) {
+            Ok(shown) => Err(shown.to_string()),
+            Err(_) => Ok(()),
+        }
     })
     .await
 }

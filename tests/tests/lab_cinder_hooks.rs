@@ -244,6 +244,7 @@ async fn hard_case_45_failover_host_works_with_a_dead_ceph_and_a_cinder_volume_t
             "{attachment}"
         );
         assert!(says("auth_username", "cinder"), "{attachment}");
+        assert!(says("secret_uuid", &there.fsid), "{attachment}");
 
         // It is back: its stale primaries are demoted, and the way home opens once they are made anew.
         for part in ["mon", "osd", "mgr", "rbd-mirror"] {

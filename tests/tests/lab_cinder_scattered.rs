@@ -49,6 +49,31 @@ async fn a_group_across_backends_is_refused_wherever_somebody_tries_it() -> anyh
         assert_eq!(at(&one)?, format!("zone-a@{BACKEND}#{BACKEND}"));
         assert_eq!(at(&other)?, format!("zone-a@{OTHER}#{OTHER}"));
 
+        // Moved to the other one, by the driver or by copying, or by a retype that would come to it: Cinder copies, and
+        // deletes the source. Refused before anything is made there.
+        let to = format!("zone-a@{OTHER}#{OTHER}");
+        for more in [&[][..], &["--force-host-copy", "True"]] {
+            // This client prints a refusal and ends well.
+            let refused = zone.cinder(&[&["migrate"], more, &[&one, &to]].concat())?;
+            assert!(refused.contains("HTTP 400"), "{refused}");
+            assert!(refused.contains("be replicated"), "{refused}");
+        }
+        zone.cinder(&["retype", "--migration-policy", "on-demand", &one, &there])?;
+        let log = cloud.lab.log_path(Site::ZoneA, "cinder-volume");
+        until("the retype's refusal", SOON, async || -> Look<()> {
+            let said = std::fs::read_to_string(&log).map_err(|e| e.to_string())?;
+            let shown = zone.show(&one).map_err(|e| format!("{e:#}"))?;
+            let over = shown["status"] == "available" && shown["type"] == here.as_str();
+            if over && said.contains("Volume must not be replicated") {
+                Ok(())
+            } else {
+                Err(shown.to_string())
+            }
+        })
+        .await?;
+        assert_eq!(at(&one)?, format!("zone-a@{BACKEND}#{BACKEND}"));
+        assert_eq!(cloud.role_of(Site::ZoneA, &zone, &one).await, Ok(Role::Primary));
+
         // Of both types: Cinder finds no backend that has both.
         let both = format!("{here},{there}");
         let wide = format!("{}-wide", cloud.name());

@@ -129,8 +129,7 @@ impl fmt::Display for Backend {
 pub struct Cinder<'a> {
     lab: &'a Lab,
     ctx: SiteCtx,
-    peer: PathBuf,
-    peer_name: &'static str,
+    peer: SiteCtx,
 }
 
 impl Lab {
@@ -145,8 +144,7 @@ impl Lab {
         Ok(Cinder {
             lab: self,
             ctx,
-            peer: self.ctx(peer).dirs.ceph_conf(),
-            peer_name: peer.name(),
+            peer: self.ctx(peer),
         })
     }
 }
@@ -162,10 +160,11 @@ impl Cinder<'_> {
     #[must_use]
     pub fn upstream_replicated(&self, name: &str) -> Backend {
         let device = format!(
-            "backend_id:{},conf:{},user:{}",
-            self.peer_name,
-            self.peer.display(),
-            ceph::CINDER_ID
+            "backend_id:{},conf:{},user:{},secret_uuid:{}",
+            self.peer.site.name(),
+            self.peer.dirs.ceph_conf().display(),
+            ceph::CINDER_ID,
+            self.peer.fsid.as_deref().unwrap_or_default()
         );
         self.upstream(name).set("replication_device", device)
     }
