@@ -4,6 +4,8 @@
 //!   one cinder-volume of zone-a with two backends, `rekindle` and `upstream`, and N replicated volumes on each
 //!   planned   both clusters alive: failover-host zone-b, each in turn; then both back, once the copies are in step
 //!   dead      zone-a's Ceph is killed; after PAUSE failover-host zone-b, each in turn; zone-a back, copies made anew, both back
+//!   slower    planned, where each request to an OSD takes some milliseconds, as on disks and networks that are not this machine's
+//!             memory: here it takes one, most of it two busy cores' work, and who does many at once gains little by it
 //! ```
 //!
 //! Timed from the API's call until the last volume says how it stands, by tests/clients/failover_host.py inside the zone. It
@@ -33,6 +35,9 @@ const PAUSE: Duration = Duration::from_secs(15);
 const CEPH: Duration = Duration::from_secs(400);
 const CLIENT: Duration = Duration::from_secs(900);
 const DRIVERS: [&str; 2] = ["rekindle", "upstream"];
+/// At most, for each request that an OSD takes, evenly spread from nothing on; its messenger's own timers make more of it.
+/// What a write really takes is in the report.
+const DELAY_S: &str = "0.001";
 /// What of a zone is its Ceph.
 const CLUSTER: [&str; 4] = ["osd", "mon", "mgr", "rbd-mirror"];
 
@@ -60,6 +65,13 @@ struct Measured {
     failed: Vec<usize>,
 }
 
+/// How long a write of 512 bytes takes, one after the other.
+#[derive(Debug, Serialize)]
+struct Latency {
+    as_it_is_ms: f64,
+    slower_ms: f64,
+}
+
 #[derive(Debug, Serialize)]
 struct Report {
     volumes: usize,
@@ -67,8 +79,11 @@ struct Report {
     pause_after_kill_s: f64,
     planned: BTreeMap<&'static str, Measured>,
     dead: BTreeMap<&'static str, Measured>,
+    slower: BTreeMap<&'static str, Measured>,
+    write_latency: Latency,
     times_faster_planned: f64,
     times_faster_dead: f64,
+    times_faster_planned_slower: f64,
     /// What issue 3 asks for.
     goal_planned: f64,
     goal_dead: f64,
@@ -96,7 +111,7 @@ fn main() -> anyhow::Result<()> {
         "--volumes: 1 to 500, --rounds: 1 to 50"
     );
     rekindle_common::telemetry::init(rekindle_common::telemetry::LogFormat::Text, "warn");
-    let mut bench = Bench::up(args.volumes)?;
+    let bench = Bench::up(args.volumes)?;
     let report = bench.run(args.rounds)?;
     write(&args.out, &report)?;
     let text = serde_json::to_string_pretty(&report)?;
@@ -161,22 +176,10 @@ impl Bench {
         Ok(bench)
     }
 
-    fn run(&mut self, rounds: usize) -> anyhow::Result<Report> {
-        let (mut planned, mut dead) = (BTreeMap::new(), BTreeMap::new());
-        for name in DRIVERS {
-            planned.insert(name, Measured::default());
-            dead.insert(name, Measured::default());
-        }
-        for round in 0..rounds {
-            let order = turns(round);
-            for name in order {
-                self.timed(name, &mut planned)?;
-                // What the mirror daemons have to do for one is not to slow the other down.
-                self.in_step_of(Site::ZoneA, self.images[name].iter())?;
-            }
-            self.home(&order)?;
-            self.progress.line(&format!("planned, round {}", round + 1));
-        }
+    fn run(&self, rounds: usize) -> anyhow::Result<Report> {
+        let mut dead = measured();
+        let as_it_is_ms = self.write_latency()?;
+        let planned = self.planned("planned", rounds)?;
         for round in 0..rounds {
             let order = turns(round);
             for part in CLUSTER {
@@ -194,6 +197,9 @@ impl Bench {
             self.progress
                 .line(&format!("zone-a dead, round {}", round + 1));
         }
+        self.slow_down()?;
+        let slower_ms = self.write_latency()?;
+        let slower = self.planned("slower", rounds)?;
         let times = |m: &BTreeMap<&str, Measured>| {
             m["upstream"].failover.median() / m["rekindle"].failover.median()
         };
@@ -203,11 +209,70 @@ impl Bench {
             pause_after_kill_s: PAUSE.as_secs_f64(),
             times_faster_planned: times(&planned),
             times_faster_dead: times(&dead),
+            times_faster_planned_slower: times(&slower),
             planned,
             dead,
+            slower,
+            write_latency: Latency {
+                as_it_is_ms,
+                slower_ms,
+            },
             goal_planned: 5.0,
             goal_dead: 12.0,
         })
+    }
+
+    fn planned(
+        &self,
+        what: &str,
+        rounds: usize,
+    ) -> anyhow::Result<BTreeMap<&'static str, Measured>> {
+        let mut into = measured();
+        for round in 0..rounds {
+            let order = turns(round);
+            for name in order {
+                self.timed(name, &mut into)?;
+                // What the mirror daemons have to do for one is not to slow the other down.
+                self.in_step_of(Site::ZoneA, self.images[name].iter())?;
+            }
+            self.home(&order)?;
+            self.progress.line(&format!("{what}, round {}", round + 1));
+        }
+        Ok(into)
+    }
+
+    /// Both zones' OSDs take their time for each request from here on. They are started anew, for the delay is a connection's.
+    fn slow_down(&self) -> anyhow::Result<()> {
+        for site in Site::ZONES {
+            for (option, value) in [
+                ("ms_inject_delay_type", "client"),
+                ("ms_inject_delay_probability", "1"),
+                ("ms_inject_delay_max", DELAY_S),
+            ] {
+                self.lab
+                    .ceph(site, &["config", "set", "osd", option, value])?;
+            }
+            self.lab.kill_service(site, "osd")?;
+            self.lab.start_service(site, "osd")?;
+        }
+        self.in_step(Site::ZoneB)
+    }
+
+    /// In milliseconds, of zone-a.
+    fn write_latency(&self) -> anyhow::Result<f64> {
+        let zone = self.lab.zone(Site::ZoneA)?;
+        let conf = zone.ceph_conf.display().to_string();
+        let args = ["-c", &conf, "-p", zone.pool, "bench", "3", "write"];
+        let text = self.lab.run(
+            Site::ZoneA,
+            "rados",
+            &[&args[..], &["-b", "512", "-t", "1"]].concat(),
+            CLIENT,
+        )?;
+        let line = text.lines().find(|l| l.starts_with("Average Latency(s):"));
+        let seconds = line.and_then(|l| l.split_whitespace().last());
+        let seconds: f64 = seconds.context("rados bench tells no latency")?.parse()?;
+        Ok(seconds * 1_000.0)
     }
 
     fn timed(
@@ -327,6 +392,10 @@ impl Bench {
         let text = self.lab.run(Site::ZoneA, "env", &all, CLIENT)?;
         serde_json::from_str(&text).with_context(|| format!("{args:?} printed {text}"))
     }
+}
+
+fn measured() -> BTreeMap<&'static str, Measured> {
+    DRIVERS.map(|name| (name, Measured::default())).into()
 }
 
 /// Who goes first changes with each round.
