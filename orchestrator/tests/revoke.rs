@@ -196,7 +196,25 @@ async fn hard_case_31_a_word_that_nothing_came_of_is_gone_when_all_is_well_again
 /// An agent that cannot confirm it: nothing is changed, and the zone goes on where it was once its Ceph is back.
 #[tokio::test(start_paused = true)]
 async fn a_fence_that_fails_leaves_the_zone_its_lease() {
+    a_fence_fails(None).await;
+}
+
+/// A word that is about something else makes no plan a person's: it waits as long before it is tried again.
+#[tokio::test(start_paused = true)]
+async fn a_word_on_the_way_home_does_not_hurry_a_failover_that_comes_to_nothing() {
+    a_fence_fails(Some(Approved::Failback)).await;
+}
+
+async fn a_fence_fails(word: Option<Approved>) {
     let rig = Rig::with(COUNT_IMAGES, fenced()).await;
+    if let Some(what) = word {
+        let word = ApproveRequest {
+            what,
+            by: "ann".to_owned(),
+            generation: None,
+        };
+        rig.client().approve(&group(), &word).await.unwrap();
+    }
     rig.told.fail(AgentAction::Fence, u32::MAX);
     rig.world.fabric().a().kill();
     eventually("a failover is tried", || async {

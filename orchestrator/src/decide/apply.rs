@@ -1,6 +1,6 @@
 //! From an event to what is to be done. Nothing waits here.
 
-use super::{Act, Event, Picture, Term, WorkState, describe};
+use super::{Act, Event, Picture, Term, WorkState, begin::stands_on, describe};
 use crate::{executor::Over, plan_id, wire::DecisionView, world::World};
 use rekindle_common::{GroupName, duration::Span};
 use rekindle_core::{
@@ -94,7 +94,7 @@ impl Term {
     /// A plan that we begin by ourselves waits for a while after one of its kind that came to nothing.
     fn patient(&self, view: &GroupView, decision: Decision) -> Decision {
         match &decision {
-            Decision::Begin { plan } if view.approval.is_none() => {
+            Decision::Begin { plan } if !stands_on(view.approval.as_ref(), plan) => {
                 match self.attempts().wait(plan, Instant::now()) {
                     None => decision,
                     Some((left, failed)) => Decision::Hold {

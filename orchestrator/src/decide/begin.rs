@@ -79,8 +79,7 @@ pub async fn begin(
         txn = txn.when(Compare::Absent(keys::MAINTENANCE.to_owned()));
     }
     if let Some(approval) = &group.approval
-        && approval.value.generation == plan.made_for
-        && used_by(approval.value.what, plan.kind)
+        && stands_on(Some(&approval.value), plan)
     {
         let key = keys::group_approval(&plan.group);
         txn = txn
@@ -121,7 +120,11 @@ fn refused(found: &[KeyValue], active: &str, id: &PlanId) -> BeginError {
     }
 }
 
-/// Whether a plan of this kind stands on that approval, which is then used up.
+/// Whether a plan stands on an approval, which is then used up. One for something else, or for another generation, is not about it.
+pub(super) fn stands_on(approval: Option<&Approval>, plan: &Plan) -> bool {
+    approval.is_some_and(|a| a.generation == plan.made_for && used_by(a.what, plan.kind))
+}
+
 fn used_by(what: Approved, kind: PlanKind) -> bool {
     match (what, kind) {
         (Approved::Failover { .. }, PlanKind::Failover)

@@ -36,6 +36,7 @@ use crate::{
     world::{Assembler, GroupRecords, LeaseClock, World},
 };
 use attempts::Attempts;
+use begin::stands_on;
 use rekindle_common::{GroupName, PlanId, SiteName, keys};
 use rekindle_core::{
     alone::SeenVolumes,
@@ -334,7 +335,7 @@ impl Term {
         match begin(&self.lead, &records, plan, Begun::ByItself).await {
             Ok(()) => {
                 // A person's yes was for this one; the next needs another.
-                if records.approval.is_none() {
+                if !stands_on(records.approval.as_ref().map(|a| &a.value), plan) {
                     self.attempts().begun(plan);
                 }
                 self.nudge();

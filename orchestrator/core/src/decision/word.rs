@@ -49,7 +49,7 @@ impl Case<'_> {
 }
 
 /// Whether the group's approval was for something that is over: the zone that it would fail over serves as it should, or the copies that
-/// it would discard are in step.
+/// it would discard are in step, or the group is at a later generation.
 ///
 /// Whoever asks waits until this has been so for a while: a word may be given in the seconds in which its trouble is not fully seen. One on a way home is
 /// never over, for that begins when all is well; nor is one while a plan is at work, which may be what it is about; nor where the zone
@@ -70,7 +70,9 @@ pub fn outlived(snapshot: &Snapshot, group: &GroupName) -> bool {
         return false;
     };
     let Some(what) = case.approved() else {
-        return false;
+        // Given for a generation that the group has left behind, it counts for nothing any more.
+        let word = view.approval.as_ref();
+        return word.is_some_and(|a| a.generation < case.primary.generation);
     };
     match what {
         Approved::Failover { .. } => serves(&case),

@@ -214,3 +214,12 @@ fn hard_case_17_a_word_on_a_reprotect_is_over_when_the_copies_are_in_step() {
     w.approve(Approved::Failback, 1);
     assert!(!outlived(&w.snapshot, &group()));
 }
+
+#[test]
+fn a_word_for_a_generation_that_was_left_behind_is_over_whatever_it_was_for() {
+    for what in [VOUCHED, Approved::Reprotect, Approved::Failback] {
+        let mut w = World::after_failover(2);
+        w.approve(what, 1);
+        assert!(outlived(&w.snapshot, &group()), "{what:?}");
+    }
+}
