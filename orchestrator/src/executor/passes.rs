@@ -90,7 +90,11 @@ impl Executor<'_> {
             }
             // Held for this pass alone, and not counted: the step has all of its time once it is its turn.
             let asked = Instant::now();
-            let slot = self.slot(plan, step).await?;
+            let slot = tokio::select! {
+                slot = self.slot(plan, step) => slot?,
+                // A zone may die while its plan waits for its turn, and what takes that plan's place is not to wait for it.
+                why = self.hangs_in_vain(plan, step) => return give_up(tally, &why, &last, owes),
+            };
             until += asked.elapsed();
             // Never cut off while its transaction is under way: its calls have deadlines of their own.
             let cut_at = if matches!(step, Step::RecordPrimary { .. }) {

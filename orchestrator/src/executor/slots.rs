@@ -1,17 +1,18 @@
 //! How much is at work at once. A slot is held for one pass over a step, never while a plan waits.
 //!
 //! ```text
-//!   a failover, up to its promotion  -> failovers : nothing else stands in their way
-//!   any other plan's orders          -> others
-//!   servers, applications, hooks     -> serving   : of whatever plan, behind its promotion
-//!   what only looks, or waits        -> none
+//!   a failover's or a resume's orders -> failovers : nothing else stands in the way of what is down
+//!   any other plan's orders           -> others
+//!   servers and applications start    -> serving   : of whatever plan, behind its promotion
+//!   they stop; hooks                  -> outside   : whose time is Nova's and people's programs', a hook's may be hours
+//!   what only looks, or waits         -> none
 //! ```
 //!
 //! Were it held for a whole plan, eight that pause for a person would bar the ninth group's promotion until they are answered.
 
 use super::{Executor, passes::Stop};
 use crate::wire::Progress;
-use rekindle_core::plan::{HookTime, Plan, PlanKind, Step};
+use rekindle_core::plan::{Plan, PlanKind, Step};
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 
 /// One term's slots.
@@ -20,6 +21,7 @@ pub struct Slots {
     failovers: Semaphore,
     others: Semaphore,
     serving: Semaphore,
+    outside: Semaphore,
     at_once: usize,
 }
 
@@ -31,6 +33,7 @@ impl Slots {
             failovers: Semaphore::new(at_once),
             others: Semaphore::new(at_once),
             serving: Semaphore::new(at_once),
+            outside: Semaphore::new(at_once),
             at_once,
         }
     }
@@ -38,10 +41,8 @@ impl Slots {
     /// Where a pass over this step of such a plan takes its slot; `None` where it needs none.
     fn of(&self, kind: PlanKind, step: &Step) -> Option<&Semaphore> {
         let orders = match kind {
-            PlanKind::Failover => &self.failovers,
-            PlanKind::Move | PlanKind::Failback | PlanKind::Reprotect | PlanKind::Resume => {
-                &self.others
-            }
+            PlanKind::Failover | PlanKind::Resume => &self.failovers,
+            PlanKind::Move | PlanKind::Failback | PlanKind::Reprotect => &self.others,
         };
         match step {
             Step::AwaitLeaseEnd { .. }
@@ -49,12 +50,11 @@ impl Slots {
             | Step::AwaitReplay { .. }
             | Step::Pause { .. } => None,
             Step::StartApplication { .. } | Step::StartServers { .. } => Some(&self.serving),
-            Step::RunHook { when, .. } => match when {
-                HookTime::After => Some(&self.serving),
-                HookTime::Before => Some(orders),
-            },
-            Step::Fence { .. }
+            Step::RunHook { .. }
             | Step::StopApplication { .. }
+            | Step::StopServers { .. }
+            | Step::HoldServers { .. } => Some(&self.outside),
+            Step::Fence { .. }
             | Step::Demote { .. }
             | Step::ReleaseLease { .. }
             | Step::RecordPrimary { .. }
@@ -62,9 +62,7 @@ impl Slots {
             | Step::MarkUnprotected { .. }
             | Step::Promote { .. }
             | Step::Resync { .. }
-            | Step::MarkProtected
-            | Step::StopServers { .. }
-            | Step::HoldServers { .. } => Some(orders),
+            | Step::MarkProtected => Some(orders),
         }
     }
 }
@@ -133,8 +131,17 @@ mod tests {
         };
         let _servers = slots.of(PlanKind::Failover, &start).unwrap().try_acquire();
         assert_eq!(free(PlanKind::Failover, &promote()), Some(1));
-        assert_eq!(free(PlanKind::Resume, &promote()), Some(0));
+        assert_eq!(free(PlanKind::Reprotect, &promote()), Some(0));
         assert_eq!(free(PlanKind::Resume, &start), Some(0));
+        // What stops servers, and hooks, may take minutes and hours.
+        let stop = Step::StopServers {
+            zone: zone(),
+            level: 0,
+            servers: 3,
+            generation: Generation(1),
+        };
+        let _stops = slots.of(PlanKind::Move, &stop).unwrap().try_acquire();
+        assert_eq!(free(PlanKind::Resume, &promote()), Some(1));
         let pause = Step::Pause {
             level: 1,
             text: String::new(),
