@@ -33,10 +33,17 @@ const SLOWEST: u64 = 10 << 20;
 const AT_LEAST: Duration = Duration::from_secs(600);
 /// A copy cannot be stopped. One that takes longer than this hangs.
 const NEVER: Duration = Duration::from_secs(7 * 86_400);
-/// How long a copy's failure is kept for the order that asks for it.
-const KEPT: Duration = Duration::from_secs(86_400);
+/// How long a copy's failure is kept for the order that asks for it. A plan asks again within seconds; who comes later may have mended
+/// what was in the way, so the copy is begun anew.
+const TOLD: Duration = Duration::from_secs(120);
 
-type End = Option<Result<(), BackendError>>;
+/// How a copy ended, and when.
+#[derive(Debug)]
+struct Ended {
+    at: Instant,
+    how: Result<(), BackendError>,
+}
+type End = Option<Ended>;
 
 #[derive(Debug)]
 struct Making {
@@ -46,7 +53,19 @@ struct Making {
     end: watch::Receiver<End>,
 }
 
-/// The copies under way, and those that failed while nobody waited.
+impl Making {
+    /// Whether it tells an order that comes now nothing. That a copy was made once is no proof that it is still there: it is looked for again,
+    /// which takes no time where it is.
+    fn is_over(&self, now: Instant) -> bool {
+        match &*self.end.borrow() {
+            None => false,
+            Some(Ended { how: Ok(()), .. }) => true,
+            Some(Ended { at, how: Err(_) }) => now >= *at + TOLD,
+        }
+    }
+}
+
+/// The copies under way, and those that failed just now while nobody waited.
 #[derive(Debug)]
 pub(super) struct Copies {
     slots: Arc<Semaphore>,
@@ -73,7 +92,12 @@ impl Copies {
         by: Instant,
         work: impl Future<Output = Result<(), BackendError>> + Send + 'static,
     ) -> Result<(), ReplicationError> {
-        let under_way = self.all().get(to).map(|m| m.end.clone());
+        let under_way = {
+            let mut all = self.all();
+            let now = Instant::now();
+            all.retain(|_, m| !m.is_over(now));
+            all.get(to).map(|m| m.end.clone())
+        };
         let mut end = match under_way {
             Some(end) => end,
             None => {
@@ -85,21 +109,28 @@ impl Copies {
             }
         };
         match timeout_at(by, end.wait_for(Option::is_some)).await {
-            Ok(Ok(end)) => {
-                self.all().remove(to);
-                match &*end {
-                    Some(Err(e)) => Err(e.clone().into()),
-                    Some(Ok(())) | None => Ok(()),
-                }
+            Ok(Ok(ended)) => {
+                let how = ended.as_ref().map_or(Ok(()), |e| e.how.clone());
+                drop(ended);
+                self.forget(to, &end);
+                Ok(how?)
             }
             Ok(Err(_)) => {
-                self.all().remove(to);
+                self.forget(to, &end);
                 Err(Refusal::Internal {
                     what: format!("the safety copy {to} ended abnormally"),
                 }
                 .into())
             }
             Err(_) => Err(self.not_yet(to)),
+        }
+    }
+
+    /// What was told is not told again. Another order may have begun anew meanwhile: that one stays.
+    fn forget(&self, to: &ImageSpec, told: &watch::Receiver<End>) {
+        let mut all = self.all();
+        if all.get(to).is_some_and(|m| m.end.same_channel(told)) {
+            all.remove(to);
         }
     }
 
@@ -116,7 +147,6 @@ impl Copies {
         if let Some(making) = all.get(to) {
             return making.end.clone();
         }
-        all.retain(|_, m| m.end.borrow().is_none() || now < m.begun + KEPT);
         let (tell, end) = watch::channel(None);
         let making = Making {
             begun: now,
@@ -137,7 +167,10 @@ impl Copies {
                     tracing::warn!(copy = %to, took_s = took, %error, "safety copy failed")
                 }
             }
-            tell.send_replace(Some(result));
+            tell.send_replace(Some(Ended {
+                at: Instant::now(),
+                how: result,
+            }));
             drop(slot);
         });
         end

@@ -351,7 +351,8 @@ async fn hard_case_16_safety_copies_are_few_at_once_and_go_on_until_they_end() {
             }
         }
     }
-    assert_eq!((resynced, copies()), (N, N as usize));
+    // The three that were made were looked for again, and found.
+    assert_eq!((resynced, copies()), (N, N as usize + 3));
     for i in 0..N {
         wait(&pair.a, &spec(i), VolumeStatus::ActiveSecondary).await;
     }
@@ -378,4 +379,47 @@ async fn a_safety_copy_that_hangs_or_fails_is_not_told_as_getting_on() {
     assert_eq!(asked().await, Err(ErrorCode::ClusterUnreachable));
     assert_eq!(asked().await, Ok(Effect::Started));
     wait(&pair.a, &spec(0), VolumeStatus::ActiveSecondary).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_16_a_safety_copy_that_was_cleared_away_is_made_again() {
+    let pair = diverged(1).await;
+    pair.fabric.a().slow(Op::Copy, Duration::from_secs(60));
+    let asked = async || {
+        let asked = pair.a.act(&spec(0), order(resync("t"), 2)).await;
+        asked.map(|o| o.effect).map_err(|e| e.code)
+    };
+    assert_eq!(asked().await, Err(ErrorCode::Busy));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    pair.fabric.a().release(Op::Copy);
+    let copies = || {
+        let mut all = pair.fabric.a().images();
+        all.retain(|s| s.image().contains(".rekindle-safety-"));
+        all
+    };
+    let [copy] = &copies()[..] else {
+        panic!("{:?}", copies());
+    };
+    // It was made while nobody waited, and somebody made room.
+    pair.fabric.a().remove_image(copy);
+    assert_eq!(asked().await, Ok(Effect::Started));
+    assert_eq!(copies().len(), 1, "what was discarded is kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_safety_copys_old_failure_does_not_stand_in_the_way_of_another() {
+    let pair = diverged(1).await;
+    pair.fabric.a().hang(Op::Copy);
+    let asked = async || {
+        let asked = pair.a.act(&spec(0), order(resync("t"), 2)).await;
+        asked.map(|o| o.effect).map_err(|e| e.code)
+    };
+    assert_eq!(asked().await, Err(ErrorCode::Busy));
+    pair.fabric.a().refuse();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    pair.fabric.a().start();
+    pair.fabric.a().release(Op::Copy);
+    wait(&pair.b, &spec(0), VolumeStatus::ActivePrimary).await;
+    tokio::time::sleep(Duration::from_secs(180)).await;
+    assert_eq!(asked().await, Ok(Effect::Started));
 }
