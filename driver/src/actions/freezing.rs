@@ -35,7 +35,7 @@ pub(super) struct Frozen {
 enum Write {
     /// Somebody asks for it now: it goes over whatever is there.
     Now,
-    /// It was asked for before: a freeze that is newer stays.
+    /// It was asked for before: a freeze or thaw that is newer stays.
     Late,
 }
 
@@ -159,11 +159,18 @@ impl Inner {
             Err(e) if write == Write::Now && e.kind == BackendErrorKind::Corrupt => None,
             Err(e) => return Err(e),
         };
-        let Some(owed) = self.take_up(there, write) else {
+        let thawed = match write {
+            Write::Late if self.freeze_ref().owed.is_some() => {
+                self.records.thawed(deadline).await?
+            }
+            // What is asked for now is the newest.
+            Write::Late | Write::Now => None,
+        };
+        let Some((owed, at)) = self.take_up(there, thawed, write) else {
             *last = Some(begun);
             return Ok(());
         };
-        self.records.set_freeze(owed.as_ref(), deadline).await?;
+        self.records.set_freeze(owed.as_ref(), at, deadline).await?;
         let mut known = self.freeze_mut();
         // Else another was asked for meanwhile, and waits.
         if known.zone == owed {
@@ -173,12 +180,19 @@ impl Inner {
         Ok(())
     }
 
-    /// What is to be written, where something is owed; else what is there counts.
-    fn take_up(&self, there: Option<Freeze>, write: Write) -> Option<Option<Freeze>> {
+    /// What is to be written and since when, where something is owed; else what is there counts.
+    fn take_up(
+        &self,
+        there: Option<Freeze>,
+        thawed: Option<Timestamp>,
+        write: Write,
+    ) -> Option<(Option<Freeze>, Timestamp)> {
         let mut known = self.freeze_mut();
-        let newer = |at: Timestamp| there.as_ref().is_some_and(|f| f.since > at);
+        let last = there.as_ref().map(|f| f.since).max(thawed);
         match known.owed {
-            Some(at) if write == Write::Now || !newer(at) => Some(known.zone.clone()),
+            Some(at) if write == Write::Now || last.is_none_or(|last| last <= at) => {
+                Some((known.zone.clone(), at))
+            }
             Some(_) | None => {
                 known.owed = None;
                 if known.zone != there {

@@ -7,6 +7,7 @@
 //! | `rekindle.copies.<pool>` | `{"<image>":"<image id>"}` | journal mode: which copies were once seen complete, told by nobody else while their daemon is dead |
 //! | `rekindle.sidecars` | `{"v":1,"questions":{…},"answers":{…}}` | between the zone's sidecars, see `lease/vouch.rs`; nothing is lost with it |
 //! | `rekindle.freeze` | `{"reason":"…","since":"…"}` | outlives the sidecar |
+//! | `rekindle.thaw` | `"…"`, the time of the last thaw | a freeze that a sidecar could not write in time does not come after it |
 //!
 //! `generation` is the highest that an order came with; `promoted` the highest that a volume was promoted under here.
 //! Both only grow. Anything else in them is a corrupt record: nothing is done on it (never guessed at).
@@ -16,7 +17,7 @@ use crate::{
     lease::{Board, BoardChange},
     replication::{LastResync, Refusal, ReplicationError},
 };
-use rekindle_common::{Generation, GroupName, ImageSpec, zone::Freeze};
+use rekindle_common::{Generation, GroupName, ImageSpec, Timestamp, zone::Freeze};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
@@ -199,9 +200,7 @@ impl Records {
         record: &LastResync,
         deadline: Instant,
     ) -> Result<(), BackendError> {
-        let oid = Self::resync_oid(spec);
-        let before = self.backend.read_object(&self.pool, &oid, deadline).await?;
-        self.write(&oid, before.as_deref(), record, deadline).await
+        self.put(&Self::resync_oid(spec), record, deadline).await
     }
 
     /// The copies of a pool that were once seen complete, by image name.
@@ -225,9 +224,8 @@ impl Records {
         copies: &BTreeMap<String, String>,
         deadline: Instant,
     ) -> Result<(), BackendError> {
-        let oid = format!("rekindle.copies.{pool}");
-        let before = self.backend.read_object(&self.pool, &oid, deadline).await?;
-        self.write(&oid, before.as_deref(), copies, deadline).await
+        self.put(&format!("rekindle.copies.{pool}"), copies, deadline)
+            .await
     }
 
     /// The freeze that outlived the last sidecar.
@@ -238,15 +236,37 @@ impl Records {
             .and_then(|(f, _)| f))
     }
 
-    /// Keeps it, or its absence, for the next sidecar.
+    /// When the zone was last thawed.
+    pub(crate) async fn thawed(
+        &self,
+        deadline: Instant,
+    ) -> Result<Option<Timestamp>, BackendError> {
+        let at = self.read::<Timestamp>("rekindle.thaw", deadline).await?;
+        Ok(at.map(|(at, _)| at))
+    }
+
+    /// Keeps it, or its absence since `asked`, for the next sidecar.
     pub(crate) async fn set_freeze(
         &self,
         freeze: Option<&Freeze>,
+        asked: Timestamp,
         deadline: Instant,
     ) -> Result<(), BackendError> {
-        let oid = "rekindle.freeze";
+        // The time first: the other way round a freeze from before it could come between.
+        if freeze.is_none() {
+            self.put("rekindle.thaw", &asked, deadline).await?;
+        }
+        self.put("rekindle.freeze", &freeze, deadline).await
+    }
+
+    async fn put<T: Serialize + Sync>(
+        &self,
+        oid: &str,
+        value: &T,
+        deadline: Instant,
+    ) -> Result<(), BackendError> {
         let before = self.backend.read_object(&self.pool, oid, deadline).await?;
-        self.write(oid, before.as_deref(), &freeze, deadline).await
+        self.write(oid, before.as_deref(), value, deadline).await
     }
 }
 

@@ -96,6 +96,14 @@ async fn a_freeze_that_could_not_be_noted_is_kept_and_noted_later() {
     other.freeze("again".to_owned()).await;
     pair.a.inner.look_at_freeze().await.unwrap();
     assert_eq!(pair.a.frozen().unwrap().reason, "again");
+    // Nor does a freeze that could not be noted come after a later thaw.
+    pair.fabric.a().fail(Op::WriteObject, None, errno::EIO, 1);
+    pair.a.freeze("late".to_owned()).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    other.thaw().await;
+    pair.a.inner.look_at_freeze().await.unwrap();
+    other.inner.look_at_freeze().await.unwrap();
+    assert_eq!((pair.a.frozen(), other.frozen()), (None, None));
 }
 
 /// The other sidecar may hold the very lease that this one could not renew.
