@@ -184,6 +184,25 @@ async fn a_volume_of_one_zone_is_a_volume_of_the_others_cinder_and_follows_it() 
         })
         .await?;
         let first = text(&first, "id").to_owned();
+        // While its primary is written to it is behind, and says so until it has come after.
+        let spec = a.image(&two)?.to_string();
+        let writes = cloud.scribble_on(Site::ZoneA, &spec, "64M")?;
+        shows(cloud, &b, &two, "behind", |s| {
+            status(s) == "active - updating"
+        })
+        .await?;
+        until("the writing ends", SOON, async || -> Look<()> {
+            match cloud.lab.pid(Site::ZoneA, &writes) {
+                Ok(None) => Ok(()),
+                Ok(Some(pid)) => Err(format!("{pid} writes")),
+                Err(e) => Err(e.to_string()),
+            }
+        })
+        .await?;
+        shows(cloud, &b, &two, "in step again", |s| {
+            status(s) == "active - secondary"
+        })
+        .await?;
         b.admin(&["volume", "delete", &first])?;
         shows(cloud, &b, &two, "a new record", |s| {
             text(s, "id") != first && text(s, "status") == "available"

@@ -31,7 +31,7 @@ async fn debians_cinder_makes_moves_and_deletes_a_replicated_volume() -> anyhow:
         expect(&zone.failover_host(Some("zone-z")).await?, "enabled", "");
         let away = zone.failover_host(Some("zone-b")).await?;
         expect(&away, "failed-over", "zone-b");
-        assert_eq!(zone.words(&id)?, ("available".into(), "failed-over".into()));
+        zone.says(&id, "available", "failed-over").await?;
         assert_eq!(
             cloud.role_of(Site::ZoneB, &zone, &id).await,
             Ok(Role::Primary)
@@ -44,7 +44,7 @@ async fn debians_cinder_makes_moves_and_deletes_a_replicated_volume() -> anyhow:
         let attached = zone.attach(&id)?;
         assert!(attached.contains(&mon), "{attached}");
         expect(&zone.fail_back().await?, "enabled", "");
-        assert_eq!(zone.words(&id)?, ("available".into(), "enabled".into()));
+        zone.says(&id, "available", "enabled").await?;
         assert_eq!(
             cloud.role_of(Site::ZoneA, &zone, &id).await,
             Ok(Role::Primary)

@@ -18,10 +18,6 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(60);
 const CEPH: [&str; 4] = ["osd", "mon", "mgr", "rbd-mirror"];
 
-fn words(status: &str, replication: &str) -> (String, String) {
-    (status.to_owned(), replication.to_owned())
-}
-
 async fn all_primary(cloud: &Cloud, site: Site, zone: &CinderZone<'_>, ids: &[&String]) {
     for id in ids {
         assert_eq!(
@@ -62,7 +58,7 @@ async fn failover_host_has_a_protection_group_moved_by_its_plan_and_never_withou
             "zone-b",
         );
         for id in all {
-            assert_eq!(zone.words(id)?, words("available", "failed-over"));
+            zone.says(id, "available", "failed-over").await?;
         }
         all_primary(cloud, Site::ZoneB, &zone, &all).await;
         group.wait_primary(Site::ZoneB, Generation(2)).await?;
@@ -82,9 +78,9 @@ async fn failover_host_has_a_protection_group_moved_by_its_plan_and_never_withou
         }
         let service = zone.failover_host_to("zone-b", "failed-over").await?;
         expect(&service, "failed-over", "zone-b");
-        assert_eq!(zone.words(&lone)?, words("available", "failed-over"));
+        zone.says(&lone, "available", "failed-over").await?;
         for id in [&one, &two] {
-            assert_eq!(zone.words(id)?, words("error", "failover-error"));
+            zone.says(id, "error", "failover-error").await?;
             let told = zone.messages(id)?;
             assert!(told.contains("the primary lease"), "{told}");
             assert_eq!(
@@ -281,13 +277,13 @@ async fn a_generic_group_fails_over_alone_and_what_people_type_does_no_harm() ->
         cinder(&zone, &unknown)?;
         group_is(&zone, &group, "error").await?;
         all_primary(cloud, Site::ZoneA, &zone, &both).await;
-        assert_eq!(zone.words(&member)?, words("error", "error"));
+        zone.says(&member, "error", "error").await?;
         let left = zone.repair(&["--apply"])?["left"].to_string();
         assert!(
             left.contains(&member) && left.contains("reset-state"),
             "{left}"
         );
-        assert_eq!(zone.words(&member)?, words("error", "enabled"));
+        zone.says(&member, "error", "enabled").await?;
         group_is(&zone, &group, "enabled").await?;
 
         // An image that nobody has; a copy whose name says no volume.

@@ -53,7 +53,7 @@ async fn killed_half_way(
     })
     .await?;
     for id in volumes {
-        assert_eq!(zone.words(id)?, words("available", "enabled"));
+        zone.says(id, "available", "enabled").await?;
     }
     Ok(())
 }
@@ -103,13 +103,13 @@ async fn hard_case_20_what_cannot_go_keeps_nothing_else_and_the_next_call_takes_
         let service = zone.failover_host(Some("zone-b")).await?;
         expect(&service, "failed-over", "zone-b");
         for id in [good, held] {
-            assert_eq!(zone.words(id)?, words("available", "failed-over"));
+            zone.says(id, "available", "failed-over").await?;
             assert_eq!(
                 cloud.role_of(Site::ZoneB, &zone, id).await,
                 Ok(Role::Primary)
             );
         }
-        assert_eq!(zone.words(broken)?, words("error", "failover-error"));
+        zone.says(broken, "error", "failover-error").await?;
         let told = zone.messages(broken)?;
         assert!(told.contains("zone-b has no copy of it"), "{told}");
         assert_eq!(
@@ -119,14 +119,14 @@ async fn hard_case_20_what_cannot_go_keeps_nothing_else_and_the_next_call_takes_
 
         // What Cinder's manager marked before it asked the driver. Its image is not where the backend serves from, so it is given
         // back on request alone; before the next call, for Cinder keeps the status of the last marking and no other.
-        assert_eq!(zone.words(&lone)?, words("error", "not-capable"));
+        zone.says(&lone, "error", "not-capable").await?;
         let left = zone.repair(&[])?["left"].to_string();
         assert!(
             left.contains(&lone) && left.contains("--away-too"),
             "{left}"
         );
         zone.repair(&["--apply", "--away-too"])?;
-        assert_eq!(zone.words(&lone)?, words("available", "disabled"));
+        zone.says(&lone, "available", "disabled").await?;
         assert_eq!(
             zone.words(broken)?,
             words("error", "failover-error"),
@@ -145,7 +145,7 @@ async fn hard_case_20_what_cannot_go_keeps_nothing_else_and_the_next_call_takes_
         zone.follows_and_all_go_home(broken, &made).await?;
 
         // Marked again, and put right at home.
-        assert_eq!(zone.words(&lone)?, words("error", "not-capable"));
+        zone.says(&lone, "error", "not-capable").await?;
         let snapshot = [
             "volume", "snapshot", "show", &named, "-f", "value", "-c", "status",
         ];

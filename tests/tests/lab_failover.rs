@@ -30,7 +30,8 @@ const SECOND: Generation = Generation(2);
 const THIRD: Generation = Generation(3);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_zone_is_lost_taken_over_protected_again_and_moved_home() -> anyhow::Result<()> {
+async fn hard_case_54_a_zone_is_lost_with_its_etcd_taken_over_protected_again_and_moved_home()
+-> anyhow::Result<()> {
     Cloud::play("failover", async |cloud| {
         let group = cloud
             .group(&[Kind::Instant, Kind::Periodic, Kind::Once])

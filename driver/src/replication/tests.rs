@@ -352,7 +352,7 @@ fn a_policy_that_cannot_be_read_is_a_concern_and_no_guess() {
 }
 
 #[test]
-fn lag_and_last_sync_come_from_what_the_daemon_says() {
+fn hard_case_27_lag_and_last_sync_come_from_what_the_daemon_says() {
     let mut v = with_snapshot(
         view(MirrorImageMode::Snapshot, false),
         SnapshotState::NonPrimary,

@@ -29,7 +29,7 @@ async fn leads(standing: &mut watch::Receiver<Standing>) -> Lead {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leader_that_is_cut_off_stops_before_another_leads() {
+async fn hard_case_04_a_leader_that_is_cut_off_stops_before_another_leads() {
     let store = MemoryStore::default();
     let (a, b) = (coordinator(&store, "zone-a"), coordinator(&store, "zone-b"));
     let (mut sa, mut sb) = (a.standing(), b.standing());

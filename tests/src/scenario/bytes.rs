@@ -2,7 +2,7 @@
 
 use super::Cloud;
 use anyhow::Context;
-use rekindle_lab::Site;
+use rekindle_lab::{OnStart, Site, Spawn};
 
 impl Cloud {
     /// The sum over all that an image, or a snapshot of one, holds.
@@ -46,5 +46,21 @@ impl Cloud {
         ];
         self.lab.rbd(site, &args)?;
         Ok(())
+    }
+
+    /// The same beside what goes on, by a client of its own, which ends by itself: the name of its process, for `lab.pid`.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn scribble_on(&self, site: Site, spec: &str, much: &str) -> anyhow::Result<String> {
+        let conf = self.lab.zone(site)?.ceph_conf.display().to_string();
+        let name = format!("scribble-{}", self.next());
+        let spawn = Spawn::new("rbd")
+            .args(["-c", &conf, "bench", "--io-type", "write"])
+            .args(["--io-size", "4K", "--io-threads", "1"])
+            .args(["--io-total", much, "--io-pattern", "rand", spec])
+            .on_start(OnStart::Leave);
+        self.lab.spawn(site, &name, &spawn)?;
+        Ok(name)
     }
 }

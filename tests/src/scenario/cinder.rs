@@ -210,6 +210,16 @@ impl CinderZone<'_> {
         .await
     }
 
+    /// Waits for the status and the replication status of a volume. Cinder's manager writes them down after it has said, of its service, that
+    /// a failover is over.
+    ///
+    /// # Errors
+    /// They do not come.
+    pub async fn says(&self, id: &str, status: &str, replication: &str) -> anyhow::Result<()> {
+        let words = [("status", status), ("replication_status", replication)];
+        self.wait(id, &words).await.map(drop)
+    }
+
     /// `cinder failover-host`, and its end: the service's words as `cinder service-list` prints them.
     ///
     /// # Errors
