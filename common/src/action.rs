@@ -72,9 +72,13 @@ pub enum VolumeAction {
         /// How.
         #[serde(flatten)]
         mode: ReplicationMode,
-        /// The group; a volume without one is acted on by hand only.
+        /// The group that it joins. Where none is named it stays in the one that it is in: who changes its mode must not take it out of what
+        /// a failover promotes. A volume without a group is acted on by hand only.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         group: Option<GroupName>,
+        /// It leaves its group, and is one of its own. Refused beside a `group`. Left out, as older senders do, it stays.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        leave_group: bool,
         /// What Cinder adds, so that it is there with the first of the data.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cinder: Option<Box<FromCinder>>,
@@ -242,6 +246,7 @@ mod tests {
             r#"{"action":{"type":"promote","promotion":"forced","reason":"zone lost"},"generation":4}"#,
             r#"{"action":{"type":"promote","promotion":"after","token":"plan-1"},"generation":4}"#,
             r#"{"action":{"type":"replicate","mode":"once","cinder":{"on_delete":"delete:2h"}}}"#,
+            r#"{"action":{"type":"replicate","mode":"once","leave_group":true}}"#,
             r#"{"action":{"type":"describe","facts":{"zone":"zone-a","id":"1","project_id":"p","size_gib":3,"bootable":false}}}"#,
             r#"{"action":{"type":"record_server","record":null}}"#,
             r#"{"action":{"type":"mark_deleted","then":"keep","from":"zone-a"}}"#,
@@ -269,11 +274,22 @@ mod tests {
             r#"{"action":{"type":"mark_deleted","then":"delete"}}"#,
             r#"{"action":{"type":"replicate","mode":"once","cinder":{"on_delete":"maybe"}}}"#,
             r#"{"action":{"type":"replicate","mode":"daily"}}"#,
+            r#"{"action":{"type":"replicate","mode":"once","leave_group":"yes"}}"#,
         ] {
             assert!(
                 serde_json::from_str::<Order>(bad).is_err(),
                 "{bad} was taken"
             );
         }
+    }
+
+    #[test]
+    fn who_does_not_know_that_a_group_can_be_left_leaves_none() {
+        let text = r#"{"type":"replicate","mode":"instant"}"#;
+        let action: VolumeAction = serde_json::from_str(text).unwrap();
+        let VolumeAction::Replicate { leave_group, .. } = action else {
+            panic!("{action:?}")
+        };
+        assert!(!leave_group);
     }
 }

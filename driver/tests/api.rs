@@ -498,6 +498,7 @@ async fn the_typed_client_and_the_sidecar_speak_the_same() {
         action: VolumeAction::Replicate {
             mode: ReplicationMode::Instant,
             group: Some(group.clone()),
+            leave_group: false,
             cinder: None,
         },
         generation: None,
@@ -577,6 +578,7 @@ async fn a_drain_finishes_what_was_begun_and_leaves_the_socket_gone() {
         action: VolumeAction::Replicate {
             mode: ReplicationMode::Instant,
             group: None,
+            leave_group: false,
             cinder: None,
         },
         generation: None,

@@ -10,6 +10,7 @@
 //! and to have a token looked at, the gateway has an account of its own.
 
 mod asked;
+mod grouped;
 mod places;
 mod policy;
 mod policy_file;
@@ -20,8 +21,8 @@ use crate::{
     metrics::{Counted, Metrics},
     status::{Names, Under},
 };
-use asked::Asked;
 pub(crate) use asked::{ActionPath, parse};
+use asked::{Asked, Group};
 use hyper::{StatusCode, header::HeaderValue};
 use places::Place;
 pub(crate) use places::Places;
@@ -55,6 +56,14 @@ pub(crate) struct InFlight {
     _counted: Counted,
 }
 
+/// What an action is about.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) image: ImageSpec,
+    /// The project that the volume is of.
+    pub(crate) owner: String,
+}
+
 /// When one of a project's actions may have ended. An action takes a second or less, but for a resync.
 const SOON: u64 = 2;
 
@@ -74,13 +83,13 @@ impl Actions {
         match self.rules.allow(asked, &holder, None) {
             // Whose the volume is, is looked at with its image.
             Allowed::Yes | Allowed::IfTheirs => Ok(holder),
-            Allowed::No => Err(self.forbidden(asked, "this token is not")),
+            Allowed::No => Err(self.forbidden(Rules::name(asked), "this token is not")),
         }
     }
 
-    fn forbidden(&self, asked: &Asked, who: &str) -> Fault {
-        let (name, needed) = (Rules::name(asked), self.rules.needed(asked));
-        let why = format!("{name} is for those who are {needed}: {who}");
+    fn forbidden(&self, rule: &str, who: &str) -> Fault {
+        let needed = self.rules.needed(rule);
+        let why = format!("{rule} is for those who are {needed}: {who}");
         Fault::new(StatusCode::FORBIDDEN, "rules", why)
     }
 
@@ -107,7 +116,7 @@ impl Actions {
         volume: &str,
         asked: &Asked,
         holder: &Holder,
-    ) -> Result<ImageSpec, Fault> {
+    ) -> Result<Found, Fault> {
         let found = self.cloud.cinder(Scope::Home).volume(volume).await;
         let volume = match found {
             Ok(volume) => volume,
@@ -121,14 +130,16 @@ impl Actions {
         match self.rules.allow(asked, holder, Some(&volume.project_id)) {
             Allowed::Yes => {}
             Allowed::No | Allowed::IfTheirs => {
-                return Err(
-                    self.forbidden(asked, "the volume is another project's than this token's")
-                );
+                let why = "the volume is another project's than this token's";
+                return Err(self.forbidden(Rules::name(asked), why));
             }
         }
         // Asked anew, and not from what is kept: an order is given to what is under the volume now.
         match self.names.backends.of(&volume) {
-            Under::Image(image) => Ok(std::sync::Arc::unwrap_or_clone(image)),
+            Under::Image(image) => Ok(Found {
+                image: std::sync::Arc::unwrap_or_clone(image),
+                owner: volume.project_id,
+            }),
             Under::Elsewhere | Under::Gone | Under::Unknown => {
                 let why = "the volume is on a backend that is not replicated here";
                 tracing::info!(
@@ -198,7 +209,11 @@ fn order(asked: Asked, holder: &Holder, id: &str) -> Result<Order, ApiError> {
     let action = match asked {
         Asked::Replicate { mode, group } => VolumeAction::Replicate {
             mode,
-            group,
+            leave_group: group == Group::Leaves,
+            group: match group {
+                Group::Joins(group) => Some(group),
+                Group::Stays | Group::Leaves => None,
+            },
             // What Cinder says of it is described by the leading orchestrator, as of every volume.
             cinder: None,
         },

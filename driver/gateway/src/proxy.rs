@@ -206,8 +206,10 @@ impl Proxy {
         };
         let holder = actions.allowed(&asked, token).await?;
         let in_flight = actions.place(&holder)?;
-        let image = actions.image(path.volume, &asked, &holder).await?;
-        let ordered = actions.order(asked, &image, &holder, in_flight, &exchange.id);
+        let found = actions.image(path.volume, &asked, &holder).await?;
+        let in_group = actions.group_allows(&asked, &found, &holder);
+        in_request(exchange.ids(), in_group).await?;
+        let ordered = actions.order(asked, &found.image, &holder, in_flight, &exchange.id);
         let ordered = in_request(exchange.ids(), ordered).await;
         if let Some(statuses) = &self.statuses {
             statuses.changed(ordered.is_ok());

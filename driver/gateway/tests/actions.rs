@@ -89,6 +89,79 @@ async fn each_action_for_an_admin_a_member_a_reader_and_a_stranger() {
     );
 }
 
+/// A member's own volume may be in a group, which is nobody's: they change how it is replicated, and not whether the next failover has it.
+#[tokio::test]
+async fn what_is_in_a_group_is_the_groups_operators_to_change() {
+    let mut scene = scene("").await;
+    let image = format!("volumes/volume-{PLAIN}");
+    let unreplicate = r#"{"os-unreplicate": null}"#;
+    let periodic = r#"{"os-replicate": {"mode": "periodic", "start": "2026-01-01T00:00:00Z", "interval": "15m"}}"#;
+    let leave = r#"{"os-replicate": {"mode": "once", "leave_group": true}}"#;
+    let other = r#"{"os-replicate": {"mode": "once", "group": "web"}}"#;
+    scene.sidecar.says(&image, |r| r["group"] = json!("db"));
+    for (token, body, status) in [
+        ("member", periodic, 202),
+        ("member", unreplicate, 403),
+        ("member", leave, 403),
+        ("member", other, 403),
+        ("admin", periodic, 202),
+        ("admin", unreplicate, 202),
+        ("admin", leave, 202),
+        ("admin", other, 202),
+    ] {
+        let answer = scene.act(token, PLAIN, body).await;
+        assert_eq!(answer.status, status, "{token} {body}: {}", answer.text());
+        if status == 403 {
+            let why = answer.json()["forbidden"]["message"].to_string();
+            assert!(why.contains("os-replicate:group is for those"), "{why}");
+            let named = body != unreplicate || why.contains("protection group db");
+            assert!(named, "{why}");
+        }
+    }
+    let orders = scene.sidecar.orders();
+    let action = |n: usize| &orders[n].1["action"];
+    for stays in [0, 1] {
+        assert!(action(stays).get("group").is_none(), "{}", action(stays));
+        assert!(action(stays).get("leave_group").is_none());
+    }
+    assert_eq!(
+        action(3),
+        &json!({"type": "replicate", "mode": "once", "leave_group": true})
+    );
+    // An image that was cloned from one of a group's brings the group's name along.
+    scene.sidecar.says(&image, |r| {
+        r["group"] = json!("db");
+        r["role"] = json!("not_mirrored");
+        r["status"] = json!("error - not mirrored");
+    });
+    assert_eq!(scene.act("member", PLAIN, periodic).await.status, 403);
+    assert_eq!(scene.act("admin", PLAIN, periodic).await.status, 202);
+    // What is in none is its project's.
+    scene.sidecar.says(&image, |_| {});
+    assert_eq!(scene.act("member", PLAIN, unreplicate).await.status, 202);
+    // Where that is not known, nothing is done.
+    let before = scene.sidecar.orders().len();
+    scene.sidecar.says(&image, |r| {
+        r["role"] = json!("unknown");
+        r["status"] = json!("error - unknown");
+    });
+    for away in [false, true] {
+        if away {
+            scene.sidecar_dies().await;
+        }
+        let answer = scene.act("member", PLAIN, unreplicate).await;
+        assert_eq!(
+            (answer.status, answer.header("retry-after")),
+            (503, Some("5")),
+            "{}",
+            answer.text()
+        );
+        let why = answer.text();
+        assert!(why.contains("in a protection group"), "{why}");
+    }
+    assert_eq!(scene.sidecar.orders().len(), before);
+}
+
 #[tokio::test]
 async fn the_image_is_the_one_that_cinder_names() {
     let scene = scene("").await;

@@ -156,6 +156,15 @@ async fn what_is_described_is_what_is_taken() {
         json!({ "os-replicate": { "mode": "instant" } }),
         json!({ "os-replicate": { "mode": "once", "group": "db" } }),
         json!({ "os-replicate": { "mode": "once", "group": null } }),
+        json!({ "os-replicate": { "mode": "once", "leave_group": true } }),
+        json!({ "os-replicate": { "mode": "once", "group": "db", "leave_group": false } }),
+        json!({ "os-replicate": { "mode": "once", "group": "db", "leave_group": true } }),
+        json!({ "os-replicate": { "mode": "once", "leave_group": 1 } }),
+        with(|f| f["leave_group"] = json!(true)),
+        with(|f| {
+            f["group"] = json!("db");
+            f["leave_group"] = json!(true);
+        }),
         json!({ "os-replicate": periodic }),
         json!({ "os-unreplicate": null }),
         json!({ "os-unreplicate": {} }),

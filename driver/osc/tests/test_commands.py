@@ -38,6 +38,11 @@ def run(command: Any, endpoint: FakeEndpoint, *args: str) -> Any:
             ("--mode", "periodic", "--start", "2026-01-01T00:00:00Z", "--interval", "15m", "--group", "g", "db"),
             {"os-replicate": {"mode": "periodic", "group": "g", "start": "2026-01-01T00:00:00Z", "interval": "15m"}},
         ),
+        (
+            actions.Replicate,
+            ("--mode", "once", "--leave-group", "db"),
+            {"os-replicate": {"mode": "once", "leave_group": True}},
+        ),
         (actions.Unreplicate, ("db",), {"os-unreplicate": None}),
         (actions.Promote, ("db",), {"os-promote": {}}),
         (actions.Promote, ("--force", DB), {"os-promote": {"force": True}}),
@@ -64,6 +69,14 @@ def test_times_go_with_the_periodic_mode_alone(args: tuple[str, ...]) -> None:
     endpoint = FakeEndpoint()
     with pytest.raises(exceptions.CommandError, match="--mode periodic"):
         run(actions.Replicate, endpoint, *args)
+    assert endpoint.asked == []
+
+
+def test_a_group_is_joined_or_left_and_not_both(capsys: pytest.CaptureFixture[str]) -> None:
+    endpoint = FakeEndpoint()
+    with pytest.raises(SystemExit):
+        run(actions.Replicate, endpoint, "--group", "g", "--leave-group", "db")
+    assert "not allowed with" in capsys.readouterr().err
     assert endpoint.asked == []
 
 

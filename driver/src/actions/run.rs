@@ -337,7 +337,13 @@ impl Inner {
 fn group_of(look: &Look, action: &VolumeAction) -> Result<Option<GroupName>, Refusal> {
     let own = look.policy.as_ref().and_then(|p| p.group.clone());
     match (action, &look.policy_fault) {
-        (VolumeAction::Replicate { group, .. }, _) => Ok(group.clone().or(own)),
+        // Of the one that it leaves, where it is in none afterwards.
+        (
+            VolumeAction::Replicate {
+                group, leave_group, ..
+            },
+            _,
+        ) => Ok(replication::group_after(look, group.as_ref(), *leave_group)?.or(own)),
         // Whose volume it is cannot be read: only taking a right away is safe.
         (
             VolumeAction::Promote { .. }

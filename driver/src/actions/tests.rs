@@ -53,6 +53,7 @@ fn replicate(mode: ReplicationMode) -> Order {
         action: VolumeAction::Replicate {
             mode,
             group: Some(group()),
+            leave_group: false,
             cinder: None,
         },
         generation: None,

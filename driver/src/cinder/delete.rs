@@ -115,6 +115,7 @@ impl Cinder {
                     let action = VolumeAction::Replicate {
                         mode,
                         group: None,
+                        leave_group: true,
                         cinder: None,
                     };
                     one(from, image, action, by).await?;

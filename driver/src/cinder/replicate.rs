@@ -75,6 +75,8 @@ impl Cinder {
                         VolumeAction::Replicate {
                             mode,
                             group: group.clone(),
+                            // The type says all of it: one that names no group asks for a volume that is in none.
+                            leave_group: group.is_none(),
                             cinder: Some(Box::new(cinder)),
                         },
                     )

@@ -671,6 +671,7 @@ async fn a_grant_in_a_group_is_given_under_its_generation() {
     let replicate = VolumeAction::Replicate {
         mode: ReplicationMode::Instant,
         group: Some("db".parse().unwrap()),
+        leave_group: false,
         cinder: None,
     };
     bench

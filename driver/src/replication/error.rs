@@ -76,7 +76,7 @@ pub enum Refusal {
     },
     /// Journal and snapshot mirroring do not change into each other in place.
     #[error(
-        "changing {from} to {to} would delete the copy and make it anew, with none in between: unreplicate, then replicate"
+        "changing {from} to {to} would delete the copy and make it anew, with none in between: unreplicate, then replicate, and name its group again"
     )]
     ModeChange {
         /// The mode that it has.
@@ -84,6 +84,11 @@ pub enum Refusal {
         /// The mode that was asked for.
         to: &'static str,
     },
+    /// Two things at once.
+    #[error(
+        "an order that names a group cannot say leave_group too: name the group that the volume is to be in, or say leave_group alone"
+    )]
+    JoinsAndLeaves,
     /// A resync by an order that is no newer than the generation that this image was promoted under.
     #[error(
         "the image was promoted here under generation {promoted}, and the order is of {ordered}: a resync discards only what an older generation wrote"
@@ -239,9 +244,10 @@ fn refusal_code(r: &Refusal) -> ErrorCode {
         Refusal::IsPrimary => ErrorCode::IsPrimary,
         Refusal::NotPrimary => ErrorCode::NotPrimary,
         Refusal::HasClones { .. } | Refusal::HasSnapshots { .. } => ErrorCode::HasClones,
-        Refusal::BadSchedule { .. } | Refusal::BadFacts { .. } | Refusal::ModeChange { .. } => {
-            ErrorCode::InvalidField
-        }
+        Refusal::BadSchedule { .. }
+        | Refusal::BadFacts { .. }
+        | Refusal::ModeChange { .. }
+        | Refusal::JoinsAndLeaves => ErrorCode::InvalidField,
         Refusal::NotOlder { .. } | Refusal::StaleGeneration { .. } | Refusal::Overtaken { .. } => {
             ErrorCode::StaleGeneration
         }
@@ -282,6 +288,7 @@ fn field(r: &Refusal) -> Option<&'static str> {
         Refusal::BadSchedule { .. } => Some("action.interval"),
         Refusal::BadFacts { .. } => Some("action.facts"),
         Refusal::ModeChange { .. } => Some("action.mode"),
+        Refusal::JoinsAndLeaves => Some("action.leave_group"),
         Refusal::GenerationRequired { .. } => Some("generation"),
         Refusal::Copying { .. } => Some(SAFETY_FIELD),
         Refusal::NotReplicated

@@ -13,6 +13,7 @@ mod rules;
 
 pub use error::{Refusal, ReplicationError};
 pub use look::{CLAIM_MARGIN, Hints, Look};
+pub(crate) use policy::group_after;
 pub use rules::{Context, LastResync, Promote, SAFETY_INFIX, Step, confirm, next, plain_refused};
 
 #[cfg(test)]

@@ -7,10 +7,11 @@ use super::{
 };
 use crate::backend::view::{MirrorView, Mirrored};
 use rekindle_common::{
-    Timestamp,
+    GroupName, Timestamp,
     action::FromCinder,
     deletion::{After, Deletion, OnDelete},
     facts::CinderFacts,
+    ids::InvalidName,
     metadata::{self, VolumePolicy},
     mode::{MirrorImageMode, ReplicationMode},
     servers::ServerRecord,
@@ -37,6 +38,35 @@ struct Extras {
     remove: Vec<&'static str>,
     /// Whether the other zone should have it soon.
     urgent: bool,
+}
+
+/// The group that a volume is in once it is replicated as ordered. Who names none leaves it where it is: one that goes on to be replicated
+/// and is in no group any more is one that the next failover does not promote, so that is done only where it is said.
+pub(crate) fn group_after(
+    look: &Look,
+    named: Option<&GroupName>,
+    leaves: bool,
+) -> Result<Option<GroupName>, Refusal> {
+    match (named, leaves) {
+        (Some(_), true) => Err(Refusal::JoinsAndLeaves),
+        (Some(group), false) => Ok(Some(group.clone())),
+        (None, true) => Ok(None),
+        // Of the entry itself, and not of the policy: this order may be the one that makes good a policy that cannot be read.
+        (None, false) => {
+            let is = look.view.metadata.get(metadata::GROUP);
+            is.map(|group| group.parse().map_err(|e| unreadable(&e)))
+                .transpose()
+        }
+    }
+}
+
+fn unreadable(e: &InvalidName) -> Refusal {
+    Refusal::CorruptPolicy {
+        why: format!(
+            "image metadata {}: {e}: name the group that the volume belongs to, or say that it leaves it (leave_group)",
+            metadata::GROUP
+        ),
+    }
 }
 
 pub(super) fn replicate(

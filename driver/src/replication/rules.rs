@@ -3,7 +3,7 @@
 use super::{
     error::{Refusal, ReplicationError},
     look::Look,
-    policy::{describe, mark_deleted, record_server, replicate, undelete},
+    policy::{describe, group_after, mark_deleted, record_server, replicate, undelete},
 };
 use crate::backend::view::{DaemonState, ImageView};
 use rekindle_common::{
@@ -125,11 +125,12 @@ pub fn next(look: &Look, action: &VolumeAction, context: &Context) -> Result<Ste
         VolumeAction::Replicate {
             mode,
             group,
+            leave_group,
             cinder,
         } => {
             let policy = VolumePolicy {
                 mode: *mode,
-                group: group.clone(),
+                group: group_after(look, group.as_ref(), *leave_group)?,
             };
             replicate(look, &policy, cinder.as_deref())
         }

@@ -1,4 +1,5 @@
 mod cinders;
+mod groups;
 mod hard_cases;
 mod properties;
 
@@ -193,6 +194,7 @@ fn replicate(mode: ReplicationMode) -> VolumeAction {
     VolumeAction::Replicate {
         mode,
         group: Some("db".parse().unwrap()),
+        leave_group: false,
         cinder: None,
     }
 }

@@ -136,6 +136,7 @@ pub fn replicate(mode: ReplicationMode, group: &GroupName) -> Order {
         action: VolumeAction::Replicate {
             mode,
             group: Some(group.clone()),
+            leave_group: false,
             cinder: None,
         },
         generation: None,

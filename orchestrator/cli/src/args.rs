@@ -195,9 +195,12 @@ pub enum VolumeCommand {
         /// Periodic: between two snapshots, as 15m or 1h 30m.
         #[arg(long, value_name = "DURATION", required_if_eq("mode", "periodic"))]
         interval: Option<Span>,
-        /// The group that it joins or stays in; without it, a volume of its own.
+        /// The group that it joins; without it, it stays in the one that it is in.
         #[arg(long)]
         group: Option<GroupName>,
+        /// Take it out of its group: it is acted on by hand from then on, and no failover promotes it.
+        #[arg(long, conflicts_with = "group")]
+        leave_group: bool,
     },
     /// Take back that volumes were deleted in Cinder, while they are kept: their images stay, and can be managed again.
     Undelete {

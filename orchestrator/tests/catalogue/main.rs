@@ -91,6 +91,7 @@ impl Play {
             VolumeAction::Replicate {
                 mode: ReplicationMode::Instant,
                 group: None,
+                leave_group: false,
                 cinder: None,
             },
         )

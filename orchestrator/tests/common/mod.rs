@@ -314,6 +314,7 @@ impl Rig {
                 action: VolumeAction::Replicate {
                     mode,
                     group: Some(group()),
+                    leave_group: false,
                     cinder: None,
                 },
                 generation: Some(generation),

@@ -119,6 +119,7 @@ impl Cloud {
             action: VolumeAction::Replicate {
                 mode,
                 group: None,
+                leave_group: false,
                 cinder: None,
             },
             generation: None,
@@ -236,6 +237,7 @@ impl<'c> Group<'c> {
                 action: VolumeAction::Replicate {
                     mode,
                     group: Some(self.name.clone()),
+                    leave_group: false,
                     cinder: None,
                 },
                 generation: Some(generation),

@@ -8,14 +8,22 @@ use serde::{
 use serde_json::Value;
 use std::fmt;
 
+/// What becomes of a volume's protection group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// It stays in the one that it is in, or in none.
+    Stays,
+    /// It is in that one.
+    Joins(GroupName),
+    /// It is in none.
+    Leaves,
+}
+
 /// What is asked of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// Put it under replication, or change how.
-    Replicate {
-        mode: ReplicationMode,
-        group: Option<GroupName>,
-    },
+    Replicate { mode: ReplicationMode, group: Group },
     /// Take replication off.
     Unreplicate,
     /// Make this zone's image the one that is written to, where nobody else's is.
@@ -158,6 +166,22 @@ fn replicate(value: Value) -> Result<Asked, String> {
             Some(GroupName::deserialize(group).map_err(|e| wrong(&format!("group: {e}")))?)
         }
     };
+    let leaves = match fields.remove("leave_group") {
+        None | Some(Value::Null) => false,
+        Some(leaves) => {
+            bool::deserialize(leaves).map_err(|e| wrong(&format!("leave_group: {e}")))?
+        }
+    };
+    let group = match (group, leaves) {
+        (Some(_), true) => {
+            return Err(wrong(
+                &"group and leave_group exclude each other: name the group that the volume is to be in, or say leave_group alone",
+            ));
+        }
+        (Some(group), false) => Group::Joins(group),
+        (None, true) => Group::Leaves,
+        (None, false) => Group::Stays,
+    };
     // Clients write what they have no value for as null.
     fields.retain(|_, v| !v.is_null());
     let known: &[&str] = match fields.get("mode").and_then(Value::as_str) {
@@ -238,6 +262,22 @@ mod tests {
         ] {
             assert_eq!(ours(text).unwrap().unwrap().name(), name, "{text}");
         }
+        for (text, group) in [
+            (r#"{"mode": "once"}"#, Group::Stays),
+            (
+                r#"{"mode": "once", "group": null, "leave_group": null}"#,
+                Group::Stays,
+            ),
+            (
+                r#"{"mode": "once", "group": "db", "leave_group": false}"#,
+                Group::Joins("db".parse().unwrap()),
+            ),
+            (r#"{"mode": "once", "leave_group": true}"#, Group::Leaves),
+        ] {
+            let mode = ReplicationMode::Once;
+            let asked = ours(&format!(r#"{{"os-replicate": {text}}}"#));
+            assert_eq!(asked, Some(Ok(Asked::Replicate { mode, group })), "{text}");
+        }
         assert_eq!(
             ours(r#"{"os-promote": {"force": true}}"#),
             Some(Ok(Asked::PromoteByForce))
@@ -280,6 +320,14 @@ mod tests {
                 "interval",
             ),
             (r#"{"os-replicate": {"mode": "once", "speed": 1}}"#, "speed"),
+            (
+                r#"{"os-replicate": {"mode": "once", "group": "db", "leave_group": true}}"#,
+                "exclude each other",
+            ),
+            (
+                r#"{"os-replicate": {"mode": "once", "leave_group": "yes"}}"#,
+                "leave_group",
+            ),
             (r#"{"os-promote": {"force": "yes"}}"#, "boolean"),
             (r#"{"os-promote": {"forced": true}}"#, "forced"),
             (r#"{"os-demote": {"force": true}}"#, "takes nothing"),

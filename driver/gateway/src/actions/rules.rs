@@ -4,7 +4,7 @@
 //! Cinder's word that the user sees the volume: a cloud may let more people see a volume than change it.
 
 use super::{
-    asked::{Asked, DEMOTE, PROMOTE, REPLICATE, RESYNC, UNREPLICATE},
+    asked::{Asked, DEMOTE, Group, PROMOTE, REPLICATE, RESYNC, UNREPLICATE},
     policy::{Asker, Check},
     policy_file,
 };
@@ -17,8 +17,9 @@ use std::{
 
 /// By force is a rule of its own.
 const FORCE: &str = "os-promote:force";
-/// And so is to name a protection group: it is nobody's project's, and what joins it fails over with all that is in it.
-const GROUP: &str = "os-replicate:group";
+/// And so is to change what is in a protection group: it is nobody's project's, what joins it fails over with all that is in it, and what leaves
+/// it does not any more.
+pub(super) const GROUP: &str = "os-replicate:group";
 const MEMBERS: &str = "role:admin or (role:member and project_id:%(project_id)s)";
 const ADMINS: &str = "role:admin";
 /// What is allowed where no rule is given.
@@ -159,6 +160,11 @@ impl Rules {
 
     /// What they say to the holder of a token. `owner` is the volume's project, once that is known.
     pub(crate) fn allow(&self, asked: &Asked, holder: &Holder, owner: Option<&str>) -> Allowed {
+        self.allow_by(Self::name(asked), holder, owner)
+    }
+
+    /// The same, of the rule of that name.
+    pub(crate) fn allow_by(&self, rule: &str, holder: &Holder, owner: Option<&str>) -> Allowed {
         let asker = Asker {
             roles: &holder.roles,
             // A token for no project is for no volume's.
@@ -169,7 +175,7 @@ impl Rules {
             },
         };
         // An action without a rule is nobody's.
-        let check = self.0.get(Self::name(asked)).unwrap_or(&Check::Nobody);
+        let check = self.0.get(rule).unwrap_or(&Check::Nobody);
         match check.allows(asker, &self.0) {
             Some(true) => Allowed::Yes,
             Some(false) => Allowed::No,
@@ -177,18 +183,24 @@ impl Rules {
         }
     }
 
-    /// What has to be so, as the file has it.
-    pub(crate) fn needed(&self, asked: &Asked) -> String {
-        let check = self.0.get(Self::name(asked)).unwrap_or(&Check::Nobody);
+    /// What has to be so by the rule of that name, as the file has it.
+    pub(crate) fn needed(&self, rule: &str) -> String {
+        let check = self.0.get(rule).unwrap_or(&Check::Nobody);
         check.to_string()
     }
 
-    /// The rule that decides.
+    /// The rule that decides, by the request's form.
     pub(crate) fn name(asked: &Asked) -> &'static str {
         match asked {
             Asked::PromoteByForce => FORCE,
-            Asked::Replicate { group: Some(_), .. } => GROUP,
-            Asked::Replicate { group: None, .. }
+            Asked::Replicate {
+                group: Group::Joins(_) | Group::Leaves,
+                ..
+            } => GROUP,
+            Asked::Replicate {
+                group: Group::Stays,
+                ..
+            }
             | Asked::Unreplicate
             | Asked::Promote
             | Asked::Demote
@@ -217,13 +229,17 @@ mod tests {
     #[test]
     fn members_replicate_what_is_theirs_and_admins_promote() {
         let rules = Rules::default();
-        let replicate = |group: Option<&str>| Asked::Replicate {
+        let replicate = |group| Asked::Replicate {
             mode: ReplicationMode::Instant,
-            group: group.map(|g| GroupName::new(g).unwrap()),
+            group,
         };
         for (asked, member) in [
-            (replicate(None), true),
-            (replicate(Some("db")), false),
+            (replicate(Group::Stays), true),
+            (
+                replicate(Group::Joins(GroupName::new("db").unwrap())),
+                false,
+            ),
+            (replicate(Group::Leaves), false),
             (Asked::Unreplicate, true),
             (Asked::Resync, true),
             (Asked::Promote, false),
@@ -268,7 +284,7 @@ mod tests {
         assert!(!allow(&rules, &Asked::Promote, &["admin"]));
         assert!(!allow(&rules, &Asked::Resync, &["admin"]));
         assert!(allow(&rules, &Asked::Unreplicate, &["member"]));
-        assert_eq!(rules.needed(&Asked::Promote), "rule:drills or role:chief");
+        assert_eq!(rules.needed("os-promote"), "rule:drills or role:chief");
         for (bad, word) in [
             ("\"os-explode\": \"@\"", "no action"),
             ("\"os-promot\": \"role:admin\"", "os-promote, os-demote"),

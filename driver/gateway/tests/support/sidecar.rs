@@ -114,6 +114,7 @@ impl Sidecar {
     pub async fn start(&self, socket: &FilePath) -> Alive {
         let router = Router::new()
             .route("/v1/volumes", get(list))
+            .route("/v1/volumes/{pool}/{image}", get(volume))
             .route("/v1/volumes/{pool}/{image}/outlook", get(outlook))
             .route("/v1/volumes/{pool}/{image}/actions", post(act))
             .with_state(self.clone());
@@ -169,6 +170,21 @@ async fn outlook(
         Some(report) => {
             Json(json!({ "report": report, "under_way": state.under_way })).into_response()
         }
+        None => refusal(&ApiError::new(ErrorCode::UnknownVolume, "no such image")),
+    }
+}
+
+async fn volume(
+    State(sidecar): State<Sidecar>,
+    Path((pool, image)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
+    sidecar.called(&headers);
+    sidecar.state.lock().unwrap().looks += 1;
+    let _open = sidecar.open.acquire().await.unwrap();
+    let state = sidecar.state.lock().unwrap();
+    match state.reports.get(&format!("{pool}/{image}")) {
+        Some(report) => Json(report).into_response(),
         None => refusal(&ApiError::new(ErrorCode::UnknownVolume, "no such image")),
     }
 }

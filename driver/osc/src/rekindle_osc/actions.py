@@ -64,7 +64,17 @@ class Replicate(_Action):
             "--start", metavar="<time>", help="With --mode periodic: the first snapshot, like 2026-01-01T00:00:00Z"
         )
         parser.add_argument("--interval", metavar="<time>", help="With --mode periodic: how often, like 15m")
-        parser.add_argument("--group", metavar="<group>", help="Into this protection group (by default admin only)")
+        group = parser.add_mutually_exclusive_group()
+        group.add_argument(
+            "--group",
+            metavar="<group>",
+            help="Into this protection group (by default admin only); without it, the volume stays in the one it is in",
+        )
+        group.add_argument(
+            "--leave-group",
+            action="store_true",
+            help="Out of its protection group: no failover promotes it any more (by default admin only)",
+        )
         return parser
 
     def action(self, parsed_args: argparse.Namespace) -> dict[str, Any]:
@@ -74,7 +84,8 @@ class Replicate(_Action):
             raise exceptions.CommandError("--mode periodic needs --start and --interval")
         if not periodic and any(times.values()):
             raise exceptions.CommandError("--start and --interval go with --mode periodic")
-        fields = {"mode": parsed_args.mode, "group": parsed_args.group, **times}
+        groups = {"group": parsed_args.group, "leave_group": parsed_args.leave_group}
+        fields = {"mode": parsed_args.mode, **groups, **times}
         return {"os-replicate": {key: value for key, value in fields.items() if value}}
 
 

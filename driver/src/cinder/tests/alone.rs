@@ -86,6 +86,7 @@ async fn hard_case_21_a_sidecar_that_is_out_of_threads_forces_nothing() {
         action: VolumeAction::Replicate {
             mode: ReplicationMode::Instant,
             group: None,
+            leave_group: false,
             cinder: None,
         },
         generation: None,

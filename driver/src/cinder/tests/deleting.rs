@@ -198,6 +198,7 @@ async fn a_groups_volume_leaves_its_group_before_it_is_handed_over() {
     let keep = VolumeAction::Replicate {
         mode: ReplicationMode::Instant,
         group: Some(GroupName::new("db").unwrap()),
+        leave_group: false,
         cinder: Some(Box::new(rekindle_common::action::FromCinder {
             facts: None,
             on_delete: Some(OnDelete::Keep),

@@ -359,3 +359,31 @@ async fn without_an_orchestrator_a_groups_volumes_say_so_and_the_others_go_on() 
     assert_eq!(bench.role(&bench.a, &volumes[0]).await, Role::Primary);
     assert_eq!(bench.role(&bench.b, &volumes[1]).await, Role::Primary);
 }
+
+/// A type says all of how a volume is replicated: one without a group takes it out of its own, as ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retype_to_a_type_without_a_group_leaves_the_group() {
+    let bench = bench().await;
+    let volumes = bench.replicated(1, &[("rekindle:group", "db")]).await;
+    let group = async || bench.a.volume(&volumes[0].image).await.unwrap().group;
+    let db: GroupName = "db".parse().unwrap();
+    assert_eq!(group().await, Some(db.clone()));
+    // By hand, without a word about the group, it stays; its type has the last word.
+    let by_hand = VolumeAction::Replicate {
+        mode: ReplicationMode::Instant,
+        group: None,
+        leave_group: false,
+        cinder: None,
+    };
+    bench.by_hand(&bench.a, &volumes[0], by_hand).await;
+    assert_eq!(group().await, Some(db.clone()));
+    for (pairs, is) in [(&[][..], None), (&[("rekindle:group", "db")][..], Some(db))] {
+        let answer = bench.replicate(&volumes, pairs).await;
+        assert_eq!(
+            answer.volumes[0].replication_status,
+            ReplicationStatus::Enabled,
+            "{answer:?}"
+        );
+        assert_eq!(group().await, is);
+    }
+}

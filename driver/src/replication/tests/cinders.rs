@@ -22,6 +22,7 @@ fn from_cinder(facts: Option<CinderFacts>, on_delete: Option<OnDelete>) -> Volum
     VolumeAction::Replicate {
         mode: ReplicationMode::Instant,
         group: Some("db".parse().unwrap()),
+        leave_group: false,
         cinder: Some(Box::new(FromCinder { facts, on_delete })),
     }
 }

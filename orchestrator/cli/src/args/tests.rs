@@ -22,6 +22,7 @@ fn every_command_parses() {
         "volume replicate volumes/v1 --mode instant",
         "volume replicate volumes/v1 volumes/v2 --mode once --group db --zone zone-a",
         "volume replicate volumes/v1 --mode periodic --interval 15m --start 2026-01-01T00:00:00Z",
+        "volume replicate volumes/v1 --mode instant --leave-group",
         "volume unreplicate volumes/v1",
         "volume promote volumes/v1 --zone zone-b",
         "volume promote volumes/v1 --force --reason lost",
@@ -102,6 +103,10 @@ fn bad_lines_are_usage_errors_before_anything_is_asked() {
         (
             "volume replicate volumes/v1 --mode periodic --interval 15m --start noon",
             ErrorKind::ValueValidation,
+        ),
+        (
+            "volume replicate volumes/v1 --mode once --group db --leave-group",
+            ErrorKind::ArgumentConflict,
         ),
         // Force is never a flag by itself: somebody says why.
         (

@@ -44,11 +44,13 @@ pub(super) async fn run(
             start,
             interval,
             group,
+            leave_group,
         } => {
             let mode = replication_mode(mode, start, interval)?;
             let action = VolumeAction::Replicate {
                 mode,
                 group: group.clone(),
+                leave_group,
                 cinder: None,
             };
             let fits = |v: &VolumeReport| matches!(v.role, Role::Primary | Role::NotMirrored);

@@ -150,6 +150,7 @@ impl<'a, W: World> Story<'a, W> {
                     action: VolumeAction::Replicate {
                         mode: v.mode(start, every),
                         group: Some(self.group.clone()),
+                        leave_group: false,
                         cinder: None,
                     },
                     generation: Some(generation),

@@ -230,6 +230,7 @@ impl Zones {
                 action: VolumeAction::Replicate {
                     mode: ReplicationMode::Instant,
                     group: Some(group()),
+                    leave_group: false,
                     cinder: None,
                 },
                 generation: Some(primary.generation),

@@ -83,6 +83,7 @@ pub(crate) fn create(
     let batch = world.batch(Site::ZoneA, &volumes, |v| VolumeAction::Replicate {
         mode: v.mode,
         group: None,
+        leave_group: false,
         cinder: None,
     })?;
     if let Some((volume, error)) = batch.refused.first() {
