@@ -122,11 +122,14 @@ impl Actions {
             Ok(volume) => volume,
             // It was there for its user a moment ago.
             Err(CloudError::NotFound { .. }) => {
+                self.names.forget(volume);
                 let why = format!("Volume {volume} could not be found.");
                 return Err(Fault::new(StatusCode::NOT_FOUND, "no_volume", why));
             }
             Err(e) => return Err(away("cinder_account", "Cinder", &e)),
         };
+        // Asked anew, and not from what is kept: an order is given to what is under the volume now. Who decides by what is kept has it too.
+        let under = self.names.learn(&volume);
         match self.rules.allow(asked, holder, Some(&volume.project_id)) {
             Allowed::Yes => {}
             Allowed::No | Allowed::IfTheirs => {
@@ -134,8 +137,7 @@ impl Actions {
                 return Err(self.forbidden(Rules::name(asked), why));
             }
         }
-        // Asked anew, and not from what is kept: an order is given to what is under the volume now.
-        match self.names.backends.of(&volume) {
+        match under {
             Under::Image(image) => Ok(Found {
                 image: std::sync::Arc::unwrap_or_clone(image),
                 owner: volume.project_id,

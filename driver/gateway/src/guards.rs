@@ -1,7 +1,8 @@
 //! The guards: what of Cinder's own requests would break a replicated pair is refused before Cinder sees it.
 //!
 //! ```text
-//!   a request that changes a volume ── asked: what, to which ── names: its image ── the sidecar: how is it now ── judge
+//!   a request that changes a volume ── asked: what, to which ── names: its image, asked anew for what ends it
+//!     ── the sidecar: how is it now ── judge
 //!     ── it may        ── Cinder
 //!     ── it may not    ── does its user see the volume? ── 409, and why
 //!     └─ unknown       ── Cinder, but for what ends a volume: 503
@@ -87,7 +88,13 @@ impl Guards {
 
     /// Whether that may be done to all of these volumes. The first that says no is told.
     pub(crate) async fn allow(&self, asked: &Guarded, volumes: &[&str]) -> Result<(), Fault> {
-        let under = self.names.of(volumes, NAMES).await;
+        // What ends a volume is not decided by an image that was under it some minutes ago: where it was moved since, that one is another's
+        // or is gone, and says nothing of it.
+        let under = if ends_it(asked.operation) {
+            self.names.anew(volumes, NAMES).await
+        } else {
+            self.names.of(volumes, NAMES).await
+        };
         let seen = each(LOOKS, under, async |under| match under {
             Under::Image(image) => self.look(&image).await,
             Under::Elsewhere | Under::Gone => Seen::Not,

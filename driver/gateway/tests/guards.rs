@@ -386,3 +386,64 @@ async fn without_them_all_is_cinders() {
     }
     assert_eq!(scene.sidecar.asked(), (0, 0));
 }
+
+/// What is kept of a volume's image is minutes old: what ends the volume is judged by what is under it now.
+#[tokio::test]
+async fn a_volume_that_has_moved_ends_by_the_image_that_it_has_now() {
+    let scene = scene("").await;
+    let reserve = r#"{"os-reserve": null}"#;
+    let gone = r#"{"delete": {"delete-volumes": true}}"#;
+    let delete = async |id: &str| {
+        let path = format!("/v3/p/volumes/{id}");
+        scene.send("DELETE", &path, "admin", "").await
+    };
+    // It is on a backend of nobody's, and that is kept; then it is migrated to a replicated one, and replicated there.
+    assert!(is_cinders(&scene.act("admin", ELSEWHERE, reserve).await));
+    let mut moved = Volume::new(ELSEWHERE, None);
+    moved.host = "h@ceph#ceph";
+    // The other one is taken in anew: its image is another's, and the one that is kept is gone.
+    assert!(is_cinders(&scene.act("admin", TAKEN_IN, reserve).await));
+    let anew = Volume::new(TAKEN_IN, Some(PLAIN));
+    scene.cloud.has(vec![moved, anew]);
+    for image in [ELSEWHERE, PLAIN] {
+        let image = format!("volumes/volume-{image}");
+        scene.sidecar.says(&image, |_| {});
+    }
+    for id in [ELSEWHERE, TAKEN_IN] {
+        let unmanage = scene.act("admin", id, r#"{"os-unmanage": {}}"#).await;
+        for answer in [delete(id).await, unmanage] {
+            assert_eq!(answer.status, 409, "{id}: {}", answer.text());
+            assert!(answer.text().contains("on_delete"), "{}", answer.text());
+        }
+    }
+    let answer = scene
+        .send("POST", "/v3/p/groups/g-1/action", "admin", gone)
+        .await;
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    // What was learnt is kept for all else: Cinder is not asked for it again.
+    let asked = scene.cloud.asked_by_us().len();
+    let image = format!("volumes/volume-{ELSEWHERE}");
+    scene.sidecar.says(&image, copy);
+    assert_eq!(scene.act("admin", ELSEWHERE, reserve).await.status, 409);
+    assert_eq!(scene.cloud.asked_by_us().len(), asked);
+    // Back where nobody replicates it: it is Cinder's to end.
+    scene.sidecar.says(&image, |_| {});
+    scene.cloud.has(vec![Volume::new(ELSEWHERE, None)]);
+    assert!(is_cinders(&delete(ELSEWHERE).await));
+}
+
+/// An action asks Cinder anew in any case.
+#[tokio::test]
+async fn what_an_action_learns_the_guards_know() {
+    let scene = scene("").await;
+    let reserve = r#"{"os-reserve": null}"#;
+    assert!(is_cinders(&scene.act("admin", ELSEWHERE, reserve).await));
+    let mut moved = Volume::new(ELSEWHERE, None);
+    moved.host = "h@ceph#ceph";
+    scene.cloud.has(vec![moved]);
+    let image = format!("volumes/volume-{ELSEWHERE}");
+    scene.sidecar.says(&image, copy);
+    let resync = r#"{"os-resync": null}"#;
+    assert_eq!(scene.act("admin", ELSEWHERE, resync).await.status, 202);
+    assert_eq!(scene.act("admin", ELSEWHERE, reserve).await.status, 409);
+}

@@ -1,5 +1,5 @@
 //! Which image is under a volume. Cinder tells administrators alone, so the gateway asks with its own account, and keeps what it
-//! was told: it changes with a migration, and else never.
+//! was told: it changes with a migration, and else never. What must not be decided by what was so is asked anew.
 
 use crate::pause::Pause;
 use rekindle_common::ImageSpec;
@@ -91,6 +91,17 @@ impl State {
         };
         ids.iter().map(good).collect()
     }
+
+    fn make_room(&mut self, more: usize) {
+        if self.known.len() + more > MOST {
+            self.known.clear();
+        }
+    }
+
+    fn keep(&mut self, id: &str, good: Duration, under: &Under) {
+        let until = Instant::now() + good;
+        self.known.insert(id.to_owned(), (until, under.clone()));
+    }
 }
 
 impl Names {
@@ -127,6 +138,45 @@ impl Names {
             .collect()
     }
 
+    /// What is under each of these volumes now, in their order, whatever is kept of them: Cinder is asked anew, and its answer is kept. What
+    /// is not told within `wait` is unknown, also where it was known before.
+    pub(crate) async fn anew(&self, ids: &[&str], wait: Duration) -> Vec<Under> {
+        let asked = self.missing(ids.iter().copied());
+        let mut found = HashMap::new();
+        if !asked.is_empty() {
+            let this = self.clone();
+            let looking = tokio::spawn(async move { this.look(asked).await });
+            if let Ok(Ok(told)) = timeout(wait, looking).await {
+                found = told;
+            }
+        }
+        ids.iter()
+            .map(|id| found.get(*id).cloned().unwrap_or(Under::Unknown))
+            .collect()
+    }
+
+    /// What is under a volume that Cinder was asked for elsewhere. It is kept, in the place of what was known before.
+    pub(crate) fn learn(&self, volume: &Volume) -> Under {
+        let (good, under) = self.of_told(volume);
+        let mut state = self.state();
+        state.make_room(1);
+        state.keep(&volume.id, good, &under);
+        under
+    }
+
+    /// Cinder does not know that volume any more.
+    pub(crate) fn forget(&self, id: &str) {
+        self.state().known.remove(id);
+    }
+
+    /// With for how long that is good.
+    fn of_told(&self, volume: &Volume) -> (Duration, Under) {
+        match volume.host {
+            None => (SHORT, Under::Elsewhere),
+            Some(_) => (AGE, self.backends.of(volume)),
+        }
+    }
+
     /// Those of the unknown that are worth asking for.
     fn missing<'a>(&self, unknown: impl Iterator<Item = &'a str>) -> Vec<String> {
         // Nothing else is an id of Cinder's, nor has a place in a query.
@@ -136,24 +186,26 @@ impl Names {
         if state.pause.holds() {
             return Vec::new();
         }
-        if state.known.len() + ids.len() > MOST {
-            state.known.clear();
-        }
+        state.make_room(ids.len());
         ids
     }
 
-    async fn look(&self, missing: Vec<String>) {
+    /// What was told of them.
+    async fn look(&self, missing: Vec<String>) -> HashMap<String, Under> {
         let chunks: Vec<Vec<String>> = missing.chunks(LOOK).map(<[String]>::to_vec).collect();
         each(LOOKS, chunks, |ids| {
             let this = self.clone();
             async move { this.look_at(&ids).await }
         })
-        .await;
+        .await
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
-    async fn look_at(&self, ids: &[String]) {
+    async fn look_at(&self, ids: &[String]) -> Vec<(String, Under)> {
         let Ok(_place) = self.places.acquire().await else {
-            return;
+            return Vec::new();
         };
         match self.looked(ids).await {
             Ok(found) => self.keep(ids, &found),
@@ -164,6 +216,7 @@ impl Names {
                 );
                 // Also where it was quick: a Keystone that refuses is not to be asked by each request.
                 self.state().pause.begin();
+                Vec::new()
             }
         }
     }
@@ -180,17 +233,18 @@ impl Names {
         }
     }
 
-    fn keep(&self, ids: &[String], found: &[Volume]) {
-        let now = Instant::now();
+    fn keep(&self, ids: &[String], found: &[Volume]) -> Vec<(String, Under)> {
         let found: HashMap<&str, &Volume> = found.iter().map(|v| (v.id.as_str(), v)).collect();
         let mut state = self.state();
+        let mut told = Vec::with_capacity(ids.len());
         for id in ids {
             let (good, under) = match found.get(id.as_str()) {
-                Some(volume) if volume.host.is_none() => (SHORT, Under::Elsewhere),
-                Some(volume) => (AGE, self.backends.of(volume)),
+                Some(volume) => self.of_told(volume),
                 None => (SHORT, Under::Gone),
             };
-            state.known.insert(id.clone(), (now + good, under));
+            state.keep(id, good, &under);
+            told.push((id.clone(), under));
         }
+        told
     }
 }
