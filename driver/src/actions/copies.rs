@@ -108,12 +108,12 @@ impl Copies {
                 }
             }
         };
-        match timeout_at(by, end.wait_for(Option::is_some)).await {
-            Ok(Ok(ended)) => {
-                let how = ended.as_ref().map_or(Ok(()), |e| e.how.clone());
-                drop(ended);
+        let waited = timeout_at(by, end.wait_for(Option::is_some)).await;
+        let waited = waited.map(|ended| ended.map(|e| e.as_ref().map(|e| e.how.clone())));
+        match waited {
+            Ok(Ok(how)) => {
                 self.forget(to, &end);
-                Ok(how?)
+                Ok(how.unwrap_or(Ok(()))?)
             }
             Ok(Err(_)) => {
                 self.forget(to, &end);
