@@ -179,6 +179,10 @@ pub fn build(parts: Parts) -> Orchestrator {
         zone_deadline: timing.zone_deadline,
         fenced: Fenced::default(),
         servers: servers.clone(),
+        volumes: catalogue
+            .as_ref()
+            .map(|c| c.volumes.clone())
+            .unwrap_or_default(),
     };
     let instance = uuid::Uuid::now_v7().simple().to_string();
     let me = LeaderRecord {

@@ -35,6 +35,8 @@ pub struct Seen {
     pub words: String,
     /// Its fixed address; of several IPv4 before IPv6, and by the network's name. Nova does not tell which network came first.
     pub address: Option<IpAddr>,
+    /// The ids of its volumes in its zone's Cinder. Empty where Nova shows none.
+    pub volumes: Vec<String>,
 }
 
 /// What a server does.

@@ -24,6 +24,7 @@ pub use tally::Tally;
 
 use crate::{
     agent::{Agent, AgentError, AgentOrder, Agents, RunbookOrder},
+    catalogue::volumes::VolumeFeed,
     clock::Clock,
     coordination::{Lead, LeadError, failsafe::Failsafe},
     metrics::Metrics,
@@ -64,6 +65,8 @@ pub struct Tools {
     pub fenced: Fenced,
     /// The zones' Novas, by name.
     pub servers: BTreeMap<ZoneName, Arc<dyn Servers>>,
+    /// Which volume is which image, as the catalogue last told it.
+    pub volumes: VolumeFeed,
 }
 
 /// What one step of one plan works with.

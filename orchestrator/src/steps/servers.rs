@@ -6,7 +6,7 @@
 //! | [`env`] | what is known of a server, and the right to give an order |
 //! | [`start`], [`stop`] | one server |
 //! | [`wait`] | what must be so beside Nova's word |
-//! | [`volumes`] | whether a server's volumes were promoted |
+//! | [`volumes`] | whether a server's volumes can be written where it is to start |
 //!
 //! Which server it is in this zone stands in what is kept of it (`keys::kept_server`), not in the plan: the keeper of stand-bys may have
 //! built it anew since. Before each order the lead is asked, and the primary record must still be of the step's generation.
@@ -28,6 +28,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
+use volumes::Volumes;
 
 /// For a look at one server.
 const LOOK: Duration = Duration::from_secs(20);
@@ -47,6 +48,10 @@ pub(super) struct Memo {
     waits_over: usize,
     /// Since when the next one is tried.
     waiting_since: Option<Instant>,
+    /// The volumes of its record were seen to be such that it can start.
+    record_clear: bool,
+    /// So were those that Nova shows.
+    seen_clear: bool,
 }
 
 impl Memo {
@@ -111,7 +116,7 @@ pub(super) async fn start(
         tally.server_failed_for(server, format!("not started: {why}"));
     }
     let env = Env::new(ctx, zone, generation, Serves::Here, nova.as_ref()).await?;
-    let without = volumes::unpromoted(ctx, zone).await?;
+    let volumes = Volumes::new(ctx, zone);
     let gate = |tally: &Tally, s: &RunbookServer| {
         if let Some(failed) = s.after.iter().find(|a| tally.server_failed(a)) {
             return Gate::Never(format!(
@@ -124,7 +129,7 @@ pub(super) async fn start(
         }
     };
     let servers: Vec<&RunbookServer> = ctx.plan.level(level).iter().collect();
-    let work = |s, memo| start::one(&env, s, memo, without.as_ref());
+    let work = |s, memo| start::one(&env, s, memo, &volumes);
     let went = round(ctx, "start", tally, servers, gate, work).await?;
     over(tally, went, "serve")
 }

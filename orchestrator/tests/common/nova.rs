@@ -208,6 +208,7 @@ impl FakeNova {
             held: s.held,
             words: format!("{:?}", s.state),
             address: Some(std::net::Ipv4Addr::LOCALHOST.into()),
+            volumes: s.disks.iter().map(ToString::to_string).collect(),
         })
     }
 

@@ -8,6 +8,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod disks;
 mod hard_cases;
 mod hooks;
 mod kept;

@@ -127,6 +127,7 @@ fn seen(s: &Srv) -> Seen {
         held: s.held,
         words: format!("{:?}", s.state),
         address: None,
+        volumes: Vec::new(),
     }
 }
 

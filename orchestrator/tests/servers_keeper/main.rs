@@ -14,6 +14,7 @@
 mod common;
 mod daily;
 mod fake;
+mod outside;
 mod returned;
 
 use common::{Rig, eventually, group, image, policy, well, witness, zone_a, zone_b};

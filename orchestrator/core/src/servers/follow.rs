@@ -13,15 +13,18 @@
 //! The zone that serves is never touched. A stand-by is touched only while none of its volumes can be written in its zone: so it serves nobody,
 //! whatever is recorded.
 
+mod words;
+
 use super::{built::Built, mapped::Gap};
 use jiff::Timestamp;
 use rekindle_common::{
-    ServerKey, ZoneName,
+    GroupName, ImageSpec, ServerKey, ZoneName,
     duration::Span,
     runbook::StandbyPolicy,
     servers::{Build, Instance, KeptServer, ServerRecord, diff},
 };
 use std::collections::BTreeMap;
+use words::{in_words, journaled, other_disks, outside, writable};
 
 /// That it was seen is written down again after so long.
 const SEEN_AGAIN: Span = Span::secs(3600);
@@ -51,6 +54,10 @@ pub struct Sight<'a> {
     pub mapped: Mapped,
     /// Its volumes in the other zone.
     pub copies: Copies,
+    /// The group that it goes with.
+    pub group: &'a GroupName,
+    /// Those of its volumes that are copies in the other zone and not in its group: no plan of the group promotes them.
+    pub outside: &'a [ImageSpec],
     /// As whose stand-by it is marked, or would be: `ZONE/ID`.
     pub counterpart: &'a str,
     /// When.
@@ -193,6 +200,8 @@ pub fn follow(s: &Sight<'_>) -> Verdict {
         Serving::Absent => absent(s),
         Serving::There(record) => {
             let (mut acts, trouble) = stand_by(s);
+            // After what is in the way of its stand-by: that is told first, and mended first.
+            let trouble = trouble.or_else(|| outside(s));
             let mut first = vec![Act::Describe {
                 volume: root(record),
                 record: record.clone(),
@@ -371,26 +380,6 @@ fn adoptable<'a>(s: &'a Sight<'_>) -> Result<&'a ServerRecord, String> {
     }
 }
 
-fn journaled(s: &Sight<'_>) -> String {
-    format!(
-        "a volume of it is mirrored through its journal, and no server can open such a copy in {} before it is promoted. It is built from its record \
-         when it is needed: say standby = \"record\" for it, or replicate its volumes periodically",
-        s.other
-    )
-}
-
-fn writable(s: &Sight<'_>) -> String {
-    format!(
-        "a volume of it can be written in {}, which is not the primary: look at `rekindle volume show`",
-        s.other
-    )
-}
-
-fn in_words(gaps: &[Gap]) -> String {
-    let all: Vec<String> = gaps.iter().map(ToString::to_string).collect();
-    all.join("; ")
-}
-
 /// Whether it may be touched: nothing that it has can be written in its zone.
 fn may_touch(s: &Sight<'_>) -> Result<(), String> {
     match s.copies {
@@ -441,23 +430,6 @@ fn theirs(s: &Sight<'_>, id: &str, state: Rests, disks: Option<&[String]>) -> Ac
         )),
         Rests::Unknown => nothing(format!("{}'s Nova cannot see its stand-by now", s.other)),
     }
-}
-
-/// Its volumes there are others than the server's here.
-fn other_disks(s: &Sight<'_>, disks: Option<&[String]>) -> Option<String> {
-    let (Mapped::Record(wanted), Some(disks)) = (&s.mapped, disks) else {
-        return None;
-    };
-    let wanted: Vec<&str> = wanted.disks.iter().map(|d| d.volume.id.as_str()).collect();
-    let same = wanted.len() == disks.len() && wanted.iter().zip(disks).all(|(a, b)| a == b);
-    (!same).then(|| {
-        format!(
-            "its stand-by in {} was built by its users, and has the volumes {} where it should have {}: attach and detach them there, in this order",
-            s.other,
-            disks.join(", "),
-            wanted.join(", ")
-        )
-    })
 }
 
 /// One that we built.

@@ -251,7 +251,7 @@ async fn look(
     let images = images.and_then(|(b, v)| images_of(zone, std::iter::once(&b.record), v));
     let copies = match images {
         None => Copies::Unknown,
-        Some(images) => copies(keeper, zone, &images).await,
+        Some(images) => copies(keeper, group, zone, &images).await.0,
     };
     Seen { standby, copies }
 }

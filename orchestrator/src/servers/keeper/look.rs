@@ -12,7 +12,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use rekindle_common::{
-    ErrorCode, ImageSpec, ZoneName, keys,
+    ErrorCode, GroupName, ImageSpec, ZoneName, keys,
     mode::MirrorImageMode,
     runbook::{RunbookServer, StandbyPolicy},
     servers::{Build, KeptServer, ServerRecord},
@@ -39,6 +39,8 @@ pub(super) struct Looked {
     pub standby: Standby,
     pub mapped: Mapped,
     pub copies: Copies,
+    /// Those of its volumes that are copies there and not in the group.
+    pub outside: Vec<ImageSpec>,
     pub counterpart: String,
     /// The image of its root volume where it serves.
     pub root: Option<ImageSpec>,
@@ -61,6 +63,8 @@ impl Looked {
             standby: self.standby.clone(),
             mapped: self.mapped.clone(),
             copies: self.copies,
+            group: &self.ground.group,
+            outside: &self.outside,
             counterpart: &self.counterpart,
             now: self.at,
         }
@@ -167,9 +171,9 @@ pub(super) async fn look(
     let has = built_there.map(|b| &b.record).into_iter();
     let has = has.chain(kept_there.filter(|r| r.zone == ground.other));
     let images = images(&ground, &mapped, has, volumes);
-    let copies = match &images {
-        None => Copies::Unknown,
-        Some(images) => copies(keeper, &ground.other, images).await,
+    let (copies, outside) = match &images {
+        None => (Copies::Unknown, Vec::new()),
+        Some(images) => copies(keeper, &ground.group, &ground.other, images).await,
     };
     let standby = match (&ground.failover, copies) {
         // The zone is still lost, or has just come back: a Nova that hangs keeps no other group waiting (hard case 53).
@@ -195,6 +199,7 @@ pub(super) async fn look(
         standby,
         mapped,
         copies,
+        outside,
         counterpart,
         root,
         images: images.unwrap_or_default().there,
@@ -389,8 +394,25 @@ pub(super) fn images_of<'a>(
     Some(all)
 }
 
-/// What the images are in a zone, by its sidecar.
-pub(super) async fn copies(keeper: &ServersKeeper, zone: &ZoneName, images: &Images) -> Copies {
+/// What the images are in a zone, by its sidecar; and which of the copies are not in the group.
+pub(super) async fn copies(
+    keeper: &ServersKeeper,
+    group: &GroupName,
+    zone: &ZoneName,
+    images: &Images,
+) -> (Copies, Vec<ImageSpec>) {
+    let mut outside = Vec::new();
+    let copies = roles(keeper, group, zone, images, &mut outside).await;
+    (copies, outside)
+}
+
+async fn roles(
+    keeper: &ServersKeeper,
+    group: &GroupName,
+    zone: &ZoneName,
+    images: &Images,
+    outside: &mut Vec<ImageSpec>,
+) -> Copies {
     let Some(zone) = keeper.zone(zone) else {
         return Copies::Unknown;
     };
@@ -402,6 +424,12 @@ pub(super) async fn copies(keeper: &ServersKeeper, zone: &ZoneName, images: &Ima
     for image in &images.there {
         let question = zone.sidecar().volume(image);
         let answer = zone.ask(keeper.timing.deadline.get(), question).await;
+        if let Ok(report) = &answer
+            && report.role == Role::Secondary
+            && report.group.as_ref() != Some(group)
+        {
+            outside.push(image.clone());
+        }
         let journaled = answer
             .as_ref()
             .is_ok_and(|r| r.mirror_mode == Some(MirrorImageMode::Journal));

@@ -3,7 +3,7 @@
 use super::{
     LOOK, Memo, One, Result,
     env::{Env, Kept, Known},
-    volumes::Unpromoted,
+    volumes::Volumes,
     wait,
 };
 use crate::servers::control::{BuildOrder, Seen, ServerState, ServersError, Wanted};
@@ -23,9 +23,9 @@ pub(super) async fn one(
     env: &Env<'_>,
     s: &RunbookServer,
     mut memo: Memo,
-    without: Option<&Unpromoted>,
+    volumes: &Volumes<'_>,
 ) -> Result<(One, Memo)> {
-    let one = pass(env, s, &mut memo, without).await?;
+    let one = pass(env, s, &mut memo, volumes).await?;
     Ok((one.in_time(&mut memo, s), memo))
 }
 
@@ -33,7 +33,7 @@ async fn pass(
     env: &Env<'_>,
     s: &RunbookServer,
     memo: &mut Memo,
-    without: Option<&Unpromoted>,
+    volumes: &Volumes<'_>,
 ) -> Result<One> {
     let left = memo.left(s);
     if memo.runs.is_some_and(|at| at.elapsed() < FRESH) {
@@ -46,8 +46,11 @@ async fn pass(
         )));
     }
     let kept = known.kept();
-    if let Some(why) = without.and_then(|w| w.against(kept.map(|k| &k.value.record))) {
-        return Ok(One::Failed(why));
+    if !memo.record_clear {
+        if let Some(one) = volumes.against(kept.map(|k| &k.value.record)).await? {
+            return Ok(one);
+        }
+        memo.record_clear = true;
     }
     let wanted = env.wanted(s, kept);
     let seen = match env.nova.look(&wanted, Span(LOOK.min(left))).await {
@@ -63,6 +66,12 @@ async fn pass(
         Some(seen) => {
             memo.seen = true;
             env.remember(s, kept, &seen).await?;
+            if !memo.seen_clear {
+                if let Some(one) = volumes.against_seen(&seen).await? {
+                    return Ok(one);
+                }
+                memo.seen_clear = true;
+            }
             present(env, s, memo, kept, &wanted, &seen).await
         }
     }

@@ -1,86 +1,181 @@
-//! Whether a server's volumes were promoted: on one that was not, nothing is started.
+//! Whether a server's volumes can be written in the zone where it is to start: on one that cannot, nothing is started.
 //!
-//! A server's record names its disks by their ids in its zone's Cinder; what Cinder said of each image stands with the image.
+//! ```text
+//!   its disks    by its record, and as Nova shows the server that is there
+//!   -> images    by what Cinder said of each image, by the catalogue, by the image's name; none: nobody replicates it, and it is in no way
+//!   -> roles     primary, or not mirrored: well.   A copy: the server is named.   Not known: it waits
+//! ```
+//!
+//! Not the plan's volumes alone: a disk that stands in no group, or in another one, is promoted by nobody here, and Nova starts a server on
+//! a copy all the same and says `ACTIVE`.
 
-use super::{Result, not_helped};
-use crate::steps::Context;
+mod rules;
+
+use super::{One, Result, not_helped};
+use crate::{servers::control::Seen, steps::Context};
 use rekindle_common::{
-    ImageSpec, ZoneName,
+    ErrorCode, ImageSpec, ZoneName,
     servers::ServerRecord,
     volume::{Role, VolumeReport},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use rekindle_core::servers::Counterpart;
+use rules::{Index, Rules};
+use tokio::sync::OnceCell;
 
-/// Volumes of the group that are not primary in the zone.
-pub(super) struct Unpromoted {
-    zone: ZoneName,
-    which: BTreeSet<ImageSpec>,
-    /// The images of the zone's volumes, by whose Cinder's id.
-    images: BTreeMap<(ZoneName, String), ImageSpec>,
-    /// By the name that Cinder gives to an image.
-    names: BTreeMap<String, ImageSpec>,
+/// The most replicated volumes of a zone that are looked through for a disk that is not its group's.
+const MOST: usize = 50_000;
+
+/// The zone's volumes as one pass needs them: each list is asked for once, and only where it is needed.
+pub(super) struct Volumes<'a> {
+    ctx: &'a Context<'a>,
+    rules: Rules,
+    /// The group's.
+    ours: OnceCell<Asked>,
+    /// All that are replicated there.
+    all: OnceCell<Asked>,
 }
 
-/// Those that the plan could not help and that are not primary by now; `None` where there are none. Asked of the zone only where there may be.
-pub(super) async fn unpromoted(ctx: &Context<'_>, zone: &ZoneName) -> Result<Option<Unpromoted>> {
-    let suspects = not_helped(ctx);
-    if suspects.is_empty() {
-        return Ok(None);
-    }
-    Ok(Unpromoted::of(zone, suspects, &ctx.look(zone).await?))
-}
+/// A list, or why there is none.
+type Asked = std::result::Result<Index, String>;
 
-impl Unpromoted {
-    fn of(
-        zone: &ZoneName,
-        suspects: BTreeSet<ImageSpec>,
-        seen: &BTreeMap<ImageSpec, VolumeReport>,
-    ) -> Option<Self> {
-        let serves = |v: &ImageSpec| seen.get(v).is_some_and(|r| r.role == Role::Primary);
-        let mut names = BTreeMap::new();
-        for v in seen.keys().chain(&suspects) {
-            names.insert(v.image().to_owned(), v.clone());
+impl<'a> Volumes<'a> {
+    /// Nothing is asked yet.
+    pub(super) fn new(ctx: &'a Context<'a>, zone: &ZoneName) -> Self {
+        Self {
+            ctx,
+            rules: Rules {
+                zone: zone.clone(),
+                group: ctx.plan.group.clone(),
+                not_helped: not_helped(ctx),
+            },
+            ours: OnceCell::new(),
+            all: OnceCell::new(),
         }
-        let which: BTreeSet<_> = suspects.into_iter().filter(|v| !serves(v)).collect();
-        let facts = seen.values().filter_map(|r| {
-            let facts = r.cinder.as_ref()?;
-            Some(((facts.zone.clone(), facts.id.clone()), r.volume.clone()))
-        });
-        (!which.is_empty()).then(|| Self {
-            zone: zone.clone(),
-            which,
-            images: facts.collect(),
-            names,
-        })
     }
 
-    /// Why a server of that record cannot be started; `None` where all of its volumes serve.
-    pub(super) fn against(&self, record: Option<&ServerRecord>) -> Option<String> {
+    /// What keeps a server of that record from being started; `None` where nothing does.
+    ///
+    /// # Errors
+    /// [`super::StepError`]: the zone is not in this orchestrator's configuration.
+    pub(super) async fn against(&self, record: Option<&ServerRecord>) -> Result<Option<One>> {
         let Some(record) = record else {
-            return Some(format!(
-                "not started: nothing is kept of it, and {} volumes were not promoted in {}: any of them may be its",
-                self.which.len(),
-                self.zone
-            ));
-        };
-        record.disks.iter().find_map(|d| {
-            let id = &d.volume.id;
-            let by_facts = self.images.get(&(record.zone.clone(), id.clone()));
-            match by_facts.or_else(|| self.names.get(&format!("volume-{id}"))) {
-                Some(image) if self.which.contains(image) => Some(format!(
-                    "not started: its volume {image} was not promoted in {}",
-                    self.zone
-                )),
-                Some(_) => None,
-                None => Some(format!(
-                    "not started: no image of its volume {id} is known in {}, and {} volumes were not promoted there",
-                    self.zone,
-                    self.which.len()
-                )),
+            // Which disks it has is told by Nova alone; any of what was not promoted may be among them.
+            if self.rules.not_helped.is_empty() {
+                return Ok(None);
             }
-        })
+            return Ok(match self.ours().await? {
+                Ok(ours) => self.rules.no_record(ours),
+                Err(why) => Some(One::NotNow(why.clone())),
+            });
+        };
+        let disks = record.disks.iter().map(|d| d.volume.id.as_str());
+        self.against_disks(&record.zone, disks).await
+    }
+
+    /// The same for what Nova shows in this zone: it may have a disk that its record does not know.
+    ///
+    /// # Errors
+    /// As [`Self::against`].
+    pub(super) async fn against_seen(&self, seen: &Seen) -> Result<Option<One>> {
+        let disks = seen.volumes.iter().map(String::as_str);
+        self.against_disks(&self.rules.zone, disks).await
+    }
+
+    async fn against_disks(
+        &self,
+        zone: &ZoneName,
+        disks: impl Iterator<Item = &str>,
+    ) -> Result<Option<One>> {
+        for id in disks {
+            if let Some(one) = self.against_disk(zone, id).await? {
+                return Ok(Some(one));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn against_disk(&self, zone: &ZoneName, id: &str) -> Result<Option<One>> {
+        let ours = match self.ours().await? {
+            Ok(ours) => ours,
+            Err(why) => return Ok(Some(One::NotNow(why.clone()))),
+        };
+        if let Some(image) = ours.find(zone, id) {
+            return self.of_image(image, ours.report(image)).await;
+        }
+        if let Some(image) = self.by_catalogue(zone, id) {
+            return self.of_image(&image, ours.report(&image)).await;
+        }
+        let all = match self.all().await? {
+            Ok(all) => all,
+            Err(why) => return Ok(Some(One::NotNow(why.clone()))),
+        };
+        match all.find(zone, id) {
+            Some(image) => self.of_image(image, all.report(image)).await,
+            None => Ok(self.rules.no_image(id, ours)),
+        }
+    }
+
+    /// A list may be some seconds old: nobody is refused by it alone.
+    async fn of_image(
+        &self,
+        image: &ImageSpec,
+        listed: Option<&VolumeReport>,
+    ) -> Result<Option<One>> {
+        match listed.map(|r| r.role) {
+            Some(Role::Primary | Role::NotMirrored) => return Ok(None),
+            Some(Role::Secondary | Role::Unknown) | None => {}
+        }
+        let zone = self.ctx.zone(&self.rules.zone)?;
+        let asked = zone.sidecar().volume(image);
+        let now = match zone.ask(self.ctx.tools.zone_deadline, asked).await {
+            Ok(report) => Ok(Some(report)),
+            Err(e) if e.code == ErrorCode::UnknownVolume => Ok(None),
+            Err(e) => Err(e.message),
+        };
+        Ok(self.rules.word(image, now.as_ref().map(Option::as_ref)))
+    }
+
+    /// As the catalogue last had it: an image has the name that its first zone's Cinder gave to it, which is not the other's id.
+    fn by_catalogue(&self, zone: &ZoneName, id: &str) -> Option<ImageSpec> {
+        let map = self.ctx.tools.volumes.last()?;
+        if let Ok(found) = map.image(zone, id) {
+            return found.cloned();
+        }
+        let there = &self.rules.zone;
+        match map.counterpart(zone, id, there)? {
+            Counterpart::Volume(id) => map.image(there, &id).ok().flatten().cloned(),
+            Counterpart::Absent => None,
+        }
+    }
+
+    async fn ours(&self) -> Result<&Asked> {
+        let ours = self.ours.get_or_try_init(|| async {
+            let zone = self.ctx.zone(&self.rules.zone)?;
+            let asked = zone.sidecar().volumes(&self.ctx.plan.group);
+            let told = zone.ask(self.ctx.tools.zone_deadline, asked).await;
+            Ok(told
+                .map(|reports| self.index(reports))
+                .map_err(|e| self.rules.not_known(&e.message)))
+        });
+        ours.await
+    }
+
+    async fn all(&self) -> Result<&Asked> {
+        let all = self.all.get_or_try_init(|| async {
+            let zone = self.ctx.zone(&self.rules.zone)?;
+            let asked = zone.sidecar().all(MOST);
+            Ok(match zone.ask(self.ctx.tools.zone_deadline, asked).await {
+                Ok(reports) if reports.len() >= MOST => Err(self
+                    .rules
+                    .not_known(&format!("there are {MOST} or more, and no list has all"))),
+                Ok(reports) => Ok(self.index(reports)),
+                Err(e) => Err(self.rules.not_known(&e.message)),
+            })
+        });
+        all.await
+    }
+
+    fn index(&self, reports: Vec<VolumeReport>) -> Index {
+        Index::of(reports, &self.rules.not_helped)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -22,6 +22,7 @@ struct World {
     standby: Standby,
     mapped: Mapped,
     copies: Copies,
+    outside: Vec<ImageSpec>,
     counterpart: String,
 }
 
@@ -92,6 +93,7 @@ impl World {
             standby: resting("server-b"),
             mapped: Mapped::Record(Box::new(there())),
             copies: Copies::All,
+            outside: Vec::new(),
             counterpart: "zone-a/server-a".to_owned(),
         }
     }
@@ -135,6 +137,8 @@ impl World {
             standby: self.standby.clone(),
             mapped: self.mapped.clone(),
             copies: self.copies,
+            group: &GroupName::new("shop").unwrap(),
+            outside: &self.outside,
             counterpart: &self.counterpart,
             now: now(),
         })
@@ -260,6 +264,22 @@ fn on_a_copy_that_no_server_can_open_nothing_is_built_anew_and_what_rests_stays(
     for w in [other, failed] {
         assert_eq!(names(&w.acts()), ["remove"]);
         assert!(w.trouble().contains("when it is needed"), "{}", w.trouble());
+    }
+}
+
+#[test]
+fn a_volume_that_does_not_go_with_the_server_is_said() {
+    let w = World {
+        outside: vec!["volumes/volume-7".parse().unwrap()],
+        ..World::settled()
+    };
+    assert_eq!(w.acts(), [], "nothing else hangs on it");
+    let trouble = w.trouble();
+    for part in [
+        "volumes/volume-7 is not in the group shop",
+        "rekindle volume replicate",
+    ] {
+        assert!(trouble.contains(part), "{trouble}");
     }
 }
 

@@ -1,0 +1,66 @@
+use super::*;
+use serde::Deserialize;
+use serde_json::json;
+
+fn server(status: &str, task: Option<&str>, power: Option<i64>) -> Server {
+    Server::deserialize(json!({
+        "id": "s1", "status": status, "OS-EXT-STS:task_state": task, "OS-EXT-STS:power_state": power,
+    }))
+    .unwrap()
+}
+
+#[test]
+fn its_own_address_is_told_and_none_that_floats() {
+    let at = |ip: &str, kind: &str| json!({ "addr": ip, "version": 4, "OS-EXT-IPS:type": kind });
+    let of = |addresses: serde_json::Value| {
+        let server = json!({ "id": "s1", "status": "ACTIVE", "addresses": addresses });
+        address(&Server::deserialize(server).unwrap()).map(|ip| ip.to_string())
+    };
+    let both = json!({
+        "back": [at("192.0.2.9", "floating"), at("2001:db8::5", "fixed")],
+        "front": [at("10.0.0.5", "fixed"), at("10.0.0.6", "fixed")],
+    });
+    assert_eq!(of(both).as_deref(), Some("10.0.0.5"));
+    assert_eq!(of(json!({ "n": [at("192.0.2.9", "floating")] })), None);
+    assert_eq!(of(json!({})), None);
+}
+
+#[test]
+fn only_what_is_off_for_certain_is_stopped() {
+    for (status, task, power, is) in [
+        ("ACTIVE", None, Some(1), ServerState::Running),
+        ("ACTIVE", None, None, ServerState::Running),
+        ("ACTIVE", None, Some(4), ServerState::Changing),
+        (
+            "ACTIVE",
+            Some("powering-off"),
+            Some(1),
+            ServerState::Changing,
+        ),
+        ("SHUTOFF", None, Some(4), ServerState::Stopped),
+        ("SHUTOFF", None, Some(1), ServerState::Changing),
+        ("SHELVED_OFFLOADED", None, None, ServerState::Stopped),
+        ("PAUSED", None, Some(3), ServerState::Running),
+        ("SUSPENDED", None, Some(4), ServerState::Running),
+        ("ERROR", None, Some(4), ServerState::Failed),
+        ("SOFT_DELETED", None, None, ServerState::Failed),
+        ("UNKNOWN", None, None, ServerState::Unknown),
+        ("NEW_WORD", None, None, ServerState::Unknown),
+    ] {
+        assert_eq!(
+            state(&server(status, task, power)),
+            is,
+            "{status} {task:?} {power:?}"
+        );
+    }
+}
+
+#[test]
+fn a_lock_is_ours_by_its_reason() {
+    let mut some = server("SHUTOFF", None, Some(4));
+    some.locked = true;
+    some.locked_reason = Some("do not touch".to_owned());
+    assert!(!seen(&some).held);
+    some.locked_reason = Some("rekindle: stand-by of zone-a/s0".to_owned());
+    assert!(seen(&some).held);
+}

@@ -1,0 +1,149 @@
+//! A server's disks that its group's plan does not promote: Nova would start it on a copy all the same, and say `ACTIVE`.
+
+use super::{assert_well, bench, ended, failed, one_pass, run};
+use crate::common::{
+    bench::{Bench, Kind},
+    eventually, group, image,
+    nova::{Server, key, record},
+    zone_a, zone_b,
+};
+use rekindle_common::{
+    Generation,
+    action::{Order, VolumeAction},
+    keys,
+    mode::ReplicationMode,
+    servers::{DiskRecord, KeptServer, VolumeRef},
+    volume::Role,
+};
+use rekindle_core::{plan::Step, saga::End};
+use rekindle_orchestrator::{
+    servers::control::ServerState,
+    steps::{Pass, StepError},
+};
+use rekindle_store::{Op, Txn};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// A volume that is replicated and in no group, with a copy in zone-b.
+async fn replicated_alone(bench: &Bench, n: usize) {
+    let world = &bench.rig.world;
+    world.fabric().a().create_image(&image(n), 1 << 30);
+    let action = VolumeAction::Replicate {
+        mode: ReplicationMode::Instant,
+        group: None,
+        cinder: None,
+    };
+    let order = Order {
+        action,
+        generation: None,
+    };
+    let sidecar = world.volumes(&zone_a()).unwrap();
+    sidecar.act(&image(n), order).await.unwrap();
+    let there = world.volumes(&zone_b()).unwrap();
+    eventually("its copy is there", || async {
+        let report = there.volume(&image(n)).await.ok()?;
+        (report.role == Role::Secondary).then_some(())
+    })
+    .await;
+}
+
+/// The server's record has these disks.
+async fn recorded(bench: &Bench, k: &str, disks: &[usize]) {
+    let at = keys::kept_server(&group(), &key(k));
+    let store = bench.store();
+    let kv = store.get(&at).await.unwrap().unwrap();
+    let mut kept: KeptServer = kv.json().unwrap();
+    let root = record(k, disks[0]);
+    let disk = |n: &usize| DiskRecord {
+        volume: VolumeRef {
+            id: n.to_string(),
+            name: None,
+        },
+        boot_index: None,
+        ..root.disks[0].clone()
+    };
+    let data = disks[1..].iter().map(disk);
+    kept.record.disks = root.disks.iter().cloned().chain(data).collect();
+    let put = Op::put_json(at, &kept, None).unwrap();
+    store.txn(Txn::new().then(put)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_with_a_disk_that_is_in_no_group_is_not_started_on_the_copy() {
+    let bench = bench(Kind::Move).await;
+    replicated_alone(&bench, 7).await;
+    recorded(&bench, "db", &[0, 7]).await;
+    // A volume that nobody replicates is in no way.
+    bench
+        .rig
+        .world
+        .fabric()
+        .b()
+        .create_image(&image(8), 1 << 30);
+    recorded(&bench, "web-2", &[2, 8]).await;
+    let (id, over) = run(&bench).await;
+    assert_eq!(over, ended(End::Partial), "{:?}", failed(&bench, &id).await);
+    let named = failed(&bench, &id).await;
+    assert_eq!(named.keys().collect::<Vec<_>>(), ["db"], "{named:?}");
+    for part in ["volume-7 is a copy in zone-b", "rekindle group resume db"] {
+        assert!(named["db"].contains(part), "{named:?}");
+    }
+    let b = bench.rig.nova(&zone_b());
+    assert_eq!(b.serving(), ["web-1", "web-2"]);
+    assert!(b.of("db")[0].held, "it was touched");
+}
+
+/// What its record does not know Nova shows: a disk that was attached to the stand-by.
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_nova_alone_shows_counts_too() {
+    let bench = bench(Kind::Move).await;
+    replicated_alone(&bench, 7).await;
+    let b = bench.rig.nova(&zone_b());
+    let server = Server {
+        key: "db".to_owned(),
+        state: ServerState::Stopped,
+        held: true,
+        ours: true,
+        disks: vec![0, 7],
+    };
+    b.has("b-db", server);
+    let (id, over) = run(&bench).await;
+    assert_eq!(over, ended(End::Partial));
+    let named = failed(&bench, &id).await;
+    assert_eq!(named.keys().collect::<Vec<_>>(), ["db"], "{named:?}");
+    assert!(b.wrong().is_empty(), "{:?}", b.wrong());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_is_primary_there_already_keeps_nothing_back() {
+    let bench = bench(Kind::Resume).await;
+    // It was never in the group, and serves in the group's zone.
+    replicated_alone(&bench, 7).await;
+    recorded(&bench, "db", &[0, 7]).await;
+    let (id, over) = run(&bench).await;
+    assert_well(&bench, &id, over).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_zones_volumes_are_not_known_a_server_waits() {
+    let bench = bench(Kind::Move).await;
+    let plan = bench.plan().await;
+    bench.rig.world.fabric().a().kill();
+    // Its sidecar's last list is too old by then.
+    sleep(Duration::from_secs(10)).await;
+    let step = Step::StartServers {
+        zone: zone_a(),
+        level: 0,
+        servers: 1,
+        generation: Generation(1),
+    };
+    let (pass, tally) = one_pass(&bench, &plan, &step).await;
+    match pass {
+        Err(StepError::NotNow(why)) | Ok(Pass::NotYet { note: why }) => {
+            assert!(why.contains("the volumes in zone-a are not known"), "{why}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!tally.has_failed());
+    assert!(bench.rig.nova(&zone_a()).orders().is_empty());
+}
