@@ -211,6 +211,45 @@ async fn a_server_is_seen_by_its_id_or_by_its_mark() {
     refused(bench.servers.look(&bad, WITHIN).await);
 }
 
+/// With a `reclaim_instance_interval` Nova keeps for a time what its users deleted.
+#[tokio::test]
+async fn hard_case_55_what_is_deleted_softly_is_not_there() {
+    let stub = Stub::new()
+        .with(Srv::new("s1", "SOFT_DELETED"))
+        .with(Srv::new("s2", "SOFT_DELETED").marked("zone-b/s9"));
+    let bench = up(stub).await;
+    for id in [Some("s1"), Some("s2"), None] {
+        let some = wanted(id);
+        assert_eq!(bench.servers.look(&some, WITHIN).await, Ok(None), "{id:?}");
+        let held = bench.servers.hold(&some, "it moves", WITHIN).await;
+        assert_eq!(held, Ok(None), "{id:?}");
+        assert_eq!(bench.servers.record(&some, WITHIN).await, Ok(None));
+    }
+    assert!(
+        bench.fake.asked("POST /compute").is_empty(),
+        "it was ordered"
+    );
+    // What we built and began to remove is removed to its end: its volumes are its until then.
+    bench
+        .servers
+        .remove(&wanted(Some("s2")), WITHIN)
+        .await
+        .unwrap();
+    let left: Vec<String> = bench.stub.servers().into_iter().map(|s| s.id).collect();
+    assert_eq!(left, ["s1"]);
+}
+
+#[tokio::test]
+async fn a_stand_by_that_was_deleted_softly_is_taken_away_and_built_again() {
+    let gone = Srv::new("s2", "SOFT_DELETED").marked("zone-b/s9");
+    let bench = up(Stub::new().with(gone)).await;
+    let seen = bench.build(StandbyPolicy::Shutoff).await.unwrap();
+    assert_eq!(seen.state, ServerState::Stopped);
+    assert_ne!(seen.id, "s2");
+    let left: Vec<String> = bench.stub.servers().into_iter().map(|s| s.id).collect();
+    assert_eq!(left, [seen.id]);
+}
+
 #[tokio::test]
 async fn hard_case_53_a_nova_that_hangs_leaves_it_unknown_and_in_time() {
     let stub = Stub::new().with(Srv::new("s1", "ACTIVE")).fault(

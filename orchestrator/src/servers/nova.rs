@@ -127,11 +127,26 @@ impl NovaServers {
         }
     }
 
-    /// By its id, else by its mark; none: it is certain that there is none.
+    /// By its id, else by its mark; none: it is certain that there is none. One that its user deleted is none, also while Nova keeps it for a
+    /// time (`reclaim_instance_interval`): what was deleted is neither held nor started, and does not come back in the other zone.
     async fn find(&self, wanted: &Wanted) -> Result<Option<Server>, ServersError> {
+        self.find_where(wanted, |s| !is_deleted(s)).await
+    }
+
+    /// The same with those that Nova still keeps: what we built is taken away to its end, for it has its volumes until then.
+    async fn find_kept(&self, wanted: &Wanted) -> Result<Option<Server>, ServersError> {
+        self.find_where(wanted, |s| s.status != Status::Deleted)
+            .await
+    }
+
+    async fn find_where(
+        &self,
+        wanted: &Wanted,
+        counts: impl Fn(&Server) -> bool,
+    ) -> Result<Option<Server>, ServersError> {
         if let Some(id) = &wanted.id {
             match self.home().server(id).await {
-                Ok(server) if server.status == Status::Deleted => {}
+                Ok(server) if !counts(&server) => {}
                 Ok(server) => return Ok(Some(server)),
                 Err(CloudError::NotFound { .. }) => {}
                 Err(e) => return Err(unseen(&e)),
@@ -148,7 +163,7 @@ impl NovaServers {
             .map_err(|e| unseen(&e))?;
         let mut ours = all
             .into_iter()
-            .filter(|s| s.mark().as_ref() == Some(&mark) && s.status != Status::Deleted);
+            .filter(|s| s.mark().as_ref() == Some(&mark) && counts(s));
         match (ours.next(), ours.next()) {
             (one, None) => Ok(one),
             (first, Some(second)) => Err(told(&ServerError::Twice {
@@ -249,7 +264,7 @@ impl NovaServers {
                 wanted.key
             )));
         };
-        if let Some(server) = self.within(within, self.find(wanted)).await? {
+        if let Some(server) = self.within(within, self.find_kept(wanted)).await? {
             self.home()
                 .ensure_absent(&server.id, &mark, self.patience(end))
                 .await
@@ -331,6 +346,11 @@ impl Servers for NovaServers {
 /// So that the loop within says itself why it is late.
 fn a_little_more(within: Span) -> Span {
     Span(within.get() + Duration::from_secs(1))
+}
+
+/// Its user deleted it, though Nova may keep it for a time.
+fn is_deleted(server: &Server) -> bool {
+    matches!(server.status, Status::Deleted | Status::SoftDeleted)
 }
 
 /// As it is seen from here.

@@ -3,7 +3,7 @@
 //! Everything is found again by what we wrote on it: the server by its mark, a port by its description. So a build that was cut off goes on
 //! where it stood.
 
-use super::{MOST, NovaServers, no_port, seen, told, unseen};
+use super::{MOST, NovaServers, is_deleted, no_port, seen, told, unseen};
 use crate::servers::control::{BuildOrder, Seen, ServersError, Wanted};
 use rekindle_common::{
     duration::Span,
@@ -55,7 +55,14 @@ impl NovaServers {
                 order.wanted.key
             ));
         };
-        let there = self.within(within, self.find(&order.wanted)).await?;
+        let mut there = self.within(within, self.find_kept(&order.wanted)).await?;
+        // A stand-by that somebody deleted, and that Nova still keeps: it has the volumes until it is gone. What bears no mark of ours is left.
+        if let Some(server) = there.take_if(|s| is_deleted(s)) {
+            let nova = self.home();
+            nova.ensure_absent(&server.id, &mark, self.patience(end))
+                .await
+                .map_err(|e| told(&e))?;
+        }
         let request = match there {
             // It is gone on with as it is: nothing more is asked for.
             Some(server) if !failed_at_once(&server) => {
