@@ -7,7 +7,7 @@ use crate::{
 use rekindle_common::{ApiError, ErrorCode, PlanId, keys};
 use rekindle_core::{
     plan::{Plan, PlanKind},
-    snapshot::Approved,
+    snapshot::{Approval, Approved},
 };
 use rekindle_store::{Compare, KeyValue, Op, StoreError, Txn};
 

@@ -31,6 +31,7 @@ async fn replicated_alone(bench: &Bench, n: usize) {
     let action = VolumeAction::Replicate {
         mode: ReplicationMode::Instant,
         group: None,
+        leave_group: false,
         cinder: None,
     };
     let order = Order {

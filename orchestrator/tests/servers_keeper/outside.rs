@@ -25,6 +25,7 @@ async fn a_volume_that_a_plan_of_the_group_would_leave_behind_is_said() {
     let action = VolumeAction::Replicate {
         mode: ReplicationMode::Periodic(schedule),
         group: None,
+        leave_group: false,
         cinder: None,
     };
     let order = Order {
