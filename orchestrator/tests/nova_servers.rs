@@ -211,6 +211,35 @@ async fn a_server_is_seen_by_its_id_or_by_its_mark() {
     refused(bench.servers.look(&bad, WITHIN).await);
 }
 
+/// Side by side, as a level's are, they share what is listed.
+#[tokio::test]
+async fn many_that_are_looked_for_by_their_marks_are_few_lists_of_the_cloud() {
+    const N: usize = 40;
+    let mut stub = Stub::new();
+    for n in 0..N {
+        stub = stub.with(Srv::new(&format!("s{n}"), "SHUTOFF").marked(&format!("zone-b/o{n}")));
+    }
+    let bench = up(stub).await;
+    let looks = (0..N).map(|n| {
+        let wanted = Wanted {
+            counterpart: Some(format!("zone-b/o{n}")),
+            ..wanted(None)
+        };
+        let servers = &bench.servers;
+        async move { servers.look(&wanted, WITHIN).await }
+    });
+    for (n, seen) in futures::future::join_all(looks)
+        .await
+        .into_iter()
+        .enumerate()
+    {
+        assert_eq!(seen.unwrap().unwrap().id, format!("s{n}"));
+    }
+    let asked = bench.fake.asked("all_tenants=1");
+    let lists = asked.len();
+    assert!((1..=4).contains(&lists), "{lists} requests for {N} servers");
+}
+
 /// With a `reclaim_instance_interval` Nova keeps for a time what its users deleted.
 #[tokio::test]
 async fn hard_case_55_what_is_deleted_softly_is_not_there() {

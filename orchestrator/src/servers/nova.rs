@@ -10,6 +10,7 @@
 mod build;
 mod names;
 mod record;
+mod shared;
 
 use super::{
     control::{BuildOrder, Seen, ServerState, Servers, ServersError, Wanted},
@@ -27,16 +28,19 @@ use rekindle_core::catalogue::mapping::Mapping;
 use rekindle_openstack::{
     Cloud, CloudError, Nova, Scope,
     neutron::{Neutron, PortError},
-    nova::{LOCKED_BY_US, Mark, Patience, PowerState, Server, ServerError, Status, Whose},
+    nova::{LOCKED_BY_US, Mark, Patience, PowerState, Server, ServerError, Status},
 };
+use shared::Shared;
 use std::{
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::time::{Duration, Instant, timeout};
 
-/// The most servers of a cloud that are looked through for a mark. More are an error: the one may be among those that were cut.
+/// The most servers of a project that are looked through for a mark. More are an error: the one may be among those that were cut.
 const MOST: usize = 20_000;
+/// The same of a whole cloud, of which only those with a mark are kept.
+const MOST_OF_ALL: usize = 200_000;
 /// Networks, subnets and security groups are listed again after this: they are lists of the whole cloud, and change seldom.
 const NAMES_FOR: Duration = Duration::from_secs(60);
 
@@ -46,6 +50,7 @@ pub struct NovaServers {
     cloud: Cloud,
     poll: Span,
     names: Mutex<Option<(Instant, Arc<Names>)>>,
+    marked: Shared<Vec<Server>>,
     translation: Option<(Mapping, VolumeFeed)>,
 }
 
@@ -57,6 +62,7 @@ impl NovaServers {
             cloud,
             poll,
             names: Mutex::default(),
+            marked: Shared::default(),
             translation: None,
         }
     }
@@ -156,14 +162,14 @@ impl NovaServers {
         let Some(mark) = self.mark(wanted)? else {
             return Ok(None);
         };
-        let all = self
-            .home()
-            .servers(Whose::All, MOST)
-            .await
-            .map_err(|e| unseen(&e))?;
+        // Each server without an id is looked for so, and their levels side by side.
+        let home = self.home();
+        let all = self.marked.read(home.marked_servers(MOST_OF_ALL)).await;
+        let all = all.map_err(|e| unseen(&e))?;
         let mut ours = all
-            .into_iter()
-            .filter(|s| s.mark().as_ref() == Some(&mark) && counts(s));
+            .iter()
+            .filter(|s| s.mark().as_ref() == Some(&mark) && counts(s))
+            .cloned();
         match (ours.next(), ours.next()) {
             (one, None) => Ok(one),
             (first, Some(second)) => Err(told(&ServerError::Twice {

@@ -16,7 +16,7 @@ use crate::{
     url::escaped,
 };
 use hyper::Method;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tokio::time::Instant;
@@ -41,12 +41,40 @@ pub enum Found {
     NameTaken(Vec<String>),
 }
 
+/// A server, where it bears a mark.
+struct IfMarked(Option<Box<Server>>);
+
+impl<'de> Deserialize<'de> for IfMarked {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let server = Server::deserialize(from)?;
+        Ok(Self(server.mark().is_some().then(|| Box::new(server))))
+    }
+}
+
 impl Nova {
     /// The servers. Whole, or an error: also where a cell of this Nova does not answer, whose servers it would leave out in silence.
     ///
     /// # Errors
     /// See [`CloudError`]; `TooMany` where there are more than `most`, `Unavailable` where a cell does not answer.
     pub async fn servers(&self, whose: Whose, most: usize) -> Result<Vec<Server>, CloudError> {
+        self.listed(whose, most).await
+    }
+
+    /// The servers of all projects that bear a [`Mark`]. Of the others nothing is kept: a cloud may have many more of them than memory
+    /// should hold. Whole, or an error, as [`Self::servers`].
+    ///
+    /// # Errors
+    /// As of [`Self::servers`]; `most` counts all that are looked through.
+    pub async fn marked_servers(&self, most: usize) -> Result<Vec<Server>, CloudError> {
+        let all: Vec<IfMarked> = self.listed(Whose::All, most).await?;
+        Ok(all.into_iter().filter_map(|s| s.0).map(|s| *s).collect())
+    }
+
+    async fn listed<T: DeserializeOwned>(
+        &self,
+        whose: Whose,
+        most: usize,
+    ) -> Result<Vec<T>, CloudError> {
         let order = "sort_key=created_at&sort_dir=asc&sort_key=uuid&sort_dir=asc";
         let path = match whose {
             Whose::Project => format!("/servers/detail?{order}"),
