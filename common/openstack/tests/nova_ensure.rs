@@ -496,6 +496,42 @@ async fn what_is_not_ours_is_never_deleted_and_no_volume_goes_with_what_is() {
     assert_eq!(stub.servers().len(), 2);
 }
 
+/// Nova shows a server for a moment longer than what is attached to it.
+#[tokio::test]
+async fn what_goes_while_it_is_taken_away_is_gone() {
+    let gone = || {
+        Fault::Instead(Say::status(
+            404,
+            r#"{"itemNotFound": {"code": 404, "message": "no"}}"#,
+        ))
+    };
+    let mut going = Srv::new("s1", "SHUTOFF").marked("zone-a/s0");
+    going.then = Some((1, "gone"));
+    let stub = Stub::new().with(going).fault(
+        "GET /compute/v2.1/servers/s1/os-volume_attachments",
+        1,
+        gone(),
+    );
+    let (fake, nova) = up(&stub).await;
+    nova.ensure_absent("s1", &mark(), PATIENCE).await.unwrap();
+    assert_eq!(fake.asked("DELETE").len(), 0);
+
+    // It is there all the same: nothing is deleted before its volumes are kept.
+    let mut ours = Srv::new("s1", "SHUTOFF").marked("zone-a/s0");
+    ours.volumes = vec![("v1".into(), true)];
+    let stub = Stub::new().with(ours).fault(
+        "GET /compute/v2.1/servers/s1/os-volume_attachments",
+        1,
+        gone(),
+    );
+    let (fake, nova) = up(&stub).await;
+    nova.ensure_absent("s1", &mark(), PATIENCE).await.unwrap();
+    assert_eq!(
+        (fake.asked("PUT").len(), fake.asked("DELETE").len()),
+        (1, 1)
+    );
+}
+
 #[tokio::test]
 async fn many_stand_bys_are_built_at_once_within_a_bound() {
     let stub = Stub::new().slow(2);

@@ -113,28 +113,41 @@ impl Nova {
         patience: Patience,
     ) -> Result<(), ServerError> {
         let end = Instant::now() + patience.within.get();
-        let server = match self
-            .server_within(id, self.at.cloud.window_until(end))
-            .await
-        {
-            Ok(server) => server,
-            Err(CloudError::NotFound { .. }) => return Ok(()),
-            Err(e) => return Err(e.into()),
-        };
-        // Of one that Nova cannot see now nothing is known: neither whose it is nor what would go with it.
-        if server.is_hidden() {
-            return Err(self.hidden(id).into());
+        loop {
+            let server = match self
+                .server_within(id, self.at.cloud.window_until(end))
+                .await
+            {
+                Ok(server) => server,
+                Err(CloudError::NotFound { .. }) => return Ok(()),
+                Err(e) => return Err(e.into()),
+            };
+            // Of one that Nova cannot see now nothing is known: neither whose it is nor what would go with it.
+            if server.is_hidden() {
+                return Err(self.hidden(id).into());
+            }
+            if server.mark().as_ref() != Some(mark) {
+                return Err(ServerError::NotOurs {
+                    zone: self.zone(),
+                    server: server.to_string(),
+                    mark: mark.clone(),
+                });
+            }
+            match self.let_go(&server).await {
+                Ok(()) => return self.removed(id, patience.until(end)).await,
+                // It went in between, or a volume was taken from it: what there is now is looked at anew.
+                Err(ServerError::Cloud(CloudError::NotFound { .. })) if Instant::now() < end => {
+                    sleep(patience.poll.get()).await;
+                }
+                Err(e) => return Err(e),
+            }
         }
-        if server.mark().as_ref() != Some(mark) {
-            return Err(ServerError::NotOurs {
-                zone: self.zone(),
-                server: server.to_string(),
-                mark: mark.clone(),
-            });
-        }
-        self.keep_volumes(id).await?;
-        self.unlock_ours(&server).await?;
-        self.removed(id, patience.until(end)).await
+    }
+
+    /// No volume goes with it, and it may be deleted.
+    async fn let_go(&self, server: &Server) -> Result<(), ServerError> {
+        self.keep_volumes(&server.id).await?;
+        Ok(self.unlock_ours(server).await?)
     }
 
     async fn at_rest(
