@@ -161,11 +161,7 @@ async fn failover_host_moves_what_is_replicated_leaves_the_rest_and_comes_back()
             "zone-b",
         );
         for id in &volumes {
-            let shown = zone.show(id)?;
-            assert_eq!(
-                (&shown["status"], &shown["replication_status"]),
-                (&"available".into(), &"failed-over".into())
-            );
+            zone.says(id, "available", "failed-over").await?;
             assert_eq!(role(cloud, Site::ZoneA, &zone, id).await, Role::Secondary);
             assert_eq!(role(cloud, Site::ZoneB, &zone, id).await, Role::Primary);
         }
@@ -211,11 +207,7 @@ async fn hard_case_45_failover_host_works_with_a_dead_ceph_and_a_cinder_volume_t
         let service = zone.failover_host_to("zone-b", "failed-over").await?;
         expect(&service, "failed-over", "zone-b");
         for id in &volumes {
-            let shown = zone.show(id)?;
-            assert_eq!(
-                (&shown["status"], &shown["replication_status"]),
-                (&"available".into(), &"failed-over".into())
-            );
+            zone.says(id, "available", "failed-over").await?;
             assert_eq!(role(cloud, Site::ZoneB, &zone, id).await, Role::Primary);
         }
         // What Nova gets from now on is the other cluster's.

@@ -229,18 +229,12 @@ impl CinderZone<'_> {
     /// One of them is not where it should be then.
     pub async fn follows_and_all_go_home(&self, left: &str, all: &[String]) -> anyhow::Result<()> {
         self.failover_host_to("zone-b", "failed-over").await?;
-        // Cinder's manager writes the service's word first, and its volumes' behind it.
-        let moved = [
-            ("status", "available"),
-            ("replication_status", "failed-over"),
-        ];
-        self.wait(left, &moved).await?;
+        self.says(left, "available", "failed-over").await?;
         let role = self.cloud.role_of(Site::ZoneB, self, left).await;
         assert_eq!(role, Ok(Role::Primary), "{left}");
         expect(&self.fail_back().await?, "enabled", "");
         for id in all {
-            let words = self.words(id)?;
-            assert_eq!(words, ("available".into(), "enabled".into()), "{id}");
+            self.says(id, "available", "enabled").await?;
             let role = self.cloud.role_of(Site::ZoneA, self, id).await;
             assert_eq!(role, Ok(Role::Primary), "{id}");
         }
