@@ -127,10 +127,7 @@ impl Names {
         let unknown = ids.iter().zip(&all).filter(|(_, under)| under.is_none());
         let missing = self.missing(unknown.map(|(id, _)| *id));
         if !missing.is_empty() {
-            let this = self.clone();
-            // It is carried to its end, for those who come later.
-            let looking = tokio::spawn(async move { this.look(missing).await });
-            let _ = timeout(wait, looking).await;
+            self.told(missing, wait).await;
             all = self.state().good(ids);
         }
         all.into_iter()
@@ -141,18 +138,20 @@ impl Names {
     /// What is under each of these volumes now, in their order, whatever is kept of them: Cinder is asked anew, and its answer is kept. What
     /// is not told within `wait` is unknown, also where it was known before.
     pub(crate) async fn anew(&self, ids: &[&str], wait: Duration) -> Vec<Under> {
-        let asked = self.missing(ids.iter().copied());
-        let mut found = HashMap::new();
-        if !asked.is_empty() {
-            let this = self.clone();
-            let looking = tokio::spawn(async move { this.look(asked).await });
-            if let Ok(Ok(told)) = timeout(wait, looking).await {
-                found = told;
-            }
-        }
+        let told = self.told(self.missing(ids.iter().copied()), wait).await;
         ids.iter()
-            .map(|id| found.get(*id).cloned().unwrap_or(Under::Unknown))
+            .map(|id| told.get(*id).cloned().unwrap_or(Under::Unknown))
             .collect()
+    }
+
+    /// What Cinder says of these within `wait`. The look is carried to its end, for those who come later.
+    async fn told(&self, ids: Vec<String>, wait: Duration) -> HashMap<String, Under> {
+        let this = self.clone();
+        let looking = tokio::spawn(async move { this.look(ids).await });
+        match timeout(wait, looking).await {
+            Ok(Ok(told)) => told,
+            Ok(Err(_)) | Err(_) => HashMap::new(),
+        }
     }
 
     /// What is under a volume that Cinder was asked for elsewhere. It is kept, in the place of what was known before.
