@@ -54,11 +54,7 @@ async fn hard_case_48_a_retype_in_flight_keeps_its_own_volume_and_no_other_from_
         let service = zone.failover_host(Some("zone-b")).await?;
         expect(&service, "failed-over", "zone-b");
         // Cinder's manager writes the service's word first, and its volumes' behind it: theirs are waited for.
-        let moved = [
-            ("status", "available"),
-            ("replication_status", "failed-over"),
-        ];
-        zone.wait(free, &moved).await?;
+        zone.says(free, "available", "failed-over").await?;
         assert_eq!(
             cloud.role_of(Site::ZoneB, &zone, free).await,
             Ok(Role::Primary)

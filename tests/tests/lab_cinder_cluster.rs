@@ -66,11 +66,7 @@ async fn hard_case_46_a_cluster_fails_over_and_comes_home_with_every_member_in_i
         cluster.call("failover_host", Some("zone-b"))?;
         cluster.wait_words(&BOTH, "failed-over", "zone-b").await?;
         for id in all {
-            let moved = [
-                ("status", "available"),
-                ("replication_status", "failed-over"),
-            ];
-            zone.wait(id, &moved).await?;
+            zone.says(id, "available", "failed-over").await?;
             let left = cloud.role_of(Site::ZoneA, &zone, id).await;
             assert_eq!(left, Ok(Role::Secondary));
         }
@@ -84,8 +80,7 @@ async fn hard_case_46_a_cluster_fails_over_and_comes_home_with_every_member_in_i
         cluster.fail_back(Of::First).await?;
         cluster.wait_words(&BOTH, "enabled", "").await?;
         for id in all {
-            let home = [("status", "available"), ("replication_status", "enabled")];
-            zone.wait(id, &home).await?;
+            zone.says(id, "available", "enabled").await?;
             cloud.wait_copy(Site::ZoneB, &zone, id).await?;
         }
         all_primary(cloud, Site::ZoneA, &zone, &all).await;

@@ -115,14 +115,7 @@ async fn failover_host_has_a_protection_group_moved_by_its_plan_and_never_withou
         let service = zone.failover_host_to("zone-b", "failed-over").await?;
         expect(&service, "failed-over", "zone-b");
         for id in [&one, &two] {
-            zone.wait(
-                id,
-                &[
-                    ("status", "available"),
-                    ("replication_status", "failed-over"),
-                ],
-            )
-            .await?;
+            zone.says(id, "available", "failed-over").await?;
         }
         all_primary(cloud, Site::ZoneB, &zone, &all).await;
         let report = cloud.sidecar_of(Site::ZoneB).volume(&spec).await?;
@@ -201,11 +194,7 @@ async fn a_generic_group_fails_over_alone_and_what_people_type_does_no_harm() ->
         );
         let both = [&member, &lone];
         for id in both {
-            zone.wait(
-                id,
-                &[("status", "available"), ("replication_status", "enabled")],
-            )
-            .await?;
+            zone.says(id, "available", "enabled").await?;
             cloud.wait_copy(Site::ZoneB, &zone, id).await?;
         }
         assert_eq!(zone.show(&lone)?["name"], long.as_str());

@@ -89,17 +89,9 @@ async fn a_type_says_how_a_volume_is_replicated_and_a_senseless_one_is_refused()
         ])?;
         let of_snapshot =
             zone.ask_for(&["--snapshot", "snap-of-a-scenario", "--type", &instant])?;
-        zone.wait(
-            &of_snapshot,
-            &[("status", "available"), ("replication_status", "enabled")],
-        )
-        .await?;
+        zone.says(&of_snapshot, "available", "enabled").await?;
         let clone = zone.ask_for(&["--source", &one, "--type", &instant])?;
-        zone.wait(
-            &clone,
-            &[("status", "available"), ("replication_status", "enabled")],
-        )
-        .await?;
+        zone.says(&clone, "available", "enabled").await?;
         for id in [&of_snapshot, &clone] {
             assert_eq!(role(cloud, Site::ZoneA, &zone, id).await, Role::Primary);
         }
@@ -176,11 +168,7 @@ async fn failover_host_moves_what_is_replicated_leaves_the_rest_and_comes_back()
         assert!(cloud.sidecar_of(Site::ZoneA).zone().await?.frozen.is_none());
         expect(&zone.fail_back().await?, "enabled", "");
         for id in &volumes {
-            zone.wait(
-                id,
-                &[("status", "available"), ("replication_status", "enabled")],
-            )
-            .await?;
+            zone.says(id, "available", "enabled").await?;
             assert_eq!(role(cloud, Site::ZoneA, &zone, id).await, Role::Primary);
         }
         Ok(())

@@ -295,14 +295,7 @@ async fn a_failover_whose_cinder_volume_died_is_repaired_and_called_again() -> a
         volume_service.start()?;
         let service = zone.failover_host_to("zone-b", "failed-over").await?;
         expect(&service, "failed-over", "zone-b");
-        zone.wait(
-            &one,
-            &[
-                ("status", "available"),
-                ("replication_status", "failed-over"),
-            ],
-        )
-        .await?;
+        zone.says(&one, "available", "failed-over").await?;
         assert_eq!(
             cloud.role_of(Site::ZoneB, &zone, &one).await,
             Ok(Role::Primary)

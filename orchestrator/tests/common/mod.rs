@@ -21,6 +21,7 @@ use rekindle_common::{
     policy::{FailoverMode, GroupPolicy, GroupSpec, OnReturn},
     runbook::Runbook,
     status::VolumeStatus,
+    volume::Role,
 };
 use rekindle_core::snapshot::LeaseSight;
 use rekindle_driver::{
@@ -321,6 +322,28 @@ impl Rig {
             };
             sidecar.act(v, order).await.unwrap();
         }
+    }
+
+    /// A volume of zone-a that is replicated and in no group, with its copy in zone-b.
+    pub async fn replicate_alone(&self, volume: &ImageSpec, mode: ReplicationMode) {
+        self.world.fabric().a().create_image(volume, 1 << 30);
+        let order = Order {
+            action: VolumeAction::Replicate {
+                mode,
+                group: None,
+                leave_group: false,
+                cinder: None,
+            },
+            generation: None,
+        };
+        let sidecar = self.world.volumes(&zone_a()).unwrap();
+        sidecar.act(volume, order).await.unwrap();
+        let there = self.world.volumes(&zone_b()).unwrap();
+        eventually("its copy is there", || async {
+            let report = there.volume(volume).await.ok()?;
+            (report.role == Role::Secondary).then_some(())
+        })
+        .await;
     }
 
     pub fn client(&self) -> OrchestratorClient {

@@ -3,17 +3,14 @@
 use super::{assert_well, bench, ended, failed, one_pass, run};
 use crate::common::{
     bench::{Bench, Kind},
-    eventually, group, image,
+    group, image,
     nova::{Server, key, record},
     zone_a, zone_b,
 };
 use rekindle_common::{
-    Generation,
-    action::{Order, VolumeAction},
-    keys,
+    Generation, keys,
     mode::ReplicationMode,
     servers::{DiskRecord, KeptServer, VolumeRef},
-    volume::Role,
 };
 use rekindle_core::{plan::Step, saga::End};
 use rekindle_orchestrator::{
@@ -23,30 +20,6 @@ use rekindle_orchestrator::{
 use rekindle_store::{Op, Txn};
 use std::time::Duration;
 use tokio::time::sleep;
-
-/// A volume that is replicated and in no group, with a copy in zone-b.
-async fn replicated_alone(bench: &Bench, n: usize) {
-    let world = &bench.rig.world;
-    world.fabric().a().create_image(&image(n), 1 << 30);
-    let action = VolumeAction::Replicate {
-        mode: ReplicationMode::Instant,
-        group: None,
-        leave_group: false,
-        cinder: None,
-    };
-    let order = Order {
-        action,
-        generation: None,
-    };
-    let sidecar = world.volumes(&zone_a()).unwrap();
-    sidecar.act(&image(n), order).await.unwrap();
-    let there = world.volumes(&zone_b()).unwrap();
-    eventually("its copy is there", || async {
-        let report = there.volume(&image(n)).await.ok()?;
-        (report.role == Role::Secondary).then_some(())
-    })
-    .await;
-}
 
 /// The server's record has these disks.
 async fn recorded(bench: &Bench, k: &str, disks: &[usize]) {
@@ -72,7 +45,10 @@ async fn recorded(bench: &Bench, k: &str, disks: &[usize]) {
 #[tokio::test(start_paused = true)]
 async fn a_server_with_a_disk_that_is_in_no_group_is_not_started_on_the_copy() {
     let bench = bench(Kind::Move).await;
-    replicated_alone(&bench, 7).await;
+    bench
+        .rig
+        .replicate_alone(&image(7), ReplicationMode::Instant)
+        .await;
     recorded(&bench, "db", &[0, 7]).await;
     // A volume that nobody replicates is in no way.
     bench
@@ -98,7 +74,10 @@ async fn a_server_with_a_disk_that_is_in_no_group_is_not_started_on_the_copy() {
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_nova_alone_shows_counts_too() {
     let bench = bench(Kind::Move).await;
-    replicated_alone(&bench, 7).await;
+    bench
+        .rig
+        .replicate_alone(&image(7), ReplicationMode::Instant)
+        .await;
     let b = bench.rig.nova(&zone_b());
     let server = Server {
         key: "db".to_owned(),
@@ -119,7 +98,10 @@ async fn a_disk_that_nova_alone_shows_counts_too() {
 async fn a_disk_that_is_primary_there_already_keeps_nothing_back() {
     let bench = bench(Kind::Resume).await;
     // It was never in the group, and serves in the group's zone.
-    replicated_alone(&bench, 7).await;
+    bench
+        .rig
+        .replicate_alone(&image(7), ReplicationMode::Instant)
+        .await;
     recorded(&bench, "db", &[0, 7]).await;
     let (id, over) = run(&bench).await;
     assert_well(&bench, &id, over).await;

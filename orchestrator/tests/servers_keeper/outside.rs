@@ -1,45 +1,21 @@
 //! A server's volume that is not in its group.
 
 use super::{Play, volumes};
-use crate::common::{eventually, image, zone_a, zone_b};
+use crate::common::{image, zone_a, zone_b};
 use jiff::Timestamp;
-use rekindle_common::{
-    action::{Order, VolumeAction},
-    duration::Span,
-    mode::ReplicationMode,
-    schedule::Schedule,
-    volume::Role,
-};
+use rekindle_common::{duration::Span, mode::ReplicationMode, schedule::Schedule};
 use rekindle_orchestrator::catalogue::volumes::Mapped;
 
 #[tokio::test(start_paused = true)]
 async fn a_volume_that_a_plan_of_the_group_would_leave_behind_is_said() {
     let play = Play::settled().await;
     assert_eq!(play.trouble().await, "");
-    let world = &play.rig.world;
-    world.fabric().a().create_image(&image(7), 1 << 30);
     let schedule = Schedule {
         start: Timestamp::UNIX_EPOCH,
         interval: Span::secs(10),
     };
-    let action = VolumeAction::Replicate {
-        mode: ReplicationMode::Periodic(schedule),
-        group: None,
-        leave_group: false,
-        cinder: None,
-    };
-    let order = Order {
-        action,
-        generation: None,
-    };
-    let sidecar = world.volumes(&zone_a()).unwrap();
-    sidecar.act(&image(7), order).await.unwrap();
-    let there = world.volumes(&zone_b()).unwrap();
-    eventually("its copy is there", || async {
-        let report = there.volume(&image(7)).await.ok()?;
-        (report.role == Role::Secondary).then_some(())
-    })
-    .await;
+    let mode = ReplicationMode::Periodic(schedule);
+    play.rig.replicate_alone(&image(7), mode).await;
     let mut map = volumes(play.clock.now());
     for z in [zone_a(), zone_b()] {
         let mapped = Mapped {

@@ -159,34 +159,41 @@ async fn list(State(sidecar): State<Sidecar>) -> Response {
 
 async fn outlook(
     State(sidecar): State<Sidecar>,
-    Path((pool, image)): Path<(String, String)>,
+    Path(image): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    sidecar.called(&headers);
-    sidecar.state.lock().unwrap().looks += 1;
-    let _open = sidecar.open.acquire().await.unwrap();
-    let state = sidecar.state.lock().unwrap();
-    match state.reports.get(&format!("{pool}/{image}")) {
-        Some(report) => {
-            Json(json!({ "report": report, "under_way": state.under_way })).into_response()
+    match look(&sidecar, image, &headers).await {
+        Ok(report) => {
+            let under_way = sidecar.state.lock().unwrap().under_way.clone();
+            Json(json!({ "report": report, "under_way": under_way })).into_response()
         }
-        None => refusal(&ApiError::new(ErrorCode::UnknownVolume, "no such image")),
+        Err(refusal) => refusal,
     }
 }
 
 async fn volume(
     State(sidecar): State<Sidecar>,
-    Path((pool, image)): Path<(String, String)>,
+    Path(image): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    sidecar.called(&headers);
+    match look(&sidecar, image, &headers).await {
+        Ok(report) => Json(report).into_response(),
+        Err(refusal) => refusal,
+    }
+}
+
+/// A look at one volume, which is counted.
+async fn look(
+    sidecar: &Sidecar,
+    (pool, image): (String, String),
+    headers: &HeaderMap,
+) -> Result<Value, Response> {
+    sidecar.called(headers);
     sidecar.state.lock().unwrap().looks += 1;
     let _open = sidecar.open.acquire().await.unwrap();
     let state = sidecar.state.lock().unwrap();
-    match state.reports.get(&format!("{pool}/{image}")) {
-        Some(report) => Json(report).into_response(),
-        None => refusal(&ApiError::new(ErrorCode::UnknownVolume, "no such image")),
-    }
+    let report = state.reports.get(&format!("{pool}/{image}")).cloned();
+    report.ok_or_else(|| refusal(&ApiError::new(ErrorCode::UnknownVolume, "no such image")))
 }
 
 async fn act(

@@ -358,24 +358,31 @@ async fn hard_case_16_safety_copies_are_few_at_once_and_go_on_until_they_end() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_safety_copy_that_hangs_or_fails_is_not_told_as_getting_on() {
-    let pair = diverged(1).await;
-    pair.fabric.a().hang(Op::Copy);
-    let asked = async || {
-        let asked = pair.a.act(&spec(0), order(resync("t"), 2)).await;
-        asked.map(|o| o.effect).map_err(|e| e.code)
-    };
-    assert_eq!(asked().await, Err(ErrorCode::Busy));
-    // Ten minutes, and its size at 10 MiB a second.
-    tokio::time::sleep(Duration::from_secs(600 + 103)).await;
-    assert_eq!(asked().await, Err(ErrorCode::DeadlineExceeded));
-    // It fails while nobody waits. The next order is told so, and the one after it begins another.
+async fn resync_with_a_copy(pair: &Pair) -> Result<Effect, ErrorCode> {
+    let asked = pair.a.act(&spec(0), order(resync("t"), 2)).await;
+    asked.map(|o| o.effect).map_err(|e| e.code)
+}
+
+/// The cluster refuses everything for a second, and with it the copy that hung. Then all is well again.
+async fn the_copy_fails(pair: &Pair) {
     pair.fabric.a().refuse();
     tokio::time::sleep(Duration::from_secs(1)).await;
     pair.fabric.a().start();
     pair.fabric.a().release(Op::Copy);
     wait(&pair.b, &spec(0), VolumeStatus::ActivePrimary).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_safety_copy_that_hangs_or_fails_is_not_told_as_getting_on() {
+    let pair = diverged(1).await;
+    pair.fabric.a().hang(Op::Copy);
+    let asked = async || resync_with_a_copy(&pair).await;
+    assert_eq!(asked().await, Err(ErrorCode::Busy));
+    // Ten minutes, and its size at 10 MiB a second.
+    tokio::time::sleep(Duration::from_secs(600 + 103)).await;
+    assert_eq!(asked().await, Err(ErrorCode::DeadlineExceeded));
+    // It fails while nobody waits. The next order is told so, and the one after it begins another.
+    the_copy_fails(&pair).await;
     assert_eq!(asked().await, Err(ErrorCode::ClusterUnreachable));
     assert_eq!(asked().await, Ok(Effect::Started));
     wait(&pair.a, &spec(0), VolumeStatus::ActiveSecondary).await;
@@ -385,10 +392,7 @@ async fn a_safety_copy_that_hangs_or_fails_is_not_told_as_getting_on() {
 async fn hard_case_16_a_safety_copy_that_was_cleared_away_is_made_again() {
     let pair = diverged(1).await;
     pair.fabric.a().slow(Op::Copy, Duration::from_secs(60));
-    let asked = async || {
-        let asked = pair.a.act(&spec(0), order(resync("t"), 2)).await;
-        asked.map(|o| o.effect).map_err(|e| e.code)
-    };
+    let asked = async || resync_with_a_copy(&pair).await;
     assert_eq!(asked().await, Err(ErrorCode::Busy));
     tokio::time::sleep(Duration::from_secs(60)).await;
     pair.fabric.a().release(Op::Copy);
@@ -410,16 +414,9 @@ async fn hard_case_16_a_safety_copy_that_was_cleared_away_is_made_again() {
 async fn a_safety_copys_old_failure_does_not_stand_in_the_way_of_another() {
     let pair = diverged(1).await;
     pair.fabric.a().hang(Op::Copy);
-    let asked = async || {
-        let asked = pair.a.act(&spec(0), order(resync("t"), 2)).await;
-        asked.map(|o| o.effect).map_err(|e| e.code)
-    };
+    let asked = async || resync_with_a_copy(&pair).await;
     assert_eq!(asked().await, Err(ErrorCode::Busy));
-    pair.fabric.a().refuse();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    pair.fabric.a().start();
-    pair.fabric.a().release(Op::Copy);
-    wait(&pair.b, &spec(0), VolumeStatus::ActivePrimary).await;
+    the_copy_fails(&pair).await;
     tokio::time::sleep(Duration::from_secs(180)).await;
     assert_eq!(asked().await, Ok(Effect::Started));
 }
