@@ -96,7 +96,8 @@ class Maker:
         return self.volume(REPLICATED, **{"replication_status": "enabled", **fields})
 
     def snapshot(self, volume: Any) -> Any:
-        return objects.Snapshot(self.context, id=str(uuid.uuid4()), volume=volume, volume_id=volume.id, volume_size=1)
+        values = {"id": str(uuid.uuid4()), "volume": volume, "volume_id": volume.id, "volume_size": 1}
+        return objects.Snapshot(self.context, encryption_key_id=volume.encryption_key_id, **values)
 
     def group(self, volumes: list[Any], **fields: Any) -> Any:
         values = {

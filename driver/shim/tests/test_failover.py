@@ -59,7 +59,7 @@ def test_hard_case_41_a_volume_that_failed_before_gets_its_status_back(make, sid
 
 
 @pytest.mark.parametrize(("attached", "status"), [("attached", "in-use"), ("detached", "available")])
-def test_a_volume_whose_failover_failed_while_it_was_worked_at_is_not_at_work_for_ever(
+def test_hard_case_42_a_volume_that_was_worked_at_is_not_at_work_for_ever(
     make, sidecar, driver, attached, status
 ):
     marked = make.replicated(
@@ -83,7 +83,7 @@ def test_a_second_failure_does_not_forget_what_the_volume_was(make, sidecar, dri
     assert marked.status == "in-use"
 
 
-def test_an_error_of_another_kind_is_not_healed_by_a_failover(make, sidecar, driver):
+def test_hard_case_42_an_error_of_another_kind_is_not_healed_by_a_failover(make, sidecar, driver):
     broken = make.replicated(status="error", previous_status="available", replication_status="enabled")
     _target, updates, _groups = driver.failover_host(make.context, [broken], "zone-b")
     assert "status" not in by_id(updates)[broken.id]

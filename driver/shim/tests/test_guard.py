@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from cinder import exception
 
@@ -152,6 +154,44 @@ def test_a_copys_record_grows_when_its_image_has(cluster, sidecar, driver, repli
     assert cluster.images[replicated.name].size == 2 * GIB
     with pytest.raises(RekindleFault, match="has 2 GiB"):
         driver.extend_volume(replicated, 3)
+
+
+@pytest.mark.parametrize("word", ["enabled", None])
+def test_hard_case_35_an_image_is_never_cut_to_what_a_stale_record_says(make, cluster, driver, told, word):
+    volume = make.replicated(replication_status=word)
+    cluster.images[volume.name] = FakeImage(3 * GIB)
+    with pytest.raises(RekindleFault, match="has 3 GiB"):
+        driver.extend_volume(volume, 2)
+    assert cluster.images[volume.name].size == 3 * GIB
+    assert "ask for 3 GiB or more" in told[0]["event_id"]
+    # The record is set right, and then the volume grows.
+    for gib in (3, 4):
+        driver.extend_volume(volume, gib)
+        assert cluster.images[volume.name].size == gib * GIB
+
+
+def test_hard_case_35_what_is_made_of_a_volume_is_not_cut_either(make, cluster, driver, replicated, told):
+    cluster.images[replicated.name].size = 3 * GIB
+    driver.created = cluster.images
+    snapshot = with_snapshot(driver, make, replicated)
+    new = make.volume(size=2)
+    with pytest.raises(RekindleFault, match="2 GiB would cut its data"):
+        driver.create_volume_from_snapshot(new, snapshot)
+    with pytest.raises(RekindleFault, match="2 GiB would cut its data"):
+        driver.create_cloned_volume(new, replicated)
+    assert new.name not in cluster.images
+    assert [m["resource_uuid"] for m in told] == [new.id, new.id]
+    # As large as the record says: upstream sets no size then, and all of it is there.
+    whole, larger = make.volume(), make.volume(size=4)
+    driver.create_volume_from_snapshot(whole, snapshot)
+    driver.create_volume_from_snapshot(larger, snapshot)
+    assert (cluster.images[whole.name].size, cluster.images[larger.name].size) == (3 * GIB, 4 * GIB)
+
+
+def test_an_encrypted_image_has_a_header_beside(make, cluster, driver):
+    volume = make.replicated(encryption_key_id=str(uuid.uuid4()))
+    cluster.images[volume.name] = FakeImage(2 * GIB + 1024**2)
+    driver.extend_volume(volume, 2)
 
 
 def test_a_snapshots_deletion(make, cluster, sidecar, driver, replicated, told):

@@ -143,7 +143,10 @@ async fn write(cloud: &Cloud, image: &str, change: &Change) -> Result<(), CloudE
         Change::ForgetSnapshot { snapshot } => {
             gone_is_fine(cinder.unmanage_snapshot(snapshot).await)
         }
-        Change::ResetExtending { volume } => cinder.reset_volume_status(volume, "available").await,
+        Change::ResetExtending { volume, attached } => {
+            let was = if *attached { "in-use" } else { "available" };
+            cinder.reset_volume_status(volume, was).await
+        }
         Change::Grow { volume, gib } => cinder.extend(volume, *gib).await,
         Change::Show { volume, set, clear } => {
             if !set.is_empty() {

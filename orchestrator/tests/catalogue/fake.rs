@@ -191,7 +191,7 @@ impl FakeCinder {
                 s.name.clone_from(name);
                 Ok(())
             }
-            Change::ResetExtending { volume } => {
+            Change::ResetExtending { volume, .. } => {
                 on(records, volume, |r| "available".clone_into(&mut r.status))
             }
             Change::Grow { volume, gib } => on(records, volume, |r| r.size_gib = *gib),

@@ -171,6 +171,22 @@ async fn hard_case_50_a_server_comes_back_in_the_other_zone_its_old_self_is_held
         let with_copy: ServerRecord = serde_json::from_str(with_copy.trim())?;
         assert_eq!(with_copy, know.record);
 
+        // It grows while it runs, and with its copy the record of that, which the stand-by holds.
+        let version = ["--os-volume-api-version", "3.42"];
+        let larger = ["volume", "set", "--size", "2", &web.volume];
+        a.admin(&[&version[..], &larger].concat())?;
+        until("the copy's record to grow", BOOT, async || -> Look<()> {
+            let all = b.list().map_err(|e| format!("{e:#}"))?;
+            let of = |v: &&Value| v["properties"]["rekindle:image"] == volume.image();
+            let record = all.iter().find(of).ok_or("there is none")?;
+            if record["size"] == 2 && record["status"] == "in-use" {
+                Ok(())
+            } else {
+                Err(format!("{} GiB, {}", record["size"], record["status"]))
+            }
+        })
+        .await?;
+
         // The other zone would take it: everything of it was asked for, the hosts' room too, and nothing is missing.
         let found = preflight(cloud)?;
         ensure!(

@@ -195,6 +195,17 @@ pub(crate) fn ends_it(operation: Operation) -> bool {
 }
 
 fn primary(operation: Operation, report: &VolumeReport) -> Verdict {
+    // Cinder's record may be behind its image, and its driver would cut the image to what it is told (hard case 35).
+    if let (Operation::Extend { gib: Some(gib) }, Some(has)) = (operation, size_in_gib(report))
+        && has > gib
+    {
+        return Verdict::Refuse {
+            name: "guard_size",
+            why: format!(
+                "the volume's image has {has} GiB, and Cinder's record of it less, for now: {gib} GiB would cut its data. Ask for {has} GiB or more"
+            ),
+        };
+    }
     if !ends_it(operation) {
         return Verdict::Pass;
     }

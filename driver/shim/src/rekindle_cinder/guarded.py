@@ -7,7 +7,6 @@ that a volume is frozen, or is a copy now, is the sidecar's knowledge (hard case
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -74,19 +73,21 @@ class GuardedRBDDriver(PatientRBDDriver):
         return super(GuardedRBDDriver, self._at(snapshot.volume)).create_snapshot(snapshot)
 
     def extend_volume(self, volume: Any, new_size: Any) -> None:
-        """A copy grows with its primary. Its record may follow, and nothing else."""
-        if not self._guard("extend", volume, unless=NOT_PRIMARY):
+        """A copy grows with its primary. Its record may follow, and nothing else. A primary is never made smaller: upstream
+        sets an image to the size that it is told, and the record may be behind (hard case 35)."""
+        copy_of = self._guard("extend", volume, unless=NOT_PRIMARY)
+        has = self._gib(self._at(volume), volume.name)
+        if not copy_of:
+            self._refuse_to_cut(volume, "extend", has, int(new_size), volume)
             super(GuardedRBDDriver, self._at(volume)).extend_volume(volume, new_size)
             return
-        with rbd.RBDVolumeProxy(self._at(volume), volume.name, read_only=True) as image:
-            size = math.ceil(image.size() / units.Gi)
-        if size != int(new_size):
+        if has != int(new_size):
             refused = Refused(
-                409, NOT_PRIMARY, f"the volume is a copy, and has {size} GiB: grow its primary to {new_size} GiB first"
+                409, NOT_PRIMARY, f"the volume is a copy, and has {has} GiB: grow its primary to {new_size} GiB first"
             )
             self._tell(volume, "extend", refused)
             raise RekindleFault(reason=str(refused))
-        LOG.info("Volume %s is a copy of %s GiB: its record follows.", volume.id, size)
+        LOG.info("Volume %s is a copy of %s GiB: its record follows.", volume.id, has)
 
     def revert_to_snapshot(self, context: Any, volume: Any, snapshot: Any) -> None:
         self._guard("revert", volume)
@@ -143,6 +144,25 @@ class GuardedRBDDriver(PatientRBDDriver):
             self._tell(volume, operation, error)
             raise RekindleFault(reason=str(error)) from error
         return None
+
+    @staticmethod
+    def _gib(driver: Any, name: str, snapshot: str | None = None) -> int:
+        """The size of an image, or of its snapshot, as Cinder counts."""
+        with rbd.RBDVolumeProxy(driver, name, snapshot=snapshot, read_only=True) as image:
+            return -(-int(image.size()) // int(units.Gi))
+
+    def _refuse_to_cut(self, volume: Any, operation: str, has: int, gib: int, source: Any) -> None:
+        """`has` is what the image of `source` has, `gib` what one would be set to. An encrypted one has a header beside."""
+        if has <= gib or source.encryption_key_id:
+            return
+        refused = Refused(
+            409,
+            "size",
+            f"the image has {has} GiB, and Cinder's record of it less: {gib} GiB would cut its data. "
+            f"The catalogue's keeper makes that right; ask for {has} GiB or more",
+        )
+        self._tell(volume, operation, refused)
+        raise RekindleFault(reason=str(refused))
 
     def _refuse_migration(self, volume: Any) -> None:
         if not self._is_guarded(volume):

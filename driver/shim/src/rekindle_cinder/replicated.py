@@ -42,13 +42,18 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
     def create_volume_from_snapshot(self, volume: Any, snapshot: Any) -> Any:
         self._check_new(volume)
         self._guard("clone", snapshot.volume)
+        named = by_its_name(snapshot)
+        if volume.size != snapshot.volume_size:
+            has = self._gib(self, snapshot.volume_name, named.name)
+            self._refuse_to_cut(volume, "clone", has, volume.size, snapshot)
         with with_reason(volume):
-            made = super().create_volume_from_snapshot(volume, by_its_name(snapshot))
-            return self._replicated(volume, made)
+            return self._replicated(volume, super().create_volume_from_snapshot(volume, named))
 
     def create_cloned_volume(self, volume: Any, src_vref: Any) -> Any:
         self._check_new(volume)
         self._guard("clone", src_vref)
+        if volume.size != src_vref.size:
+            self._refuse_to_cut(volume, "clone", self._gib(self, src_vref.name), volume.size, src_vref)
         with with_reason(volume):
             return self._replicated(volume, super().create_cloned_volume(volume, src_vref))
 

@@ -16,6 +16,8 @@ use rekindle_common::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+const GIB: u64 = 1 << 30;
+
 /// What users see of it, in this zone.
 pub(super) fn show(pair: &Pair<'_>, record: &Record, v: &mut Verdict) {
     let set: BTreeMap<_, _> = import::shown(pair)
@@ -47,23 +49,20 @@ pub(super) fn follow(pair: &Pair<'_>, record: &Record, mapping: &Mapping, v: &mu
         if let Some(wanted) = other_type(pair, record, &said, mapping) {
             v.findings.push(Finding::type_changed(pair, record, wanted));
         }
-        differences(pair, record, &said, &mut changes);
+        differences(record, &said, &mut changes);
         snapshots::follow(pair, record, &said, &mut changes);
     }
     snapshots::gone(pair, record, &mut changes, v);
     if changes.is_empty() {
         describe(pair, record, v);
     }
+    grow(pair, record, &mut changes);
     v.mends.extend(changes.into_iter().map(|c| pair.mend(c)));
 }
 
-fn differences(pair: &Pair<'_>, record: &Record, said: &CinderFacts, changes: &mut Vec<Change>) {
+fn differences(record: &Record, said: &CinderFacts, changes: &mut Vec<Change>) {
     let volume = || record.id.clone();
     let cut = |part| said.left_out.contains(&part);
-    if record.status == "error_extending" && pair.role() == Role::Secondary && !record.attached {
-        changes.push(Change::ResetExtending { volume: volume() });
-    }
-
     let name = words::fit(said.name.as_deref());
     let is = words::fit(record.description.as_deref());
     let description = if cut(LeftOut::Description) {
@@ -104,14 +103,29 @@ fn differences(pair: &Pair<'_>, record: &Record, said: &CinderFacts, changes: &m
             clear,
         });
     }
+}
 
-    // Only to exactly what the image has: Cinder's driver sets an image to the size that it is told, and a smaller one cuts it.
+/// A record is as large as its image, whatever anybody says: what is made of a volume is made of the size that Cinder knows, and what is
+/// grown to less than the image has would be cut (hard case 35). So it is in each role: a zone may be lost before its growth was followed.
+///
+/// Only to exactly what the image has, for Cinder's driver sets an image to the size that it is told. The image was looked at before the
+/// record: where the record's own zone grows the volume, Cinder says so by then.
+fn grow(pair: &Pair<'_>, record: &Record, changes: &mut Vec<Change>) {
+    let volume = || record.id.clone();
+    if record.status == "error_extending" && pair.role() == Role::Secondary {
+        changes.push(Change::ResetExtending {
+            volume: volume(),
+            attached: record.attached,
+        });
+    }
+    // What a server holds that waits on no host is `reserved`: Cinder extends it once that server is somewhere.
+    let takes_it = ["available", "in-use"].contains(&record.status.as_str());
     let bytes = pair.report().and_then(|r| r.size);
-    let has_it = bytes.is_some() && bytes == said.size_gib.checked_mul(1 << 30);
-    if said.size_gib > record.size_gib && has_it && record.status == "available" {
+    let whole = bytes.filter(|bytes| bytes % GIB == 0).map(|b| b / GIB);
+    if let Some(gib) = whole.filter(|gib| *gib > record.size_gib && takes_it) {
         changes.push(Change::Grow {
             volume: volume(),
-            gib: said.size_gib,
+            gib,
         });
     }
 }

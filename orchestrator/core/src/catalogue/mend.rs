@@ -22,10 +22,12 @@ pub enum Change {
         /// The volume's id.
         volume: String,
     },
-    /// A copy that refused to be extended is made available again.
+    /// A copy that refused to be extended is again what it was.
     ResetExtending {
         /// The volume's id.
         volume: String,
+        /// Whether a server holds it: then that is what it is again.
+        attached: bool,
     },
     /// A record is made of an image that is there.
     ImportVolume(Box<ImportVolume>),
@@ -181,7 +183,7 @@ impl Change {
             Self::ImportVolume(_) | Self::Describe { .. } => "",
             Self::ImportSnapshot(s) => &s.source_name,
             Self::DropFailedImport { volume }
-            | Self::ResetExtending { volume }
+            | Self::ResetExtending { volume, .. }
             | Self::Grow { volume, .. }
             | Self::Show { volume, .. }
             | Self::Name { volume, .. }

@@ -4,3 +4,4 @@ mod marks;
 mod model;
 mod properties;
 mod rules;
+mod sizes;

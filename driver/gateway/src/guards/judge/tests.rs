@@ -125,6 +125,30 @@ fn hard_case_48_a_copy_is_nobodys_to_write() {
 }
 
 #[test]
+fn hard_case_35_a_primary_is_not_extended_to_less_than_its_image_has() {
+    let outlook = |size: serde_json::Value| Outlook {
+        report: report("p/volume-1", |r| {
+            primary(r);
+            r["size"] = size;
+        }),
+        under_way: Vec::new(),
+    };
+    let extend = |size, gib| judge(Operation::Extend { gib }, &outlook(size), None);
+    let four = json!(4_u64 << 30);
+    for gib in [Some(4), Some(5), None] {
+        assert_eq!(extend(four.clone(), gib), Verdict::Pass, "{gib:?}");
+    }
+    assert_eq!(extend(json!(null), Some(3)), Verdict::Pass);
+    match extend(four, Some(3)) {
+        Verdict::Refuse { name, why } => {
+            assert_eq!(name, "guard_size");
+            assert!(why.contains("Ask for 4 GiB or more"), "{why}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn hard_case_48_what_races_a_failover_comes_again() {
     for status in [
         "pending - promotion",

@@ -38,6 +38,8 @@ pub(super) struct Image {
     pub role: Role,
     pub status: VolumeStatus,
     pub gib: u64,
+    /// Bytes beside: what an encrypted volume's image has.
+    pub header: u64,
     pub told: Option<CinderFacts>,
     pub deletion: Option<Deletion>,
     pub snapshots: BTreeSet<String>,
@@ -95,6 +97,7 @@ impl Image {
                 Role::Unknown => VolumeStatus::ErrorUnknown,
             },
             gib: 1,
+            header: 0,
             told: None,
             deletion: None,
             snapshots: BTreeSet::new(),
@@ -320,7 +323,7 @@ impl World {
             }
             Change::Grow { volume, gib } => {
                 let r = changed(here, volume);
-                assert_eq!(r.status, "available");
+                assert!(["available", "in-use"].contains(&r.status.as_str()));
                 r.size_gib = *gib;
                 let at = r.image.clone();
                 assert_eq!(
@@ -329,10 +332,14 @@ impl World {
                     "another size would change the image"
                 );
             }
-            Change::ResetExtending { volume } => {
+            Change::ResetExtending { volume, attached } => {
                 let r = changed(here, volume);
-                assert_eq!(r.status, "error_extending");
-                r.status = "available".to_owned();
+                assert_eq!(
+                    (r.status.as_str(), r.attached),
+                    ("error_extending", *attached)
+                );
+                let was = if *attached { "in-use" } else { "available" };
+                r.status = was.to_owned();
             }
         }
     }
@@ -365,7 +372,7 @@ fn report(z: usize, spec: &ImageSpec, i: &Image) -> VolumeReport {
         role: i.role,
         mode: Some(ReplicationMode::Instant),
         mirror_mode: Some(MirrorImageMode::Journal),
-        size: Some(i.gib << 30),
+        size: Some((i.gib << 30) + i.header),
         last_sync: Some(LastSync {
             at: time(100),
             took: None,

@@ -7,14 +7,14 @@ use rekindle_common::{
 };
 use std::collections::BTreeMap;
 
-fn names(v: &Verdict) -> Vec<&'static str> {
+pub(super) fn names(v: &Verdict) -> Vec<&'static str> {
     v.mends.iter().map(|m| m.change.name()).collect()
 }
 fn kinds(v: &Verdict) -> Vec<Kind> {
     v.findings.iter().map(|f| f.kind).collect()
 }
 /// A volume of zone-a, settled, and the id of its record in zone-b.
-fn settled() -> (World, String) {
+pub(super) fn settled() -> (World, String) {
     let mut w = World::default().with_volume(A, 1);
     w.settle();
     let id = w.zones[B].records.of(&image(1)).next().unwrap().id.clone();
@@ -101,34 +101,6 @@ fn what_the_primarys_zone_changes_follows() {
         .metadata
         .insert(words::STATUS.to_owned(), "available".to_owned());
     assert_eq!(names(&w.decide()), ["show", "name"]);
-}
-
-#[test]
-fn a_record_grows_only_to_exactly_what_its_image_has() {
-    let (mut w, _) = settled();
-    w.zones[A]
-        .records
-        .volumes
-        .get_mut(&uuid(1))
-        .unwrap()
-        .size_gib = 3;
-    // The copy has not grown yet; or is larger than Cinder says, and Cinder's driver would cut it.
-    for gib in [1, 2, 4] {
-        w.zones[B].images.get_mut(&image(1)).unwrap().gib = gib;
-        assert!(!names(&w.decide()).contains(&"grow"), "{gib}");
-    }
-    w.zones[B].images.get_mut(&image(1)).unwrap().gib = 3;
-    assert!(names(&w.decide()).contains(&"grow"));
-}
-
-#[test]
-fn a_copy_that_refused_to_grow_is_available_again_and_a_primary_is_left() {
-    let (mut w, id) = settled();
-    "error_extending".clone_into(&mut w.zones[B].records.volumes.get_mut(&id).unwrap().status);
-    assert_eq!(names(&w.decide()), ["reset_extending"]);
-    let (mut w, _) = settled();
-    "error_extending".clone_into(&mut w.zones[A].records.volumes.get_mut(&uuid(1)).unwrap().status);
-    assert_eq!(names(&w.decide()), Vec::<&str>::new());
 }
 
 #[test]
