@@ -3,7 +3,7 @@
 use super::{Inner, records::GroupRecord};
 use crate::{
     backend::{BackendError, BackendErrorKind, Deadlines, Force, Session},
-    replication::{Look, Promote, Refusal, ReplicationError, Step, plain_refused},
+    replication::{Look, Promote, Refusal, ReplicationError, Step, ends_keeping, plain_refused},
 };
 use rekindle_common::{DemotionToken, Generation, deletion::Deletion, metadata, volume::Role};
 use std::{collections::BTreeMap, time::Duration};
@@ -148,7 +148,7 @@ impl Inner {
         generation: Option<Generation>,
         d: Deadlines,
     ) -> Result<(), ReplicationError> {
-        let mut past = notes_of_the_past(&look.view.metadata);
+        let mut metadata = look.view.metadata.clone();
         let refused = |e: &BackendError| e.kind == BackendErrorKind::PeerPrimaryOrDemotionPending;
         let forced = match how {
             Promote::Plain => match self.promote_when_due(session, d).await {
@@ -163,7 +163,7 @@ impl Inner {
                 if look.demotion.as_ref() != Some(token) {
                     // What came with the demotion is the other zone's last word, on this too.
                     let now = self.arrived(session, look, token, d).await?;
-                    past = notes_of_the_past(&now.view.metadata);
+                    metadata = now.view.metadata;
                 }
                 match self.promote_when_due(session, d).await {
                     Ok(()) => None,
@@ -189,22 +189,35 @@ impl Inner {
         let now = self.clock.now();
         self.hints().entry(spec.clone()).or_default().promoted_at = Some(now);
         let mut set = BTreeMap::new();
+        let mut past = notes_of_the_past(&metadata);
         // The promotion may have taken all of the order's time, and must be noted all the same.
         let d = Deadlines {
             answer: d.answer.max(self.in_(self.limits.look)),
             ..d
         };
+        let known = metadata.get(metadata::DELETED).cloned();
+        let mark = match how {
+            // It was looked at with the demotion's name in it, behind which nothing comes.
+            Promote::After { .. } => known,
+            // What the other zone said last may have arrived since.
+            Promote::Plain | Promote::PlainElseForce { .. } | Promote::Force { .. } => session
+                .metadata(metadata::DELETED, d.answer)
+                .await
+                .unwrap_or(known),
+        };
+        let mark = mark.and_then(|m| Deletion::from_metadata(&m, spec));
         if let Some(reason) = forced {
-            // What the other zone said last may not have arrived: that its deletion was taken back, too.
-            let mark = session.metadata(metadata::DELETED, d.answer).await;
-            let mark = mark.unwrap_or_else(|_| look.view.metadata.get(metadata::DELETED).cloned());
-            if let Some(mark) = mark.and_then(|m| Deletion::from_metadata(&m, spec)) {
+            // It may not have arrived either: that its deletion was taken back, too.
+            if let Some(mark) = &mark {
                 set.insert(metadata::DELETED.to_owned(), mark.in_doubt());
             }
             tracing::warn!(volume.id = %spec, reason, "promoted by force");
             let note = metadata::forced_note(now, generation, reason);
             set.insert(metadata::FORCED.to_owned(), note);
             past.retain(|key| *key != metadata::FORCED);
+        } else if mark.is_some_and(|m| ends_keeping(&m, how, &self.zone)) {
+            // First: where it stays, the demotion's name stays beside it, and tells that it was no keeping's.
+            past.insert(0, metadata::DELETED);
         }
         if set.is_empty() && past.is_empty() {
             return Ok(());

@@ -12,7 +12,7 @@ use super::{
     Cinder,
     failover::{Reports, both, order},
     health::Health,
-    rules::not_in_step,
+    rules::{TOKEN, not_in_step},
     sides::Side,
     wire::CinderVolume,
 };
@@ -61,7 +61,7 @@ impl Cinder {
         }
         let specs: Vec<ImageSpec> = volumes.iter().map(|v| v.image.clone()).collect();
         let give_up = (Instant::now() + self.inner.limits.back_wait.get()).min(by);
-        let token = ResyncToken::new(super::token()?.as_str())
+        let token = ResyncToken::new(super::token(TOKEN)?.as_str())
             .map_err(|e| ApiError::new(ErrorCode::Internal, e.to_string()))?;
         let mut first = true;
         loop {

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Everything looks before it acts, so a call that died in its middle goes on where it stopped: when it is made again, and past
-//! the promotion by the loop alone. Mirroring is not taken off before this zone follows: a daemon that has never seen the
+//! the promotion by the loop alone. A keeping that fails before the demotion is taken back: Cinder has the volume again, and a mark
+//! that stayed would speak of one that is in use. Mirroring is not taken off before this zone follows: a daemon that has never seen the
 //! other zone as primary takes its image for an orphan and leaves it for ever (seen in both modes).
 
 mod rules;
@@ -22,6 +23,7 @@ use super::{
     sides::Side,
     wire::{DeleteAnswer, DeleteRequest, Deleted},
 };
+use crate::replication::KEEPING;
 use rekindle_common::{
     ApiError, DemotionToken, ErrorCode, ImageSpec,
     action::{ActionOutcome, Promotion, VolumeAction},
@@ -37,6 +39,8 @@ use tokio_util::sync::CancellationToken;
 const POLL: Duration = Duration::from_millis(200);
 /// How long Cinder's own deletion waits for the other zone's daemon. Seen: 3 to 6 s behind a promotion, some 30 under load.
 const FOLLOWED: Duration = Duration::from_secs(20);
+/// How long a keeping that failed is tried to be taken back for.
+const TAKE_BACK: Duration = Duration::from_secs(5);
 /// Between two rounds of the loop.
 const ROUND: Duration = Duration::from_secs(5);
 
@@ -66,13 +70,7 @@ impl Cinder {
                     followed(side, here, by).await;
                     Ok(answer(Deleted::Proceed, "both zones' images go now"))
                 }
-                Verdict::RecordAlone => Ok(answer(
-                    Deleted::RecordAlone,
-                    &format!(
-                        "it is a copy in {}: its image goes when its primary goes",
-                        side.zone()
-                    ),
-                )),
+                Verdict::RecordAlone => Ok(a_copys_record(side)),
                 Verdict::Schedule { after } => {
                     let then = After::Delete { after };
                     let marked = one(side, image, VolumeAction::MarkDeleted { then }, by).await?;
@@ -89,8 +87,21 @@ impl Cinder {
         .await
     }
 
-    /// Hands the volume over to the other zone, up to where nothing can be lost any more.
+    /// Hands the volume over to the other zone. Where that fails before the demotion, it is a volume as before.
     async fn keep(
+        &self,
+        from: &Side,
+        image: &ImageSpec,
+        by: Instant,
+    ) -> Result<DeleteAnswer, ApiError> {
+        match self.hand_over(from, image, by).await {
+            Ok(answer) => Ok(answer),
+            Err(failed) => Err(take_back(from, image, failed).await),
+        }
+    }
+
+    /// Up to where nothing can be lost any more.
+    async fn hand_over(
         &self,
         from: &Side,
         image: &ImageSpec,
@@ -111,6 +122,7 @@ impl Cinder {
             };
             match step {
                 Keep::Gone | Keep::Wait | Keep::Unmirror => return Ok(done()),
+                Keep::Over => return Ok(a_copys_record(from)),
                 Keep::LeaveGroup { mode } => {
                     let action = VolumeAction::Replicate {
                         mode,
@@ -127,7 +139,7 @@ impl Cinder {
                     one(from, image, VolumeAction::MarkDeleted { then }, by).await?;
                 }
                 Keep::Demote => {
-                    let token = Some(super::token()?);
+                    let token = Some(super::token(KEEPING)?);
                     one(from, image, VolumeAction::Demote { token }, by).await?;
                 }
                 Keep::Promote { token } => promote(to, image, token, by).await?,
@@ -181,7 +193,8 @@ impl Cinder {
             | Keep::Demote
             | Keep::Promote { .. }
             | Keep::Wait
-            | Keep::Unmirror) => Ok(Some(step)),
+            | Keep::Unmirror
+            | Keep::Over) => Ok(Some(step)),
         }
     }
 
@@ -250,12 +263,13 @@ impl Cinder {
                         tracing::info!(volume.id = %image, zone = %to.zone(), "kept as a plain volume; its image in the zone that deleted it goes");
                         Ok(())
                     }
-                    // Before the demotion it is Cinder's call, made again, that goes on.
+                    // Before the demotion it is Cinder's call, made again, that goes on; and a volume that was moved is none of ours.
                     Some(
                         Keep::LeaveGroup { .. }
                         | Keep::Mark
                         | Keep::Demote
                         | Keep::Wait
+                        | Keep::Over
                         | Keep::Gone,
                     )
                     | None => Ok(()),
@@ -267,6 +281,16 @@ impl Cinder {
             ) => Ok(()),
         }
     }
+}
+
+fn a_copys_record(side: &Side) -> DeleteAnswer {
+    answer(
+        Deleted::RecordAlone,
+        &format!(
+            "it is a copy in {}: its image goes when its primary goes",
+            side.zone()
+        ),
+    )
 }
 
 fn answer(outcome: Deleted, message: &str) -> DeleteAnswer {
@@ -312,6 +336,43 @@ async fn look(
             ),
             ..e
         }),
+    }
+}
+
+/// Takes the mark of a keeping away that failed while the volume is still primary here. Once it is demoted there is nothing to take
+/// back: the keeping goes on. The answer is why it failed, and what is left of it.
+async fn take_back(from: &Side, image: &ImageSpec, failed: ApiError) -> ApiError {
+    let by = Instant::now() + TAKE_BACK;
+    let stays = |why: &str| ApiError {
+        message: format!(
+            "{}. It may still be marked as deleted ({why}): if it is still primary in {}, `rekindle volume undelete {image}` takes that back",
+            failed.message,
+            from.zone()
+        ),
+        ..failed.clone()
+    };
+    let here = match look(from, image, by).await {
+        Ok(Some(here)) => here,
+        Ok(None) => return failed,
+        Err(e) => return stays(&e.message),
+    };
+    match here.role {
+        Role::Primary if rules::is_kept_from(&here, from.zone()) => {}
+        Role::Primary | Role::Secondary | Role::NotMirrored => return failed,
+        Role::Unknown => return stays("its cluster does not answer"),
+    }
+    loop {
+        match one(from, image, VolumeAction::Undelete, by).await {
+            Ok(_) => {
+                tracing::warn!(volume.id = %image, zone = %from.zone(), code = %failed.code, error = %failed.message, "it could not be handed over to the other zone: its deletion is taken back");
+                return failed;
+            }
+            // The demotion took effect after all.
+            Err(e) if e.code == ErrorCode::NotPrimary => return failed,
+            // What kept it from being handed over may be in flight still.
+            Err(e) if e.code == ErrorCode::Busy && Instant::now() + POLL < by => sleep(POLL).await,
+            Err(e) => return stays(&e.message),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     Cinder,
     groups::GroupMove,
     health::Health,
-    rules::{Seen, Way, way},
+    rules::{Seen, TOKEN, Way, way},
     sides::{EndOfOrder, Side},
     wire::{CinderVolume, End, FailoverAnswer, FailoverRequest, ReplicationStatus, VolumeEnd},
 };
@@ -192,7 +192,7 @@ impl Cinder {
         let (left, taken) = both(&specs, trip.from, trip.to, trip.health, trip.by).await?;
         let mut ends = Ends::new();
         let mut ways = Ways::default();
-        let token = super::token()?;
+        let token = super::token(TOKEN)?;
         for spec in &specs {
             let seen = Seen {
                 from: (trip.from.zone(), trip.health),

@@ -252,9 +252,9 @@ fn bounded(volumes: &[CinderVolume]) -> Result<(), ApiError> {
     }
 }
 
-/// A name for a call's demotions and resyncs. Later ones sort after earlier ones.
-fn token() -> Result<DemotionToken, ApiError> {
-    DemotionToken::new(format!("{}{}", rules::TOKEN, uuid::Uuid::now_v7()))
+/// A name for a call's demotions and resyncs. Later ones of the same start sort after earlier ones.
+fn token(start: &str) -> Result<DemotionToken, ApiError> {
+    DemotionToken::new(format!("{start}{}", uuid::Uuid::now_v7()))
         .map_err(|e| ApiError::new(ErrorCode::Internal, e.to_string()))
 }
 

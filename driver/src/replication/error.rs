@@ -27,6 +27,11 @@ pub enum Refusal {
         "the image was demoted before this order, by another hand: promote it here again, then order the move anew"
     )]
     DemotedOtherwise,
+    /// A demotion that hands a deleted volume over, and its deletion was taken back.
+    #[error(
+        "the deletion that this demotion belongs to was taken back: delete the volume again if it is still to go"
+    )]
+    TakenBack,
     /// Nothing whole to promote (hard case 24).
     #[error("there is no complete copy here to promote: {why}")]
     NoCompleteCopy {
@@ -238,6 +243,7 @@ fn refusal_code(r: &Refusal) -> ErrorCode {
         Refusal::ForceRequired { .. } => ErrorCode::ForceRequired,
         Refusal::DemotionNotReplayed => ErrorCode::DemotionNotReplayed,
         Refusal::DemotedOtherwise => ErrorCode::DemotedOtherwise,
+        Refusal::TakenBack => ErrorCode::Held,
         Refusal::NoCompleteCopy { .. } => ErrorCode::NoCompleteCopy,
         Refusal::SplitBrain => ErrorCode::SplitBrain,
         Refusal::PeerNotPrimary { .. } => ErrorCode::PeerNotPrimary,
@@ -295,6 +301,7 @@ fn field(r: &Refusal) -> Option<&'static str> {
         | Refusal::ForceRequired { .. }
         | Refusal::DemotionNotReplayed
         | Refusal::DemotedOtherwise
+        | Refusal::TakenBack
         | Refusal::NoCompleteCopy { .. }
         | Refusal::SplitBrain
         | Refusal::PeerNotPrimary { .. }

@@ -13,7 +13,7 @@ mod rules;
 
 pub use error::{Refusal, ReplicationError};
 pub use look::{CLAIM_MARGIN, Hints, Look};
-pub(crate) use policy::group_after;
+pub(crate) use policy::{KEEPING, ends_keeping, group_after, is_of_a_keeping};
 pub use rules::{Context, LastResync, Promote, SAFETY_INFIX, Step, confirm, next, plain_refused};
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 use super::{
     error::Refusal,
     look::Look,
-    rules::{POLICY_KEYS, Step},
+    rules::{POLICY_KEYS, Promote, Step},
 };
 use crate::backend::view::{MirrorView, Mirrored};
 use rekindle_common::{
-    GroupName, Timestamp,
+    DemotionToken, GroupName, Timestamp, ZoneName,
     action::FromCinder,
     deletion::{After, Deletion, OnDelete},
     facts::CinderFacts,
@@ -307,6 +307,30 @@ pub(super) fn undelete(look: &Look) -> Result<Step, Refusal> {
         remove: vec![metadata::DELETED],
         snapshot: m.mode == MirrorImageMode::Snapshot,
     })
+}
+
+/// The start of the names of the demotions by which a deleted volume is handed over to the other zone. No other demotion's name
+/// starts so: that is how a promotion knows a keeping from a move.
+pub(crate) const KEEPING: &str = "keeping-";
+
+/// Whether a demotion of that name hands a deleted volume over.
+pub(crate) fn is_of_a_keeping(token: &DemotionToken) -> bool {
+    token.as_str().starts_with(KEEPING)
+}
+
+/// Whether a promotion in `zone` shows that the keeping which `mark` tells of came to nothing. Its deletion failed, the volume stayed
+/// in use, and is moved now: were the mark to go with it, the zone that is left would take its replication off.
+pub(crate) fn ends_keeping(mark: &Deletion, how: &Promote, zone: &ZoneName) -> bool {
+    match (&mark.then, how) {
+        // It goes with the volume: that zone ends it.
+        (After::Delete { .. }, _) => false,
+        // Home again, in the zone that was to give it up.
+        (After::Keep { from }, Promote::After { token }) => from == zone || !is_of_a_keeping(token),
+        (
+            After::Keep { .. },
+            Promote::Plain | Promote::PlainElseForce { .. } | Promote::Force { .. },
+        ) => true,
+    }
 }
 
 /// Metadata is written where writes are taken, and nowhere else.

@@ -3,12 +3,15 @@
 use super::{
     error::{Refusal, ReplicationError},
     look::Look,
-    policy::{describe, group_after, mark_deleted, record_server, replicate, undelete},
+    policy::{
+        describe, group_after, is_of_a_keeping, mark_deleted, record_server, replicate, undelete,
+    },
 };
 use crate::backend::view::{DaemonState, ImageView};
 use rekindle_common::{
     DemotionToken, Generation, ImageSpec, ResyncToken, Timestamp,
     action::{Effect, Promotion, SafetyCopy, VolumeAction},
+    deletion::After,
     given_up::GivenUp,
     metadata::{self, VolumePolicy},
     mode::MirrorImageMode,
@@ -274,6 +277,10 @@ pub fn plain_refused(after: &Look) -> Refusal {
 
 fn demote(look: &Look, token: Option<&DemotionToken>) -> Result<Step, Refusal> {
     match look.role {
+        // Another call for the same deletion failed meanwhile and took it back: no zone would be primary, and nobody would go on.
+        Role::Primary if token.is_some_and(is_of_a_keeping) && !is_to_be_kept(look) => {
+            Err(Refusal::TakenBack)
+        }
         Role::Primary => Ok(Step::Demote {
             token: token.cloned(),
         }),
@@ -286,6 +293,13 @@ fn demote(look: &Look, token: Option<&DemotionToken>) -> Result<Step, Refusal> {
         Role::Unknown => Err(Refusal::Internal {
             what: "the volume was not looked at".to_owned(),
         }),
+    }
+}
+
+fn is_to_be_kept(look: &Look) -> bool {
+    match look.deletion.as_ref().map(|d| &d.then) {
+        Some(After::Keep { .. }) => true,
+        Some(After::Delete { .. }) | None => false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a deletion does to a volume, from what was seen of it. Pure.
 
-use crate::cinder::rules::not_in_step;
+use crate::{cinder::rules::not_in_step, replication::is_of_a_keeping};
 use rekindle_common::{
     ApiError, DemotionToken, ErrorCode, ZoneName,
     deletion::{After, OnDelete},
@@ -76,7 +76,8 @@ pub(super) fn verdict(here: &VolumeReport, zone: &ZoneName) -> Result<Verdict, A
     }
 }
 
-fn is_kept_from(report: &VolumeReport, zone: &ZoneName) -> bool {
+/// Whether its mark says that `zone` hands it over.
+pub(super) fn is_kept_from(report: &VolumeReport, zone: &ZoneName) -> bool {
     match report.deletion.as_ref().map(|d| &d.then) {
         Some(After::Keep { from }) => from == zone,
         Some(After::Delete { .. }) | None => false,
@@ -104,6 +105,8 @@ pub(super) enum Keep {
     Wait,
     /// It follows: mirroring off there.
     Unmirror,
+    /// It was moved to the other zone and is in use there: its deletion had failed before.
+    Over,
     /// This zone's image is gone.
     Gone,
 }
@@ -170,19 +173,30 @@ pub(super) fn keep(
         // The other zone's is gone and this one may be the last: nothing happens to it by itself.
         (Role::Secondary, None) => no_copy(),
         (Role::Secondary, Some(Role::Secondary)) => match &left.demotion {
-            Some(token) => Ok(Keep::Promote {
+            Some(token) if is_of_a_keeping(token) => Ok(Keep::Promote {
                 token: token.clone(),
             }),
-            None => refuse(
+            // A move is under way, or was: a mark that a failed deletion left says nothing of it.
+            Some(_) | None => refuse(
                 ErrorCode::DemotedOtherwise,
                 format!(
-                    "it was demoted in {from} by another hand: promote it there again, then delete it anew"
+                    "it was demoted in {from} by another hand, or by an older version: if it is still to go, promote it there again and delete it anew"
                 ),
             ),
         },
+        (Role::Secondary, Some(Role::Primary)) if !kept.is_some_and(|k| takes_over(k, from)) => {
+            Ok(Keep::Over)
+        }
         (Role::Secondary, Some(Role::Primary)) if follows(left) => Ok(Keep::Unmirror),
         (Role::Secondary, Some(Role::Primary | Role::NotMirrored)) => Ok(Keep::Wait),
     }
+}
+
+/// Whether the other zone's primary is there because this zone hands it over. Its own word counts: a promotion that is none of a
+/// keeping takes the mark away, and in snapshot mode this zone's image hears of that late. Where that could not be written down, the
+/// name of the demotion before it is still there.
+fn takes_over(kept: &VolumeReport, from: &ZoneName) -> bool {
+    is_kept_from(kept, from) && kept.demotion.as_ref().is_none_or(is_of_a_keeping)
 }
 
 /// Whether this zone's daemon has taken the other's image for its primary: only then does it remove its own with it.
@@ -352,13 +366,19 @@ mod tests {
             step(Some(&demoted), Some(&there)),
             Err(ErrorCode::DemotedOtherwise)
         );
-        let token = DemotionToken::new("cinder-1").unwrap();
+        // A move's, or an older version's, which named them all alike.
+        demoted.demotion = Some(DemotionToken::new("cinder-1").unwrap());
+        assert_eq!(
+            step(Some(&demoted), Some(&there)),
+            Err(ErrorCode::DemotedOtherwise)
+        );
+        let token = DemotionToken::new("keeping-1").unwrap();
         demoted.demotion = Some(token.clone());
         assert_eq!(
             step(Some(&demoted), Some(&there)),
             Ok(Keep::Promote { token })
         );
-        let there = primary("zone-b");
+        let there = kept(primary("zone-b"), "zone-a");
         assert_eq!(step(Some(&demoted), Some(&there)), Ok(Keep::Wait));
         let says = |state: &str| SiteView {
             state: state.into(),
@@ -377,6 +397,27 @@ mod tests {
         let plain = report("zone-b", Role::NotMirrored, VolumeStatus::ErrorNotMirrored);
         assert_eq!(step(Some(&demoted), Some(&plain)), Ok(Keep::Wait));
         assert_eq!(step(None, Some(&plain)), Ok(Keep::Gone));
+    }
+
+    #[test]
+    fn hard_case_32_what_was_moved_is_in_use_whatever_an_old_mark_says_here() {
+        let mut left = kept(copy("zone-a"), "zone-a");
+        left.local = Some(SiteView {
+            state: "up+replaying".into(),
+            description: String::new(),
+            last_update: None,
+        });
+        let mut there = primary("zone-b");
+        assert_eq!(step(Some(&left), Some(&there)), Ok(Keep::Over));
+        // The other way round, once: that is no keeping of this zone.
+        there = kept(there, "zone-b");
+        assert_eq!(step(Some(&left), Some(&there)), Ok(Keep::Over));
+        // The promotion could not be noted.
+        there = kept(primary("zone-b"), "zone-a");
+        for (name, expected) in [("p-1", Keep::Over), ("keeping-1", Keep::Unmirror)] {
+            there.demotion = Some(DemotionToken::new(name).unwrap());
+            assert_eq!(step(Some(&left), Some(&there)), Ok(expected), "{name}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 async fn hard_case_20_a_slow_demotion_keeps_no_other_volume_from_its_promotion() {
     let bench = bench().await;
     let volumes = bench.replicated(2, &[]).await;
-    let token = token().unwrap();
+    let token = token(rules::TOKEN).unwrap();
     let demote = VolumeAction::Demote {
         token: Some(token.clone()),
     };

@@ -1,5 +1,7 @@
 //! Deletions, each policy, with what can go wrong in their middle.
 
+mod keeping;
+
 use super::*;
 use rekindle_common::{
     GroupName,

@@ -310,6 +310,71 @@ fn hard_case_32_a_mark_from_before_a_forced_promotion_is_said_and_not_acted_on()
 }
 
 #[test]
+fn hard_case_32_a_keepings_mark_goes_with_any_promotion_but_its_own() {
+    let here: rekindle_common::ZoneName = "zone-b".parse().unwrap();
+    let mark = |then| Deletion {
+        image: "volumes/volume-1".parse().unwrap(),
+        at: at(1000),
+        then,
+    };
+    let after = |name: &str| Promote::After {
+        token: DemotionToken::new(name).unwrap(),
+    };
+    let reason = || "zone-a lost".to_owned();
+    let ways = [
+        (after("keeping-1"), false),
+        (after("cinder-1"), true),
+        (after("20261127t100000-000-0000"), true),
+        (Promote::Plain, true),
+        (Promote::PlainElseForce { reason: reason() }, true),
+        (Promote::Force { reason: reason() }, true),
+    ];
+    for (how, ends) in &ways {
+        let keep = |from: &str| {
+            mark(After::Keep {
+                from: from.parse().unwrap(),
+            })
+        };
+        assert_eq!(ends_keeping(&keep("zone-a"), how, &here), *ends, "{how:?}");
+        // Promoted again in the zone that was to give it up.
+        assert!(ends_keeping(&keep("zone-b"), how, &here), "{how:?}");
+        let delete = mark(After::Delete {
+            after: Span::secs(60),
+        });
+        assert!(!ends_keeping(&delete, how, &here), "{how:?}");
+    }
+}
+
+#[test]
+fn hard_case_32_a_deletion_that_was_taken_back_demotes_nothing() {
+    let demote = |name: &str| VolumeAction::Demote {
+        token: Some(DemotionToken::new(name).unwrap()),
+    };
+    let mark = |then| {
+        Deletion {
+            image: "volumes/volume-1".parse().unwrap(),
+            at: at(1000),
+            then,
+        }
+        .to_metadata()
+    };
+    let keep = mark(After::Keep {
+        from: "zone-a".parse().unwrap(),
+    });
+    let delete = mark(After::Delete {
+        after: Span::secs(60),
+    });
+    let say = |entries: &[(&str, &str)], name| {
+        let look = with(primary(MirrorImageMode::Journal), entries);
+        verdict(&next(&look, &demote(name), &generation(2)))
+    };
+    assert_eq!(say(&[(metadata::DELETED, &keep)], "keeping-1"), "demote");
+    assert_eq!(say(&[(metadata::DELETED, &delete)], "keeping-1"), "held");
+    assert_eq!(say(&[], "keeping-1"), "held");
+    assert_eq!(say(&[], "cinder-1"), "demote");
+}
+
+#[test]
 fn a_deletion_policy_that_cannot_be_read_refuses_and_says_so() {
     let look = with(
         primary(MirrorImageMode::Journal),
