@@ -250,6 +250,7 @@ mod tests {
             r#"{"action":{"type":"describe","facts":{"zone":"zone-a","id":"1","project_id":"p","size_gib":3,"bootable":false}}}"#,
             r#"{"action":{"type":"record_server","record":null}}"#,
             r#"{"action":{"type":"mark_deleted","then":"keep","from":"zone-a"}}"#,
+            r#"{"action":{"type":"mark_deleted","then":"keep","from":"zone-a","group":"db"}}"#,
             r#"{"action":{"type":"mark_deleted","then":"delete","after":"2h"}}"#,
             r#"{"action":{"type":"undelete"}}"#,
             r#"{"action":{"type":"demote"}}"#,

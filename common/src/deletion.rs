@@ -10,7 +10,7 @@
 
 use crate::{
     duration::Span,
-    ids::{ImageSpec, ZoneName},
+    ids::{GroupName, ImageSpec, ZoneName},
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -119,6 +119,9 @@ pub enum After {
     Keep {
         /// The zone that deleted it, whose image goes: the mark travels to the other one too.
         from: ZoneName,
+        /// The group that it leaves for that. Taken back, it is in it again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<GroupName>,
     },
     /// Both images go.
     Delete {
@@ -205,7 +208,16 @@ impl Deletion {
                 "deleted in Cinder at {}; both zones' images go at {due}: `rekindle volume undelete {}` takes that back",
                 self.at, self.image
             ),
-            (After::Delete { .. }, None) | (After::Keep { .. }, _) => format!(
+            (
+                After::Keep {
+                    group: Some(group), ..
+                },
+                _,
+            ) => format!(
+                "deleted in Cinder at {}; the other zone's image is being made a plain volume, and it leaves its group {group} for that: delete it in Cinder again to go on",
+                self.at
+            ),
+            (After::Delete { .. }, None) | (After::Keep { group: None, .. }, _) => format!(
                 "deleted in Cinder at {}; the other zone's image is being made a plain volume: delete it in Cinder again to go on with that",
                 self.at
             ),
@@ -292,9 +304,17 @@ mod tests {
         let kept = Deletion {
             then: After::Keep {
                 from: ZoneName::new("zone-a").unwrap(),
+                group: Some(GroupName::new("db").unwrap()),
             },
             ..mark
         };
         assert_eq!(kept.due(), None);
+        assert!(kept.in_words().contains("its group db"));
+        let text = kept.to_metadata();
+        assert_eq!(Deletion::from_metadata(&text, &kept.image), Some(kept));
+        // As versions wrote it that did not note the group.
+        let text = r#"{"image":"volumes/volume-1","at":"2026-11-25T10:00:00Z","then":"keep","from":"zone-a"}"#;
+        let read = Deletion::from_metadata(text, &image("volume-1")).unwrap();
+        assert!(matches!(read.then, After::Keep { group: None, .. }));
     }
 }

@@ -215,7 +215,8 @@ impl Inner {
             let note = metadata::forced_note(now, generation, reason);
             set.insert(metadata::FORCED.to_owned(), note);
             past.retain(|key| *key != metadata::FORCED);
-        } else if mark.is_some_and(|m| ends_keeping(&m, how, &self.zone)) {
+        } else if let Some(mark) = mark.filter(|m| ends_keeping(m, how, &self.zone)) {
+            tracing::warn!(volume.id = %spec, mark = %mark.to_metadata(), "its deletion came to nothing: the mark goes, and where it left a group for it, it is in none");
             // First: where it stays, the demotion's name stays beside it, and tells that it was no keeping's.
             past.insert(0, metadata::DELETED);
         }

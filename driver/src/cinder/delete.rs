@@ -4,7 +4,7 @@
 //!   refuse       -> no, and why
 //!   delete:0s    -> once the other zone's daemon follows it, proceed: Cinder's own driver removes the image, and that daemon its copy
 //!   delete:SPAN  -> marked; the loop below removes it when its time has come
-//!   keep         -> mark -> leave its group -> demote -> promote in the other zone -> Cinder is answered
+//!   keep         -> mark (with its group) -> leave that -> demote -> promote in the other zone -> Cinder is answered
 //!                     -> (loop) once this zone's daemon follows the other: mirroring off there -> the daemon removes this image
 //!   a copy       -> its record alone goes
 //! ```
@@ -25,7 +25,7 @@ use super::{
 };
 use crate::replication::KEEPING;
 use rekindle_common::{
-    ApiError, DemotionToken, ErrorCode, ImageSpec,
+    ApiError, DemotionToken, ErrorCode, GroupName, ImageSpec,
     action::{ActionOutcome, Promotion, VolumeAction},
     deletion::After,
     volume::{Role, VolumeReport},
@@ -132,9 +132,10 @@ impl Cinder {
                     };
                     one(from, image, action, by).await?;
                 }
-                Keep::Mark => {
+                Keep::Mark { group } => {
                     let then = After::Keep {
                         from: from.zone().clone(),
+                        group,
                     };
                     one(from, image, VolumeAction::MarkDeleted { then }, by).await?;
                 }
@@ -189,7 +190,7 @@ impl Cinder {
         match rules::keep(left?.as_ref(), kept?.as_ref(), from.zone(), to.zone())? {
             Keep::Gone => Ok(None),
             step @ (Keep::LeaveGroup { .. }
-            | Keep::Mark
+            | Keep::Mark { .. }
             | Keep::Demote
             | Keep::Promote { .. }
             | Keep::Wait
@@ -254,7 +255,7 @@ impl Cinder {
         };
         match (&mark.then, report.role) {
             (After::Delete { .. }, Role::Primary) => own.remove_due(image, by).await,
-            (After::Keep { from }, Role::Secondary) if from == own.zone() => {
+            (After::Keep { from, .. }, Role::Secondary) if from == own.zone() => {
                 let to = self.ready_to_keep(own, by).await?;
                 match self.keep_step(own, to, image, by).await? {
                     Some(Keep::Promote { token }) => promote(to, image, token, by).await,
@@ -266,7 +267,7 @@ impl Cinder {
                     // Before the demotion it is Cinder's call, made again, that goes on; and a volume that was moved is none of ours.
                     Some(
                         Keep::LeaveGroup { .. }
-                        | Keep::Mark
+                        | Keep::Mark { .. }
                         | Keep::Demote
                         | Keep::Wait
                         | Keep::Over
@@ -339,14 +340,15 @@ async fn look(
     }
 }
 
-/// Takes the mark of a keeping away that failed while the volume is still primary here. Once it is demoted there is nothing to take
-/// back: the keeping goes on. The answer is why it failed, and what is left of it.
+/// Takes the mark of a keeping away that failed while the volume is still primary here, and puts it back into its group. Once it is
+/// demoted there is nothing to take back: the keeping goes on. The answer is why it failed, and what is left of it.
 async fn take_back(from: &Side, image: &ImageSpec, failed: ApiError) -> ApiError {
     let by = Instant::now() + TAKE_BACK;
-    let stays = |why: &str| ApiError {
+    let stays = |group: Option<&GroupName>, why: &str| ApiError {
         message: format!(
-            "{}. It may still be marked as deleted ({why}): if it is still primary in {}, `rekindle volume undelete {image}` takes that back",
+            "{}. It may still be marked as deleted{} ({why}): if it is still primary in {}, `rekindle volume undelete {image}` takes that back",
             failed.message,
+            group.map_or_else(String::new, |g| format!(", and out of its group {g}")),
             from.zone()
         ),
         ..failed.clone()
@@ -354,12 +356,13 @@ async fn take_back(from: &Side, image: &ImageSpec, failed: ApiError) -> ApiError
     let here = match look(from, image, by).await {
         Ok(Some(here)) => here,
         Ok(None) => return failed,
-        Err(e) => return stays(&e.message),
+        Err(e) => return stays(None, &e.message),
     };
+    let group = rules::group_left(&here);
     match here.role {
         Role::Primary if rules::is_kept_from(&here, from.zone()) => {}
         Role::Primary | Role::Secondary | Role::NotMirrored => return failed,
-        Role::Unknown => return stays("its cluster does not answer"),
+        Role::Unknown => return stays(group, "its cluster does not answer"),
     }
     loop {
         match one(from, image, VolumeAction::Undelete, by).await {
@@ -371,7 +374,7 @@ async fn take_back(from: &Side, image: &ImageSpec, failed: ApiError) -> ApiError
             Err(e) if e.code == ErrorCode::NotPrimary => return failed,
             // What kept it from being handed over may be in flight still.
             Err(e) if e.code == ErrorCode::Busy && Instant::now() + POLL < by => sleep(POLL).await,
-            Err(e) => return stays(&e.message),
+            Err(e) => return stays(group, &e.message),
         }
     }
 }

@@ -302,8 +302,17 @@ pub(super) fn undelete(look: &Look) -> Result<Step, Refusal> {
     if !look.view.metadata.contains_key(metadata::DELETED) {
         return Ok(Step::AlreadySo);
     }
+    // It left its group to be handed over. In none it would be replicated on, and left behind by the next failover.
+    let left = match look.deletion.as_ref().map(|d| &d.then) {
+        Some(After::Keep { group, .. }) => group.as_ref(),
+        Some(After::Delete { .. }) | None => None,
+    };
+    let back = left.filter(|_| !look.view.metadata.contains_key(metadata::GROUP));
     Ok(Step::SetPolicy {
-        set: BTreeMap::new(),
+        set: back
+            .map(|group| (metadata::GROUP.to_owned(), group.to_string()))
+            .into_iter()
+            .collect(),
         remove: vec![metadata::DELETED],
         snapshot: m.mode == MirrorImageMode::Snapshot,
     })
@@ -325,7 +334,9 @@ pub(crate) fn ends_keeping(mark: &Deletion, how: &Promote, zone: &ZoneName) -> b
         // It goes with the volume: that zone ends it.
         (After::Delete { .. }, _) => false,
         // Home again, in the zone that was to give it up.
-        (After::Keep { from }, Promote::After { token }) => from == zone || !is_of_a_keeping(token),
+        (After::Keep { from, .. }, Promote::After { token }) => {
+            from == zone || !is_of_a_keeping(token)
+        }
         (
             After::Keep { .. },
             Promote::Plain | Promote::PlainElseForce { .. } | Promote::Force { .. },

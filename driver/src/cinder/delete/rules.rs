@@ -2,7 +2,7 @@
 
 use crate::{cinder::rules::not_in_step, replication::is_of_a_keeping};
 use rekindle_common::{
-    ApiError, DemotionToken, ErrorCode, ZoneName,
+    ApiError, DemotionToken, ErrorCode, GroupName, ZoneName,
     deletion::{After, OnDelete},
     duration::Span,
     mode::ReplicationMode,
@@ -79,16 +79,27 @@ pub(super) fn verdict(here: &VolumeReport, zone: &ZoneName) -> Result<Verdict, A
 /// Whether its mark says that `zone` hands it over.
 pub(super) fn is_kept_from(report: &VolumeReport, zone: &ZoneName) -> bool {
     match report.deletion.as_ref().map(|d| &d.then) {
-        Some(After::Keep { from }) => from == zone,
+        Some(After::Keep { from, .. }) => from == zone,
         Some(After::Delete { .. }) | None => false,
+    }
+}
+
+/// The group that it left to be handed over, or is about to leave.
+pub(super) fn group_left(report: &VolumeReport) -> Option<&GroupName> {
+    match report.deletion.as_ref().map(|d| &d.then) {
+        Some(After::Keep { group, .. }) => group.as_ref(),
+        Some(After::Delete { .. }) | None => None,
     }
 }
 
 /// The next step of a keeping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Keep {
-    /// Note what is going on, so that it can be gone on with.
-    Mark,
+    /// Note what is going on, so that it can be gone on with or taken back.
+    Mark {
+        /// The group that it is going to leave.
+        group: Option<GroupName>,
+    },
     /// Take it out of its group: the group's primary stays where it is, this volume's changes.
     LeaveGroup {
         /// How it is replicated.
@@ -158,7 +169,13 @@ pub(super) fn keep(
                 );
             }
             match (marked, &left.group, left.mode) {
-                (false, _, _) => Ok(Keep::Mark),
+                (false, group, _) => Ok(Keep::Mark {
+                    group: group.clone(),
+                }),
+                // An older version's mark, say: what it leaves is noted first.
+                (true, Some(group), _) if group_left(left) != Some(group) => Ok(Keep::Mark {
+                    group: Some(group.clone()),
+                }),
                 (true, Some(_), Some(mode)) => Ok(Keep::LeaveGroup { mode }),
                 (true, Some(_), None) => {
                     refuse(ErrorCode::CorruptRecord, "its policy cannot be read")
@@ -267,7 +284,10 @@ mod tests {
         r.deletion = Some(Deletion {
             image: image(),
             at: "2026-11-25T10:00:00Z".parse().unwrap(),
-            then: After::Keep { from: zone(from) },
+            then: After::Keep {
+                from: zone(from),
+                group: r.group.clone(),
+            },
         });
         r
     }
@@ -340,8 +360,17 @@ mod tests {
     fn a_keeping_goes_step_by_step_and_never_promotes_what_was_not_demoted() {
         let there = copy("zone-b");
         let mut left = primary("zone-a");
-        left.group = Some(GroupName::new("db").unwrap());
-        assert_eq!(step(Some(&left), Some(&there)), Ok(Keep::Mark));
+        let mark = |group| Ok(Keep::Mark { group });
+        assert_eq!(step(Some(&left), Some(&there)), mark(None));
+        let older = kept(left.clone(), "zone-a");
+        let db = Some(GroupName::new("db").unwrap());
+        left.group = db.clone();
+        assert_eq!(step(Some(&left), Some(&there)), mark(db.clone()));
+        let older = VolumeReport {
+            group: db.clone(),
+            ..older
+        };
+        assert_eq!(step(Some(&older), Some(&there)), mark(db));
         let mut left = kept(left, "zone-a");
         let mode = ReplicationMode::Instant;
         assert_eq!(

@@ -28,6 +28,27 @@ impl Bench {
         v
     }
 
+    /// Such a one, by the policy of its group.
+    async fn of_a_group_that_keeps(&self) -> CinderVolume {
+        let group = [("rekindle:group", "db")];
+        let v = self.replicated(1, &group).await.remove(0);
+        // As the lease keeper notes it.
+        let keep = VolumeAction::Replicate {
+            mode: ReplicationMode::Instant,
+            group: Some(GroupName::new("db").unwrap()),
+            leave_group: false,
+            cinder: Some(Box::new(rekindle_common::action::FromCinder {
+                facts: None,
+                on_delete: Some(OnDelete::Keep),
+            })),
+        };
+        self.by_hand(&self.a, &v, keep).await;
+        self.written(&v, 1).await;
+        self.wait(&self.b, &v.image, VolumeStatus::ActiveSecondary)
+            .await;
+        v
+    }
+
     async fn deleted(&self, v: &CinderVolume) -> Deleted {
         self.delete(v).await.unwrap().outcome
     }
@@ -192,25 +213,7 @@ async fn a_volume_is_not_handed_over_to_a_zone_that_cannot_take_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_groups_volume_leaves_its_group_before_it_is_handed_over() {
     let bench = bench().await;
-    let v = bench
-        .replicated(1, &[("rekindle:group", "db")])
-        .await
-        .remove(0);
-    // As the lease keeper notes the group's policy.
-    let keep = VolumeAction::Replicate {
-        mode: ReplicationMode::Instant,
-        group: Some(GroupName::new("db").unwrap()),
-        leave_group: false,
-        cinder: Some(Box::new(rekindle_common::action::FromCinder {
-            facts: None,
-            on_delete: Some(OnDelete::Keep),
-        })),
-    };
-    bench.by_hand(&bench.a, &v, keep).await;
-    bench.written(&v, 1).await;
-    bench
-        .wait(&bench.b, &v.image, VolumeStatus::ActiveSecondary)
-        .await;
+    let v = bench.of_a_group_that_keeps().await;
     assert_eq!(bench.deleted(&v).await, Deleted::RemovedByUs);
     bench.kept(&v, 1).await;
 }

@@ -333,6 +333,7 @@ fn hard_case_32_a_keepings_mark_goes_with_any_promotion_but_its_own() {
         let keep = |from: &str| {
             mark(After::Keep {
                 from: from.parse().unwrap(),
+                group: None,
             })
         };
         assert_eq!(ends_keeping(&keep("zone-a"), how, &here), *ends, "{how:?}");
@@ -343,6 +344,46 @@ fn hard_case_32_a_keepings_mark_goes_with_any_promotion_but_its_own() {
         });
         assert!(!ends_keeping(&delete, how, &here), "{how:?}");
     }
+}
+
+#[test]
+fn hard_case_32_a_deletion_that_is_taken_back_puts_the_volume_back_into_its_group() {
+    let mark = |group: Option<&str>| {
+        Deletion {
+            image: "volumes/volume-1".parse().unwrap(),
+            at: at(1000),
+            then: After::Keep {
+                from: "zone-a".parse().unwrap(),
+                group: group.map(|g| g.parse().unwrap()),
+            },
+        }
+        .to_metadata()
+    };
+    let back = |group: Option<&str>, left, marked| {
+        let mut v = primary(MirrorImageMode::Snapshot);
+        let metadata = Arc::make_mut(&mut v.metadata);
+        if left {
+            metadata.remove(metadata::GROUP);
+        }
+        metadata.extend(group.map(|g| (metadata::GROUP.to_owned(), g.to_owned())));
+        let look = with(v, &[(metadata::DELETED, &mark(marked))]);
+        let step = next(&look, &VolumeAction::Undelete, &generation(2));
+        let Ok(Step::SetPolicy {
+            mut set,
+            remove,
+            snapshot,
+        }) = step
+        else {
+            panic!("{step:?}")
+        };
+        assert_eq!((remove, snapshot), (vec![metadata::DELETED], true));
+        set.remove(metadata::GROUP)
+    };
+    assert_eq!(back(None, true, Some("db")), Some("db".to_owned()));
+    assert_eq!(back(None, true, None), None);
+    // It had not left yet, or was put into another one since.
+    assert_eq!(back(None, false, Some("db")), None);
+    assert_eq!(back(Some("web"), true, Some("db")), None);
 }
 
 #[test]
@@ -360,6 +401,7 @@ fn hard_case_32_a_deletion_that_was_taken_back_demotes_nothing() {
     };
     let keep = mark(After::Keep {
         from: "zone-a".parse().unwrap(),
+        group: None,
     });
     let delete = mark(After::Delete {
         after: Span::secs(60),

@@ -12,6 +12,7 @@ impl Bench {
         self.written(&v, 1).await;
         let then = After::Keep {
             from: self.a.zone_name().clone(),
+            group: None,
         };
         self.by_hand(&self.a, &v, VolumeAction::MarkDeleted { then })
             .await;
@@ -84,6 +85,9 @@ async fn hard_case_32_a_keeping_that_fails_before_the_demotion_leaves_no_mark() 
         bench.delete(&v).await.unwrap_err();
         let report = bench.a.volume(&v.image).await.unwrap();
         assert_eq!((report.role, report.deletion), (Role::Primary, None));
+        bench
+            .wait(&bench.b, &v.image, VolumeStatus::ActiveSecondary)
+            .await;
         assert_eq!(bench.deleted(&v).await, Deleted::RemovedByUs);
     }
     // What cannot be taken back is said, with the command for it.
@@ -120,6 +124,55 @@ async fn hard_case_57_a_keeping_goes_on_only_behind_a_demotion_of_its_own() {
         .by_hand(&bench.a, &v, VolumeAction::Promote { promotion })
         .await;
     assert_eq!(bench.mark(&bench.a, &v).await, None);
+    bench
+        .wait(&bench.b, &v.image, VolumeStatus::ActiveSecondary)
+        .await;
+    assert_eq!(bench.deleted(&v).await, Deleted::RemovedByUs);
+    bench.kept(&v, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hard_case_32_a_groups_volume_whose_keeping_fails_is_in_its_group_again() {
+    let bench = bench().await;
+    let db = Some(GroupName::new("db").unwrap());
+    let v = bench.of_a_group_that_keeps().await;
+    let is = async || {
+        let r = bench.a.volume(&v.image).await.unwrap();
+        (r.group, r.on_delete, r.deletion.is_some())
+    };
+    bench.fabric.a().fail(Op::Demote, Some(&v.image), 16, 1);
+    bench.delete(&v).await.unwrap_err();
+    assert_eq!(is().await, (db.clone(), Some(OnDelete::Keep), false));
+    // The sidecar dies behind the step that takes it out: the mark knows where it was, and says so.
+    let then = After::Keep {
+        from: bench.a.zone_name().clone(),
+        group: db.clone(),
+    };
+    let leave = VolumeAction::Replicate {
+        mode: ReplicationMode::Instant,
+        group: None,
+        leave_group: true,
+        cinder: None,
+    };
+    for action in [VolumeAction::MarkDeleted { then }, leave] {
+        bench.by_hand(&bench.a, &v, action).await;
+    }
+    bench
+        .wait(&bench.b, &v.image, VolumeStatus::ActiveSecondary)
+        .await;
+    assert_eq!(is().await, (None, Some(OnDelete::Keep), true));
+    let concerns = bench.a.volume(&v.image).await.unwrap().concerns;
+    assert!(
+        concerns.iter().any(|c| c.contains("its group db")),
+        "{concerns:?}"
+    );
+    // Deleted again, and it fails again; so does taking it back.
+    bench.fabric.a().fail(Op::Demote, Some(&v.image), 16, 1);
+    bench.fabric.a().fail(Op::SetMetadata, Some(&v.image), 5, 1);
+    let e = bench.delete(&v).await.unwrap_err();
+    assert!(e.message.contains("out of its group db"), "{e}");
+    bench.by_hand(&bench.a, &v, VolumeAction::Undelete).await;
+    assert_eq!(is().await, (db, Some(OnDelete::Keep), false));
     bench
         .wait(&bench.b, &v.image, VolumeStatus::ActiveSecondary)
         .await;
