@@ -132,7 +132,7 @@ impl Inner {
     ) -> Result<(Effect, Look, Option<GivenUp>), ReplicationError> {
         let session = self.backend.open(volume, Access::Write, d.answer).await?;
         let mut look = self.understand(session.look(d.answer).await?);
-        if let VolumeAction::MarkDeleted { .. } = order.action {
+        if replication::needs_lineage(&look, &order.action) {
             look.view.lineage = Some(session.lineage(d.answer).await?);
         }
         let group = group_of(&look, &order.action)?;

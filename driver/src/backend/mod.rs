@@ -340,9 +340,7 @@ impl Session {
         let call = async {
             match &self.image {
                 OpenImage::Rbd(i) => i.lineage(deadline).await,
-                OpenImage::Memory(c) => {
-                    Ok(c.look_at(&self.spec).await?.lineage.unwrap_or_default())
-                }
+                OpenImage::Memory(c) => c.lineage_of(&self.spec).await,
             }
         };
         self.within(deadline, Op::Look, call).await

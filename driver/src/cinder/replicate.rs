@@ -4,11 +4,12 @@ use super::{
     Cinder, bounded,
     failover::{Ended, end_of, order},
     look_at,
-    sides::Ends,
+    sides::{EndOfOrder, Ends},
     wire::{
         CinderVolume, ReplicateRequest, ReplicationStatus, VolumesAnswer, VolumesRequest, Wanted,
     },
 };
+use crate::replication::MODE_FIELD;
 use rekindle_common::{
     ApiError, ErrorCode, ImageSpec,
     action::{Effect, FromCinder, VolumeAction},
@@ -21,7 +22,8 @@ impl Cinder {
     /// Replicates volumes as their type asks, or changes how they are: the mode, the schedule or the group, in place.
     ///
     /// Between journal and snapshot mirroring there is no way in place in librbd. The type was changed on purpose, so the
-    /// copy is given up and made anew; until its first sync has ended the volume has none, and its status says so.
+    /// copy is given up and made anew; until its first sync has ended the volume has none, and its status says so. It is asked for
+    /// in place first all the same: what speaks against it is then said while the copy is still there.
     ///
     /// # Errors
     /// [`ApiError`]: the whole call is refused.
@@ -51,39 +53,45 @@ impl Cinder {
                 r.role == Role::Primary
                     && r.mirror_mode.is_some_and(|m| m != mode.mirror_image_mode())
             };
-            let anew: Vec<_> = now
-                .values()
-                .filter(|r| other_mode(r))
-                .map(|r| order(&r.volume, VolumeAction::Unreplicate))
-                .collect();
-            let mut failed: Ends = side.batch(anew, by).await;
-            failed.retain(|_, end| end.is_err());
             // Cinder's ids are those of the zone that it stands in, wherever its volumes are served from.
             let home = this.inner.own.zone();
-            let orders = request
-                .volumes
+            let wanted = |v: &CinderVolume| {
+                let known = now.get(&v.image).and_then(|r| r.cinder.as_ref());
+                let cinder = FromCinder {
+                    facts: v.facts_in(home, known),
+                    on_delete,
+                };
+                order(
+                    &v.image,
+                    VolumeAction::Replicate {
+                        mode,
+                        group: group.clone(),
+                        // The type says all of it: one that names no group asks for a volume that is in none.
+                        leave_group: group.is_none(),
+                        cinder: Some(Box::new(cinder)),
+                    },
+                )
+            };
+            let orders = request.volumes.iter().map(wanted).collect();
+            let mut ends: Ends = side.batch(orders, by).await;
+            let to_be_anew = |v: &&CinderVolume| {
+                now.get(&v.image).is_some_and(other_mode)
+                    && ends.get(&v.image).is_some_and(is_of_the_mode_alone)
+            };
+            let anew: Vec<&CinderVolume> = request.volumes.iter().filter(to_be_anew).collect();
+            let given_up = anew
                 .iter()
-                .filter(|v| !failed.contains_key(&v.image))
-                .map(|v| {
-                    let known = now.get(&v.image).and_then(|r| r.cinder.as_ref());
-                    let cinder = FromCinder {
-                        facts: v.facts_in(home, known),
-                        on_delete,
-                    };
-                    order(
-                        &v.image,
-                        VolumeAction::Replicate {
-                            mode,
-                            group: group.clone(),
-                            // The type says all of it: one that names no group asks for a volume that is in none.
-                            leave_group: group.is_none(),
-                            cinder: Some(Box::new(cinder)),
-                        },
-                    )
-                })
+                .map(|v| order(&v.image, VolumeAction::Unreplicate))
                 .collect();
-            let mut ends = side.batch(orders, by).await;
-            ends.append(&mut failed);
+            let mut given_up: Ends = side.batch(given_up, by).await;
+            given_up.retain(|_, end| end.is_err());
+            let orders = anew
+                .into_iter()
+                .filter(|v| !given_up.contains_key(&v.image))
+                .map(wanted)
+                .collect();
+            ends.extend(side.batch(orders, by).await);
+            ends.append(&mut given_up);
             Ok(answer(&request.volumes, &ends, ReplicationStatus::Enabled))
         })
         .await
@@ -128,6 +136,12 @@ impl Cinder {
             .collect();
         Ok(VolumesAnswer { volumes })
     }
+}
+
+/// Whether nothing speaks against an order but that there is no way to it in place.
+fn is_of_the_mode_alone(end: &EndOfOrder) -> bool {
+    end.as_ref()
+        .is_err_and(|e| e.code == ErrorCode::InvalidField && e.field.as_deref() == Some(MODE_FIELD))
 }
 
 fn answer(volumes: &[CinderVolume], ends: &Ends, good: ReplicationStatus) -> VolumesAnswer {

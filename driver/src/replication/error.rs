@@ -5,6 +5,9 @@ use rekindle_common::{
     ApiError, ErrorCode, Generation, action::SAFETY_FIELD, duration::Span, volume::Known,
 };
 
+/// The field of a refusal to change between journal and snapshot mirroring in place, and of no other.
+pub(crate) const MODE_FIELD: &str = "action.mode";
+
 /// A rule that forbids an action. The message is for a tired operator: what is, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -293,7 +296,7 @@ fn field(r: &Refusal) -> Option<&'static str> {
     match r {
         Refusal::BadSchedule { .. } => Some("action.interval"),
         Refusal::BadFacts { .. } => Some("action.facts"),
-        Refusal::ModeChange { .. } => Some("action.mode"),
+        Refusal::ModeChange { .. } => Some(MODE_FIELD),
         Refusal::JoinsAndLeaves => Some("action.leave_group"),
         Refusal::GenerationRequired { .. } => Some("generation"),
         Refusal::Copying { .. } => Some(SAFETY_FIELD),

@@ -11,9 +11,10 @@ mod look;
 mod policy;
 mod rules;
 
+pub(crate) use error::MODE_FIELD;
 pub use error::{Refusal, ReplicationError};
 pub use look::{CLAIM_MARGIN, Hints, Look};
-pub(crate) use policy::{KEEPING, ends_keeping, group_after, is_of_a_keeping};
+pub(crate) use policy::{KEEPING, ends_keeping, group_after, is_of_a_keeping, needs_lineage};
 pub use rules::{Context, LastResync, Promote, SAFETY_INFIX, Step, confirm, next, plain_refused};
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use super::{
     look::Look,
     rules::{POLICY_KEYS, Promote, Step},
 };
-use crate::backend::view::{MirrorView, Mirrored};
+use crate::backend::view::{Lineage, MirrorView, Mirrored};
 use rekindle_common::{
     DemotionToken, GroupName, Timestamp, ZoneName,
-    action::FromCinder,
+    action::{FromCinder, VolumeAction},
     deletion::{After, Deletion, OnDelete},
     facts::CinderFacts,
     ids::InvalidName,
@@ -69,6 +69,44 @@ fn unreadable(e: &InvalidName) -> Refusal {
     }
 }
 
+/// Whether what hangs on the image bears on that order: a look leaves it out where the image is mirrored.
+pub(crate) fn needs_lineage(look: &Look, action: &VolumeAction) -> bool {
+    match action {
+        VolumeAction::MarkDeleted { .. } => true,
+        VolumeAction::Replicate { mode, .. } => look
+            .mirrored_as()
+            .is_some_and(|m| m.mode != mode.mirror_image_mode()),
+        VolumeAction::Describe { .. }
+        | VolumeAction::RecordServer { .. }
+        | VolumeAction::Undelete
+        | VolumeAction::Unreplicate
+        | VolumeAction::Promote { .. }
+        | VolumeAction::Demote { .. }
+        | VolumeAction::Resync { .. } => false,
+    }
+}
+
+/// Replication follows neither a clone nor what has clones.
+fn has_no_clones(lineage: &Lineage) -> Result<(), Refusal> {
+    if let Some(parent) = &lineage.parent {
+        return Err(Refusal::HasClones {
+            how: format!("is a clone of {parent}"),
+        });
+    }
+    if lineage.children > 0 {
+        return Err(Refusal::HasClones {
+            how: format!("has {} clones", lineage.children),
+        });
+    }
+    Ok(())
+}
+
+fn not_looked_at() -> Refusal {
+    Refusal::Internal {
+        what: "what hangs on the volume was not looked at".to_owned(),
+    }
+}
+
 pub(super) fn replicate(
     look: &Look,
     wanted: &VolumePolicy,
@@ -94,16 +132,7 @@ pub(super) fn replicate(
         }),
         MirrorView::Off => {
             if let Some(l) = &look.view.lineage {
-                if let Some(parent) = &l.parent {
-                    return Err(Refusal::HasClones {
-                        how: format!("is a clone of {parent}"),
-                    });
-                }
-                if l.children > 0 {
-                    return Err(Refusal::HasClones {
-                        how: format!("has {} clones", l.children),
-                    });
-                }
+                has_no_clones(l)?;
             }
             let set: BTreeMap<String, String> =
                 policy.clone().into_iter().chain(extras.set).collect();
@@ -124,6 +153,8 @@ pub(super) fn replicate(
                 return Err(Refusal::SplitBrain);
             }
             if m.mode != wanted.mode.mirror_image_mode() {
+                // Made anew, it could not be replicated at all: told now, while its copy is still there (hard case 37).
+                has_no_clones(look.view.lineage.as_ref().ok_or_else(not_looked_at)?)?;
                 let name = |m| match m {
                     MirrorImageMode::Journal => "journal mirroring (instant)",
                     MirrorImageMode::Snapshot => "snapshot mirroring (once, periodic)",
@@ -260,11 +291,7 @@ pub(super) fn mark_deleted(look: &Look, then: &After, now: Timestamp) -> Result<
     if look.deletion.as_ref().is_some_and(|d| d.then == *then) {
         return Ok(Step::AlreadySo);
     }
-    let Some(l) = &look.view.lineage else {
-        return Err(Refusal::Internal {
-            what: "what hangs on the volume was not looked at".to_owned(),
-        });
-    };
+    let l = look.view.lineage.as_ref().ok_or_else(not_looked_at)?;
     // Its removal would fail for ever, here or at the mirror daemon's hands (hard case 34).
     if l.children > 0 {
         return Err(Refusal::HasClones {

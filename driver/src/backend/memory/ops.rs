@@ -140,6 +140,13 @@ impl Cluster {
         .await
     }
 
+    pub(in crate::backend) async fn lineage_of(&self, spec: &ImageSpec) -> Result<Lineage> {
+        self.on_image(Op::Look, spec, |w, side, _| {
+            Ok(lineage(image(w, side, spec)?))
+        })
+        .await
+    }
+
     pub(in crate::backend) async fn enable_mirroring(
         &self,
         spec: &ImageSpec,
@@ -534,6 +541,14 @@ fn held(w: &World, side: usize, spec: &ImageSpec, m: &Mirror) -> u32 {
     u32::try_from(held.count()).unwrap_or(u32::MAX)
 }
 
+fn lineage(image: &Image) -> Lineage {
+    Lineage {
+        parent: image.parent.clone(),
+        children: image.children,
+        snapshots: image.snapshots,
+    }
+}
+
 fn view(w: &World, side: usize, spec: &ImageSpec, image: &Image) -> ImageView {
     let mirror = image.mirror.as_ref().map_or(MirrorView::Off, |m| {
         let newest = m.snapshots.last().map(|s| s.info.clone());
@@ -558,11 +573,8 @@ fn view(w: &World, side: usize, spec: &ImageSpec, image: &Image) -> ImageView {
         size: image.size,
         metadata: Arc::new(image.metadata.clone()),
         mirror,
-        lineage: Some(Lineage {
-            parent: image.parent.clone(),
-            children: image.children,
-            snapshots: image.snapshots,
-        }),
+        // As librbd's look has it: only asked where it matters.
+        lineage: image.mirror.is_none().then(|| lineage(image)),
         local: status(side),
         peer: status(1 - side),
     }

@@ -307,8 +307,18 @@ fn hard_case_37_clones_and_their_parents_are_refused() {
             }),
             ..view_of(VolumeStatus::ErrorNotMirrored)
         };
-        let look = Look::derive(v, &Hints::default(), at(1010));
-        let got = next(&look, &replicate(ReplicationMode::Instant), &generation(1));
-        assert!(matches!(got, Err(Refusal::HasClones { .. })), "{got:?}");
+        // Nor is a copy given up for a mode that would refuse it then.
+        let mirrored = ImageView {
+            lineage: v.lineage.clone(),
+            ..view_of(VolumeStatus::ActivePrimary)
+        };
+        for (v, mode) in [
+            (v, ReplicationMode::Instant),
+            (mirrored, ReplicationMode::Once),
+        ] {
+            let look = Look::derive(v, &Hints::default(), at(1010));
+            let got = next(&look, &replicate(mode), &generation(1));
+            assert!(matches!(got, Err(Refusal::HasClones { .. })), "{got:?}");
+        }
     }
 }

@@ -1,0 +1,42 @@
+//! Retypes that have no way in place: the copy is given up only for one that will be made.
+
+use super::*;
+
+const OFTEN: [(&str, &str); 2] = [("rekindle:mode", "periodic"), ("rekindle:interval", "1h")];
+
+/// librbd takes mirroring off an image with clones that are not mirrored themselves, and we replicate none with clones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hard_case_37_a_retype_that_would_be_refused_afterwards_leaves_the_copy() {
+    let bench = bench().await;
+    let volumes = bench.replicated(2, &[]).await;
+    bench.fabric.a().set_lineage(&volumes[0].image, None, 1);
+    let copy = || bench.fabric.b().image_id(&volumes[0].image);
+    let before = (
+        bench.a.volume(&volumes[0].image).await.unwrap().mode,
+        copy(),
+    );
+    let answer = bench.replicate(&volumes, &OFTEN).await;
+    let refused = error_of(&answer.volumes[0]);
+    assert_eq!(refused.code, ErrorCode::HasClones, "{refused}");
+    // What the other zone's daemon makes of it.
+    sleep(Duration::from_millis(200)).await;
+    let after = bench.a.volume(&volumes[0].image).await.unwrap();
+    assert_eq!(after.role, Role::Primary);
+    assert_eq!((after.mode, copy()), before);
+    // That one decides nothing for another.
+    assert_eq!(
+        answer.volumes[1].replication_status,
+        ReplicationStatus::Enabled
+    );
+    let other = bench.a.volume(&volumes[1].image).await.unwrap();
+    assert!(matches!(other.mode, Some(ReplicationMode::Periodic(_))));
+    bench
+        .wait(&bench.b, &volumes[1].image, VolumeStatus::ActiveSecondary)
+        .await;
+    // The clone is gone, and so is what spoke against it.
+    bench.fabric.a().set_lineage(&volumes[0].image, None, 0);
+    let answer = bench.replicate(&volumes, &OFTEN).await;
+    for v in &answer.volumes {
+        assert_eq!(v.replication_status, ReplicationStatus::Enabled, "{v:?}");
+    }
+}
