@@ -137,6 +137,17 @@ fn hard_case_16_split_brain_is_named_and_the_loser_is_resynced() {
             unknown @ Written::Unknown { .. } => panic!("{mode:?}: {unknown:?}"),
         }
 
+        // A safety copy goes by this: it is of one time as primary.
+        let history = || image.a().own_history().unwrap();
+        let first = history();
+        assert_eq!(history(), first, "{mode:?}");
+        image.a().mirror_promote(Promote::Force).unwrap();
+        image.a().mirror_demote().unwrap();
+        let second = history();
+        assert_ne!(second, first, "{mode:?}");
+        image.wait_for_status(&zones.a, "split again", |status| status.is_split_brain());
+        assert_eq!(history(), second, "{mode:?}");
+
         let before = image.a().id().unwrap();
         image.a().mirror_resync().unwrap();
         wait("the loser is made anew", MIRROR, || {

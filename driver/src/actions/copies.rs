@@ -220,7 +220,7 @@ impl Inner {
                 .open(&from, Access::Write, Instant::now() + open)
                 .await?;
             match session.copy_to(&copy, Instant::now() + NEVER).await {
-                // Made by an earlier order of the same generation.
+                // Made by an earlier order: its name is of this split.
                 Err(e) if e.kind == BackendErrorKind::Exists => Ok(()),
                 other => other,
             }

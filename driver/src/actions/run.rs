@@ -14,8 +14,10 @@ use crate::{
 };
 use rekindle_common::{
     ApiError, Generation, GroupName, ImageSpec,
-    action::{ActionOutcome, Effect, Order, VolumeAction},
+    action::{ActionOutcome, Effect, Order, SafetyCopy, VolumeAction},
     given_up::GivenUp,
+    status::VolumeStatus,
+    volume::Role,
 };
 use rekindle_net::carried;
 use std::sync::Arc;
@@ -149,10 +151,18 @@ impl Inner {
             generation: order.generation,
             promoted_here: promoted_before(record.as_ref()),
             last_resync: None,
+            own_history: None,
             now: self.clock.now(),
         };
-        if let VolumeAction::Resync { .. } = order.action {
+        if let VolumeAction::Resync { safety, .. } = &order.action {
             context.last_resync = self.records.last_resync(volume, d.answer).await?;
+            // Of one that is being deleted already nothing is kept any more.
+            let is_kept = *safety == SafetyCopy::Keep
+                && look.role == Role::Secondary
+                && look.status != VolumeStatus::PendingResync;
+            if is_kept && order.generation.is_none() {
+                context.own_history = Some(session.own_history(d.answer).await?);
+            }
         }
         let step = replication::next(&look, &order.action, &context)?;
         self.refuse_behind_late_call(volume, &step, guard)?;

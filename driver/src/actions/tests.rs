@@ -6,6 +6,7 @@ mod lost;
 mod outlook;
 mod promoting;
 mod removing;
+mod split_again;
 mod together;
 
 use super::*;

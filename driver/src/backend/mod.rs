@@ -519,6 +519,21 @@ impl Session {
         .await
     }
 
+    /// Where the history of the image's own ends, of one that was demoted and has not followed since: another number after each time
+    /// that it was primary.
+    ///
+    /// # Errors
+    /// [`BackendError`].
+    pub async fn own_history(&self, deadline: Instant) -> Result<u64> {
+        let call = async {
+            match &self.image {
+                OpenImage::Rbd(i) => i.own_history(deadline).await,
+                OpenImage::Memory(c) => c.own_history(&self.spec).await,
+            }
+        };
+        self.within(deadline, Op::Look, call).await
+    }
+
     /// Copies the image, as it is, to a new one beside it that is not mirrored and carries none of our metadata.
     ///
     /// A deep copy: a clone would be quick, but depends on the image that a resync is about to delete, and would keep the

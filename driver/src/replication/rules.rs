@@ -29,6 +29,8 @@ pub struct Context {
     pub promoted_here: Option<Generation>,
     /// The last resync of this volume.
     pub last_resync: Option<LastResync>,
+    /// Of a resync that keeps a copy and carries no generation: where the history of the image's own ends.
+    pub own_history: Option<u64>,
     /// The time of the look.
     pub now: Timestamp,
 }
@@ -339,10 +341,7 @@ fn resync(
     }
     let keep_as = match safety {
         SafetyCopy::Discard => None,
-        SafetyCopy::Keep => Some(safety_name(
-            &look.view,
-            context.generation.unwrap_or(Generation::ZERO),
-        )?),
+        SafetyCopy::Keep => Some(safety_name(&look.view, context)?),
     };
     Ok(Step::Resync {
         token: token.clone(),
@@ -353,13 +352,20 @@ fn resync(
 /// What every safety copy's name has in it; such images are no volumes.
 pub const SAFETY_INFIX: &str = ".rekindle-safety-";
 
-/// One for each incarnation that is discarded: asked for again, it is the same; of an image that was made anew since, another.
-fn safety_name(view: &ImageView, generation: Generation) -> Result<ImageSpec, Refusal> {
-    let name = format!(
-        "{}{SAFETY_INFIX}{generation}-{}",
-        view.spec.image(),
-        view.id
-    );
+/// One for each incarnation that is discarded, and for each split of it: asked for again, it is the same; of an image that was made anew,
+/// or that was primary again since, another. A copy is made long before its image goes, and that may never come: what was written after
+/// it must not pass for kept. In a group each split has a generation of its own.
+fn safety_name(view: &ImageView, context: &Context) -> Result<ImageSpec, Refusal> {
+    let split = match (context.generation, context.own_history) {
+        (Some(generation), _) => generation.to_string(),
+        (None, Some(history)) => format!("{}.{history}", Generation::ZERO),
+        (None, None) => {
+            return Err(Refusal::Internal {
+                what: "which of its splits the copy would be of was not looked at".to_owned(),
+            });
+        }
+    };
+    let name = format!("{}{SAFETY_INFIX}{split}-{}", view.spec.image(), view.id);
     ImageSpec::new(view.spec.pool(), name).map_err(|e| Refusal::Internal {
         what: format!("no name for the safety copy: {e}"),
     })

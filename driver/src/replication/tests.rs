@@ -214,6 +214,7 @@ fn generation(n: u64) -> Context {
         generation: Some(Generation(n)),
         promoted_here: Some(Generation(1)),
         last_resync: None,
+        own_history: None,
         now: at(1010),
     }
 }

@@ -95,4 +95,20 @@ impl Image {
             ))),
         }
     }
+
+    /// Where the history of this image's own ends, for one that was demoted and has not followed since: the same number as long as
+    /// that is so, and another after each time that it was primary. Of any other image it may change at any time.
+    ///
+    /// # Errors
+    /// [`Error::NotMirrored`], or as any call.
+    pub fn own_history(&self) -> Result<u64, Error> {
+        match self.mirror_mode()? {
+            MirrorMode::Snapshot => Ok(snapshots::newest_own(&self.mirror_snapshots()?)),
+            MirrorMode::Journal => self.next_tag(),
+            MirrorMode::Unrecognised(_) => {
+                let at = self.at("rbd_mirror_image_get_mode");
+                Err(at.error(-libc::EOPNOTSUPP))
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Cluster,
-    world::{Change, Fault, Health, Image, Mirror, Snap, World},
+    world::{Change, Entry, Fault, Health, Image, Mirror, Snap, World},
 };
 use crate::backend::{
     error::{BackendError, BackendErrorKind, Op, errno},
@@ -326,6 +326,16 @@ impl Cluster {
                 extents: u64::try_from(writes.count()).unwrap_or(u64::MAX),
                 bound: Bound::Exact,
             })
+        })
+        .await
+    }
+
+    /// By its last promotion or demotion: nothing else begins a history.
+    pub(in crate::backend) async fn own_history(&self, spec: &ImageSpec) -> Result<u64> {
+        self.on_image(Op::Look, spec, |w, side, _| {
+            let log = &image(w, side, spec)?.log;
+            let role = |e: &&Arc<Entry>| matches!(e.change, Change::Promoted | Change::Demoted);
+            Ok(log.iter().rev().find(role).map_or(0, |e| e.id))
         })
         .await
     }

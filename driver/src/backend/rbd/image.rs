@@ -282,6 +282,10 @@ impl RbdImage {
         Ok(convert::written(found.await?))
     }
 
+    pub(in crate::backend) async fn own_history(&self, deadline: Instant) -> Result<u64> {
+        self.read(Op::Look, deadline, Image::own_history).await
+    }
+
     pub(in crate::backend) async fn copy_to(&self, to: &ImageSpec, d: Deadlines) -> Result<()> {
         let (pool, name) = (to.pool().to_owned(), to.image().to_owned());
         let soon = (Instant::now() + FIRST).min(d.answer);

@@ -89,11 +89,45 @@ fn hard_case_17_a_resync_discards_only_what_an_older_generation_wrote() {
             generation: ordered.map(Generation),
             promoted_here: promoted.map(Generation),
             last_resync: None,
+            own_history: Some(7),
             now: at(1010),
         };
         let got = verdict(&next(&look, &resync("t"), &context));
         assert_eq!(got, expected, "{promoted:?} {ordered:?}");
     }
+}
+
+#[test]
+fn hard_case_16_a_safety_copy_is_of_one_incarnation_and_one_split() {
+    let look = look_of(VolumeStatus::ErrorSplitBrain);
+    let kept_as = |ordered: Option<u64>, own_history| {
+        let context = Context {
+            generation: ordered.map(Generation),
+            own_history,
+            ..generation(2)
+        };
+        match next(&look, &resync("t"), &context) {
+            Ok(Step::Resync { keep_as, .. }) => keep_as.map(|s| s.image().to_owned()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let name = |split: &str| Some(format!("volume-1.rekindle-safety-{split}-abc"));
+    assert_eq!(kept_as(Some(2), None), name("2"));
+    assert_eq!(kept_as(None, Some(17)), name("0.17"));
+    assert_eq!(kept_as(None, Some(19)), name("0.19"));
+    // Not looked at: no name, and so no copy that could be an older one.
+    let context = Context {
+        generation: None,
+        ..generation(2)
+    };
+    let refused = next(&look, &resync("t"), &context);
+    assert!(matches!(refused, Err(Refusal::Internal { .. })));
+    // What is discarded needs none.
+    let discard = VolumeAction::Resync {
+        token: ResyncToken::new("t").unwrap(),
+        safety: SafetyCopy::Discard,
+    };
+    assert_eq!(verdict(&next(&look, &discard, &context)), "resync");
 }
 
 #[test]

@@ -100,6 +100,19 @@ impl Image {
         })
     }
 
+    /// The number that the journal's next tag gets. Each promotion and each demotion makes one, and each client that takes the lock of
+    /// a primary; on an image that was demoted and does not follow nobody does.
+    pub(super) fn next_tag(&self) -> Result<u64, Error> {
+        let name = format!("journal.{}", self.id()?);
+        let answer = self
+            .pool()
+            .execute(&name, "journal", "get_next_tag_tid", &[])?;
+        let at = self.at("rados_exec(journal)");
+        Reader::new(&answer)
+            .u64()
+            .ok_or_else(|| at.error(-libc::EBADMSG))
+    }
+
     /// The journal's header, the pool of its objects, and what their names begin with.
     fn journal(&self) -> Result<(Header, Pool, String), Error> {
         let id = self.id()?;

@@ -78,6 +78,15 @@ fn split(snapshots: &[MirrorSnapshot]) -> Split {
     }
 }
 
+/// The number of the newest one, where that was taken here; 0 where the image has followed since.
+pub(super) fn newest_own(snapshots: &[MirrorSnapshot]) -> u64 {
+    use MirrorSnapshotState as S;
+    snapshots.last().map_or(0, |s| match s.state {
+        S::Primary | S::PrimaryDemoted | S::Unrecognised(_) => s.snapshot.id,
+        S::NonPrimary | S::NonPrimaryDemoted => 0,
+    })
+}
+
 impl Image {
     pub(super) fn written_since_snapshot(&self, give_up: GiveUp) -> Result<Written, Error> {
         let (base, bound) = match split(&self.mirror_snapshots()?) {

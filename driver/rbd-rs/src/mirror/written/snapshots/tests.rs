@@ -50,6 +50,19 @@ fn the_split_is_the_oldest_snapshot_that_the_peer_has_not_let_go_of() {
 }
 
 #[test]
+fn its_own_history_ends_with_its_own_newest_snapshot() {
+    let own = |id| snapshot(id, S::Primary, &[]);
+    let demoted = |id| snapshot(id, S::PrimaryDemoted, &["b"]);
+    assert_eq!(newest_own(&[own(7), demoted(9)]), 9);
+    assert_eq!(newest_own(&[demoted(9), own(11), demoted(12)]), 12);
+    assert_eq!(
+        newest_own(&[demoted(9), snapshot(3, S::NonPrimary, &[])]),
+        0
+    );
+    assert_eq!(newest_own(&[]), 0);
+}
+
+#[test]
 fn what_was_taken_before_it_last_followed_does_not_count() {
     let followed = snapshot(3, S::NonPrimary, &[]);
     let all = [
