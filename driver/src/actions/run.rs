@@ -182,13 +182,27 @@ impl Inner {
             | VolumeAction::Demote { .. } => None,
         };
         let action = order.action.name();
-        let (effect, after) = self
+        let done = self
             .perform_and_confirm(&session, &look, &step, action, order.generation, d)
-            .await?;
-        if let VolumeAction::Promote { .. } = order.action {
-            self.undo_if_lease_lost(&session, group.as_ref(), order.generation, d)
-                .await?;
+            .await;
+        if let VolumeAction::Promote { .. } = order.action
+            && may_have_landed(&done)
+        {
+            let undone = self
+                .undo_if_lease_lost(&session, group.as_ref(), order.generation)
+                .await;
+            match (&done, undone) {
+                (_, Ok(())) => {}
+                // What failed first tells more. Where the image is primary all the same, the lease's keeper sees that and goes on.
+                (Err(_), Err(ReplicationError::Backend(error))) => {
+                    tracing::warn!(volume.id = %volume, %error, "the promotion failed and may have landed, the lease is gone, and the demotion failed too");
+                }
+                (Ok(_), Err(error)) | (Err(_), Err(error @ ReplicationError::Refused(_))) => {
+                    return Err(error);
+                }
+            }
         }
+        let (effect, after) = done?;
         Ok((effect, after, given_up))
     }
 
@@ -323,13 +337,13 @@ impl Inner {
         }
     }
 
-    /// A promotion that landed after the lease went must not stand: another zone may be recorded by now.
+    /// A promotion that landed after the lease went must not stand: another zone may be recorded by now. Nor must one of which that is
+    /// not known; an image that is a copy refuses the demotion.
     async fn undo_if_lease_lost(
         &self,
         session: &Session,
         group: Option<&GroupName>,
         generation: Option<Generation>,
-        d: Deadlines,
     ) -> Result<(), ReplicationError> {
         let (Some(group), Some(generation)) = (group, generation) else {
             return Ok(());
@@ -338,8 +352,25 @@ impl Inner {
             return Ok(());
         };
         tracing::warn!(volume.id = %session.spec(), %group, %generation, "the lease went while the volume was being promoted: demoting it");
+        // The promotion may have taken all of the order's time, and more: a call without any is not begun.
+        let d = Deadlines {
+            answer: self.in_(self.limits.action),
+            abandon: self.in_(self.limits.abandon),
+        };
         session.demote(None, d).await?;
         Err(lost.into())
+    }
+}
+
+/// Whether a promotion that ended so may have made the image primary. One that a rule or librbd itself refused has not; after an error
+/// of the call, or of the look behind it, nobody knows.
+fn may_have_landed<T>(done: &Result<T, ReplicationError>) -> bool {
+    match done {
+        Ok(_)
+        | Err(
+            ReplicationError::Backend(_) | ReplicationError::Refused(Refusal::NotConfirmed { .. }),
+        ) => true,
+        Err(ReplicationError::Refused(_)) => false,
     }
 }
 

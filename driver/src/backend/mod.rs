@@ -304,6 +304,15 @@ impl Session {
         within(end, op, Some(&self.spec), call).await
     }
 
+    /// In memory, as with librbd: a call waits for its thread until `d.answer`, and without any time it is withdrawn.
+    fn begun(&self, op: Op, d: Deadlines) -> Result<()> {
+        if d.answer > Instant::now() {
+            return Ok(());
+        }
+        let (kind, why) = (BackendErrorKind::NotBegun, "no time was left for it");
+        Err(BackendError::new(op, Some(&self.spec), kind, why))
+    }
+
     /// The image as it is now, with its lineage.
     ///
     /// # Errors
@@ -389,7 +398,10 @@ impl Session {
         let call = async {
             match &self.image {
                 OpenImage::Rbd(i) => i.promote(force, d).await,
-                OpenImage::Memory(c) => c.promote_image(&self.spec, force == Force::Yes).await,
+                OpenImage::Memory(c) => {
+                    self.begun(op, d)?;
+                    c.promote_image(&self.spec, force == Force::Yes).await
+                }
             }
         };
         self.within(d.abandon, op, call).await
@@ -409,7 +421,10 @@ impl Session {
         let call = async {
             match &self.image {
                 OpenImage::Rbd(i) => i.demote(token, d).await,
-                OpenImage::Memory(c) => c.demote_image(&self.spec, token).await,
+                OpenImage::Memory(c) => {
+                    self.begun(Op::Demote, d)?;
+                    c.demote_image(&self.spec, token).await
+                }
             }
         };
         self.within(d.abandon, Op::Demote, call).await

@@ -71,6 +71,37 @@ async fn a_demotion_beside_a_promotion_does_not_say_that_the_volume_is_a_copy() 
     assert_eq!(late.complete(), Ok(()));
 }
 
+/// Nobody can look at what a late promotion has done: whether it landed is not known, and without a lease it must not stand.
+#[tokio::test(start_paused = true)]
+async fn a_promotion_that_may_have_landed_after_the_lease_went_is_undone_though_it_failed() {
+    for landed in [true, false] {
+        let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+        pair.fabric.a().kill();
+        pair.b.take_lease(&group(), Generation(2)).await.unwrap();
+        let b = pair.fabric.b();
+        b.hang(Op::ForcePromote);
+        let volumes = pair.b.clone();
+        let running = tokio::spawn(async move { volumes.act(&spec(0), order(forced(), 2)).await });
+        called(&b, Op::ForcePromote).await;
+        let leases = pair.b.leases();
+        leases.give_up(&group(), Generation(2)).await.unwrap();
+        if landed {
+            // What it is noted with looks once, too.
+            b.fail(Op::Look, None, errno::EIO, 2);
+            b.release(Op::ForcePromote);
+        } else {
+            b.refuse();
+        }
+        let told = code(running.await.unwrap());
+        if landed {
+            assert_eq!(told, ErrorCode::LeaseNotHeld);
+        } else {
+            assert_eq!(told, ErrorCode::ClusterUnreachable, "what failed first");
+        }
+        assert!(!b.is_primary(&spec(0)));
+    }
+}
+
 /// One slot, three slow demotions: a batch whose step has failed while the first is under way.
 async fn demoting_slowly() -> (Pair, BatchStream) {
     let pair = Pair::with(Limits {
