@@ -7,12 +7,14 @@ use crate::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use rekindle_common::{
-    ApiError, ErrorCode, Generation, GroupName, ImageSpec, metadata::VolumePolicy, volume::Role,
+    ApiError, ErrorCode, Generation, GroupName, ImageSpec,
+    metadata::{self, VolumePolicy},
+    volume::Role,
     zone::GroupReport,
 };
 use rekindle_net::FencedClients;
-use std::collections::BTreeSet;
-use tokio::time::Instant;
+use std::{collections::BTreeSet, pin::pin};
+use tokio::time::{Instant, timeout_at};
 
 /// What became of demoting a group.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,6 +40,17 @@ impl DemoteAll {
     }
 }
 
+/// Whether an image is in the group, by its own metadata.
+fn is_of(view: &ImageView, group: &GroupName) -> bool {
+    let named = view.metadata.get(metadata::GROUP);
+    named.is_some_and(|g| g == group.as_str())
+}
+
+fn of_group(views: &[ImageView], group: &GroupName) -> Vec<ImageSpec> {
+    let ours = views.iter().filter(|v| is_of(v, group));
+    ours.map(|v| v.spec.clone()).collect()
+}
+
 impl Volumes {
     /// The volumes that are primary here and in a group.
     ///
@@ -57,26 +70,46 @@ impl Volumes {
 
     /// Demotes every primary of a group, whatever its generation: for the lease's end, and for fencing. Where an action is in flight
     /// on a volume its writer is shut out at once; the action is waited for, for half of the time, and then the volume is demoted beside
-    /// it. Goes on to the deadline, volume by volume; where the group cannot be listed, with the
-    /// volumes that were known.
+    /// it. Goes on to the deadline, volume by volume.
+    ///
+    /// One image that cannot be opened may keep the list from its end, and must not keep the others writable: where the list fails,
+    /// or has not come in a third of the time, it begins with the volumes that are known, and what the list brings is added.
     pub async fn demote_all(&self, group: &GroupName, deadline: Instant) -> DemoteAll {
-        let (specs, unlisted) = self.members(group, deadline).await;
         let inner = &self.inner;
-        let results: Vec<_> = stream::iter(specs)
-            .map(|spec| async move {
-                let (own, target) = (inner.clone(), spec.clone());
-                // A task of its own: what was begun goes on when the caller goes away.
-                let demotion = async move { own.demote_one(&target, deadline).await };
-                let task = inner.tasks.spawn(rekindle_net::carried(demotion));
-                let result = task.await.unwrap_or_else(|e| {
-                    let what = format!("the demotion's task ended abnormally: {e}");
-                    Err(Refusal::Internal { what }.into())
-                });
-                (spec, result)
-            })
-            .buffer_unordered(inner.limits.parallel.max(1))
-            .collect()
-            .await;
+        let known = || {
+            inner
+                .known()
+                .map(|k| of_group(&k, group))
+                .unwrap_or_default()
+        };
+        let now = Instant::now();
+        let patience = now + deadline.saturating_duration_since(now) / 3;
+        let mut list = pin!(self.members(group, deadline));
+        let early = timeout_at(patience, list.as_mut()).await;
+        let (results, unlisted) = match early {
+            Ok(Ok(listed)) => (self.demote_each(group, listed, deadline).await, None),
+            Ok(Err(error)) => {
+                let known = self.demote_each(group, known(), deadline).await;
+                (known, Some(error))
+            }
+            Err(_) => {
+                let known = known();
+                tracing::warn!(zone = %inner.zone, %group, known = known.len(), "the list of the zone's images does not come: demoting those that are known");
+                let rest = async {
+                    match list.await {
+                        Ok(mut listed) => {
+                            listed.retain(|spec| !known.contains(spec));
+                            (self.demote_each(group, listed, deadline).await, None)
+                        }
+                        Err(error) => (Vec::new(), Some(error)),
+                    }
+                };
+                let first = self.demote_each(group, known.clone(), deadline);
+                let (mut results, (more, unlisted)) = tokio::join!(first, rest);
+                results.extend(more);
+                (results, unlisted)
+            }
+        };
         let mut all = DemoteAll {
             unlisted,
             ..DemoteAll::default()
@@ -91,32 +124,45 @@ impl Volumes {
         all
     }
 
-    /// The group's volumes. Where the cluster does not answer: those that were known, and the error.
+    async fn demote_each(
+        &self,
+        group: &GroupName,
+        specs: Vec<ImageSpec>,
+        deadline: Instant,
+    ) -> Vec<(ImageSpec, Result<(), ReplicationError>)> {
+        let inner = &self.inner;
+        stream::iter(specs)
+            .map(|spec| async move {
+                let (own, target, group) = (inner.clone(), spec.clone(), group.clone());
+                // A task of its own: what was begun goes on when the caller goes away.
+                let demotion = async move { own.demote_one(&group, &target, deadline).await };
+                let task = inner.tasks.spawn(rekindle_net::carried(demotion));
+                let result = task.await.unwrap_or_else(|e| {
+                    let what = format!("the demotion's task ended abnormally: {e}");
+                    Err(Refusal::Internal { what }.into())
+                });
+                (spec, result)
+            })
+            .buffer_unordered(inner.limits.parallel.max(1))
+            .collect()
+            .await
+    }
+
+    /// The group's volumes, as they are now.
     async fn members(
         &self,
         group: &GroupName,
         deadline: Instant,
-    ) -> (Vec<ImageSpec>, Option<ApiError>) {
-        let of_group = |views: &[ImageView]| {
-            let key = rekindle_common::metadata::GROUP;
-            let ours = |v: &&ImageView| v.metadata.get(key).is_some_and(|g| g == group.as_str());
-            views
-                .iter()
-                .filter(ours)
-                .map(|v| v.spec.clone())
-                .collect::<Vec<_>>()
-        };
-        let error = match tokio::time::timeout_at(deadline, self.inner.fresh_list()).await {
-            Ok(Ok(views)) => return (of_group(&views), None),
-            Ok(Err(e)) => e.into(),
-            Err(_) => Refusal::Overran {
+    ) -> Result<Vec<ImageSpec>, ApiError> {
+        match timeout_at(deadline, self.inner.fresh_list()).await {
+            Ok(Ok(views)) => Ok(of_group(&views, group)),
+            Ok(Err(e)) => Err(e.into()),
+            Err(_) => Err(Refusal::Overran {
                 action: "list",
                 after: self.inner.limits.look,
             }
-            .into(),
-        };
-        let known = self.inner.known().map(|k| of_group(&k));
-        (known.unwrap_or_default(), Some(error))
+            .into()),
+        }
     }
 
     /// Takes the group's primary lease under that generation and keeps it renewed.
@@ -204,10 +250,7 @@ impl Volumes {
             .records
             .check(group, generation, super::records::Seen::Order, deadline)
             .await?;
-        let (specs, unlisted) = self.members(group, deadline).await;
-        if let Some(error) = unlisted {
-            return Err(error);
-        }
+        let specs = self.members(group, deadline).await?;
         // Before the demotion: a client that holds the lock and does not answer would block it until it times out.
         let shut_out: Vec<Vec<String>> = stream::iter(specs)
             .map(|spec| async move { inner.shut_out_clients(&spec, deadline).await })
@@ -226,20 +269,22 @@ impl Volumes {
 impl Inner {
     async fn demote_one(
         &self,
+        group: &GroupName,
         spec: &ImageSpec,
         deadline: Instant,
     ) -> Result<(), ReplicationError> {
         let guard = match self.registry.begin(spec, "demote") {
             Ok(guard) => guard,
-            Err(in_flight) => self.begin_beside(spec, &in_flight, deadline).await,
+            Err(in_flight) => self.begin_beside(group, spec, &in_flight, deadline).await,
         };
         let d = Deadlines::strict(deadline);
         let session = self.backend.open(spec, Access::Write, deadline).await?;
         let look = self.understand(session.look(deadline).await?);
         match look.role {
-            Role::Primary => {}
-            // Not ours to stop: nobody mirrors it, nobody takes over from it.
-            Role::NotMirrored => return Ok(()),
+            Role::Primary if is_of(&look.view, group) => {}
+            // Not ours to stop: it has left the group since it was listed, and goes by another lease or by none; or nobody mirrors
+            // it, and nobody takes over from it.
+            Role::Primary | Role::NotMirrored => return Ok(()),
             Role::Secondary | Role::Unknown => {
                 return match self.registry.late_call(spec, guard.id()) {
                     None => Ok(()),
@@ -271,6 +316,7 @@ impl Inner {
     /// beside, as it would be once it had overran: a promotion that lands later finds no lease and is undone.
     async fn begin_beside(
         &self,
+        group: &GroupName,
         spec: &ImageSpec,
         in_flight: &Refusal,
         deadline: Instant,
@@ -278,7 +324,7 @@ impl Inner {
         let now = Instant::now();
         let patience = now + deadline.saturating_duration_since(now) / 2;
         tracing::warn!(zone = %self.zone, volume.id = %spec, %in_flight, "its writer is shut out, for it cannot be demoted yet");
-        if let Err(error) = self.shut_out_writer(spec, patience).await {
+        if let Err(error) = self.shut_out_writer(group, spec, patience).await {
             tracing::warn!(zone = %self.zone, volume.id = %spec, %error, "its writer could not be shut out before the demotion");
         }
         let free = self
@@ -290,15 +336,18 @@ impl Inner {
 
     async fn shut_out_writer(
         &self,
+        group: &GroupName,
         spec: &ImageSpec,
         deadline: Instant,
     ) -> Result<(), ReplicationError> {
         let session = self.backend.open(spec, Access::Read, deadline).await?;
         let look = self.understand(session.look(deadline).await?);
         match look.role {
-            Role::Primary => Ok(session.shut_out_writer(deadline).await?),
-            // Who holds a copy is its mirror daemon.
-            Role::Secondary | Role::NotMirrored | Role::Unknown => Ok(()),
+            Role::Primary if is_of(&look.view, group) => {
+                Ok(session.shut_out_writer(deadline).await?)
+            }
+            // Who holds a copy is its mirror daemon; and a volume that has left the group is not to be demoted.
+            Role::Primary | Role::Secondary | Role::NotMirrored | Role::Unknown => Ok(()),
         }
     }
 

@@ -155,6 +155,14 @@ impl Volumes {
         }
     }
 
+    /// All volumes, listed now. They are what is known from then on, should the cluster fall silent.
+    ///
+    /// # Errors
+    /// [`ApiError`]: the cluster does not answer.
+    pub(crate) async fn listed(&self, deadline: Instant) -> Result<Arc<Vec<ImageView>>, ApiError> {
+        Ok(self.inner.list_now(deadline).await?)
+    }
+
     pub(super) async fn groups(&self, deadline: Instant) -> Vec<GroupReport> {
         let inner = &self.inner;
         let reports = tokio::time::timeout_at(deadline, self.all_reports()).await;
@@ -287,7 +295,7 @@ impl Inner {
         slot: &mut Option<Listed>,
     ) -> Result<Arc<Vec<ImageView>>, BackendError> {
         let (begun, ended) = (Instant::now(), self.ended.load(Ordering::Acquire));
-        let views = self.list_now().await?;
+        let views = self.list_now(self.in_(self.limits.look)).await?;
         *slot = Some(Listed {
             begun,
             ended,
@@ -296,8 +304,9 @@ impl Inner {
         Ok(views)
     }
 
-    async fn list_now(&self) -> Result<Arc<Vec<ImageView>>, BackendError> {
-        let mut views = self.backend.list(self.in_(self.limits.look)).await?;
+    async fn list_now(&self, deadline: Instant) -> Result<Arc<Vec<ImageView>>, BackendError> {
+        let mut views = self.backend.list(deadline).await?;
+        // A safety copy is no member of its group.
         views.retain(|v| !v.spec.image().contains(crate::replication::SAFETY_INFIX));
         let views = Arc::new(views);
         *self

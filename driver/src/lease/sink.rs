@@ -4,7 +4,6 @@ use super::vouch::{Board, BoardChange};
 use crate::{
     actions::Volumes,
     backend::{Access, ImageView, view::MirrorView},
-    replication::SAFETY_INFIX,
 };
 use rekindle_common::{
     ApiError, GroupName, deletion::OnDelete, metadata, policy::IsolationResponse,
@@ -81,13 +80,6 @@ fn freeze_reason(group: &GroupName) -> String {
 }
 
 impl Volumes {
-    async fn lease_views(&self, deadline: Instant) -> Result<Vec<ImageView>, ApiError> {
-        let mut views = self.backend().list(deadline).await?;
-        // A safety copy is no member of its group.
-        views.retain(|v| !v.spec.image().contains(SAFETY_INFIX));
-        Ok(views)
-    }
-
     /// Writes one key into the metadata of the group's primaries.
     async fn note_key(
         &self,
@@ -97,10 +89,9 @@ impl Volumes {
         deadline: Instant,
     ) -> Result<(), ApiError> {
         let set = BTreeMap::from([(key.to_owned(), text.to_owned())]);
-        for view in self.lease_views(deadline).await? {
+        for view in self.listed(deadline).await?.iter() {
             let noted = view.metadata.get(key).map(String::as_str);
-            if group_of(&view).as_ref() != Some(group) || !is_primary(&view) || noted == Some(text)
-            {
+            if group_of(view).as_ref() != Some(group) || !is_primary(view) || noted == Some(text) {
                 continue;
             }
             let session = self
@@ -128,7 +119,8 @@ fn is_primary(view: &ImageView) -> bool {
 impl LeaseSink for Volumes {
     async fn look(&self) -> Result<Vec<SeenImage>, ApiError> {
         let deadline = Instant::now() + self.limits().look.get();
-        let views = self.lease_views(deadline).await?;
+        // With it the volumes that a demotion begins with, where the list fails then, are never older than the last look.
+        let views = self.listed(deadline).await?;
         Ok(views
             .iter()
             .filter_map(|v| {

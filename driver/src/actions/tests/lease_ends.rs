@@ -71,6 +71,53 @@ async fn a_demotion_beside_a_promotion_does_not_say_that_the_volume_is_a_copy() 
     assert_eq!(late.complete(), Ok(()));
 }
 
+/// One placement group that hangs keeps the list from its end, and not the other volumes' clients from writing.
+#[tokio::test(start_paused = true)]
+async fn hard_case_60_a_list_that_does_not_come_keeps_no_known_volume_writable() {
+    let pair = Pair::replicated(3, ReplicationMode::Instant).await;
+    // As the lease's keeper looks, again and again.
+    pair.a.listed(Instant::now() + BUDGET).await.unwrap();
+    let a = pair.fabric.a();
+    a.hang(Op::List);
+    let end = Instant::now();
+    let all = pair.a.demote_all(&group(), end + BUDGET).await;
+    assert!(end.elapsed() <= IN_TIME, "{:?}", end.elapsed());
+    assert_eq!((all.demoted.len(), all.failed), (3, vec![]));
+    assert_eq!(all.unlisted.unwrap().code, ErrorCode::DeadlineExceeded);
+    for i in 0..3 {
+        assert!(!a.is_primary(&spec(i)), "{i}");
+    }
+}
+
+/// What came to the group since it was listed last is demoted too, and what has left it is let be.
+#[tokio::test(start_paused = true)]
+async fn a_late_list_adds_to_what_was_known() {
+    let pair = Pair::replicated(2, ReplicationMode::Instant).await;
+    pair.a.listed(Instant::now() + BUDGET).await.unwrap();
+    let a = pair.fabric.a();
+    let new = spec(2);
+    a.create_image(&new, 1 << 30);
+    let replicated = pair.a.act(&new, replicate(ReplicationMode::Instant));
+    replicated.await.unwrap();
+    let leaves = Order {
+        action: VolumeAction::Replicate {
+            mode: ReplicationMode::Instant,
+            group: None,
+            leave_group: true,
+            cinder: None,
+        },
+        generation: None,
+    };
+    pair.a.act(&spec(0), leaves).await.unwrap();
+    a.slow(Op::List, Duration::from_secs(3));
+    let end = Instant::now();
+    let all = pair.a.demote_all(&group(), end + BUDGET).await;
+    assert_eq!(all.complete(), Ok(()));
+    assert!(end.elapsed() < Duration::from_secs(4));
+    let primary = [0, 1, 2].map(|i| a.is_primary(&spec(i)));
+    assert_eq!(primary, [true, false, false]);
+}
+
 /// Nobody can look at what a late promotion has done: whether it landed is not known, and without a lease it must not stand.
 #[tokio::test(start_paused = true)]
 async fn a_promotion_that_may_have_landed_after_the_lease_went_is_undone_though_it_failed() {
