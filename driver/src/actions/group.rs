@@ -15,6 +15,7 @@ use rekindle_common::{
 use rekindle_net::FencedClients;
 use std::{collections::BTreeSet, pin::pin};
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 /// What became of demoting a group.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -75,6 +76,17 @@ impl Volumes {
     /// One image that cannot be opened may keep the list from its end, and must not keep the others writable: where the list fails,
     /// or has not come in a third of the time, it begins with the volumes that are known, and what the list brings is added.
     pub async fn demote_all(&self, group: &GroupName, deadline: Instant) -> DemoteAll {
+        let never = CancellationToken::new();
+        self.demote_all_unless(group, deadline, &never).await
+    }
+
+    /// The same, and once `void` is cancelled no further volume is demoted.
+    pub(crate) async fn demote_all_unless(
+        &self,
+        group: &GroupName,
+        deadline: Instant,
+        void: &CancellationToken,
+    ) -> DemoteAll {
         let inner = &self.inner;
         let known = || {
             inner
@@ -87,9 +99,9 @@ impl Volumes {
         let mut list = pin!(self.members(group, deadline));
         let early = timeout_at(patience, list.as_mut()).await;
         let (results, unlisted) = match early {
-            Ok(Ok(listed)) => (self.demote_each(group, listed, deadline).await, None),
+            Ok(Ok(listed)) => (self.demote_each(group, listed, deadline, void).await, None),
             Ok(Err(error)) => {
-                let known = self.demote_each(group, known(), deadline).await;
+                let known = self.demote_each(group, known(), deadline, void).await;
                 (known, Some(error))
             }
             Err(_) => {
@@ -99,12 +111,13 @@ impl Volumes {
                     match list.await {
                         Ok(mut listed) => {
                             listed.retain(|spec| !known.contains(spec));
-                            (self.demote_each(group, listed, deadline).await, None)
+                            let more = self.demote_each(group, listed, deadline, void);
+                            (more.await, None)
                         }
                         Err(error) => (Vec::new(), Some(error)),
                     }
                 };
-                let first = self.demote_each(group, known.clone(), deadline);
+                let first = self.demote_each(group, known.clone(), deadline, void);
                 let (mut results, (more, unlisted)) = tokio::join!(first, rest);
                 results.extend(more);
                 (results, unlisted)
@@ -129,13 +142,16 @@ impl Volumes {
         group: &GroupName,
         specs: Vec<ImageSpec>,
         deadline: Instant,
+        void: &CancellationToken,
     ) -> Vec<(ImageSpec, Result<(), ReplicationError>)> {
         let inner = &self.inner;
         stream::iter(specs)
             .map(|spec| async move {
-                let (own, target, group) = (inner.clone(), spec.clone(), group.clone());
+                let (own, target) = (inner.clone(), spec.clone());
+                let (group, void) = (group.clone(), void.clone());
                 // A task of its own: what was begun goes on when the caller goes away.
-                let demotion = async move { own.demote_one(&group, &target, deadline).await };
+                let demotion =
+                    async move { own.demote_one(&group, &target, deadline, &void).await };
                 let task = inner.tasks.spawn(rekindle_net::carried(demotion));
                 let result = task.await.unwrap_or_else(|e| {
                     let what = format!("the demotion's task ended abnormally: {e}");
@@ -272,7 +288,16 @@ impl Inner {
         group: &GroupName,
         spec: &ImageSpec,
         deadline: Instant,
+        void: &CancellationToken,
     ) -> Result<(), ReplicationError> {
+        let unless_void = || {
+            if void.is_cancelled() {
+                let group = group.to_string();
+                return Err(Refusal::Overtaken { group });
+            }
+            Ok(())
+        };
+        unless_void()?;
         let guard = match self.registry.begin(spec, "demote") {
             Ok(guard) => guard,
             Err(in_flight) => self.begin_beside(group, spec, &in_flight, deadline).await,
@@ -296,6 +321,7 @@ impl Inner {
                 };
             }
         }
+        unless_void()?;
         let done = self
             .perform_and_confirm(
                 &session,

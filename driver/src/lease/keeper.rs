@@ -23,6 +23,7 @@
 //!
 //! What this is not: it knows nothing of etcd, sockets or librbd. [`super`] feeds it and carries its actions out.
 
+mod rise;
 mod words;
 
 pub use words::{Action, Event, Holder, Images, Moment, Record, State};
@@ -33,6 +34,7 @@ use rekindle_common::{
     lease::{LeaseTiming, LeaseView},
     policy::IsolationResponse,
 };
+use rise::Rise;
 use std::time::Duration;
 
 /// One group's lease.
@@ -44,8 +46,8 @@ pub struct Keeper {
     images: Images,
     /// Looks that were begun before it are not believed.
     looks_since: Moment,
-    /// While isolated: since when images are primary that were seen demoted before. Somebody has promoted them.
-    risen: Option<Moment>,
+    /// While this zone does not serve.
+    risen: Option<Rise>,
     record: Option<Record>,
     ordered: Option<Generation>,
 }
@@ -159,10 +161,10 @@ impl Keeper {
             State::Starting { until }
             | State::Held { until, .. }
             | State::KeptByFailsafe { until, .. } => Some(until),
-            State::Isolated { .. }
-            | State::Released { .. }
-            | State::NotOurs { .. }
-            | State::Unmanaged => None,
+            State::Isolated { .. } | State::NotOurs { .. } => {
+                self.risen.map(|rise| rise.until(self.timing.demote_budget))
+            }
+            State::Released { .. } | State::Unmanaged => None,
         }
     }
 
@@ -177,9 +179,13 @@ impl Keeper {
             Event::Tick => {}
             Event::Looked { sent, images } if sent >= self.looks_since => self.look(now, images),
             Event::Looked { .. } => {}
-            Event::RecordRead(record) => {
+            Event::RecordRead { sent, record } => {
                 self.record = Some(record);
                 self.follow(now, record);
+                // Whatever they were promoted on, this zone was not recorded after that.
+                if let Record::Theirs { .. } = record {
+                    self.risen = self.risen.filter(|rise| !rise.is_known_to(sent));
+                }
             }
             Event::Taken { sent, generation } => self.granted(sent, generation, Holder::Us),
             Event::HeldByPeer { sent, generation } => {
@@ -218,13 +224,16 @@ impl Keeper {
     }
 
     fn look(&mut self, now: Moment, images: Images) {
-        let isolated = matches!(self.state, State::Isolated { .. });
-        self.risen = match (self.images, images) {
-            (Images::NotPrimary, Images::Primary) => Some(now),
-            (Images::Primary, Images::Primary) => self.risen,
-            (Images::Unknown | Images::None | Images::NotPrimary | Images::Primary, _) => None,
-        }
-        .filter(|_| isolated);
+        self.risen = match self.state {
+            State::Isolated { .. } | State::NotOurs { .. } => {
+                Rise::after(self.risen, self.images, now, images)
+            }
+            State::Starting { .. }
+            | State::Held { .. }
+            | State::KeptByFailsafe { .. }
+            | State::Released { .. }
+            | State::Unmanaged => None,
+        };
         self.images = images;
     }
 
@@ -250,6 +259,7 @@ impl Keeper {
         match (record, self.state) {
             (Record::Absent, _) => {
                 self.ordered = None;
+                self.risen = None;
                 self.state = State::Unmanaged;
             }
             (Record::Theirs { generation }, before) => {
@@ -277,9 +287,13 @@ impl Keeper {
                 State::Held { .. }
                 | State::KeptByFailsafe { .. }
                 | State::Isolated { .. }
-                | State::Released { .. }
-                | State::NotOurs { .. },
+                | State::Released { .. },
             ) => self.state = State::Isolated { generation },
+            // Who may have promoted them meanwhile is looked for from now on: before, there was no lease to do so on.
+            (Record::Ours { generation }, State::NotOurs { .. }) => {
+                self.risen = self.risen.map(|_| Rise::at(now));
+                self.state = State::Isolated { generation };
+            }
             (Record::Ours { .. }, State::Starting { .. }) => {}
         }
     }
@@ -451,6 +465,8 @@ impl Keeper {
             response: self.response,
         };
         let may_be_written = matches!(self.images, Images::Primary | Images::Unknown);
+        let budget = self.timing.demote_budget;
+        let is_new = self.risen.is_some_and(|rise| now < rise.until(budget));
         let record = match self.record {
             Some(Record::Ours { generation }) => Some(generation),
             Some(Record::Theirs { .. } | Record::Absent) | None => None,
@@ -490,15 +506,17 @@ impl Keeper {
                     return vec![Action::Take { generation }];
                 }
                 // Whoever promoted them did so on a lease that this sidecar may not have heard of.
-                let risen = self.risen.map(|at| at + self.timing.demote_budget);
+                let risen = self.risen.is_some();
+                let stand_by = record
+                    .filter(|_| risen)
+                    .map(|generation| Action::StandBy { generation });
                 match (self.response, record) {
-                    (IsolationResponse::Demote, record)
-                        if may_be_written && risen.is_some_and(|end| now < end) =>
-                    {
-                        let stand_by = |generation| Action::StandBy { generation };
-                        record.map(stand_by).into_iter().collect()
+                    (IsolationResponse::Demote, _) if may_be_written && is_new => {
+                        stand_by.into_iter().collect()
                     }
-                    (IsolationResponse::Demote, _) if may_be_written => vec![isolate],
+                    (IsolationResponse::Demote, _) if may_be_written => {
+                        stand_by.into_iter().chain([isolate]).collect()
+                    }
                     (IsolationResponse::Demote, Some(_)) if self.images == Images::None => {
                         vec![Action::Take { generation }]
                     }
@@ -517,6 +535,10 @@ impl Keeper {
                 }
                 Some(_) | None => Vec::new(),
             },
+            // Whoever promoted them did so under a record that this sidecar has not read. If it is as it was, the next reading says so.
+            State::NotOurs { .. } if may_be_written && is_new => {
+                vec![Action::Release, Action::ReadRecord]
+            }
             // Replaced: what is still primary here must not be written to.
             State::NotOurs { .. } if may_be_written => vec![Action::Release, isolate],
             State::NotOurs { .. } => vec![Action::Release],

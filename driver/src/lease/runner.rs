@@ -318,11 +318,11 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
                 });
             }
             Begin::Demote => {
-                let sink = Arc::clone(&self.sink);
+                let (sink, void) = (Arc::clone(&self.sink), slot.demotion.clone());
                 let deadline = Instant::now() + budget.max(DEMOTE_AT_LEAST);
                 tracing::warn!(%group, "demoting: this zone has no right to write to it any more");
                 self.tasks.spawn(async move {
-                    let result = sink.demote(&group, deadline).await;
+                    let result = sink.demote(&group, deadline, &void).await;
                     Done::Isolated { group, result }
                 });
             }
@@ -336,6 +336,7 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
                     }
                 });
             }
+            Begin::ReadRecord => self.cycle_now = true,
             Begin::Release => {
                 self.tasks.spawn(async move {
                     let result = keys.release(&group).await;

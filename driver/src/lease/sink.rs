@@ -10,6 +10,7 @@ use rekindle_common::{
 };
 use std::{collections::BTreeMap, future::Future};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// One image of a group in this zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +33,8 @@ pub trait LeaseSink: Send + Sync + 'static {
     /// [`ApiError`]: the cluster does not answer, and nothing is known.
     fn look(&self) -> impl Future<Output = Result<Vec<SeenImage>, ApiError>> + Send;
 
-    /// Demotes every primary of the group. Asked for again until a look shows that there is none.
+    /// Demotes every primary of the group. Asked for again until a look shows that there is none. Once `void` is cancelled the zone
+    /// holds the lease again: no further volume is demoted.
     ///
     /// # Errors
     /// [`ApiError`]: some may be primary still.
@@ -40,6 +42,7 @@ pub trait LeaseSink: Send + Sync + 'static {
         &self,
         group: &GroupName,
         deadline: Instant,
+        void: &CancellationToken,
     ) -> impl Future<Output = Result<(), ApiError>> + Send;
 
     /// Refuses actions, or takes them again, because of the group's isolation.
@@ -140,8 +143,14 @@ impl LeaseSink for Volumes {
             .collect())
     }
 
-    async fn demote(&self, group: &GroupName, deadline: Instant) -> Result<(), ApiError> {
-        self.demote_all(group, deadline).await.complete()
+    async fn demote(
+        &self,
+        group: &GroupName,
+        deadline: Instant,
+        void: &CancellationToken,
+    ) -> Result<(), ApiError> {
+        let all = self.demote_all_unless(group, deadline, void).await;
+        all.complete()
     }
 
     async fn set_frozen(&self, group: &GroupName, frozen: bool) {

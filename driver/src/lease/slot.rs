@@ -15,6 +15,7 @@ use rekindle_common::{
 use rekindle_store::Revision;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 /// Between two tries of the same thing.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -77,6 +78,9 @@ pub(super) struct Slot {
     pub(super) putting: Option<u32>,
     pub(super) asking: Errand,
     pub(super) isolating: Errand,
+    /// Of the demotion that was begun last: cancelled, it begins no further volume.
+    pub(super) demotion: CancellationToken,
+    pub(super) reading: Errand,
     pub(super) releasing: Errand,
     pub(super) noting: Errand,
     pub(super) noting_on_delete: Errand,
@@ -106,6 +110,8 @@ impl Slot {
             putting: None,
             asking: Errand::default(),
             isolating: Errand::default(),
+            demotion: CancellationToken::new(),
+            reading: Errand::default(),
             releasing: Errand::default(),
             noting: Errand::default(),
             noting_on_delete: Errand::default(),
@@ -138,6 +144,10 @@ impl Slot {
         let before = self.keeper.state();
         self.wanted = self.keeper.handle(now, event);
         let after = self.keeper.state();
+        // The zone serves: what is left of a demotion from before would take the disks from under its servers.
+        if let State::Held { .. } = after {
+            self.demotion.cancel();
+        }
         if std::mem::discriminant(&before) != std::mem::discriminant(&after) {
             log(group, before, after);
         }
@@ -183,7 +193,12 @@ impl Slot {
                     IsolationResponse::Demote => {
                         // While something may be written, a key that stands keeps the other zone from taking over.
                         keeps_key |= !matches!(self.keeper.state(), State::NotOurs { .. });
+                        // One that is void holds up no other.
+                        if self.demotion.is_cancelled() {
+                            self.isolating.end();
+                        }
                         if self.isolating.begin(now, Duration::ZERO) {
+                            self.demotion = CancellationToken::new();
                             begin.push(Begin::Demote);
                         }
                     }
@@ -195,6 +210,13 @@ impl Slot {
                     }
                     IsolationResponse::Keep => {}
                 },
+                Action::ReadRecord => {
+                    if self.reading.begin(now, PAUSE) {
+                        // Whether etcd answers is the cycle's business.
+                        self.reading.end();
+                        begin.push(Begin::ReadRecord);
+                    }
+                }
                 Action::Release => keeps_key = false,
             }
         }
@@ -256,6 +278,7 @@ pub(super) enum Begin {
     AskSites { generation: Generation },
     Demote,
     SetFrozen(bool),
+    ReadRecord,
     Release,
 }
 

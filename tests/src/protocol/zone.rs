@@ -134,7 +134,7 @@ impl World {
             z.demote_now();
         }
         if self.reaches_etcd(zone) {
-            self.tell(zone, Event::RecordRead(self.record_for(zone)), guards);
+            self.tell(zone, self.record_read(zone), guards);
         }
         let images = match (self.zones[zone].stores(), self.zones[zone].primary) {
             (false, _) => Images::Unknown,
@@ -168,6 +168,13 @@ impl World {
         let z = &mut self.zones[zone];
         if z.stores() && (!z.primary || recorded) {
             z.fenced = false;
+        }
+    }
+
+    fn record_read(&self, zone: usize) -> Event {
+        Event::RecordRead {
+            sent: at(self.now),
+            record: self.record_for(zone),
         }
     }
 
@@ -222,8 +229,8 @@ impl World {
                         self.etcd.lease = None;
                     }
                 }
-                // A zone has one sidecar here.
-                Action::StandBy { .. } => {}
+                // A zone has one sidecar here, and reads the record in each tick.
+                Action::StandBy { .. } | Action::ReadRecord => {}
                 Action::AskSites { .. } => self.ask_sites(zone, guards),
                 Action::Isolate { response: _ } => self.isolate(zone, guards),
             }
@@ -309,7 +316,7 @@ impl World {
         if !self.reaches_etcd(zone) {
             return false;
         }
-        self.tell(zone, Event::RecordRead(self.record_for(zone)), guards);
+        self.tell(zone, self.record_read(zone), guards);
         self.tell(zone, Event::OrderedToTake { generation }, guards);
         self.zones[zone].holds(self.now, generation)
     }

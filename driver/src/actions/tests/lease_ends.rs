@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::backend::Op;
+use tokio_util::sync::CancellationToken;
 
 const BUDGET: Duration = Duration::from_secs(5);
 /// With a timer's grain.
@@ -116,6 +117,31 @@ async fn a_late_list_adds_to_what_was_known() {
     assert!(end.elapsed() < Duration::from_secs(4));
     let primary = [0, 1, 2].map(|i| a.is_primary(&spec(i)));
     assert_eq!(primary, [true, false, false]);
+}
+
+/// The zone holds the lease again: what is under way ends, and the rest keeps its servers.
+#[tokio::test(start_paused = true)]
+async fn a_group_s_demotion_that_is_void_begins_no_further_volume() {
+    let pair = Pair::with(Limits {
+        parallel: 1,
+        ..Limits::default()
+    });
+    pair.fill(3, ReplicationMode::Instant).await;
+    let a = pair.fabric.a();
+    a.slow(Op::Demote, Duration::from_secs(1));
+    let void = CancellationToken::new();
+    let (name, end) = (group(), Instant::now() + BUDGET);
+    let demotion = pair.a.demote_all_unless(&name, end, &void);
+    let served = async {
+        called(&a, Op::Demote).await;
+        void.cancel();
+    };
+    let (all, ()) = tokio::join!(demotion, served);
+    assert_eq!((all.demoted.len(), all.failed.len()), (1, 2));
+    for (volume, error) in all.failed {
+        assert_eq!(error.code, ErrorCode::StaleGeneration, "{error}");
+        assert!(a.is_primary(&volume));
+    }
 }
 
 /// Nobody can look at what a late promotion has done: whether it landed is not known, and without a lease it must not stand.

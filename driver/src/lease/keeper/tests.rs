@@ -1,3 +1,5 @@
+mod rises;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -13,10 +15,17 @@ fn s(n: u64) -> Moment {
     Moment::from_secs(n)
 }
 const G1: Generation = Generation(1);
-const OURS: Event = Event::RecordRead(Record::Ours { generation: G1 });
-const THEIRS: Event = Event::RecordRead(Record::Theirs {
-    generation: Generation(2),
-});
+/// Read long ago.
+const OURS: Event = Event::RecordRead {
+    sent: Moment::ZERO,
+    record: Record::Ours { generation: G1 },
+};
+const THEIRS: Event = Event::RecordRead {
+    sent: Moment::ZERO,
+    record: Record::Theirs {
+        generation: Generation(2),
+    },
+};
 const DEMOTE: Action = Action::Isolate {
     response: IsolationResponse::Demote,
 };
@@ -273,11 +282,15 @@ fn hard_case_50_a_zone_that_was_replaced_demotes_itself() {
         k.handle(s(2), looked(1, Images::NotPrimary)),
         [Action::Release]
     );
-    // Somebody promotes by hand: it is undone.
-    assert_eq!(
-        k.handle(s(9), looked(8, Images::Primary)),
-        [Action::Release, DEMOTE]
-    );
+    // Somebody promotes by hand: once it is made sure that the record is as it was, it is undone.
+    k.handle(s(9), looked(8, Images::Primary));
+    let again = Event::RecordRead {
+        sent: s(9),
+        record: Record::Theirs {
+            generation: Generation(2),
+        },
+    };
+    assert_eq!(k.handle(s(9), again), [Action::Release, DEMOTE]);
 }
 
 #[test]
@@ -352,7 +365,11 @@ fn a_released_lease_stays_released() {
 fn a_group_without_a_record_is_left_alone_until_it_has_one() {
     let mut k = keeper(IsolationResponse::Demote);
     k.handle(s(0), looked(0, Images::Primary));
-    k.handle(s(1), Event::RecordRead(Record::Absent));
+    let absent = Event::RecordRead {
+        sent: s(1),
+        record: Record::Absent,
+    };
+    k.handle(s(1), absent);
     assert_eq!(k.handle(s(100), Event::Tick), []);
     assert_eq!(k.handle(s(101), OURS), [TAKE]);
 }
@@ -421,26 +438,6 @@ fn a_peer_that_vouches_counts_from_the_question_and_for_a_newer_record() {
     assert_eq!(k.handle(s(14), vouched(13, G1)), [Action::Release, DEMOTE]);
 }
 
-/// Whoever promoted may have done so on a lease: it is looked for first, and not for long.
-#[test]
-fn images_that_rise_in_an_isolated_zone_are_demoted_after_a_look_for_who_holds_them() {
-    let mut k = keeper(IsolationResponse::Demote);
-    k.handle(s(0), looked(0, Images::NotPrimary));
-    k.handle(s(0), OURS);
-    assert!(matches!(k.state(), State::Isolated { .. }));
-    let stand_by = Action::StandBy { generation: G1 };
-    assert_eq!(k.handle(s(50), looked(50, Images::Primary)), [stand_by]);
-    assert_eq!(k.handle(s(59), looked(59, Images::Primary)), [stand_by]);
-    assert_eq!(k.handle(s(60), looked(60, Images::Primary)), [DEMOTE]);
-    assert_eq!(k.handle(s(61), looked(61, Images::NotPrimary)), []);
-    k.handle(s(70), looked(70, Images::Primary));
-    let held = Event::HeldByPeer {
-        sent: s(70),
-        generation: G1,
-    };
-    assert_eq!(k.handle(s(71), held), [TAKE]);
-}
-
 fn any_event() -> impl Strategy<Value = Event> {
     let generation = (1u64..4).prop_map(Generation);
     let images = prop_oneof![
@@ -459,7 +456,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         4 => Just(Event::Tick),
         2 => (ago.clone(), images).prop_map(|(a, images)| Event::Looked { sent: s(a), images }),
-        3 => record.prop_map(Event::RecordRead),
+        3 => (ago.clone(), record).prop_map(|(a, record)| Event::RecordRead { sent: s(a), record }),
         2 => (ago.clone(), generation.clone()).prop_map(|(a, generation)| Event::Taken { sent: s(a), generation }),
         1 => (ago.clone(), generation.clone()).prop_map(|(a, generation)| Event::HeldByPeer { sent: s(a), generation }),
         1 => (ago.clone(), generation.clone()).prop_map(|(a, generation)| Event::PeerVouched { sent: s(a), generation }),
@@ -495,10 +492,13 @@ fn dated(now: Moment, event: Event) -> Event {
             sent: back(sent),
             generation,
         },
+        Event::RecordRead { sent, record } => Event::RecordRead {
+            sent: back(sent),
+            record,
+        },
         Event::Renewed { sent } => Event::Renewed { sent: back(sent) },
         Event::SitesConfirmed { sent } => Event::SitesConfirmed { sent: back(sent) },
         Event::Tick
-        | Event::RecordRead(_)
         | Event::Gone
         | Event::OrderedToTake { .. }
         | Event::OrderedToRelease { .. } => event,
@@ -535,7 +535,7 @@ proptest! {
                 prop_assert!(granted_until.is_some_and(|end| now < end), "{:?} at {now:?}", k.state());
             }
             let served = matches!(before, State::Held { .. } | State::KeptByFailsafe { .. });
-            if served && matches!(k.state(), State::Isolated { generation } if generation != Generation::ZERO) && !matches!(event, Event::RecordRead(_)) {
+            if served && matches!(k.state(), State::Isolated { generation } if generation != Generation::ZERO) && !matches!(event, Event::RecordRead { .. }) {
                 owes_demotion = true;
                 last_look = now;
             }
@@ -560,7 +560,7 @@ proptest! {
             now += s(wait);
             let event = dated(now, event);
             // What a peer vouches for may be of a newer record.
-            if matches!(event, Event::RecordRead(Record::Ours { .. } | Record::Absent))
+            if matches!(event, Event::RecordRead { record: Record::Ours { .. } | Record::Absent, .. })
                 || matches!(event, Event::PeerVouched { generation, .. } if generation > Generation(2))
             {
                 continue;

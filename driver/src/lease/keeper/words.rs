@@ -49,7 +49,12 @@ pub enum Event {
         images: Images,
     },
     /// The record was read from an etcd majority.
-    RecordRead(Record),
+    RecordRead {
+        /// When that was asked for.
+        sent: Moment,
+        /// What stood there.
+        record: Record,
+    },
     /// The lease was taken.
     Taken {
         /// When that was asked for.
@@ -108,6 +113,8 @@ pub enum Action {
         /// Under which generation.
         generation: Generation,
     },
+    /// Read the record now; answer with [`Event::RecordRead`].
+    ReadRecord,
     /// Delete the lease's key, if it is ours.
     Release,
     /// Ask all other sites; answer with [`Event::SitesConfirmed`] or not at all.

@@ -33,7 +33,8 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
         if let Some((record, revision)) = taking.record
             && slot.is_news(now, taking.began, revision)
         {
-            slot.apply(group, now, Event::RecordRead(record));
+            let sent = taking.began;
+            slot.apply(group, now, Event::RecordRead { sent, record });
         }
         if let Some(revision) = taking.changed {
             slot.is_news(now, taking.began, revision);
@@ -132,7 +133,7 @@ fn reckoned(granted: Event, now: Moment, on: u32, ttl: u32) -> Event {
         },
         Event::Tick
         | Event::Looked { .. }
-        | Event::RecordRead(_)
+        | Event::RecordRead { .. }
         | Event::PeerVouched { .. }
         | Event::Renewed { .. }
         | Event::Gone

@@ -48,7 +48,7 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
             if let Some(slot) = slots.get_mut(group)
                 && slot.is_news(now, *began, *revision)
             {
-                self.read_group(group, slot, now, renewed, found);
+                self.read_group(group, slot, now, *began, renewed, found);
             }
         }
         let gone: BTreeSet<GroupName> = slots
@@ -61,7 +61,8 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
                 && slot.is_news(now, *began, *revision)
             {
                 slot.maybe_ours = false;
-                slot.apply(&group, now, Event::RecordRead(Record::Absent));
+                let (sent, record) = (*began, Record::Absent);
+                slot.apply(&group, now, Event::RecordRead { sent, record });
             }
         }
     }
@@ -71,6 +72,7 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
         group: &GroupName,
         slot: &mut Slot,
         now: Moment,
+        began: Moment,
         renewed: &BTreeMap<u32, (LeaseId, Moment)>,
         found: &GroupKeys,
     ) {
@@ -104,7 +106,8 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
             self.note_on_delete(group, slot, now, spec.policy.on_delete);
         }
         if let Some(record) = found.record(&self.config.zone) {
-            slot.apply(group, now, Event::RecordRead(record));
+            let sent = began;
+            slot.apply(group, now, Event::RecordRead { sent, record });
         }
         match (ours, renewal) {
             // With a new time to live it was applied above, by the old one.

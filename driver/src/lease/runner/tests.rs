@@ -43,8 +43,12 @@ struct ImagesState {
     on_delete: Option<OnDelete>,
     /// The cluster does not answer.
     dead: bool,
+    /// Looks fail, and nothing else does.
+    unseen: bool,
     /// Demotions fail so often.
     stubborn: u32,
+    /// A demotion takes so long.
+    demoting: Duration,
     demoted_at: Option<Instant>,
     frozen: bool,
     board: Board,
@@ -58,7 +62,9 @@ impl Images {
             isolation: None,
             on_delete: None,
             dead: false,
+            unseen: false,
             stubborn: 0,
+            demoting: Duration::ZERO,
             demoted_at: None,
             frozen: false,
             board: Board::default(),
@@ -83,6 +89,9 @@ impl Images {
 impl LeaseSink for Images {
     async fn look(&self) -> Result<Vec<SeenImage>, ApiError> {
         self.answers().await?;
+        if self.with(|s| s.unseen) {
+            return Err(ApiError::new(ErrorCode::DeadlineExceeded, "not now"));
+        }
         Ok(self.with(|s| {
             let image = SeenImage {
                 group: db(),
@@ -93,8 +102,17 @@ impl LeaseSink for Images {
             if s.none { Vec::new() } else { vec![image] }
         }))
     }
-    async fn demote(&self, _: &GroupName, _: Instant) -> Result<(), ApiError> {
+    async fn demote(
+        &self,
+        _: &GroupName,
+        _: Instant,
+        void: &CancellationToken,
+    ) -> Result<(), ApiError> {
         self.answers().await?;
+        sleep(self.with(|s| s.demoting)).await;
+        if void.is_cancelled() {
+            return Err(ApiError::new(ErrorCode::StaleGeneration, "void"));
+        }
         self.with(|s| {
             if s.stubborn > 0 {
                 s.stubborn -= 1;

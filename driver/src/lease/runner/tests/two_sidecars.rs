@@ -115,6 +115,92 @@ async fn what_one_sidecar_was_ordered_to_serve_is_not_demoted_by_another_that_wa
     }
 }
 
+/// The zone becomes primary, and one of its sidecars promotes, before the other has read that; which may have to ask the first one.
+#[tokio::test(start_paused = true)]
+async fn what_was_promoted_under_a_record_that_a_sidecar_has_not_read_is_not_demoted() {
+    for etcd_is_back_after in [Some(6), None] {
+        let b = Bench::new(false, demote_policy()).await;
+        b.record("zone-b", 1).await;
+        let first = b.start("host-a", "1");
+        let (memory, second) = start_apart(&b, "host-b");
+        sleep(secs(21)).await;
+        memory.partition();
+        b.record("zone-a", 2).await;
+        first.handle.take(&db(), Generation(2)).await.unwrap();
+        b.images.with(|i| i.primary = true);
+        for n in 0..120 {
+            if etcd_is_back_after == Some(n) {
+                memory.heal();
+            }
+            sleep(secs(1)).await;
+            assert!(b.images.primary(), "{etcd_is_back_after:?}, after {n} s");
+        }
+        assert!(held(&first) && !isolated(&second));
+    }
+}
+
+/// Nor is it where a look failed meanwhile.
+#[tokio::test(start_paused = true)]
+async fn what_was_promoted_while_a_sidecar_could_not_look_is_not_demoted() {
+    let b = Bench::new(false, demote_policy()).await;
+    let (first, second) = (b.start("host-a", "1"), b.start("host-b", "1"));
+    let both = || isolated(&first) && isolated(&second);
+    b.until("both are isolated", secs(20), both).await;
+    sleep(secs(10)).await;
+    first.handle.take(&db(), Generation(1)).await.unwrap();
+    b.images.with(|i| {
+        i.primary = true;
+        i.unseen = true;
+    });
+    for n in 0..60 {
+        sleep(secs(1)).await;
+        b.images.with(|i| i.unseen = n < 8);
+        assert!(b.images.primary(), "after {n} s");
+    }
+    assert!(held(&first) && !isolated(&second));
+}
+
+/// What was begun for a lease that had ended takes no disk from under servers that serve on the next one.
+#[tokio::test(start_paused = true)]
+async fn a_demotion_under_way_ends_where_the_lease_is_held_again() {
+    let b = Bench::new(true, demote_policy()).await;
+    let s = b.start("host-a", "1");
+    b.held(&s).await;
+    b.images.with(|i| i.demoting = secs(4));
+    b.memory.partition();
+    b.until("it demotes", secs(30), || isolated(&s)).await;
+    b.memory.heal();
+    s.handle.take(&db(), Generation(1)).await.unwrap();
+    for _ in 0..60 {
+        sleep(secs(1)).await;
+        assert!(b.images.primary() && held(&s));
+    }
+    // And once that has ended it is demoted as ever.
+    b.images.with(|i| i.demoting = Duration::ZERO);
+    b.memory.partition();
+    let gone = b.key_gone().await;
+    let demoted = b.images.with(|i| i.demoted_at);
+    assert!(demoted.is_some_and(|d| d < gone), "{demoted:?} {gone:?}");
+}
+
+/// Nor is what is promoted by hand beside the zone that is recorded left alone: the record is read again first, where it can be.
+#[tokio::test(start_paused = true)]
+async fn hard_case_50_what_rises_in_a_replaced_zone_is_demoted_again() {
+    for (cut, within) in [(false, 7), (true, 12)] {
+        let b = Bench::new(false, demote_policy()).await;
+        b.record("zone-b", 2).await;
+        let _s = b.start("host-a", "1");
+        sleep(secs(12)).await;
+        if cut {
+            b.memory.partition();
+        }
+        b.images.with(|i| i.primary = true);
+        let demoted = || !b.images.primary();
+        b.until("it is demoted", secs(within), demoted).await;
+        assert_eq!(b.key().await, None);
+    }
+}
+
 /// What somebody promotes by hand in an isolated zone is demoted again, if a little later: nobody vouches for it.
 #[tokio::test(start_paused = true)]
 async fn what_nobody_holds_a_lease_for_is_demoted_again() {
