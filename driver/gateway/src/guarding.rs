@@ -28,6 +28,17 @@ const VERSION: HeaderName = HeaderName::from_static("openstack-api-version");
 /// An older one may leave the group out of a list's filters, and give all volumes; this one says that it cannot filter.
 const LISTS_GROUPS: HeaderValue = HeaderValue::from_static("volume 3.31");
 
+/// Whether Cinder says to its user that there is no such thing for them, as it then says to the request itself.
+fn says_there_is_none(status: StatusCode) -> bool {
+    [
+        StatusCode::BAD_REQUEST,
+        StatusCode::UNAUTHORIZED,
+        StatusCode::FORBIDDEN,
+        StatusCode::NOT_FOUND,
+    ]
+    .contains(&status)
+}
+
 impl Proxy {
     /// Refuses what would break a replicated pair.
     pub(crate) async fn guard(
@@ -80,7 +91,7 @@ impl Proxy {
     }
 
     /// The volumes that something would be done to. None, where Cinder shows its user no such group, snapshot or attachment: then it says
-    /// so to the request itself.
+    /// so to the request itself. Where Cinder does not say, what would end them waits, and for all else the driver guards each.
     async fn volumes(
         &self,
         head: &Parts,
@@ -110,10 +121,24 @@ impl Proxy {
             ),
         };
         let (status, body) = self.shown_to_them(head, &path, exchange).await?;
+        if says_there_is_none(status) {
+            return Ok(Vec::new());
+        }
         let body = body.filter(|_| status == StatusCode::OK);
         let body: Option<Value> = body.and_then(|body| serde_json::from_slice(&body).ok());
         let id = body.and_then(|body| body[thing][key].as_str().map(str::to_owned));
         let Some(id) = id.filter(|id| uuid::Uuid::try_parse(id).is_ok()) else {
+            if ends_it(asked.operation) {
+                return Err(unknown(&format!(
+                    "Cinder does not say what the {thing} is of: nothing is done before that is known"
+                )));
+            }
+            tracing::warn!(
+                thing,
+                status = status.as_u16(),
+                operation = asked.operation.done(),
+                "not guarded: Cinder does not say what it is of"
+            );
             return Ok(Vec::new());
         };
         match &asked.target {
@@ -142,7 +167,8 @@ impl Proxy {
         }
     }
 
-    /// Whether the user sees the volume. Who does not is told by Cinder that there is none.
+    /// Whether the user sees the volume. Who does not is told by Cinder that there is none. What Cinder fails to answer tells neither: its
+    /// next answer, to the request itself, may be another one.
     async fn is_theirs(
         &self,
         head: &Parts,
@@ -153,7 +179,14 @@ impl Proxy {
         match &asked.target {
             Target::Volume(id) => {
                 let path = format!("{}/volumes/{id}", place.base);
-                Ok(self.unseen(head, &path, exchange).await?.is_none())
+                match self.unseen(head, &path, exchange).await? {
+                    None => Ok(true),
+                    Some(no) if says_there_is_none(no.status()) => Ok(false),
+                    Some(_) => Err(unknown(&format!(
+                        "Cinder does not say now whether there is such a volume for this token: it is not {} before that is known",
+                        asked.operation.done()
+                    ))),
+                }
             }
             // Its volumes were found with the user's own token.
             Target::Group(_)

@@ -25,7 +25,8 @@ use hyper::{
     Method, Request, Response, StatusCode, Uri, Version,
     body::{Body, Incoming},
     header::{
-        ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TRANSFER_ENCODING,
+        ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH,
+        IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TRANSFER_ENCODING,
     },
     http::request::Parts,
 };
@@ -56,6 +57,21 @@ const ACTION: usize = 16 * 1024;
 /// Nor is what Cinder says of one volume.
 const VOLUME: usize = 1024 * 1024;
 const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+
+/// What of a request's fields is not a look's: what is said of its body, what the answer is packed in, which is for the client to know, and
+/// what has a server answer with less than all of it.
+const NOT_A_LOOKS: [HeaderName; 10] = [
+    CONTENT_LENGTH,
+    CONTENT_TYPE,
+    TRANSFER_ENCODING,
+    ACCEPT_ENCODING,
+    RANGE,
+    IF_RANGE,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_UNMODIFIED_SINCE,
+];
 
 /// What a request is answered with.
 pub(crate) enum Answer {
@@ -264,11 +280,9 @@ impl Proxy {
         let mut request = Request::new(RequestBody::none());
         *request.uri_mut() = path;
         *request.headers_mut() = head.headers.clone();
-        for of_the_body in [CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING] {
-            request.headers_mut().remove(of_the_body);
+        for name in &NOT_A_LOOKS {
+            request.headers_mut().remove(name);
         }
-        // What it is packed in is for the client to know, and this is read here.
-        request.headers_mut().remove(ACCEPT_ENCODING);
         self.send(request, exchange).await
     }
 }

@@ -7,6 +7,7 @@ mod support;
 use serde_json::json;
 use support::{
     cloud::{GROUP, ITS_IMAGE, Odd, PLAIN, TAKEN_IN, Volume},
+    raw::ask,
     scene::{Scene, is_cinders, scene},
     sidecar::copy,
 };
@@ -270,4 +271,73 @@ async fn a_body_that_cinder_alone_would_read_is_no_way_round() {
     );
     let answer = scene.act("admin", PLAIN, &large).await;
     assert_eq!(answer.status, 413, "{}", answer.text());
+}
+
+/// The refusal of a user who does not see the volume is dropped, for they are told nothing of it. Cinder in trouble says nothing of that.
+#[tokio::test]
+async fn hard_case_32_a_refusal_stands_unless_cinder_says_that_there_is_no_such_volume() {
+    let scene = scene("").await;
+    policy(&scene, "refuse");
+    let path = format!("/v3/p/volumes/{PLAIN}");
+    let answers = async |status: u16| {
+        scene.cloud.odd(Some(Odd {
+            headers: Vec::new(),
+            status,
+            body: Vec::new(),
+        }));
+        let force = r#"{"os-force_delete": {}}"#;
+        let deleted = scene.send("DELETE", &path, "member", "").await;
+        [deleted, scene.act("member", PLAIN, force).await]
+    };
+    for status in [206, 301, 304, 406, 408, 413, 429, 500, 502, 503, 504] {
+        for answer in answers(status).await {
+            let said = (answer.status, answer.header("retry-after"));
+            assert_eq!(said, (503, Some("5")), "{status}: {}", answer.text());
+            let why = answer.text();
+            assert!(why.contains("Cinder does not say now"), "{why}");
+            // Who may not see the volume is not told what its policy is.
+            assert!(!why.contains("on_delete"), "{why}");
+        }
+    }
+    assert!(!was_changed(&scene), "{:?}", scene.cloud.asked());
+    for status in [400, 401, 403, 404] {
+        for answer in answers(status).await {
+            assert!(is_cinders(&answer), "{status}: {}", answer.text());
+        }
+    }
+    scene.cloud.odd(None);
+    assert_eq!(scene.send("DELETE", &path, "member", "").await.status, 409);
+}
+
+/// They are the client's, for its own answer: a look that is answered in part would tell nothing of the volume.
+#[tokio::test]
+async fn fields_that_ask_for_less_are_no_way_round() {
+    let scene = scene("").await;
+    policy(&scene, "refuse");
+    scene
+        .sidecar
+        .says(&format!("volumes/volume-{ITS_IMAGE}"), copy);
+    let connector = r#"{"attachment": {"connector": {"host": "h"}}}"#;
+    for field in [
+        "Range: bytes=0-0",
+        "Range: bytes=0-0\r\nIf-Range: \"x\"",
+        "If-Match: \"y\"",
+        "If-None-Match: \"x\"",
+        "If-Modified-Since: Thu, 01 Jan 2026 00:00:00 GMT",
+        "If-Unmodified-Since: Thu, 01 Jan 2026 00:00:00 GMT",
+    ] {
+        for (method, path, body) in [
+            ("DELETE", format!("/v3/p/volumes/{PLAIN}"), ""),
+            // The stub's attachment has its volume's id.
+            ("PUT", format!("/v3/p/attachments/{TAKEN_IN}"), connector),
+        ] {
+            let request = format!(
+                "{method} {path} HTTP/1.1\r\nHost: h\r\nX-Auth-Token: member\r\n{field}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let answer = ask(scene.gateway.address, &request).await;
+            assert_eq!(answer.status, 409, "{field} {path}: {}", answer.text());
+        }
+    }
+    assert!(!was_changed(&scene), "{:?}", scene.cloud.asked());
 }

@@ -265,7 +265,22 @@ fn refused(headers: &HeaderMap) -> Option<Response> {
     }
 }
 
-fn as_json(text: String) -> Response {
+/// Less than all of an answer, where it was asked for so: by the web server that stands in front of Cinder's own.
+fn in_part(headers: &HeaderMap) -> Option<StatusCode> {
+    let has = |name: &str| headers.contains_key(name);
+    if has("if-match") || has("if-unmodified-since") {
+        return Some(StatusCode::PRECONDITION_FAILED);
+    }
+    if has("if-none-match") || has("if-modified-since") {
+        return Some(StatusCode::NOT_MODIFIED);
+    }
+    has("range").then_some(StatusCode::PARTIAL_CONTENT)
+}
+
+fn as_json(asked: &HeaderMap, text: String) -> Response {
+    if let Some(status) = in_part(asked) {
+        return status.into_response();
+    }
     let headers = [("content-type", "application/json"), ("etag", "\"x\"")];
     (headers, text).into_response()
 }
@@ -328,7 +343,7 @@ async fn list_for_a_user(State(cloud): State<Cloud>, request: Request) -> Respon
     if value("with_count").is_some() {
         body.push_str(&format!(", \"count\": {}", all.len()));
     }
-    as_json(body + "}")
+    as_json(headers, body + "}")
 }
 
 /// A stranger's token sees no volume of this project.
@@ -347,7 +362,7 @@ async fn for_a_user(
     let stranger = headers["x-auth-token"] == "stranger";
     let inner = cloud.0.lock().unwrap();
     match inner.volumes.iter().find(|v| v.id == id && !stranger) {
-        Some(volume) => as_json(format!("{{\"volume\": {}}}", volume.text(true))),
+        Some(volume) => as_json(&headers, format!("{{\"volume\": {}}}", volume.text(true))),
         None => {
             let words = format!("Volume {id} could not be found.");
             let body = json!({ "itemNotFound": { "code": 404, "message": words } });
@@ -376,7 +391,8 @@ async fn of_a_volume(
     } else {
         "group_id"
     };
-    as_json(json!({ thing: { "id": id, "volume_id": id, group: GROUP } }).to_string())
+    let body = json!({ thing: { "id": id, "volume_id": id, group: GROUP } });
+    as_json(&headers, body.to_string())
 }
 
 async fn cinders(State(cloud): State<Cloud>, request: Request) -> Response {
