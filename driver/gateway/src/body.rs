@@ -233,11 +233,21 @@ fn behind(first: Option<&Bytes>, rest: &SizeHint) -> SizeHint {
     both
 }
 
+/// Of what is at hand so much goes at once. The server takes more when it has written most of that: a body that it was given in one piece
+/// would be over for everybody but its client, with all its bytes still to be written.
+const PIECE: usize = 64 * 1024;
+
+/// The next of what is at hand.
+fn piece(of: &mut Bytes) -> Option<Bytes> {
+    let length = of.len().min(PIECE);
+    (length > 0).then(|| of.split_to(length))
+}
+
 enum Source {
     /// Cinder's, as it comes, behind what was read of it already.
-    Cinder(Option<Bytes>, CinderBody),
+    Cinder(Bytes, CinderBody),
     /// The gateway's own.
-    Own(Option<Bytes>),
+    Own(Bytes),
 }
 
 /// An answer on its way to the client.
@@ -254,19 +264,20 @@ impl AnswerBody {
         first: Option<Bytes>,
         inner: CinderBody,
         idle: Duration,
-        exchange: Exchange,
+        mut exchange: Exchange,
     ) -> Self {
+        let first = exchange.held(first.unwrap_or_default());
         Self {
-            source: Source::Cinder(first.filter(|f| !f.is_empty()), inner),
+            source: Source::Cinder(first, inner),
             idle,
             timer: None,
             exchange,
         }
     }
 
-    pub(crate) fn own(bytes: Bytes, exchange: Exchange) -> Self {
+    pub(crate) fn own(bytes: Bytes, mut exchange: Exchange) -> Self {
         Self {
-            source: Source::Own(Some(bytes)),
+            source: Source::Own(exchange.held(bytes)),
             idle: Duration::ZERO,
             timer: None,
             exchange,
@@ -277,7 +288,7 @@ impl AnswerBody {
         let Source::Cinder(first, inner) = &mut self.source else {
             return Poll::Ready(None);
         };
-        if let Some(first) = first.take() {
+        if let Some(first) = piece(first) {
             return Poll::Ready(Some(Ok(first)));
         }
         loop {
@@ -312,7 +323,7 @@ impl Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let piece = match &mut self.source {
-            Source::Own(bytes) => bytes.take().map(Ok),
+            Source::Own(bytes) => piece(bytes).map(Ok),
             Source::Cinder(_, _) => ready!(self.poll_cinder(cx)),
         };
         match &piece {
@@ -327,17 +338,15 @@ impl Body for AnswerBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Cinder(first, inner) => first.is_none() && inner.is_end_stream(),
-            Source::Own(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Source::Cinder(first, inner) => first.is_empty() && inner.is_end_stream(),
+            Source::Own(bytes) => bytes.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Cinder(first, inner) => behind(first.as_ref(), &inner.size_hint()),
-            Source::Own(bytes) => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
-            }
+            Source::Cinder(first, inner) => behind(Some(first), &inner.size_hint()),
+            Source::Own(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
 }

@@ -83,7 +83,7 @@ impl Coming {
 /// What a connection and its requests know of each other.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    /// Requests whose answers are not written yet.
+    /// Requests whose answers the server does not have in full yet.
     in_flight: AtomicUsize,
     /// The connection, where it waits for the last answer to be written.
     connection: AtomicWaker,
@@ -200,13 +200,19 @@ impl<S> ClientIo<S> {
         }
     }
 
+    /// Whether the client has all that it asked for. A request is over for who answers it with the last piece of its answer; the server has
+    /// more of that still to write as long as the stream takes no more.
+    fn is_answered(&self) -> bool {
+        self.shared.idle() && self.write_timer.is_none()
+    }
+
     /// What is waited for now; the time of it runs from when it began to be.
     fn note_awaited(&mut self) -> Awaited {
         let now_awaited = if self.framing.in_body() {
             Awaited::Body
         } else if !self.held.is_empty() || self.first {
             Awaited::Head
-        } else if self.shared.idle() {
+        } else if self.is_answered() {
             Awaited::Request
         } else {
             Awaited::Nothing
@@ -310,7 +316,7 @@ impl<S: AsyncRead + Unpin> ClientIo<S> {
             // Its request is under way, and who serves that answers.
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)));
         }
-        if !self.shared.idle() {
+        if !self.is_answered() {
             // The answers to those before it come first.
             self.shared.connection.register(cx.waker());
             return Poll::Pending;
@@ -343,7 +349,10 @@ impl<S> ClientIo<S> {
         done: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if done.is_ready() {
-            self.write_timer = None;
+            if self.write_timer.take().is_some() {
+                // What waits for the answer to be written is looked at again.
+                self.shared.connection.wake();
+            }
             return done;
         }
         let idle = self.times.idle;
@@ -445,3 +454,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientIo<S> {
         self.stream.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests;

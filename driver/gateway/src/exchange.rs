@@ -6,6 +6,7 @@ use crate::{
     metrics::{Counted, Metrics},
     routes::Route,
 };
+use bytes::Bytes;
 use hyper::Method;
 use rekindle_net::{RequestId, RequestIds};
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 /// How an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// Its last byte was handed over.
+    /// Its last piece was handed over.
     Whole,
     /// Cinder's answer broke off, or its client left.
     Cut,
@@ -42,8 +43,20 @@ pub(crate) struct Exchange {
     _counted: Counted,
     _in_flight: InFlight,
     _place: Option<OwnedSemaphorePermit>,
-    /// Its part of what all bodies that are held may take.
-    _held: Option<OwnedSemaphorePermit>,
+    /// Its part of what all bodies that are held may take, until that goes with the body's bytes.
+    held: Option<OwnedSemaphorePermit>,
+}
+
+/// A body that is held whole. Pieces of it are the same memory: its part is free when the last of them is.
+struct Held {
+    bytes: Bytes,
+    _part: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl Exchange {
@@ -74,7 +87,7 @@ impl Exchange {
             metrics: metrics.clone(),
             _in_flight: in_flight,
             _place: None,
-            _held: None,
+            held: None,
         }
     }
 
@@ -93,9 +106,17 @@ impl Exchange {
         self._place = Some(place);
     }
 
-    /// Its answer's body is held whole, until its last byte is handed over.
+    /// Its answer's body is held whole, until its last byte is written.
     pub(crate) fn holds(&mut self, part: OwnedSemaphorePermit) {
-        self._held = Some(part);
+        self.held = Some(part);
+    }
+
+    /// The bytes of its answer that are held. Its part goes with them: the last pieces stand in the server when the exchange is over.
+    pub(crate) fn held(&mut self, bytes: Bytes) -> Bytes {
+        match self.held.take() {
+            Some(part) => Bytes::from_owner(Held { bytes, _part: part }),
+            None => bytes,
+        }
     }
 
     /// Cinder answers.
