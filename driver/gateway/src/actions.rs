@@ -137,6 +137,11 @@ impl Actions {
                 return Err(self.forbidden(Rules::name(asked), why));
             }
         }
+        // As the driver refuses a type that says both: of what several servers write, no copy is one that all of them could go on with.
+        if volume.multiattach && matches!(asked, Asked::Replicate { .. }) {
+            let why = "a volume that several servers may write to (multiattach) cannot be replicated: retype it to a type without multiattach first";
+            return Err(Fault::new(StatusCode::CONFLICT, "multiattach", why));
+        }
         match under {
             Under::Image(image) => Ok(Found {
                 image: std::sync::Arc::unwrap_or_clone(image),

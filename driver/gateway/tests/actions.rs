@@ -7,7 +7,7 @@ mod support;
 use rekindle_common::{ApiError, ErrorCode};
 use serde_json::json;
 use support::{
-    cloud::{ELSEWHERE, ITS_IMAGE, PLAIN, TAKEN_IN},
+    cloud::{ELSEWHERE, ITS_IMAGE, PLAIN, TAKEN_IN, Volume},
     raw::{Raw, ask},
     scene::{Scene, scene, scene_with},
     soon,
@@ -179,6 +179,37 @@ async fn the_image_is_the_one_that_cinder_names() {
     let none = "9d2a4c1e-0000-4000-8000-00000000ffff";
     assert_eq!(scene.act("member", none, body).await.status, 404);
     assert_eq!(scene.sidecar.orders().len(), 1);
+}
+
+/// One that was put under replication before it was refused, or retyped since, is let out of it.
+#[tokio::test]
+async fn hard_case_39_what_several_servers_may_write_to_is_not_put_under_replication() {
+    let scene = scene("").await;
+    let mut shared = Volume::new(PLAIN, None);
+    shared.multiattach = true;
+    scene
+        .cloud
+        .has(vec![shared, Volume::new(TAKEN_IN, Some(ITS_IMAGE))]);
+    for (body, name) in EACH {
+        let before = scene.sidecar.orders().len();
+        let answer = scene.act("admin", PLAIN, body).await;
+        let ordered = scene.sidecar.orders().len() - before;
+        if name == "replicate" {
+            assert_eq!((answer.status, ordered), (409, 0), "{}", answer.text());
+            assert_eq!(answer.header("retry-after"), None);
+            let why = answer.json()["conflictingRequest"]["message"].to_string();
+            assert!(why.contains("retype it"), "{why}");
+        } else {
+            assert_eq!((answer.status, ordered), (202, 1), "{}", answer.text());
+        }
+    }
+    let (replicate, _) = EACH[0];
+    assert_eq!(scene.act("admin", TAKEN_IN, replicate).await.status, 202);
+    // Who may not is told nothing of how it is.
+    for (token, status) in [("reader", 403), ("neighbour", 403), ("stranger", 404)] {
+        let answer = scene.act(token, PLAIN, replicate).await;
+        assert_eq!(answer.status, status, "{token}: {}", answer.text());
+    }
 }
 
 fn in_chunks(body: &str) -> String {

@@ -37,6 +37,7 @@ pub struct Volume {
     pub id: String,
     pub host: &'static str,
     pub name_id: Option<String>,
+    pub multiattach: bool,
 }
 
 impl Volume {
@@ -49,6 +50,7 @@ impl Volume {
                 "h@ceph#ceph"
             },
             name_id: name_id.map(str::to_owned),
+            multiattach: false,
         }
     }
 
@@ -222,6 +224,7 @@ fn as_admin(volume: &Volume) -> Value {
         "os-vol-tenant-attr:tenant_id": "p",
         "os-vol-host-attr:host": volume.host,
         "os-vol-mig-status-attr:name_id": volume.name_id,
+        "multiattach": volume.multiattach,
     })
 }
 
