@@ -12,14 +12,14 @@
 //! /rekindle/v1/groups/<group>/approval            an operator's yes to a plan
 //! /rekindle/v1/groups/<group>/hooks               core's `HooksFailed`: hooks that failed at the end of its last plan
 //! /rekindle/v1/servers/<group>/<server>           KeptServer: its record, and which server it is in each zone
-//! /rekindle/v1/standbys/<group>/<server>          what its stand-by was built from, core's `Built`
+//! /rekindle/v1/standbys/<group>/<server>/<zone>   what we built for it in that zone, core's `Built`
 //! /rekindle/v1/preflights/<group>                 what the last daily check of its servers found
 //! /rekindle/v1/plans/<plan>/plan                  the plan, immutable
 //! /rekindle/v1/plans/<plan>/journal/<seq>         its journal, ten digits
 //! /rekindle/v1/plans/<plan>/approval/<level>      a person's yes to a pause of it
 //! ```
 
-use crate::ids::{GroupName, PlanId, ServerKey, SiteName};
+use crate::ids::{GroupName, PlanId, ServerKey, SiteName, ZoneName};
 
 /// Everything of Rekindle's stands under it.
 pub const ROOT: &str = "/rekindle/v1/";
@@ -92,10 +92,20 @@ pub fn preflight(group: &GroupName) -> String {
 pub fn group_volumes(group: &GroupName) -> String {
     format!("{VOLUMES}{group}")
 }
-/// What a server's stand-by was built from.
+/// What a server was built from in a zone.
 #[must_use]
-pub fn built_standby(group: &GroupName, server: &ServerKey) -> String {
+pub fn built_standby(group: &GroupName, server: &ServerKey, zone: &ZoneName) -> String {
+    format!("{STANDBYS}{group}/{server}/{zone}")
+}
+/// The same as older versions have it: one for both zones.
+#[must_use]
+pub fn old_built_standby(group: &GroupName, server: &ServerKey) -> String {
     format!("{STANDBYS}{group}/{server}")
+}
+/// What a server was built from, in each zone.
+#[must_use]
+pub fn server_standbys(group: &GroupName, server: &ServerKey) -> String {
+    format!("{STANDBYS}{group}/{server}/")
 }
 /// All of a group's servers.
 #[must_use]

@@ -486,6 +486,26 @@ async fn what_is_missing_is_named_before_anything_is_made() {
     refused(bench.servers.build(&order, WITHIN).await);
 }
 
+/// The word of what it was built from was lost, and meanwhile another serves: it is neither taken for that one's, nor doubled.
+#[tokio::test]
+async fn hard_case_51_one_that_bears_another_mark_is_named_with_both() {
+    for (other, bears) in [
+        (Srv::new("s2", "SHUTOFF").marked("zone-b/s1"), "zone-b/s1"),
+        (Srv::new("s2", "SHUTOFF"), "none"),
+    ] {
+        let bench = up(Stub::new().with(other)).await;
+        let order = BuildOrder {
+            wanted: wanted(Some("s2")),
+            ..order(StandbyPolicy::Shutoff, json!({}))
+        };
+        let words = refused(bench.servers.build(&order, WITHIN).await);
+        let said = format!("rekindle:standby-of is {bears} where zone-b/s9 is due");
+        assert!(words.contains("s2") && words.contains(&said), "{words}");
+        assert_eq!(bench.stub.servers().len(), 1);
+        assert!(bench.net.ports().is_empty());
+    }
+}
+
 #[tokio::test]
 async fn hard_case_51_a_namesake_is_neither_taken_nor_doubled() {
     let bench = up(Stub::new().with(Srv::new("s1", "ACTIVE").named("web-1"))).await;

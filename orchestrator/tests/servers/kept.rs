@@ -11,8 +11,10 @@ use jiff::Timestamp;
 use rekindle_common::{
     keys,
     policy::GroupSpec,
+    runbook::StandbyPolicy,
     servers::{KeptServer, ServerRecord},
 };
+use rekindle_core::servers::Built;
 use rekindle_orchestrator::wire::RecordEffect;
 use rekindle_store::{Op as StoreOp, Txn};
 
@@ -77,6 +79,31 @@ async fn an_imported_record_is_kept_and_a_failover_builds_from_it() {
     // It is built there now: what it is taken from is Nova.
     let e = put(never_built).await.unwrap_err();
     assert!(e.message.contains("serves in zone-b"), "{e}");
+}
+
+/// Whose stand-by it is marked as is who served when it was built. That one may be gone by the time this one is to be followed, or taken away.
+#[tokio::test(start_paused = true)]
+async fn what_a_failover_builds_is_written_down_with_its_mark() {
+    let bench = bench(Kind::FailoverByLease).await;
+    let (id, over) = run(&bench).await;
+    assert_well(&bench, &id, over).await;
+    let store = bench.store();
+    let word = async |k: &str| {
+        let at = keys::built_standby(&group(), &key(k), &zone_b());
+        let kv = store.get(&at).await.unwrap();
+        kv.map(|kv| kv.json::<Built>().unwrap())
+    };
+    let built = word("web-2").await.unwrap();
+    let at = keys::kept_server(&group(), &key("web-2"));
+    let kept: KeptServer = store.get(&at).await.unwrap().unwrap().json().unwrap();
+    assert_eq!(built.id, kept.instances[&zone_b()].id);
+    assert_eq!(
+        (built.counterpart.as_str(), built.policy),
+        ("zone-a/a-web-2", StandbyPolicy::Record)
+    );
+    assert_eq!(built.record.zone, zone_b());
+    // What stood by has the word of who built it.
+    assert_eq!(word("db").await, None);
 }
 
 /// Where nobody follows servers, what is kept of them goes with their group; but not what names a server that we built.

@@ -192,6 +192,12 @@ impl Servers for FakeCloud {
     ) -> BoxFuture<'a, Result<Seen, ServersError>> {
         self.with(within, true, |w| {
             if let Some(s) = w.find(&order.wanted) {
+                if s.mark != order.wanted.counterpart {
+                    return Err(ServersError::Refused(format!(
+                        "{} bears {:?} where {:?} is due",
+                        s.id, s.mark, order.wanted.counterpart
+                    )));
+                }
                 (s.state, s.held) = (ServerState::Stopped, true);
                 let (seen, id) = (seen(s), s.id.clone());
                 w.log.push(format!("adopt {id}"));

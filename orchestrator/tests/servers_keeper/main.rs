@@ -10,6 +10,7 @@
     reason = "tests"
 )]
 
+mod both_ours;
 #[path = "../common/mod.rs"]
 mod common;
 mod daily;
@@ -271,11 +272,12 @@ impl Play {
     }
 
     async fn built(&self) -> Option<Built> {
-        let kv = self
-            .store
-            .get(&keys::built_standby(&group(), &key()))
-            .await
-            .unwrap();
+        self.built_in(&zone_b()).await
+    }
+
+    async fn built_in(&self, zone: &ZoneName) -> Option<Built> {
+        let at = keys::built_standby(&group(), &key(), zone);
+        let kv = self.store.get(&at).await.unwrap();
         kv.map(|kv| kv.json().unwrap())
     }
 
@@ -299,15 +301,19 @@ impl Play {
         self.put(keys::group_spec(&group()), &spec).await;
     }
 
-    /// The group is primary in zone-b now, moved by its orchestrators; nobody has told its servers.
+    /// The group is primary in the other zone now, moved by its orchestrators; nobody has told its servers.
     async fn moved(&mut self) {
+        self.moved_to(&zone_b()).await;
+    }
+
+    async fn moved_to(&mut self, zone: &ZoneName) {
         self.hand.cancel.cancel();
         self.runbook(Runbook::default()).await;
         for s in self.rig.world.sites() {
             self.rig.world.start_orchestrator(&s);
         }
         eventually("the move begins", || async {
-            let to = Request::Move { to: zone_b() };
+            let to = Request::Move { to: zone.clone() };
             self.rig
                 .client()
                 .plan_for(&group(), to, Run::Begin)
@@ -315,7 +321,7 @@ impl Play {
                 .ok()
         })
         .await;
-        let there = |g: &GroupStatus| well(g, 3) && g.primary.as_ref().unwrap().zone == zone_b();
+        let there = |g: &GroupStatus| well(g, 3) && g.primary.as_ref().unwrap().zone == *zone;
         self.rig.until("it has moved", there).await;
         for s in self.rig.world.sites() {
             self.rig.world.stop_orchestrator(&s).await;
@@ -633,7 +639,7 @@ async fn what_was_built_and_not_written_down_is_adopted() {
     let play = Play::settled().await;
     for key in [
         keys::kept_server(&group(), &key()),
-        keys::built_standby(&group(), &key()),
+        keys::built_standby(&group(), &key(), &zone_b()),
     ] {
         play.delete(key).await;
     }

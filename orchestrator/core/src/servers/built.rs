@@ -9,7 +9,7 @@ use rekindle_common::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A stand-by that we built, or took for ours by its mark. Stands in etcd at [`rekindle_common::keys::built_standby`].
+/// A server that we built, or took for ours by its mark. Stands in etcd at [`rekindle_common::keys::built_standby`], one for each zone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Built {

@@ -55,6 +55,8 @@ pub fn leave(
     let Some((zone, instance)) = ours else {
         return Leave::Forget;
     };
+    // What was built in the zone that serves has other volumes, and bears another's mark.
+    let built = built.filter(|b| b.zone == *zone && b.id == instance.id);
     match standby {
         Standby::Unknown { why } => wait(format!("its stand-by cannot be seen now: {why}")),
         Standby::Absent => Leave::Forget,
@@ -65,9 +67,12 @@ pub fn leave(
             (Rests::Resting | Rests::Failed, Copies::Writable) => wait(format!(
                 "its stand-by in {zone} ({id}) has a volume that can be written there: delete it by hand, or take the property rekindle:standby-of from it to keep it"
             )),
-            (Rests::Resting | Rests::Failed, Copies::Unknown) => {
-                wait(format!("its volumes in {zone} cannot be seen now"))
-            }
+            (Rests::Resting | Rests::Failed, Copies::Unknown) => wait(match built {
+                Some(_) => format!("its volumes in {zone} cannot be seen now"),
+                None => format!(
+                    "what its stand-by in {zone} ({id}) was built from is not written down, so that its volumes cannot be looked at: delete it by hand"
+                ),
+            }),
             (Rests::Resting | Rests::Failed, Copies::All | Copies::Journaled | Copies::Some) => {
                 Leave::Remove {
                     id: instance.id.clone(),

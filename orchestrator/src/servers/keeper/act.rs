@@ -139,7 +139,7 @@ struct Hands<'a> {
 impl Hands<'_> {
     async fn one(&mut self, act: Act) -> Result<(), NotDone> {
         match act {
-            Act::Keep(kept) => self.keep(*kept, None).await,
+            Act::Keep(kept) => self.keep(*kept, Vec::new()).await,
             Act::Describe { volume: _, record } => self.describe(&record).await,
             Act::Hold { id } => {
                 let other = &self.looked.ground.other;
@@ -175,7 +175,7 @@ impl Hands<'_> {
     }
 
     /// Writes what is kept, and with it what the stand-by was built from.
-    async fn keep(&mut self, kept: KeptServer, built: Option<Op>) -> Result<(), NotDone> {
+    async fn keep(&mut self, kept: KeptServer, built: Vec<Op>) -> Result<(), NotDone> {
         let ground = &self.looked.ground;
         let key = keys::kept_server(&ground.group, &kept.key);
         let compare = match &self.kept {
@@ -239,12 +239,10 @@ impl Hands<'_> {
         let wanted = self.looked.wanted(Some(id), counterpart);
         self.on_ground(servers.remove(&wanted, self.keeper.timing.build))
             .await?;
-        let built = Op::Delete {
-            key: keys::built_standby(&ground.group, &server.key),
-        };
+        let built = self.looked.built.forget(&ground.other);
         if let Some((mut kept, _)) = self.kept.clone() {
             kept.instances.remove(&ground.other);
-            self.keep(kept, Some(built)).await?;
+            self.keep(kept, built).await?;
         }
         Ok(())
     }
@@ -280,8 +278,7 @@ impl Hands<'_> {
             record,
             at: now,
         };
-        let key = keys::built_standby(&ground.group, &server.key);
-        let put = Op::put_json(key, &built, None).map_err(LeadError::Store)?;
+        let put = self.looked.built.put(&built).map_err(LeadError::Store)?;
         let Some((mut kept, _)) = self.kept.clone() else {
             return Err(NotDone::Ground);
         };
@@ -291,7 +288,7 @@ impl Hands<'_> {
             seen_at: now,
         };
         kept.instances.insert(ground.other.clone(), instance);
-        self.keep(kept, Some(put)).await
+        self.keep(kept, put).await
     }
 
     /// Has Cinder attach the copies.

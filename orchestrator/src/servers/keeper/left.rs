@@ -3,12 +3,15 @@
 use super::{
     ServersKeeper,
     act::order_to,
-    look::{copies, images_of, read, rests},
+    look::{copies, images_of, rests},
 };
 use crate::{
     catalogue::volumes::VolumeMap,
     coordination::{Lead, LeadError},
-    servers::control::{ServersError, Wanted},
+    servers::{
+        built::BuiltStandbys,
+        control::{ServersError, Wanted},
+    },
     wire::{ServerView, StandbyState},
     world::Records,
 };
@@ -124,12 +127,14 @@ async fn one(
             Err(e) => return Err(LeadError::Store(e)),
         },
     };
-    let (kept, built) = match both(lead, group, key, kv).await {
+    let (kept, words) = match both(lead, group, key, kv).await {
         Ok(both) => both,
         Err(e) => return Ok(Some(format!("what is kept of it cannot be read: {e}"))),
     };
-    let Seen { standby, copies } = look(keeper, group, &kept, built.as_ref(), volumes).await;
-    match leave(&kept, built.as_ref(), &standby, copies, primary.as_ref()) {
+    // The other zone's, where we built that too, is of what serves.
+    let built = built_in(&kept).and_then(|(zone, _)| words.of(zone));
+    let Seen { standby, copies } = look(keeper, group, &kept, built, volumes).await;
+    match leave(&kept, built, &standby, copies, primary.as_ref()) {
         Leave::Wait { why } => Ok(Some(why)),
         Leave::Remove { id, counterpart } => {
             if keeper.memory().failure(group, key).is_some_and(|(_, w)| w) {
@@ -158,15 +163,13 @@ async fn one(
         }
         Leave::Forget => {
             undescribe(keeper, &kept, volumes, generation).await;
-            let txn = Txn::new()
+            let mut txn = Txn::new()
                 .when(ground)
                 .when(Compare::ModRevision(kv.key.clone(), kv.mod_revision))
                 .then(Op::Delete {
                     key: kv.key.clone(),
-                })
-                .then(Op::Delete {
-                    key: keys::built_standby(group, key),
                 });
+            txn.ops.extend(words.forget_all());
             match lead.txn(txn).await {
                 Ok(_) => {
                     keeper.memory().forget(group, key);
@@ -185,10 +188,10 @@ async fn both(
     group: &GroupName,
     key: &ServerKey,
     kv: &KeyValue,
-) -> Result<(KeptServer, Option<Built>), StoreError> {
+) -> Result<(KeptServer, BuiltStandbys), StoreError> {
     let kept = kv.json()?;
-    let built = read(lead.store(), &keys::built_standby(group, key)).await?;
-    Ok((kept, built.map(|(b, _)| b)))
+    let words = BuiltStandbys::read(lead.store(), group, key).await?;
+    Ok((kept, words))
 }
 
 struct Seen {
@@ -246,7 +249,6 @@ async fn look(
         },
         Err(ServersError::NotNow(why) | ServersError::Refused(why)) => Standby::Unknown { why },
     };
-    let built = built.filter(|b| b.zone == *zone);
     let images = built.zip(volumes);
     let images = images.and_then(|(b, v)| images_of(zone, std::iter::once(&b.record), v));
     let copies = match images {

@@ -5,6 +5,7 @@ use crate::{
     catalogue::volumes::VolumeMap,
     coordination::Lead,
     servers::{
+        built::BuiltStandbys,
         control::{ServerState, ServersError, Wanted},
         translate,
     },
@@ -18,10 +19,7 @@ use rekindle_common::{
     servers::{Build, KeptServer, ServerRecord},
     volume::Role,
 };
-use rekindle_core::servers::{
-    Built,
-    follow::{Copies, Mapped, Rests, Serving, Sight, Standby},
-};
+use rekindle_core::servers::follow::{Copies, Mapped, Rests, Serving, Sight, Standby};
 use rekindle_store::{Revision, Store, StoreError};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -33,7 +31,7 @@ pub(super) struct Looked {
     pub ground: Ground,
     /// What is kept, and the revision that a change compares.
     pub kept: Option<(KeptServer, Revision)>,
-    pub built: Option<Built>,
+    pub built: BuiltStandbys,
     pub named: BTreeMap<ZoneName, String>,
     pub serving: Serving,
     pub standby: Standby,
@@ -57,7 +55,7 @@ impl Looked {
             other: &self.ground.other,
             policy: self.policy,
             kept: self.kept.as_ref().map(|(k, _)| k),
-            built: self.built.as_ref(),
+            built: self.built.of(&self.ground.other),
             named: &self.named,
             serving: self.serving.clone(),
             standby: self.standby.clone(),
@@ -135,9 +133,7 @@ pub(super) async fn look(
     let store = lead.store();
     let kept: Option<(KeptServer, Revision)> =
         read(store, &keys::kept_server(&ground.group, &server.key)).await?;
-    let built: Option<(Built, Revision)> =
-        read(store, &keys::built_standby(&ground.group, &server.key)).await?;
-    let built = built.map(|(b, _)| b);
+    let built = BuiltStandbys::read(store, &ground.group, &server.key).await?;
     let mut named = BTreeMap::new();
     if let Some(id) = &server.server {
         named.insert(ground.home.clone(), id.clone());
@@ -146,7 +142,7 @@ pub(super) async fn look(
         server,
         ground: &ground,
         kept: kept.as_ref().map(|(k, _)| k),
-        built: built.as_ref(),
+        built: &built,
         named: &named,
     };
     let serving = match &ground.failover {
@@ -166,7 +162,7 @@ pub(super) async fn look(
     };
     let mapped = record.map_or(Mapped::NoRecord, |r| map(keeper, &ground, r, volumes));
     // What was built there; and its users' own, as it was when it served.
-    let built_there = built.as_ref().filter(|b| b.zone == ground.other);
+    let built_there = built.of(&ground.other);
     let kept_there = kept.as_ref().map(|(k, _)| &k.record);
     let has = built_there.map(|b| &b.record).into_iter();
     let has = has.chain(kept_there.filter(|r| r.zone == ground.other));
@@ -213,7 +209,7 @@ struct Ids<'a> {
     server: &'a RunbookServer,
     ground: &'a Ground,
     kept: Option<&'a KeptServer>,
-    built: Option<&'a Built>,
+    built: &'a BuiltStandbys,
     named: &'a BTreeMap<ZoneName, String>,
 }
 
@@ -245,7 +241,7 @@ impl Ids<'_> {
     /// What the one that serves bears, where we built it.
     fn mark_of_serving(&self) -> Option<String> {
         let Ground { primary, other, .. } = self.ground;
-        if let Some(b) = self.built.filter(|b| b.zone == *primary) {
+        if let Some(b) = self.built.of(primary) {
             return Some(b.counterpart.clone());
         }
         // Its users' own bears none.
@@ -300,10 +296,7 @@ async fn standby(keeper: &ServersKeeper, ids: &Ids<'_>, counterpart: &str) -> St
         Err(why) => return Standby::Unknown { why },
     };
     // It bears what it was built with, which may be another's by now.
-    let bears = ids
-        .built
-        .filter(|b| b.zone == *zone)
-        .map_or(counterpart, |b| &b.counterpart);
+    let bears = ids.built.of(zone).map_or(counterpart, |b| &b.counterpart);
     let wanted = ids.wanted(zone, Some(bears.to_owned()));
     // Where none is known none is looked for in a list of the whole cloud: a build finds what bears the mark.
     if wanted.id.is_none() {

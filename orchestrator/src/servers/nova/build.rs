@@ -13,7 +13,7 @@ use rekindle_common::{
 use rekindle_openstack::{
     CloudError, Neutron, Nova, Scope,
     neutron::{ByName, FixedIp, PortRequest, Subnet},
-    nova::{Disk, GROUP, Network, Nic, Rest, Server, ServerRequest, Status, UserData},
+    nova::{Disk, GROUP, Network, Nic, Rest, STANDBY_OF, Server, ServerRequest, Status, UserData},
 };
 use std::collections::BTreeMap;
 use tokio::time::Instant;
@@ -62,6 +62,17 @@ impl NovaServers {
             nova.ensure_absent(&server.id, &mark, self.patience(end))
                 .await
                 .map_err(|e| told(&e))?;
+        }
+        // Built anew without its names being looked up, or beside it, it would be neither.
+        if let Some(other) = there.as_ref().filter(|s| s.mark().as_ref() != Some(&mark)) {
+            let bears = other
+                .mark()
+                .map_or_else(|| "none".to_owned(), |m| m.to_string());
+            let id = &other.id;
+            return refuse(format!(
+                "{other} is what is kept as {}'s here, and its property {STANDBY_OF} is {bears} where {mark} is due: nothing is built beside it. Delete it, and another is built; or set the property, and it is taken as it is (`openstack server set --property {STANDBY_OF}={mark} {id}`)",
+                order.wanted.key
+            ));
         }
         let request = match there {
             // It is gone on with as it is: nothing more is asked for.

@@ -1,19 +1,24 @@
 //! What one pass knows of its servers, and the right to give an order.
 
-use super::{Result, StepError};
+use super::{LOOK, Result, StepError};
 use crate::{
     coordination::LeadError,
-    servers::control::{Seen, Servers, Wanted},
+    servers::{
+        built::BuiltStandbys,
+        control::{Seen, Servers, Wanted},
+    },
     steps::{Context, lease::spec},
 };
 use rekindle_common::{
-    Generation, ZoneName, keys,
+    Generation, ZoneName,
+    duration::Span,
+    keys,
     lease::PrimaryRecord,
     policy::GroupSpec,
-    runbook::RunbookServer,
+    runbook::{RunbookServer, StandbyPolicy},
     servers::{Build, Instance, KeptServer},
 };
-use rekindle_core::saga::Left;
+use rekindle_core::{saga::Left, servers::Built};
 use rekindle_store::{Compare, Op, Revision, Txn};
 
 /// Where the group has to be primary for the step's orders to be right.
@@ -150,12 +155,13 @@ impl<'a> Env<'a> {
         }
     }
 
-    /// Keeps which server it is in this zone, where that is new. Somebody else who changed the record meanwhile is no error: what bears
-    /// the mark is found again.
+    /// Keeps which server it is in this zone, where that is new, and by which mark it was found or built. Somebody else who changed the record
+    /// meanwhile is no error: what bears the mark is found again.
     pub(super) async fn remember(
         &self,
         s: &RunbookServer,
         kept: Option<&Kept>,
+        wanted: &Wanted,
         seen: &Seen,
     ) -> Result<()> {
         let Some(kept) = kept else { return Ok(()) };
@@ -172,12 +178,45 @@ impl<'a> Env<'a> {
         };
         value.instances.insert(self.zone.clone(), instance);
         let key = keys::kept_server(&self.ctx.plan.group, &s.key);
-        let txn = Txn::new()
+        let mut txn = Txn::new()
             .when(Compare::ModRevision(key.clone(), kept.revision))
             .then(Op::put_json(&key, &value, None)?);
+        txn.ops.extend(self.built(kept, wanted, seen).await);
         match self.ctx.lead.txn(txn).await {
             Ok(_) | Err(LeadError::Refused { .. }) => Ok(()),
             Err(e) => Err(e.into()),
         }
+    }
+
+    /// What it was built from, for its mark: that names who serves in the other zone now, and another may once this one stands by. The plan needs it
+    /// for nothing, so that what is in its way is no failure.
+    async fn built(&self, kept: &Kept, wanted: &Wanted, seen: &Seen) -> Vec<Op> {
+        // Of one that was found by its id the mark is not known.
+        let Some(counterpart) = &wanted.counterpart else {
+            return Vec::new();
+        };
+        if wanted.id.as_ref() == Some(&seen.id) {
+            return Vec::new();
+        }
+        let store = self.ctx.lead.store();
+        let words = BuiltStandbys::read(store, &wanted.group, &wanted.key).await;
+        let record = self.nova.translate(&kept.value, Span(LOOK)).await;
+        let (Ok(words), Ok(record)) = (words, record) else {
+            tracing::info!(group = %wanted.group, server = %wanted.key, zone = %self.zone, "what it was built from is not written down");
+            return Vec::new();
+        };
+        if words.of(self.zone).is_some_and(|b| b.id == seen.id) {
+            return Vec::new();
+        }
+        let built = Built {
+            zone: self.zone.clone(),
+            id: seen.id.clone(),
+            counterpart: counterpart.clone(),
+            // To serve: how it rests is for later.
+            policy: StandbyPolicy::Record,
+            record,
+            at: self.ctx.tools.clock.now(),
+        };
+        words.put(&built).unwrap_or_default()
     }
 }

@@ -65,7 +65,7 @@ async fn pass(
         None => absent(env, s, memo, kept, &wanted).await,
         Some(seen) => {
             memo.seen = true;
-            env.remember(s, kept, &seen).await?;
+            env.remember(s, kept, &wanted, &seen).await?;
             if !memo.seen_clear {
                 if let Some(one) = volumes.against_seen(&seen).await? {
                     return Ok(one);
@@ -146,7 +146,7 @@ async fn build(
     match env.nova.build(&order, Span(left)).await {
         Ok(seen) => {
             memo.seen = true;
-            env.remember(s, Some(kept), &seen).await?;
+            env.remember(s, Some(kept), wanted, &seen).await?;
             let wanted = Wanted {
                 id: Some(seen.id.clone()),
                 ..wanted.clone()

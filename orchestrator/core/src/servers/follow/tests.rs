@@ -654,6 +654,23 @@ fn what_is_protected_no_more_loses_what_we_built_and_nothing_else() {
         leave(&kept, None, &resting("server-b"), Copies::All, None),
         gone
     );
+    // That of what serves, where we built that too, or of one that stood by before, is not its own.
+    let of = |zone_of: &str, id: &str| Built {
+        zone: zone(zone_of),
+        id: id.to_owned(),
+        counterpart: "zone-b/other".to_owned(),
+        ..built.clone()
+    };
+    for other in [of("zone-a", "server-b"), of("zone-b", "before")] {
+        let all = Copies::All;
+        let left = leave(&kept, Some(&other), &resting("server-b"), all, Some(&a));
+        assert_eq!(left, gone);
+        let unseen = Copies::Unknown;
+        match leave(&kept, Some(&other), &resting("server-b"), unseen, Some(&a)) {
+            Leave::Wait { why } => assert!(why.contains("delete it by hand"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
     assert_eq!(left(&Standby::Absent, Copies::Unknown), Leave::Forget);
     let waits = |l: Leave| matches!(l, Leave::Wait { .. });
     assert!(waits(left(&resting("server-b"), Copies::Writable)));
