@@ -174,7 +174,7 @@ pub struct Failsafe {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpLimits {
-    /// Open connections.
+    /// Open connections of those with a certificate, and as many again of this machine's own.
     pub connections: usize,
     /// Bytes of a body.
     pub body: usize,

@@ -1,8 +1,8 @@
 //! HTTP over a unix socket or mutual TLS: one server, one client, with limits and deadlines.
 //!
 //! ```text
-//!   accept ── connections limit ── TLS, both certificates ── header time ── request id ── access log
-//!          ── deadline, panics ── router ── ApiJson (body limit, field paths) ── handler
+//!   accept ─┬─ unix, loopback ─────────────────────────┬─ connections limit ── header time ── request id ── access log
+//!           └─ few at the door: TLS, both certificates ─┘  ── deadline, panics ── router ── ApiJson (body limit, field paths) ── handler
 //!   Err(ApiError) ── one mapping to status and {code, message, field, request_id}
 //! ```
 //!

@@ -1,6 +1,7 @@
 //! The server: listeners, limits on connections and time, and a drain.
 
 mod allowed;
+mod knocking;
 mod listen;
 mod request;
 
@@ -10,31 +11,41 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use knocking::{Knock, Knocking};
 pub use listen::{Bound, ListenConfig, ServeError, SocketOptions};
 use listen::{Conn, Listener};
 use rekindle_common::{ApiError, ErrorCode};
 pub use request::Peer;
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Refusals that are written at once; beyond it a connection is closed without a word.
 const REFUSALS_AT_ONCE: usize = 64;
 /// How long a refused client may take to read why.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// Connections whose TLS handshake is not through, or whose certificate may not ask: they have no slot.
+const KNOCKING: usize = 64;
+/// For a handshake at most: two lost messages are sent again within it, and our own clients wait for no more than two seconds.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
+/// For a slot, once a peer has shown who it is.
+const SLOT_TIME: Duration = Duration::from_secs(1);
 /// After a failed accept (no file descriptors, say): pause, rather than spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What one client, and all together, may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Open connections over all listeners.
+    /// Open connections of peers over all TLS listeners; and as many again over the unix and loopback ones. Who has not shown a certificate that may
+    /// ask is in neither.
     pub connections: usize,
-    /// From a connection's start, or its last answer, to a complete head; also for the TLS handshake.
+    /// From a connection's start, or its last answer, to a complete head; also for the TLS handshake, which has five seconds at most.
     pub header_time: Duration,
     /// Bytes of a body.
     pub body: usize,
@@ -103,7 +114,9 @@ impl Server {
     pub async fn run(self, stop: CancellationToken) -> Drained {
         let shared = Arc::new(Shared {
             limits: self.limits,
-            slots: Arc::new(Semaphore::new(self.limits.connections)),
+            local: Arc::new(Semaphore::new(self.limits.connections)),
+            peers: Arc::new(Semaphore::new(self.limits.connections)),
+            knocking: Arc::new(Knocking::new(KNOCKING)),
             refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE)),
             tracker: TaskTracker::new(),
             stop: stop.clone(),
@@ -134,7 +147,11 @@ impl Server {
 
 struct Shared {
     limits: Limits,
-    slots: Arc<Semaphore>,
+    /// Slots of the unix and loopback listeners: what comes over the network takes none of them.
+    local: Arc<Semaphore>,
+    /// Slots of the TLS listeners.
+    peers: Arc<Semaphore>,
+    knocking: Arc<Knocking>,
     refusals: Arc<Semaphore>,
     tracker: TaskTracker,
     stop: CancellationToken,
@@ -155,56 +172,125 @@ async fn accept(listener: Listener, router: Router, shared: Arc<Shared>) {
                 continue;
             }
         };
-        let slot = Arc::clone(&shared.slots).try_acquire_owned();
-        match slot {
-            Ok(slot) => {
-                let task = connection(conn, router.clone(), Arc::clone(&shared), slot);
-                shared.tracker.spawn(task);
+        let (router, shared) = (router.clone(), Arc::clone(&shared));
+        let tracker = shared.tracker.clone();
+        match conn {
+            Conn::Unix(stream, peer) => match slot(&shared, &listener) {
+                Some(slot) => tracker.spawn(local(stream, peer, router, shared, slot)),
+                None => tracker.spawn(refuse(stream, shared)),
+            },
+            Conn::Plain(stream, peer) => match slot(&shared, &listener) {
+                Some(slot) => tracker.spawn(local(stream, peer, router, shared, slot)),
+                None => tracker.spawn(refuse(stream, shared)),
+            },
+            Conn::Tls {
+                stream,
+                address,
+                acceptor,
+                allowed,
+            } => {
+                // Before the task is: so they stay few.
+                let knock = shared.knocking.knock(address.ip());
+                let knocker = Knocker {
+                    stream,
+                    address,
+                    acceptor,
+                    allowed,
+                    knock,
+                };
+                tracker.spawn(knocker.let_in(router, shared))
             }
-            Err(_) => {
-                tracing::debug!(listener = %listener.name(), "too many connections");
-                if let Ok(permit) = Arc::clone(&shared.refusals).try_acquire_owned() {
-                    shared.tracker.spawn(refuse(conn, permit));
-                }
-            }
-        }
+        };
     }
 }
 
-async fn connection(conn: Conn, router: Router, shared: Arc<Shared>, slot: OwnedSemaphorePermit) {
+fn slot(shared: &Shared, listener: &Listener) -> Option<OwnedSemaphorePermit> {
+    let slot = Arc::clone(&shared.local).try_acquire_owned().ok();
+    if slot.is_none() {
+        tracing::debug!(listener = %listener.name(), "too many connections");
+    }
+    slot
+}
+
+async fn local<S>(
+    stream: S,
+    peer: Peer,
+    router: Router,
+    shared: Arc<Shared>,
+    slot: OwnedSemaphorePermit,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let _slot = slot;
-    match conn {
-        Conn::Unix(stream, peer) => serve(stream, peer, router, &shared).await,
-        Conn::Plain(stream, peer) => serve(stream, peer, router, &shared).await,
-        Conn::Tls {
+    serve(stream, peer, router, &shared).await;
+}
+
+/// Somebody at the door of a TLS listener.
+struct Knocker {
+    stream: TcpStream,
+    address: SocketAddr,
+    acceptor: TlsAcceptor,
+    allowed: Arc<AllowedNames>,
+    knock: Knock,
+}
+
+impl Knocker {
+    /// Serves it once it has shown that it may ask, and takes a slot only then.
+    async fn let_in(self, router: Router, shared: Arc<Shared>) {
+        let Self {
             stream,
             address,
             acceptor,
             allowed,
-        } => {
-            let handshake = tokio::select! {
-                () = shared.stop.cancelled() => return,
-                done = timeout(shared.limits.header_time, acceptor.accept(stream)) => done,
-            };
-            match handshake {
-                Ok(Ok(tls)) => {
-                    let names = crate::tls::names(tls.get_ref().1.peer_certificates());
-                    let router = if allowed.admits(&names) {
-                        router
-                    } else {
-                        request::layers(allowed::refusing(&names), shared.limits)
-                    };
-                    let peer = Peer::Certificate { address, names };
-                    serve(tls, peer, router, &shared).await;
-                }
-                // Anybody may knock: this is no fault of ours.
-                Ok(Err(error)) => {
-                    tracing::info!(%address, %error, "a TLS handshake was refused");
-                }
-                Err(_) => tracing::info!(%address, "a TLS handshake took too long"),
+            knock,
+        } = self;
+        let within = shared.limits.header_time.min(HANDSHAKE_TIME);
+        let handshake = tokio::select! {
+            () = shared.stop.cancelled() => return,
+            () = knock.sent_away() => return crowded(address),
+            done = timeout(within, acceptor.accept(stream)) => done,
+        };
+        let tls = match handshake {
+            Ok(Ok(tls)) => tls,
+            // Anybody may knock: this is no fault of ours.
+            Ok(Err(error)) => {
+                tracing::info!(%address, %error, "a TLS handshake was refused");
+                return;
             }
+            Err(_) => {
+                tracing::info!(%address, "a TLS handshake took too long");
+                return;
+            }
+        };
+        let names = crate::tls::names(tls.get_ref().1.peer_certificates());
+        if !allowed.admits(&names) {
+            let router = request::layers(allowed::refusing(&names), shared.limits);
+            let peer = Peer::Certificate { address, names };
+            let told = serve(tls, peer, router, &shared);
+            // It stays at the door while it is told, and not for longer than it takes to ask.
+            tokio::select! {
+                _ = timeout(shared.limits.header_time, told) => {}
+                () = knock.sent_away() => crowded(address),
+            }
+            return;
         }
+        let slot = tokio::select! {
+            () = shared.stop.cancelled() => return,
+            () = knock.sent_away() => return crowded(address),
+            slot = timeout(SLOT_TIME, Arc::clone(&shared.peers).acquire_owned()) => slot,
+        };
+        drop(knock);
+        let Ok(Ok(_slot)) = slot else {
+            tracing::debug!(%address, "too many connections");
+            return refuse(tls, shared).await;
+        };
+        let peer = Peer::Certificate { address, names };
+        serve(tls, peer, router, &shared).await;
     }
+}
+
+fn crowded(address: SocketAddr) {
+    tracing::info!(%address, "too many connections without a certificate that may ask: this one is closed");
 }
 
 async fn serve<S>(stream: S, peer: Peer, router: Router, shared: &Shared)
@@ -236,15 +322,12 @@ where
     }
 }
 
-/// Says why, where that can be said before a TLS handshake.
-async fn refuse(conn: Conn, permit: OwnedSemaphorePermit) {
-    let _permit = permit;
-    let _ = match conn {
-        Conn::Unix(stream, _) => timeout(REFUSAL_TIME, write_refusal(stream)).await,
-        Conn::Plain(stream, _) => timeout(REFUSAL_TIME, write_refusal(stream)).await,
-        // Without a handshake there is no telling: closing is the answer.
-        Conn::Tls { .. } => return,
+/// Says why, where not too many are told so already.
+async fn refuse(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>) {
+    let Ok(_permit) = shared.refusals.try_acquire() else {
+        return;
     };
+    let _ = timeout(REFUSAL_TIME, write_refusal(stream)).await;
 }
 
 async fn write_refusal(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {

@@ -18,6 +18,7 @@ use rekindle_net::{
     AllowedNames, ApiJson, ApiResult, Bound, Client, ClientLimits, Drained, Limits, ListenConfig,
     Peer, Server, SocketOptions, TlsFiles, ndjson, testing::TestAuthority, with_fallbacks,
 };
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use std::{
     net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration,
 };
@@ -29,6 +30,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, timeout},
 };
+use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 fn limits() -> Limits {
@@ -119,6 +121,10 @@ struct Running {
 
 impl Running {
     async fn start(limits: Limits) -> Self {
+        Self::start_for(limits, AllowedNames::default()).await
+    }
+
+    async fn start_for(limits: Limits, allowed: AllowedNames) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let authority = TestAuthority::new().unwrap();
         let files = authority
@@ -135,7 +141,7 @@ impl Running {
         let tls = ListenConfig::Tls {
             address: any,
             files,
-            allowed: AllowedNames::default(),
+            allowed,
         };
         let plain = ListenConfig::Loopback { address: any };
         assert_eq!(
@@ -168,6 +174,59 @@ impl Running {
     fn mtls(&self, files: &TlsFiles) -> Client {
         let url = format!("https://{}", self.tls);
         Client::mtls(&url, files, ClientLimits::default()).unwrap()
+    }
+
+    /// Opens connections to where certificates are asked for, and says nothing on them.
+    async fn silent(&self, many: usize) -> Vec<TcpStream> {
+        let mut all = Vec::new();
+        for _ in 0..many {
+            all.push(TcpStream::connect(self.tls).await.unwrap());
+        }
+        all
+    }
+
+    /// Shows a certificate, and says nothing after it.
+    async fn shown(&self, files: &TlsFiles) -> TlsStream<TcpStream> {
+        let ca = CertificateDer::from_pem_file(&files.ca).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(ca).unwrap();
+        let chain = CertificateDer::pem_file_iter(&files.cert).unwrap();
+        let chain = chain.map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .unwrap();
+        let stream = TcpStream::connect(self.tls).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        connector.connect(name, stream).await.unwrap()
+    }
+
+    /// So many requests that are in a handler for as long as the gate is shut.
+    async fn waiting(
+        &self,
+        many: usize,
+        client: impl Fn() -> Client,
+    ) -> Vec<JoinHandle<Result<String, ApiError>>> {
+        let mut all = Vec::new();
+        for _ in 0..many {
+            let client = client();
+            all.push(tokio::spawn(async move { client.get("/wait").await }));
+            self.gate.entered.notified().await;
+        }
+        all
+    }
+
+    /// Opens the gate, and has each of them answered.
+    async fn let_go(&self, waiting: Vec<JoinHandle<Result<String, ApiError>>>) {
+        self.gate.open.notify_waiters();
+        for w in waiting {
+            assert_eq!(w.await.unwrap().unwrap(), "waited");
+        }
     }
 
     /// Sends raw bytes to the unix socket and reads all that comes.
@@ -229,7 +288,6 @@ async fn a_wrong_certificate_is_refused_on_both_sides() {
 async fn a_client_without_a_certificate_or_without_tls_gets_nothing() {
     let s = Running::start(limits()).await;
     let ca = s.certificate("any").ca;
-    use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
     let mut roots = rustls::RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(ca).unwrap())
@@ -386,6 +444,7 @@ async fn a_client_that_says_nothing_is_let_go() {
     read.expect("it was kept").unwrap();
 }
 
+/// The processes of the machine have their connections, the peers as many of their own: neither takes the others'.
 #[tokio::test]
 async fn too_many_connections_are_refused_and_do_not_hurt_those_that_are_in() {
     let s = Running::start(Limits {
@@ -394,36 +453,71 @@ async fn too_many_connections_are_refused_and_do_not_hurt_those_that_are_in() {
         ..limits()
     })
     .await;
-    let waiting: Vec<_> = (0..2)
-        .map(|_| {
-            let client = s.unix();
-            tokio::spawn(async move { client.get::<String>("/wait").await })
+    let right = s.certificate("right");
+    let (unix, mtls) = (|| s.unix(), || s.mtls(&right));
+    let ways: [[&dyn Fn() -> Client; 2]; 2] = [[&unix, &mtls], [&mtls, &unix]];
+    for [full, other] in ways {
+        let waiting = s.waiting(2, full).await;
+        let e = full().get::<String>("/who").await.unwrap_err();
+        assert_eq!(e.code, ErrorCode::TooManyRequests, "{e}");
+        other().get::<String>("/who").await.unwrap();
+        s.let_go(waiting).await;
+        timeout(Duration::from_secs(5), async {
+            while full().get::<String>("/who").await.is_err() {
+                tokio::task::yield_now().await;
+            }
         })
-        .collect();
-    s.gate.entered.notified().await;
-    s.gate.entered.notified().await;
-    let e = s.unix().get::<String>("/who").await.unwrap_err();
-    assert_eq!(e.code, ErrorCode::TooManyRequests, "{e}");
-    let e = s
-        .mtls(&s.certificate("right"))
-        .get::<String>("/who")
         .await
-        .unwrap_err();
-    assert_eq!(e.code, ErrorCode::SidecarUnreachable, "{e}");
-    s.gate.open.notify_one();
-    s.gate.open.notify_one();
-    for w in waiting {
-        // `notify_one` twice at once may store one permit only.
-        s.gate.open.notify_one();
-        assert_eq!(w.await.unwrap().unwrap(), "waited");
+        .expect("the slots did not come back");
     }
-    timeout(Duration::from_secs(5), async {
-        while s.unix().get::<String>("/who").await.is_err() {
-            tokio::task::yield_now().await;
-        }
+}
+
+/// Anybody who reaches the port may open connections to it: whoever has no certificate keeps out nobody who has, nor the machine's own.
+#[tokio::test]
+async fn those_who_knock_and_say_nothing_keep_nobody_out() {
+    let s = Running::start(Limits {
+        connections: 2,
+        // Nobody is let go for being silent while this runs.
+        header_time: Duration::from_secs(60),
+        request_time: Duration::from_secs(60),
+        ..limits()
     })
-    .await
-    .expect("the slots did not come back");
+    .await;
+    let right = s.certificate("right");
+    let waiting = s.waiting(1, || s.mtls(&right)).await;
+    let _silent = s.silent(200).await;
+    s.unix().get::<String>("/who").await.unwrap();
+    s.mtls(&right).get::<String>("/who").await.unwrap();
+    // More come all the time.
+    for _ in 0..5 {
+        let client = s.mtls(&right);
+        let (more, got) = tokio::join!(s.silent(20), client.get::<String>("/who"));
+        assert!(got.is_ok(), "{got:?} beside {}", more.len());
+    }
+    // Who is in stays in.
+    s.let_go(waiting).await;
+}
+
+/// The authority may have signed others' certificates too, on whichever host.
+#[tokio::test]
+async fn a_certificate_that_may_not_ask_takes_nobodys_place() {
+    let list = vec!["orchestrator-*".to_owned()];
+    let limits = Limits {
+        connections: 1,
+        header_time: Duration::from_secs(60),
+        ..limits()
+    };
+    let s = Running::start_for(limits, list.try_into().unwrap()).await;
+    let other = s.certificate("etcd-a");
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(s.shown(&other).await);
+    }
+    let right = s.certificate("orchestrator-a");
+    s.mtls(&right).get::<String>("/who").await.unwrap();
+    // They are told all the same.
+    let e = s.mtls(&other).get::<String>("/who").await.unwrap_err();
+    assert_eq!(e.code, ErrorCode::Forbidden, "{e}");
 }
 
 #[tokio::test]
