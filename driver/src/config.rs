@@ -72,7 +72,8 @@ pub struct Config {
 pub struct CephConfig {
     /// Its configuration file.
     pub conf: PathBuf,
-    /// The client's full name. It needs `profile rbd` on the pools, and `blocklist` on the mons to fence.
+    /// The client's full name. It needs `profile rbd` on the pools, `profile rbd-read-only` on those that their images are clones from,
+    /// and `blocklist` on the mons to fence.
     #[serde(default = "default_client")]
     pub client: String,
     /// Its keyring, where the configuration file does not name it.

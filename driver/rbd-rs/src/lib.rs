@@ -60,7 +60,7 @@ pub use memory::{limit_malloc_arenas, return_free_memory};
 pub use mirror::daemon::{Callout, CalloutLevel, MirrorDaemon, MirrorDaemonPool};
 pub use mirror::image::{Disable, MirrorInfo, MirrorMode, Promote};
 pub use mirror::interrupted::Settled;
-pub use mirror::list::MirroredImage;
+pub use mirror::list::{MIRROR_PAGE, MirroredImage};
 pub use mirror::pool::{MirrorPeer, PeerDirection, PoolMirrorMode};
 pub use mirror::snapshot::{MirrorSnapshot, MirrorSnapshotState, Quiesce};
 pub use mirror::status::{

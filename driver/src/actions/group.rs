@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use rekindle_common::{
     ApiError, ErrorCode, Generation, GroupName, ImageSpec,
     metadata::{self, VolumePolicy},
-    volume::Role,
+    volume::{Known, Role},
     zone::GroupReport,
 };
 use rekindle_net::FencedClients;
@@ -53,15 +53,18 @@ fn of_group(views: &[ImageView], group: &GroupName) -> Vec<ImageSpec> {
 }
 
 impl Volumes {
-    /// The volumes that are primary here and in a group.
+    /// The volumes that are in a group and primary here, or may be: of an image that cannot be read that is not known.
     ///
     /// # Errors
-    /// [`ApiError`]: the cluster does not answer.
+    /// [`ApiError`]: the cluster does not answer, or an image cannot be read that may be any group's.
     pub async fn primaries(&self) -> Result<Vec<(ImageSpec, GroupName)>, ApiError> {
         let views = self.inner.fresh_list().await?;
+        if let Some(error) = any_groups(&views) {
+            return Err(error);
+        }
         Ok(views
             .iter()
-            .filter(|v| matches!(&v.mirror, MirrorView::On(m) if m.primary))
+            .filter(|v| v.primary() != Known::No)
             .filter_map(|v| {
                 let policy = VolumePolicy::from_metadata(&v.metadata).ok().flatten()?;
                 Some((v.spec.clone(), policy.group?))
@@ -99,7 +102,10 @@ impl Volumes {
         let mut list = pin!(self.members(group, deadline));
         let early = timeout_at(patience, list.as_mut()).await;
         let (results, unlisted) = match early {
-            Ok(Ok(listed)) => (self.demote_each(group, listed, deadline, void).await, None),
+            Ok(Ok((listed, doubt))) => {
+                let listed = self.demote_each(group, listed, deadline, void).await;
+                (listed, doubt)
+            }
             Ok(Err(error)) => {
                 let known = self.demote_each(group, known(), deadline, void).await;
                 (known, Some(error))
@@ -109,10 +115,10 @@ impl Volumes {
                 tracing::warn!(zone = %inner.zone, %group, known = known.len(), "the list of the zone's images does not come: demoting those that are known");
                 let rest = async {
                     match list.await {
-                        Ok(mut listed) => {
+                        Ok((mut listed, doubt)) => {
                             listed.retain(|spec| !known.contains(spec));
                             let more = self.demote_each(group, listed, deadline, void);
-                            (more.await, None)
+                            (more.await, doubt)
                         }
                         Err(error) => (Vec::new(), Some(error)),
                     }
@@ -164,14 +170,22 @@ impl Volumes {
             .await
     }
 
-    /// The group's volumes, as they are now.
+    /// The group's volumes that have to be looked at, as they are now; and an error where an image cannot be read that may be any group's.
     async fn members(
         &self,
         group: &GroupName,
         deadline: Instant,
-    ) -> Result<Vec<ImageSpec>, ApiError> {
+    ) -> Result<(Vec<ImageSpec>, Option<ApiError>), ApiError> {
         match timeout_at(deadline, self.inner.fresh_list()).await {
-            Ok(Ok(views)) => Ok(of_group(&views, group)),
+            Ok(Ok(views)) => {
+                // A copy that cannot be read need not be: the pool itself says that it takes no writes.
+                let unread_copy = |v: &ImageView| match &v.mirror {
+                    MirrorView::Unread(u) => u.primary == Known::No,
+                    MirrorView::On(_) | MirrorView::Off | MirrorView::Disabling => false,
+                };
+                let ours = views.iter().filter(|v| is_of(v, group) && !unread_copy(v));
+                Ok((ours.map(|v| v.spec.clone()).collect(), any_groups(&views)))
+            }
             Ok(Err(e)) => Err(e.into()),
             Err(_) => Err(Refusal::Overran {
                 action: "list",
@@ -225,7 +239,7 @@ impl Volumes {
         let primaries = self.primaries().await?;
         if let Some((volume, _)) = primaries.iter().find(|(_, g)| g == group) {
             let text = format!(
-                "{volume} is primary here: demote the group before its lease is given back"
+                "{volume} is primary here, or cannot be read: demote the group before its lease is given back"
             );
             return Err(ApiError::new(ErrorCode::IsPrimary, text));
         }
@@ -266,7 +280,10 @@ impl Volumes {
             .records
             .check(group, generation, super::records::Seen::Order, deadline)
             .await?;
-        let specs = self.members(group, deadline).await?;
+        let (specs, doubt) = self.members(group, deadline).await?;
+        if let Some(error) = doubt {
+            return Err(error);
+        }
         // Before the demotion: a client that holds the lock and does not answer would block it until it times out.
         let shut_out: Vec<Vec<String>> = stream::iter(specs)
             .map(|spec| async move { inner.shut_out_clients(&spec, deadline).await })
@@ -280,6 +297,23 @@ impl Volumes {
             clients: shut_out.into_iter().collect(),
         })
     }
+}
+
+/// Why what is said of a group may not be all: an image that may be primary here, and whose group nobody here has ever read.
+fn any_groups(views: &[ImageView]) -> Option<ApiError> {
+    let mut unread = views
+        .iter()
+        .filter_map(|v| Some((&v.spec, v.may_be_any_groups()?)));
+    let (volume, first) = unread.next()?;
+    let others = match unread.count() {
+        0 => String::new(),
+        n => format!(", nor can {n} others"),
+    };
+    let text = format!(
+        "{volume} may be primary here and its image cannot be read ({}){others}, so that which group it is in is not known: see to it in Ceph (`ceph health detail`), then ask again",
+        first.why
+    );
+    Some(ApiError::new(ErrorCode::ClusterUnreachable, text))
 }
 
 impl Inner {

@@ -2,7 +2,7 @@
 
 use super::{Inner, Listed, Volumes};
 use crate::{
-    backend::{Access, BackendError, BackendErrorKind, ImageView},
+    backend::{Access, BackendError, BackendErrorKind, ImageView, view::MirrorView},
     leases,
     replication::Look,
 };
@@ -24,6 +24,9 @@ use tokio::time::Instant;
 
 /// The most volumes in one page, and how many without a `limit`.
 pub const MAX_PAGE: usize = 1000;
+
+/// What is wrong with a volume of which only its cluster's silence is known.
+const SILENT: &str = "the zone's cluster does not answer";
 
 /// Which volumes to list: the query of `GET /v1/volumes`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +61,7 @@ impl Volumes {
                     .iter()
                     .flat_map(|k| k.iter())
                     .find(|v| v.spec == *spec);
-                Ok(inner.unknown(spec, view))
+                Ok(inner.unknown(spec, view, SILENT))
             }
             Err(e) => Err(e.into()),
         }
@@ -91,16 +94,14 @@ impl Volumes {
     async fn all_reports(&self) -> Result<Vec<VolumeReport>, ApiError> {
         let inner = &self.inner;
         let mut all: Vec<VolumeReport> = match inner.recent_list().await {
-            Ok(views) => views
-                .iter()
-                .map(|v| self.report(&inner.understand(v.clone())))
-                .collect(),
+            Ok(views) => views.iter().map(|v| self.of_a_list(v)).collect(),
             Err(e) => {
                 let Some(known) = inner.known().filter(|_| silent(&e)) else {
                     return Err(e.into());
                 };
                 let now = inner.clock.now();
-                let shown = known.iter().map(|v| inner.unknown(&v.spec, Some(v)));
+                let unknown = |v: &ImageView| inner.unknown(&v.spec, Some(v), SILENT);
+                let shown = known.iter().map(unknown);
                 shown
                     .inspect(|report| inner.metrics.volume(report, now))
                     .collect()
@@ -108,6 +109,22 @@ impl Volumes {
         };
         all.sort_by(|a, b| a.volume.cmp(&b.volume));
         Ok(all)
+    }
+
+    /// One of a list. An image that could not be read is this volume's trouble alone.
+    fn of_a_list(&self, view: &ImageView) -> VolumeReport {
+        let inner = &self.inner;
+        match &view.mirror {
+            MirrorView::Unread(unread) => {
+                let why = format!("its image cannot be read: {}", unread.why);
+                let report = inner.unknown(&view.spec, Some(view), &why);
+                inner.metrics.volume(&report, inner.clock.now());
+                report
+            }
+            MirrorView::Off | MirrorView::Disabling | MirrorView::On(_) => {
+                self.report(&inner.understand(view.clone()))
+            }
+        }
     }
 
     fn report(&self, look: &Look) -> VolumeReport {
@@ -170,7 +187,10 @@ impl Volumes {
             Ok(Ok(reports)) => reports,
             Ok(Err(_)) | Err(_) => inner
                 .known()
-                .map(|k| k.iter().map(|v| inner.unknown(&v.spec, Some(v))).collect())
+                .map(|k| {
+                    let unknown = |v: &ImageView| inner.unknown(&v.spec, Some(v), SILENT);
+                    k.iter().map(unknown).collect()
+                })
                 .unwrap_or_default(),
         };
         let mut counts: BTreeMap<GroupName, BTreeMap<VolumeStatus, u32>> = BTreeMap::new();
@@ -316,8 +336,8 @@ impl Inner {
         Ok(views)
     }
 
-    /// A volume of a silent cluster: its policy and whose it is, as they were last known, and nothing else.
-    pub(super) fn unknown(&self, spec: &ImageSpec, view: Option<&ImageView>) -> VolumeReport {
+    /// A volume of a silent cluster, or one whose image is silent: its policy and whose it is, as they were last known, and nothing else.
+    fn unknown(&self, spec: &ImageSpec, view: Option<&ImageView>, why: &str) -> VolumeReport {
         let policy = view.and_then(|v| VolumePolicy::from_metadata(&v.metadata).ok().flatten());
         let facts = view.and_then(|v| v.metadata.get(metadata::CINDER));
         VolumeReport {
@@ -340,7 +360,7 @@ impl Inner {
             cinder: facts.and_then(|t| CinderFacts::from_metadata(t).ok()),
             on_delete: None,
             deletion: None,
-            concerns: vec!["the zone's cluster does not answer".to_owned()],
+            concerns: vec![why.to_owned()],
             in_flight: self.registry.in_flight(spec),
         }
     }

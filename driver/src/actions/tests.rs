@@ -8,6 +8,7 @@ mod promoting;
 mod removing;
 mod split_again;
 mod together;
+mod unreadable;
 
 use super::*;
 use crate::{

@@ -88,7 +88,8 @@ impl Volumes {
         let inner = &self.inner;
         let is_old = |v: &ImageView| match &v.mirror {
             MirrorView::On(m) => m.primary && v.metadata.contains_key(metadata::DEMOTION_TOKEN),
-            MirrorView::Off | MirrorView::Disabling => false,
+            // One that cannot be read cannot be written to either.
+            MirrorView::Off | MirrorView::Disabling | MirrorView::Unread(_) => false,
         };
         for view in views.iter().filter(|v| is_old(v)).take(AT_ONCE) {
             // Not while a demotion is writing a new one.

@@ -128,7 +128,8 @@ impl Backend {
         within(end, op, image, call).await
     }
 
-    /// All volumes that are mirrored or that policy says are, without their lineage. Few calls, however many there are.
+    /// All volumes that are mirrored or that policy says are, without their lineage. Few calls, however many there are. A mirrored one
+    /// that cannot be read is [`view::MirrorView::Unread`], and no error.
     ///
     /// # Errors
     /// [`BackendError`]: the cluster does not answer.

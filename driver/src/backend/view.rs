@@ -2,7 +2,11 @@
 
 use super::words::Says;
 use jiff::Timestamp;
-use rekindle_common::{ImageSpec, mode::MirrorImageMode, volume::SiteView};
+use rekindle_common::{
+    ImageSpec,
+    mode::MirrorImageMode,
+    volume::{Known, SiteView},
+};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// One image, read at one moment.
@@ -26,6 +30,27 @@ pub struct ImageView {
     pub peer: Option<SiteStatus>,
 }
 
+impl ImageView {
+    /// Whether writes are taken here. Nobody takes over from an image that is not mirrored.
+    #[must_use]
+    pub fn primary(&self) -> Known {
+        match &self.mirror {
+            MirrorView::On(m) if m.primary => Known::Yes,
+            MirrorView::On(_) | MirrorView::Off | MirrorView::Disabling => Known::No,
+            MirrorView::Unread(u) => u.primary,
+        }
+    }
+
+    /// That it may be primary here and of any group: it cannot be read, and never could be.
+    #[must_use]
+    pub fn may_be_any_groups(&self) -> Option<&Unread> {
+        match &self.mirror {
+            MirrorView::Unread(u) => Some(u).filter(|u| !u.known && u.primary != Known::No),
+            MirrorView::On(_) | MirrorView::Off | MirrorView::Disabling => None,
+        }
+    }
+}
+
 /// Clones and snapshots around an image (hard cases 34, 37).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Lineage {
@@ -46,6 +71,19 @@ pub enum MirrorView {
     Disabling,
     /// Mirrored.
     On(Mirrored),
+    /// Mirrored, and the image itself cannot be read. Only lists have it.
+    Unread(Unread),
+}
+
+/// A mirrored image that a list could not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// Whether it is primary here, where the pool's own list tells.
+    pub primary: Known,
+    /// Whether the view's size and metadata are as they were last read; else they were never read, and stand empty.
+    pub known: bool,
+    /// Why, in words.
+    pub why: String,
 }
 
 /// A mirrored image.

@@ -6,7 +6,7 @@ use crate::{
     backend::{Access, ImageView, view::MirrorView},
 };
 use rekindle_common::{
-    ApiError, GroupName, deletion::OnDelete, metadata, policy::IsolationResponse,
+    ApiError, GroupName, deletion::OnDelete, metadata, policy::IsolationResponse, volume::Known,
 };
 use std::{collections::BTreeMap, future::Future};
 use tokio::time::Instant;
@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 /// One image of a group in this zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenImage {
-    /// Its group, from its metadata.
-    pub group: GroupName,
+    /// Its group, from its metadata. `None`: it cannot be read and may be any group's.
+    pub group: Option<GroupName>,
     /// Whether writes are taken here.
-    pub primary: bool,
+    pub primary: Known,
     /// The isolation response in its metadata; `None` where there is none: that is `demote`.
     pub isolation: Option<IsolationResponse>,
     /// The deletion policy in its metadata; `None` where there is none that can be read: that is `refuse`.
@@ -27,7 +27,7 @@ pub struct SeenImage {
 
 /// The zone's images, as the leases need them.
 pub trait LeaseSink: Send + Sync + 'static {
-    /// All images that are in a group, read now: no older answer.
+    /// All images that are in a group or may be, read now: no older answer.
     ///
     /// # Errors
     /// [`ApiError`]: the cluster does not answer, and nothing is known.
@@ -94,7 +94,12 @@ impl Volumes {
         let set = BTreeMap::from([(key.to_owned(), text.to_owned())]);
         for view in self.listed(deadline).await?.iter() {
             let noted = view.metadata.get(key).map(String::as_str);
-            if group_of(view).as_ref() != Some(group) || !is_primary(view) || noted == Some(text) {
+            // What cannot be read cannot be written to either, and is no reason to leave the others out.
+            let readable = match &view.mirror {
+                MirrorView::On(m) => m.primary,
+                MirrorView::Off | MirrorView::Disabling | MirrorView::Unread(_) => false,
+            };
+            if group_of(view).as_ref() != Some(group) || !readable || noted == Some(text) {
                 continue;
             }
             let session = self
@@ -111,14 +116,6 @@ fn group_of(view: &ImageView) -> Option<GroupName> {
     view.metadata.get(metadata::GROUP)?.parse().ok()
 }
 
-fn is_primary(view: &ImageView) -> bool {
-    match &view.mirror {
-        MirrorView::On(m) => m.primary,
-        // Nobody takes over from an image that is not mirrored.
-        MirrorView::Off | MirrorView::Disabling => false,
-    }
-}
-
 impl LeaseSink for Volumes {
     async fn look(&self) -> Result<Vec<SeenImage>, ApiError> {
         let deadline = Instant::now() + self.limits().look.get();
@@ -127,9 +124,13 @@ impl LeaseSink for Volumes {
         Ok(views
             .iter()
             .filter_map(|v| {
+                let group = group_of(v);
+                if group.is_none() && v.may_be_any_groups().is_none() {
+                    return None;
+                }
                 Some(SeenImage {
-                    group: group_of(v)?,
-                    primary: is_primary(v),
+                    group,
+                    primary: v.primary(),
                     isolation: v
                         .metadata
                         .get(metadata::ISOLATION)

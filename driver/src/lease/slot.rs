@@ -11,6 +11,7 @@ use rekindle_common::{
     deletion::OnDelete,
     lease::{LeaseTiming, LeaseView},
     policy::IsolationResponse,
+    volume::Known,
 };
 use rekindle_store::Revision;
 use std::{collections::BTreeMap, time::Duration};
@@ -313,22 +314,25 @@ pub(super) struct GroupLook {
     pub(super) on_delete: Carried,
 }
 
-pub(super) fn by_group(seen: &[SeenImage]) -> BTreeMap<GroupName, GroupLook> {
+/// What a look shows of each group, and of a group of which it shows none.
+pub(super) fn by_group(seen: &[SeenImage]) -> (BTreeMap<GroupName, GroupLook>, Images) {
     let mut groups: BTreeMap<GroupName, GroupLook> = BTreeMap::new();
     for image in seen {
+        let Some(group) = &image.group else {
+            continue;
+        };
         let noted = image.isolation.unwrap_or(IsolationResponse::Demote);
-        let images = if image.primary {
-            Images::Primary
-        } else {
-            Images::NotPrimary
+        let primary = image.primary == Known::Yes;
+        let images = match image.primary {
+            Known::Yes => Images::Primary,
+            Known::No => Images::NotPrimary,
+            Known::Unknown => Images::Unknown,
         };
         groups
-            .entry(image.group.clone())
+            .entry(group.clone())
             .and_modify(|g| {
-                g.on_delete = g.on_delete.and(image.primary, image.on_delete);
-                if image.primary {
-                    g.images = Images::Primary;
-                }
+                g.on_delete = g.on_delete.and(primary, image.on_delete);
+                g.images = together(g.images, images);
                 // Where they differ, the strictest.
                 if g.noted != noted {
                     g.noted = IsolationResponse::Demote;
@@ -337,10 +341,27 @@ pub(super) fn by_group(seen: &[SeenImage]) -> BTreeMap<GroupName, GroupLook> {
             .or_insert(GroupLook {
                 images,
                 noted,
-                on_delete: Carried::NoPrimary.and(image.primary, image.on_delete),
+                on_delete: Carried::NoPrimary.and(primary, image.on_delete),
             });
     }
-    groups
+    // One whose group is not known may be any group's, also of one that has no other.
+    if seen.iter().all(|image| image.group.is_some()) {
+        return (groups, Images::None);
+    }
+    for look in groups.values_mut() {
+        look.images = together(look.images, Images::Unknown);
+    }
+    (groups, Images::Unknown)
+}
+
+/// One that is primary says it for all, and one of which it is not known lets nobody say that none is.
+fn together(one: Images, other: Images) -> Images {
+    match (one, other) {
+        (Images::Primary, _) | (_, Images::Primary) => Images::Primary,
+        (Images::Unknown, _) | (_, Images::Unknown) => Images::Unknown,
+        (Images::NotPrimary, _) | (_, Images::NotPrimary) => Images::NotPrimary,
+        (Images::None, Images::None) => Images::None,
+    }
 }
 
 fn log(group: &GroupName, before: State, after: State) {
@@ -369,6 +390,39 @@ fn log(group: &GroupName, before: State, after: State) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_read_lets_no_group_say_that_none_of_its_images_is_primary() {
+        let group = |g: &str| GroupName::new(g).unwrap();
+        let image = |of: Option<&str>, primary| SeenImage {
+            group: of.map(group),
+            primary,
+            isolation: None,
+            on_delete: None,
+        };
+        let images = |seen: &[SeenImage], of: &str| {
+            let (groups, others) = by_group(seen);
+            groups.get(&group(of)).map_or(others, |look| look.images)
+        };
+        let mut seen = vec![
+            image(Some("db"), Known::No),
+            image(Some("web"), Known::Yes),
+            image(Some("web"), Known::No),
+        ];
+        assert_eq!(images(&seen, "db"), Images::NotPrimary);
+        assert_eq!(images(&seen, "web"), Images::Primary);
+        assert_eq!(images(&seen, "none"), Images::None);
+        // One of its own, whose part is not known.
+        seen.push(image(Some("db"), Known::Unknown));
+        assert_eq!(images(&seen, "db"), Images::Unknown);
+        assert_eq!(images(&seen, "none"), Images::None);
+        // One whose group is not known either: each group's doubt, but where one is seen to be primary.
+        seen.truncate(3);
+        seen.push(image(None, Known::Unknown));
+        assert_eq!(images(&seen, "db"), Images::Unknown);
+        assert_eq!(images(&seen, "web"), Images::Primary);
+        assert_eq!(images(&seen, "none"), Images::Unknown);
+    }
 
     /// From the moment at which a put on a shorter lease is begun until its end is known the longer one counts for nothing.
     #[test]

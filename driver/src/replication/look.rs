@@ -119,6 +119,13 @@ impl Look {
             MirrorView::Disabling => look
                 .concerns
                 .push("mirroring is being turned off".to_owned()),
+            // No look has it, and what a list could not read is told without one.
+            MirrorView::Unread(u) => {
+                look.role = Role::Unknown;
+                look.status = VolumeStatus::ErrorUnknown;
+                look.complete_copy = Known::Unknown;
+                look.concerns.push(u.why);
+            }
             MirrorView::On(m) => {
                 look.peer_primary = peer_primary(&look.view, &m, hints);
                 look.mirrored(&m, hints, now);
@@ -418,7 +425,7 @@ impl Look {
     pub fn mirrored_as(&self) -> Option<&Mirrored> {
         match &self.view.mirror {
             MirrorView::On(m) => Some(m),
-            MirrorView::Off | MirrorView::Disabling => None,
+            MirrorView::Off | MirrorView::Disabling | MirrorView::Unread(_) => None,
         }
     }
 

@@ -126,6 +126,9 @@ pub(super) fn replicate(
         .into_iter()
         .filter(|k| !policy.contains_key(*k) && look.view.metadata.contains_key(*k));
     match &look.view.mirror {
+        MirrorView::Unread(u) => Err(Refusal::Internal {
+            what: format!("the image was not read: {}", u.why),
+        }),
         MirrorView::Disabling => Err(Refusal::Busy {
             action: "unreplicate",
             since: rekindle_common::duration::Span::secs(0),

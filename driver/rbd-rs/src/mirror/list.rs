@@ -4,7 +4,7 @@
 //! false), the one of infos has role and mode. Both go by image id and give a page at a time.
 
 use std::collections::BTreeMap;
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char};
 use std::mem::MaybeUninit;
 use std::ptr;
 
@@ -18,8 +18,13 @@ use crate::{Error, Pool};
 /// How many images a call gives. librbd asks for all of a page's images at once, each with some tens of KiB in flight: a page
 /// is not to be larger than what the connection works off anyway.
 const PAGE: usize = 32;
+/// How many images [`Pool::mirror_infos_after`] gives at the most.
+pub const MIRROR_PAGE: usize = PAGE;
 /// A bound on the pages, far beyond a pool that mirroring can carry.
 const PAGES: usize = 8192;
+
+/// What a call gives, by image id.
+type Page<T> = Vec<(String, T)>;
 
 /// A mirrored image in a list.
 #[derive(Clone, Debug, PartialEq)]
@@ -131,44 +136,65 @@ impl Pool {
     /// ```
     pub fn mirror_infos(&self) -> Result<BTreeMap<String, (MirrorInfo, MirrorMode)>, Error> {
         let at = self.at("rbd_mirror_image_info_list");
-        pages(at, PAGE, |start| {
-            let mut ids: Vec<*mut c_char> = vec![ptr::null_mut(); PAGE];
-            let mut modes = vec![0; PAGE];
-            let mut infos: Vec<rbd_mirror_image_info_t> = zeroed();
-            let mut len = PAGE;
-            // SAFETY: an open ioctx, no filter, a text that ends with NUL, three arrays of PAGE.
-            at.check(unsafe {
-                (self.rbd().rbd_mirror_image_info_list)(
-                    self.handle(),
-                    ptr::null_mut(),
-                    start.as_ptr(),
-                    PAGE,
-                    ids.as_mut_ptr(),
-                    modes.as_mut_ptr(),
-                    infos.as_mut_ptr(),
-                    &mut len,
-                )
-            })?;
-            let list = ids
-                .iter()
-                .zip(infos.iter().zip(&modes))
-                .take(len)
-                .map(|(id, (info, mode))| {
-                    // SAFETY: librbd filled `len` of all three in.
-                    let (id, info) = unsafe { (copied(at, *id)?, image::mirror_info(at, info)?) };
-                    Ok((id, (info, MirrorMode::from_c(*mode))))
-                })
-                .collect();
-            // SAFETY: as many as librbd filled in, freed once.
-            unsafe {
-                (self.rbd().rbd_mirror_image_info_list_cleanup)(
-                    ids.as_mut_ptr(),
-                    infos.as_mut_ptr(),
-                    len,
-                );
-            }
-            list
-        })
+        pages(at, PAGE, |start| self.info_page(at, &start))
+    }
+
+    /// Role and mode of the mirrored images whose ids come after `after`, [`MIRROR_PAGE`] of them at the most.
+    ///
+    /// For each of them librbd reads an object of the image itself (its journal, or its header): where one does not answer the call
+    /// does not return, and says nothing of the others.
+    ///
+    /// # Errors
+    /// As any call.
+    ///
+    /// # Implements:
+    /// `rbd_mirror_image_info_list`
+    pub fn mirror_infos_after(
+        &self,
+        after: &str,
+    ) -> Result<BTreeMap<String, (MirrorInfo, MirrorMode)>, Error> {
+        let at = self.at("rbd_mirror_image_info_list");
+        let page = self.info_page(at, &c_text("image id", after)?)?;
+        Ok(page.into_iter().collect())
+    }
+
+    fn info_page(&self, at: At<'_>, start: &CStr) -> Result<Page<(MirrorInfo, MirrorMode)>, Error> {
+        let mut ids: Vec<*mut c_char> = vec![ptr::null_mut(); PAGE];
+        let mut modes = vec![0; PAGE];
+        let mut infos: Vec<rbd_mirror_image_info_t> = zeroed();
+        let mut len = PAGE;
+        // SAFETY: an open ioctx, no filter, a text that ends with NUL, three arrays of PAGE.
+        at.check(unsafe {
+            (self.rbd().rbd_mirror_image_info_list)(
+                self.handle(),
+                ptr::null_mut(),
+                start.as_ptr(),
+                PAGE,
+                ids.as_mut_ptr(),
+                modes.as_mut_ptr(),
+                infos.as_mut_ptr(),
+                &mut len,
+            )
+        })?;
+        let list = ids
+            .iter()
+            .zip(infos.iter().zip(&modes))
+            .take(len)
+            .map(|(id, (info, mode))| {
+                // SAFETY: librbd filled `len` of all three in.
+                let (id, info) = unsafe { (copied(at, *id)?, image::mirror_info(at, info)?) };
+                Ok((id, (info, MirrorMode::from_c(*mode))))
+            })
+            .collect();
+        // SAFETY: as many as librbd filled in, freed once.
+        unsafe {
+            (self.rbd().rbd_mirror_image_info_list_cleanup)(
+                ids.as_mut_ptr(),
+                infos.as_mut_ptr(),
+                len,
+            );
+        }
+        list
     }
 
     /// Which daemon instance handles which image, by image id.
@@ -223,7 +249,7 @@ impl Pool {
 fn pages<T>(
     at: At<'_>,
     size: usize,
-    mut page: impl FnMut(CString) -> Result<Vec<(String, T)>, Error>,
+    mut page: impl FnMut(CString) -> Result<Page<T>, Error>,
 ) -> Result<BTreeMap<String, T>, Error> {
     let mut all = BTreeMap::new();
     let mut start = String::new();

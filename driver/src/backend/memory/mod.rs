@@ -229,6 +229,7 @@ impl Cluster {
             c.faults.retain(|f| match f {
                 Fault::Hang(o) | Fault::Starve(o) | Fault::Slow(o, _) => *o != op,
                 Fault::Fail { op: o, .. } => *o != op,
+                Fault::Silent { .. } => true,
             });
         });
     }
@@ -242,6 +243,19 @@ impl Cluster {
                 errno,
                 times,
             });
+        });
+    }
+    /// The image's own objects do not answer, as in a placement group that is inactive, and all else does: who opens it hangs, and a list
+    /// knows of it what the pool tells. `known`: its policy and size are known from before.
+    pub fn silence(&self, image: &ImageSpec, known: bool) {
+        let image = image.clone();
+        self.change(|c| c.faults.push(Fault::Silent { image, known }));
+    }
+    /// It answers again, and calls that hung go on.
+    pub fn unsilence(&self, image: &ImageSpec) {
+        self.change(|c| {
+            c.faults
+                .retain(|f| !matches!(f, Fault::Silent { image: i, .. } if i == image));
         });
     }
     /// Every call of that kind takes that much longer.

@@ -8,7 +8,7 @@ use crate::backend::{
     error::{BackendError, BackendErrorKind, Op, errno},
     view::{
         ClusterHealth, ImageView, Lineage, MirrorInfo, MirrorSnapshot, MirrorView, Mirrored,
-        SnapshotState, SnapshotSummary, Watcher,
+        SnapshotState, SnapshotSummary, Unread, Watcher,
     },
 };
 use rekindle_common::{
@@ -16,6 +16,7 @@ use rekindle_common::{
     given_up::{Bound, Written},
     metadata,
     mode::MirrorImageMode,
+    volume::Known,
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -82,6 +83,10 @@ impl Cluster {
         for f in &mut c.faults {
             match f {
                 Fault::Hang(o) if *o == op => return Verdict::Wait,
+                // A client that has it open goes on: its data is elsewhere.
+                Fault::Silent { image: i, .. } if image == Some(&*i) && op != Op::Write => {
+                    return Verdict::Wait;
+                }
                 Fault::Slow(o, by) if *o == op => wait += *by,
                 Fault::Fail {
                     op: o,
@@ -92,7 +97,11 @@ impl Cluster {
                     *times -= 1;
                     return Verdict::Fail(*errno);
                 }
-                Fault::Hang(_) | Fault::Starve(_) | Fault::Slow(..) | Fault::Fail { .. } => {}
+                Fault::Hang(_)
+                | Fault::Starve(_)
+                | Fault::Slow(..)
+                | Fault::Fail { .. }
+                | Fault::Silent { .. } => {}
             }
         }
         Verdict::Go(wait)
@@ -125,9 +134,23 @@ impl Cluster {
         Ok(c.images
             .iter()
             .filter(|(_, i)| ours(i))
-            .map(|(spec, i)| ImageView {
-                lineage: None,
-                ..view(&w, self.side, spec, i)
+            .map(|(spec, i)| {
+                let view = ImageView {
+                    lineage: None,
+                    ..view(&w, self.side, spec, i)
+                };
+                let silent = c.faults.iter().find_map(|f| match f {
+                    Fault::Silent { image, known } if image == spec => Some(*known),
+                    Fault::Silent { .. }
+                    | Fault::Hang(_)
+                    | Fault::Starve(_)
+                    | Fault::Slow(..)
+                    | Fault::Fail { .. } => None,
+                });
+                match silent {
+                    Some(known) => unread(view, known),
+                    None => view,
+                }
             })
             .collect())
     }
@@ -556,6 +579,33 @@ fn lineage(image: &Image) -> Lineage {
         parent: image.parent.clone(),
         children: image.children,
         snapshots: image.snapshots,
+    }
+}
+
+/// An image that a list cannot read. Who is primary stands in the journal, or in the image's own snapshots.
+fn unread(view: ImageView, known: bool) -> ImageView {
+    let primary = match &view.mirror {
+        MirrorView::On(m) => match (m.mode, m.primary) {
+            (MirrorImageMode::Snapshot, _) => Known::Unknown,
+            (MirrorImageMode::Journal, true) => Known::Yes,
+            (MirrorImageMode::Journal, false) => Known::No,
+        },
+        MirrorView::Off | MirrorView::Disabling | MirrorView::Unread(_) => return view,
+    };
+    let (size, metadata) = if known {
+        (view.size, view.metadata)
+    } else {
+        (0, Arc::default())
+    };
+    ImageView {
+        size,
+        metadata,
+        mirror: MirrorView::Unread(Unread {
+            primary,
+            known,
+            why: "open: no answer within the deadline".to_owned(),
+        }),
+        ..view
     }
 }
 

@@ -159,6 +159,11 @@ pub(super) enum Fault {
         times: u32,
     },
     Slow(Op, Duration),
+    /// The image's own objects do not answer; a list has or has not read it before.
+    Silent {
+        image: ImageSpec,
+        known: bool,
+    },
 }
 
 #[derive(Debug)]

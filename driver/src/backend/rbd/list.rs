@@ -1,61 +1,68 @@
 //! All volumes of the zone, in few calls.
 //!
-//! A pool's mirrored images come with role, mode and both sites' status in two calls for each page. What those leave out
-//! (metadata, size, mirror snapshots) needs the image open. It is kept, and read again when the image's status changed
-//! in any way, after an action here, and once it is old.
+//! ```text
+//!   names, and both sites' words ── the pool's own objects: whoever answers for those answers for all images
+//!   role and mode ───────────────── a call for each page. It reads an object of each image: where one is silent, the page is
+//!   details (details.rs) ────────── the image open: metadata, size, mirror snapshots; and role and mode, where its page was silent
+//! ```
+//!
+//! Details are kept, and read again when the image's status changed in any way, after an action here, and once they are old. What
+//! cannot be read is listed with what the rest tells of it ([`unread`]); what hangs is not read again meanwhile (hung.rs).
 
-use super::{RbdBackend, convert};
+use super::{
+    RbdBackend, Result, convert,
+    details::{Details, Failed, Listing, Unreadable, Want},
+    hung::What,
+};
 use crate::backend::{
     error::{BackendError, BackendErrorKind, Op},
-    view::{ImageView, MirrorView, Mirrored, SnapshotSummary},
+    view::{ImageView, MirrorView, Mirrored, Unread},
 };
 use futures::{StreamExt, stream};
 use rbd_rs as rbd;
-use rekindle_common::{ImageSpec, metadata};
+use rekindle_common::{ImageSpec, metadata, volume::Known};
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, PoisonError},
-    time::Duration,
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
 };
 use tokio::time::Instant;
 
-type Result<T> = std::result::Result<T, BackendError>;
-
-/// A mirrored image's details are as good as new for so long.
-const FRESH: Duration = Duration::from_secs(45);
-/// Those of one that is not mirrored: read to see whether policy says it should be (hard case 36).
-const FRESH_OTHER: Duration = Duration::from_secs(300);
 /// Images open at once. Two cores open no more of them in a second with eight, and each weighs 0.5 MB beside those that actions
 /// have open.
 const PARALLEL: usize = 4;
 /// A list of so many leaves holes in the heap that are worth giving back to the system: some MB, in as many milliseconds.
 const MANY: usize = 100;
 
-/// What is kept of an image between lists.
-#[derive(Debug, Clone)]
-pub(super) struct Details {
-    pub(super) name: String,
-    read: Instant,
-    /// The status that they go with.
-    mark: String,
-    size: u64,
-    metadata: Arc<BTreeMap<String, String>>,
-    snapshots: SnapshotSummary,
-    /// The daemons' words, where the list had lost them.
-    status: Option<rbd::ImageStatus>,
-}
-
-/// One pool's bulk answers.
+/// What the pool's own objects tell.
 struct Bulk {
     names: HashMap<String, String>,
-    mirrored: Vec<rbd::MirroredImage>,
+    statuses: BTreeMap<String, rbd::ImageStatus>,
+}
+
+/// Roles and modes, by image id.
+#[derive(Default)]
+struct Roles {
+    told: BTreeMap<String, (rbd::MirrorInfo, rbd::MirrorMode)>,
+    /// Whose page did not answer.
+    silent: HashSet<String>,
+}
+
+/// An image, as the pool tells of it.
+#[derive(Debug, Clone)]
+struct Found {
+    name: String,
+    id: String,
+    mirrored: Option<rbd::MirroredImage>,
+    /// It is mirrored, and its role and mode are not known: only it can tell them.
+    silent: bool,
 }
 
 impl RbdBackend {
     pub(in crate::backend) async fn list(&self, deadline: Instant) -> Result<Vec<ImageView>> {
         let mut all = Vec::new();
         for pool in &self.shared.options.pools {
-            all.extend(self.list_pool(pool, deadline).await?);
+            let io = self.pool(Op::List, pool, deadline).await?;
+            all.extend(self.list_pool(&Listing::new(pool, &io, deadline)).await?);
         }
         if all.len() >= MANY {
             tokio::task::spawn_blocking(rbd::return_free_memory);
@@ -63,167 +70,257 @@ impl RbdBackend {
         Ok(all)
     }
 
-    async fn list_pool(&self, pool: &str, deadline: Instant) -> Result<Vec<ImageView>> {
-        let io = self.pool(Op::List, pool, deadline).await?;
+    async fn list_pool(&self, list: &Listing<'_>) -> Result<Vec<ImageView>> {
+        let io = list.io.clone();
         let bulk = self
             .shared
             .listing
-            .run(&self.shared.calls, Op::List, deadline, move || {
-                let mirrored = io.mirrored_images()?;
+            .run(&self.shared.calls, Op::List, list.deadline, move || {
+                let statuses = io.mirror_statuses()?;
                 let names = io.images()?.into_iter().map(|e| (e.id, e.name));
                 Ok(Bulk {
                     names: names.collect(),
-                    mirrored,
+                    statuses,
                 })
             })
             .await;
-        let mut bulk = self.drop_if_dead(bulk).await?;
-        let mut wanted = Vec::new();
-        for m in std::mem::take(&mut bulk.mirrored) {
-            // Gone between the two calls: it is no volume any more.
-            let Some(name) = bulk.names.remove(&m.image_id) else {
-                continue;
-            };
-            wanted.push((name, m.image_id.clone(), Some(m)));
-        }
-        wanted.extend(bulk.names.into_iter().map(|(id, name)| (name, id, None)));
-        // What is gone is not kept.
+        let bulk = self.drop_if_dead(bulk).await?;
+        let roles = self.roles(list, &bulk.statuses).await?;
+        let found = put_together(bulk, roles);
         {
-            let ids: std::collections::HashSet<&String> =
-                wanted.iter().map(|(_, id, _)| id).collect();
-            let mut details = self
-                .shared
-                .details
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            details.retain(|(p, id), _| p != pool || ids.contains(id));
+            let ids: HashSet<&String> = found.iter().map(|f| &f.id).collect();
+            self.shared.details.retain(list.pool, &ids);
+            self.shared.failures.retain(list.pool, &ids);
         }
-        let views: Vec<Result<Option<ImageView>>> = stream::iter(wanted)
-            .map(|(name, id, m)| self.listed(pool, name, id, m, deadline))
+        let views: Vec<Result<Option<ImageView>>> = stream::iter(found)
+            .map(|found| self.listed(list, found))
             .buffer_unordered(PARALLEL)
             .collect()
             .await;
+        self.tell_failures(list.pool);
         views.into_iter().filter_map(Result::transpose).collect()
     }
 
-    /// One image of a list; `None` where it is no volume of ours, or has just gone.
-    async fn listed(
+    async fn roles(
         &self,
-        pool: &str,
-        name: String,
-        id: String,
-        mirrored: Option<rbd::MirroredImage>,
-        deadline: Instant,
-    ) -> Result<Option<ImageView>> {
-        // A name that no order could name.
-        let Ok(spec) = ImageSpec::new(pool, &name) else {
-            return Ok(None);
-        };
-        let mark = mirrored.as_ref().map(mark).unwrap_or_default();
-        let words_lost = mirrored.as_ref().is_some_and(words_lost);
-        let details = match self.details(&spec, &id, mark, words_lost, deadline).await {
-            Ok(d) => d,
-            Err(e) if e.kind == BackendErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(e),
-        };
-        let (mirror, status) = match mirrored {
-            None => (MirrorView::Off, None),
-            Some(m) => match (m.info.as_ref().map(|i| &i.state), m.mode) {
-                (Some(rbd::MirrorState::Enabled | rbd::MirrorState::Creating), Some(mode)) => {
-                    let on = Mirrored {
-                        mode: convert::mode(Op::List, Some(&spec), mode)?,
-                        primary: m
-                            .info
-                            .as_ref()
-                            .is_some_and(|i| i.role == rbd::Role::Primary),
-                        snapshots: details.snapshots,
-                    };
-                    (MirrorView::On(on), details.status.or(m.status))
-                }
-                (Some(rbd::MirrorState::Disabling), _) => (MirrorView::Disabling, None),
-                // It came or went between two calls: the next list shows it whole.
-                (Some(rbd::MirrorState::Disabled), _)
-                | (None, _)
-                | (Some(rbd::MirrorState::Enabled | rbd::MirrorState::Creating), None)
-                | (Some(rbd::MirrorState::Unrecognised(_)), _) => return Ok(None),
-            },
-        };
-        if mirror == MirrorView::Off && !details.metadata.contains_key(metadata::MODE) {
-            return Ok(None);
+        list: &Listing<'_>,
+        statuses: &BTreeMap<String, rbd::ImageStatus>,
+    ) -> Result<Roles> {
+        let ids: Vec<String> = statuses.keys().cloned().collect();
+        let mut pages = Vec::new();
+        let mut after = String::new();
+        for page in ids.chunks(rbd::MIRROR_PAGE) {
+            let last = page.last().cloned().unwrap_or_default();
+            let first = std::mem::replace(&mut after, last);
+            pages.push((first, page.to_vec()));
         }
-        let (local, peer) = status.as_ref().map_or((None, None), convert::sites);
-        Ok(Some(ImageView {
-            spec,
-            id,
-            size: details.size,
-            metadata: details.metadata,
-            mirror,
-            lineage: None,
-            local,
-            peer,
-        }))
+        let pages: Vec<Result<Roles>> = stream::iter(pages)
+            .map(|(after, page)| self.page(list, after, page))
+            .buffer_unordered(PARALLEL)
+            .collect()
+            .await;
+        let mut all = Roles::default();
+        for page in pages {
+            let page = page?;
+            all.told.extend(page.told);
+            all.silent.extend(page.silent);
+        }
+        Ok(all)
     }
 
-    async fn details(
-        &self,
-        spec: &ImageSpec,
-        id: &str,
-        mark: String,
-        words_lost: bool,
-        deadline: Instant,
-    ) -> Result<Details> {
-        let key = (spec.pool().to_owned(), id.to_owned());
-        let fresh = if mark.is_empty() { FRESH_OTHER } else { FRESH };
-        {
-            let kept = self
-                .shared
-                .details
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            if let Some(d) = kept.get(&key)
-                && d.mark == mark
-                && d.name == spec.image()
-                && d.read.elapsed() < fresh
-            {
-                return Ok(d.clone());
-            }
-        }
-        let io = self.pool(Op::Open, spec.pool(), deadline).await?;
-        let name = spec.image().to_owned();
-        let read = Instant::now();
-        let opened = self
-            .shared
-            .calls
-            .run(Op::Open, Some(spec), deadline, move || {
-                let image = io.open_read_only(&name)?;
-                let snapshots = image.mirror_snapshots()?;
-                let status = match words_lost.then(|| image.mirror_status()) {
-                    Some(Ok(status)) => Some(status),
-                    None | Some(Err(rbd::Error::NotMirrored { .. } | rbd::Error::NotFound(_))) => {
-                        None
-                    }
-                    Some(Err(e)) => return Err(e),
-                };
-                Ok((image.size()?, image.metadata()?, snapshots, status))
-            })
-            .await;
-        let (size, metadata, snapshots, status) = self.drop_if_dead(opened).await?;
-        let details = Details {
-            name: spec.image().to_owned(),
-            read,
-            mark,
-            size,
-            metadata: Arc::new(metadata),
-            snapshots: convert::snapshots(&snapshots),
-            status,
+    async fn page(&self, list: &Listing<'_>, after: String, ids: Vec<String>) -> Result<Roles> {
+        let silent = |ids: Vec<String>| Roles {
+            silent: ids.into_iter().collect(),
+            ..Roles::default()
         };
-        self.shared
-            .details
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, details.clone());
-        Ok(details)
+        let pool = || list.pool.to_owned();
+        // The call would read that one too. Pages begin elsewhere whenever an image comes or goes: they cannot be told by their own hanging
+        // alone.
+        let hangs = |id: &String| {
+            let (pool, id) = (pool(), id.clone());
+            self.shared.reads.hangs(&What::Image { pool, id })
+        };
+        if ids.iter().any(hangs) {
+            return Ok(silent(ids));
+        }
+        let what = What::Page {
+            pool: pool(),
+            after: after.clone(),
+        };
+        let call = || {
+            let (io, after) = (list.io.clone(), after.clone());
+            move || io.mirror_infos_after(&after)
+        };
+        match self.part(list, Op::List, None, &what, call).await {
+            Ok(told) => Ok(Roles {
+                told,
+                ..Roles::default()
+            }),
+            Err(Failed::Own(e)) if e.kind == BackendErrorKind::Deadline => {
+                tracing::debug!(pool = list.pool, after, error = %e, "a page of the mirrored images does not answer: each is asked by itself");
+                Ok(silent(ids))
+            }
+            Err(Failed::Crowded(_)) => Ok(silent(ids)),
+            Err(Failed::Own(e) | Failed::List(e)) => Err(e),
+        }
     }
+
+    /// One image of a list; `None` where it is no volume of ours, or has just gone.
+    async fn listed(&self, list: &Listing<'_>, found: Found) -> Result<Option<ImageView>> {
+        // A name that no order could name.
+        let Ok(spec) = ImageSpec::new(list.pool, &found.name) else {
+            return Ok(None);
+        };
+        let want = Want {
+            mirrored: found.mirrored.is_some(),
+            mark: found.mirrored.as_ref().map(mark).unwrap_or_default(),
+            words: found.mirrored.as_ref().is_some_and(words_lost),
+            role: found.silent,
+        };
+        match self.details(list, &spec, &found.id, want).await {
+            Ok(details) => read(spec, found, details),
+            Err(Unreadable::Gone) => Ok(None),
+            Err(Unreadable::Own(error, kept)) => {
+                Ok(unread(spec, found, kept.map(|kept| *kept), &error))
+            }
+            Err(Unreadable::List(e)) => Err(e),
+        }
+    }
+}
+
+/// Names, words and roles, image by image.
+fn put_together(bulk: Bulk, roles: Roles) -> Vec<Found> {
+    let Bulk {
+        mut names,
+        mut statuses,
+    } = bulk;
+    let Roles { mut told, silent } = roles;
+    let ids: HashSet<String> = statuses.keys().chain(told.keys()).cloned().collect();
+    let mut all = Vec::new();
+    for id in ids {
+        // Gone between the calls: it is no volume any more.
+        let Some(name) = names.remove(&id) else {
+            continue;
+        };
+        let (info, mode) = told.remove(&id).unzip();
+        all.push(Found {
+            name,
+            silent: info.is_none() && silent.contains(&id),
+            mirrored: Some(rbd::MirroredImage {
+                image_id: id.clone(),
+                info,
+                mode,
+                status: statuses.remove(&id),
+            }),
+            id,
+        });
+    }
+    all.extend(names.into_iter().map(|(id, name)| Found {
+        name,
+        id,
+        mirrored: None,
+        silent: false,
+    }));
+    all
+}
+
+/// An image with its details.
+fn read(spec: ImageSpec, found: Found, details: Details) -> Result<Option<ImageView>> {
+    let Some(m) = found.mirrored else {
+        return Ok(not_mirrored(spec, found.id, details));
+    };
+    let (info, mode) = match details.role {
+        Some((info, mode)) => (Some(info), mode),
+        None => (m.info, m.mode),
+    };
+    let (mirror, status) = match (info.as_ref().map(|i| &i.state), mode) {
+        (Some(rbd::MirrorState::Enabled | rbd::MirrorState::Creating), Some(mode)) => {
+            let on = Mirrored {
+                mode: convert::mode(Op::List, Some(&spec), mode)?,
+                primary: info.is_some_and(|i| i.role == rbd::Role::Primary),
+                snapshots: details.snapshots,
+            };
+            (MirrorView::On(on), details.status.or(m.status))
+        }
+        (Some(rbd::MirrorState::Disabling), _) => (MirrorView::Disabling, None),
+        // It came or went between two calls: the next list shows it whole.
+        (Some(rbd::MirrorState::Disabled), _)
+        | (None, _)
+        | (Some(rbd::MirrorState::Enabled | rbd::MirrorState::Creating), None)
+        | (Some(rbd::MirrorState::Unrecognised(_)), _) => return Ok(None),
+    };
+    let (local, peer) = status.as_ref().map_or((None, None), convert::sites);
+    Ok(Some(ImageView {
+        spec,
+        id: found.id,
+        size: details.size,
+        metadata: details.metadata,
+        mirror,
+        lineage: None,
+        local,
+        peer,
+    }))
+}
+
+/// A volume only where policy says that it should be mirrored.
+fn not_mirrored(spec: ImageSpec, id: String, details: Details) -> Option<ImageView> {
+    let replicated = details.metadata.contains_key(metadata::MODE);
+    replicated.then_some(ImageView {
+        spec,
+        id,
+        size: details.size,
+        metadata: details.metadata,
+        mirror: MirrorView::Off,
+        lineage: None,
+        local: None,
+        peer: None,
+    })
+}
+
+/// An image that could not be read: what the pool tells of it, and what was last read of it. One that is not mirrored and was never read
+/// is left out, for most images of a pool are no volumes of ours; whoever asks for it by name is told what is wrong.
+fn unread(
+    spec: ImageSpec,
+    found: Found,
+    kept: Option<Details>,
+    error: &BackendError,
+) -> Option<ImageView> {
+    let Some(m) = found.mirrored else {
+        return not_mirrored(spec, found.id, kept?);
+    };
+    let state = match (&m.info, &m.status) {
+        (Some(info), _) => Some(&info.state),
+        // The words of an image that no page speaks of are those of one that comes or goes.
+        (None, Some(status)) if found.silent => Some(&status.state),
+        (None, _) => None,
+    };
+    let mirror = match state {
+        Some(rbd::MirrorState::Enabled | rbd::MirrorState::Creating) => {
+            MirrorView::Unread(Unread {
+                primary: match m.info.as_ref().map(|i| i.role) {
+                    Some(rbd::Role::Primary) => Known::Yes,
+                    Some(rbd::Role::NonPrimary) => Known::No,
+                    None => Known::Unknown,
+                },
+                known: kept.is_some(),
+                why: error.to_string(),
+            })
+        }
+        Some(rbd::MirrorState::Disabling) => MirrorView::Disabling,
+        Some(rbd::MirrorState::Disabled | rbd::MirrorState::Unrecognised(_)) | None => return None,
+    };
+    let (local, peer) = m.status.as_ref().map_or((None, None), convert::sites);
+    let (size, metadata) = kept.map_or((0, Arc::default()), |d| (d.size, d.metadata));
+    Some(ImageView {
+        spec,
+        id: found.id,
+        size,
+        metadata,
+        mirror,
+        lineage: None,
+        local,
+        peer,
+    })
 }
 
 /// `rbd_mirror_image_global_status_list` puts "status not found" in the place of what a daemon says in the state `unknown`, and with
@@ -294,5 +391,108 @@ mod tests {
                 "{description}"
             );
         }
+    }
+
+    fn spec() -> ImageSpec {
+        ImageSpec::new("volumes", "volume-1").unwrap()
+    }
+
+    fn info(role: rbd::Role) -> rbd::MirrorInfo {
+        rbd::MirrorInfo {
+            global_id: "g".to_owned(),
+            state: rbd::MirrorState::Enabled,
+            role,
+        }
+    }
+
+    fn status() -> rbd::ImageStatus {
+        rbd::ImageStatus {
+            name: "volume-1".to_owned(),
+            global_id: "g".to_owned(),
+            state: rbd::MirrorState::Enabled,
+            sites: Vec::new(),
+        }
+    }
+
+    /// Two mirrored images and one that is not; the page of the second is silent.
+    fn found() -> Vec<Found> {
+        let name = |n: u8| (n.to_string(), format!("volume-{n}"));
+        let bulk = Bulk {
+            names: [name(1), name(2), name(3)].into(),
+            statuses: [("1".to_owned(), status()), ("2".to_owned(), status())].into(),
+        };
+        let told = (info(rbd::Role::Primary), rbd::MirrorMode::Journal);
+        let roles = Roles {
+            told: [("1".to_owned(), told)].into(),
+            silent: ["2".to_owned()].into(),
+        };
+        let mut found = put_together(bulk, roles);
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        found
+    }
+
+    fn kept(group: &str) -> Details {
+        Details {
+            name: "volume-1".to_owned(),
+            read: Instant::now(),
+            mark: None,
+            size: 7,
+            metadata: Arc::new([(metadata::GROUP.to_owned(), group.to_owned())].into()),
+            snapshots: convert::snapshots(&[]),
+            status: None,
+            role: None,
+        }
+    }
+
+    #[test]
+    fn images_are_put_together_and_those_of_a_silent_page_say_so() {
+        let all = found();
+        let mirrored: Vec<bool> = all.iter().map(|f| f.mirrored.is_some()).collect();
+        assert_eq!(mirrored, [true, true, false]);
+        let silent: Vec<bool> = all.iter().map(|f| f.silent).collect();
+        assert_eq!(silent, [false, true, false]);
+    }
+
+    #[tokio::test]
+    async fn hard_case_22_an_image_that_cannot_be_read_is_listed_with_what_is_known_of_it() {
+        let [primary, silent, plain] = found().try_into().unwrap();
+        let error = BackendError::deadline(Op::Open, None);
+        let view = |found: &Found, kept| unread(spec(), found.clone(), kept, &error);
+        let seen = view(&primary, Some(kept("db"))).unwrap();
+        let what = |v: &ImageView| match &v.mirror {
+            MirrorView::Unread(u) => (u.primary, u.known),
+            read @ (MirrorView::Off | MirrorView::Disabling | MirrorView::On(_)) => {
+                panic!("{read:?}")
+            }
+        };
+        assert_eq!(what(&seen), (Known::Yes, true));
+        assert_eq!(
+            (seen.size, seen.metadata[metadata::GROUP].as_str()),
+            (7, "db")
+        );
+        // Never read: nothing is made up.
+        let seen = view(&primary, None).unwrap();
+        assert_eq!(what(&seen), (Known::Yes, false));
+        assert!(seen.metadata.is_empty());
+        assert!(seen.may_be_any_groups().is_some());
+        // Nor does the pool say whether it is primary.
+        let seen = view(&silent, Some(kept("db"))).unwrap();
+        assert_eq!(what(&seen), (Known::Unknown, true));
+        assert!(seen.may_be_any_groups().is_none());
+        // Most images of a pool are no volumes.
+        assert_eq!(view(&plain, None), None);
+        assert_eq!(view(&plain, Some(kept("db"))), None);
+    }
+
+    #[tokio::test]
+    async fn an_image_of_a_silent_page_is_told_by_its_own_word() {
+        let [_, silent, _] = found().try_into().unwrap();
+        let details = Details {
+            role: Some((info(rbd::Role::Primary), Some(rbd::MirrorMode::Snapshot))),
+            ..kept("db")
+        };
+        let seen = read(spec(), silent, details).unwrap().unwrap();
+        assert_eq!(seen.primary(), Known::Yes);
+        assert!(matches!(seen.mirror, MirrorView::On(_)));
     }
 }

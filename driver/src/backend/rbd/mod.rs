@@ -3,7 +3,8 @@
 //! ```text
 //!   RbdBackend ── one connection, one I/O context a pool, both shared by all calls
 //!       │  open ── RbdImage: look, act and look again on one open image (image.rs, seen.rs, forced.rs)
-//!       │  list ── two bulk calls a pool; details of an image are read again when its status changed (list.rs)
+//!       │  list ── few calls a pool; details of an image are read again when its status changed, and one that cannot be read
+//!       │          holds up no other (list.rs, details.rs, hung.rs)
 //!       └  calls.rs: every call on a bounded pool of threads, with a deadline
 //! ```
 //!
@@ -11,7 +12,9 @@
 
 mod calls;
 mod convert;
+mod details;
 mod forced;
+mod hung;
 mod image;
 mod list;
 mod seen;
@@ -24,16 +27,12 @@ use super::{
     view::{ClusterHealth, MirrorInfo, Watcher},
 };
 use calls::{CONNECTING, Calls, Gate, Lane};
-use list::Details;
+use details::{Details, Failure, Kept};
+use hung::{Reads, What};
 use rbd_rs as rbd;
 use rbd_rs::{Ceph, Cluster, ConnectOptions, Pool, Timeouts};
 use rekindle_common::ImageSpec;
-use std::{
-    collections::HashMap,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::Mutex as AsyncMutex,
     time::{Instant, timeout_at},
@@ -72,7 +71,9 @@ struct Shared {
     options: RbdOptions,
     calls: Calls,
     connection: AsyncMutex<Option<Connection>>,
-    details: Mutex<HashMap<(String, String), Details>>,
+    details: Kept<Details>,
+    failures: Kept<Failure>,
+    reads: Reads,
     connecting: Gate,
     probing: Gate,
     asking_health: Gate,
@@ -107,7 +108,9 @@ impl RbdBackend {
                 calls: Calls::new(options.threads),
                 options,
                 connection: AsyncMutex::default(),
-                details: Mutex::default(),
+                details: Kept::default(),
+                failures: Kept::default(),
+                reads: Reads::default(),
                 connecting: Gate::of(CONNECTING, Lane::Vital),
                 probing: Gate::of(1, Lane::Vital),
                 asking_health: Gate::default(),
@@ -202,10 +205,20 @@ impl RbdBackend {
     ) -> Result<RbdImage> {
         let pool = self.pool(Op::Open, spec.pool(), deadline).await?;
         let name = spec.image().to_owned();
+        let what = What::Open {
+            pool: spec.pool().to_owned(),
+            name: name.clone(),
+        };
+        let read = self.shared.reads.begin(what).map_err(|hangs| {
+            let kind = BackendErrorKind::Deadline;
+            BackendError::new(Op::Open, Some(spec), kind, hangs.to_string())
+        })?;
         let opened = self
             .shared
             .calls
             .run(Op::Open, Some(spec), deadline, move || {
+                // Held by the thread, however late it returns.
+                let _read = read;
                 if write {
                     pool.open(&name)
                 } else {
@@ -381,14 +394,5 @@ impl RbdBackend {
             })
             .await;
         self.drop_if_dead(asked).await
-    }
-
-    fn forget_details(&self, spec: &ImageSpec) {
-        let mut all = self
-            .shared
-            .details
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        all.retain(|(pool, _), d| pool != spec.pool() || d.name != spec.image());
     }
 }

@@ -169,7 +169,7 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
         sent: Moment,
         seen: Result<Vec<SeenImage>, ApiError>,
     ) {
-        let seen = match seen {
+        let (seen, others) = match seen {
             Ok(seen) => by_group(&seen),
             Err(error) => {
                 tracing::warn!(zone = %self.config.zone, %error, "the images cannot be looked at");
@@ -189,7 +189,7 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
         }
         self.looked_once = true;
         for (group, slot) in slots.iter_mut() {
-            let images = seen.get(group).map_or(Images::None, |l| l.images);
+            let images = seen.get(group).map_or(others, |l| l.images);
             slot.on_delete = seen.get(group).map_or(Carried::NoPrimary, |l| l.on_delete);
             slot.apply(group, now, Event::Looked { sent, images });
         }

@@ -16,6 +16,7 @@ use rekindle_common::{
     lease::{LeaseRecord, LeaseView, PrimaryRecord},
     policy::{GroupPolicy, GroupSpec},
     runbook::Runbook,
+    volume::Known,
     zone::FailsafeAnswer,
 };
 use rekindle_store::{Compare, MemoryStore, Op, Txn, TxnOutcome};
@@ -94,8 +95,8 @@ impl LeaseSink for Images {
         }
         Ok(self.with(|s| {
             let image = SeenImage {
-                group: db(),
-                primary: s.primary,
+                group: Some(db()),
+                primary: if s.primary { Known::Yes } else { Known::No },
                 isolation: s.isolation,
                 on_delete: s.on_delete,
             };

@@ -1,0 +1,127 @@
+//! One image that does not answer, in a cluster that does.
+
+use super::*;
+use crate::{
+    lease::LeaseSink,
+    schedule::{Periodic, SnapshotSource},
+};
+
+fn other() -> GroupName {
+    GroupName::new("web").unwrap()
+}
+
+fn periodic() -> ReplicationMode {
+    ReplicationMode::Periodic(Schedule {
+        start: "2026-01-01T00:00:00Z".parse().unwrap(),
+        interval: rekindle_common::duration::Span::secs(3600),
+    })
+}
+
+/// What is older than this is not given out again.
+async fn later() {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
+async fn all(zone: &Volumes) -> Vec<VolumeReport> {
+    later().await;
+    let page = zone.volumes(&VolumeQuery::default()).await.unwrap();
+    page.volumes
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_20_one_volume_that_does_not_answer_is_unknown_and_the_others_are_told() {
+    for mode in [ReplicationMode::Instant, periodic()] {
+        let pair = Pair::replicated(3, mode).await;
+        pair.fabric.a().silence(&spec(1), true);
+        let seen = all(&pair.a).await;
+        let roles: Vec<Role> = seen.iter().map(|v| v.role).collect();
+        assert_eq!(roles, [Role::Primary, Role::Unknown, Role::Primary]);
+        assert_eq!(seen[1].status, VolumeStatus::ErrorUnknown);
+        assert_eq!(seen[1].group, Some(group()));
+        assert!(seen[1].concerns[0].contains("cannot be read"), "{seen:?}");
+        let zone = pair.a.zone().await;
+        let counts = &zone.groups[0].volumes;
+        assert_eq!(counts[&VolumeStatus::ActivePrimary], 2);
+        assert_eq!(counts[&VolumeStatus::ErrorUnknown], 1);
+        // Schedules go on for those that can be snapshotted.
+        let soon = Instant::now() + Duration::from_secs(10);
+        let listed: Vec<(ImageSpec, Periodic)> = SnapshotSource::list(&pair.a, soon).await.unwrap();
+        let expected = match mode {
+            ReplicationMode::Periodic(_) => vec![spec(0), spec(2)],
+            ReplicationMode::Instant | ReplicationMode::Once => vec![],
+        };
+        let listed: Vec<ImageSpec> = listed.into_iter().map(|(s, _)| s).collect();
+        assert_eq!(listed, expected);
+        pair.fabric.a().unsilence(&spec(1));
+        assert_eq!(all(&pair.a).await[1].role, Role::Primary);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hard_case_31_a_group_is_demoted_but_for_the_volume_that_does_not_answer() {
+    let pair = Pair::replicated(3, ReplicationMode::Instant).await;
+    pair.fabric.a().silence(&spec(1), true);
+    let soon = Instant::now() + Duration::from_secs(10);
+    let done = pair.a.demote_all(&group(), soon).await;
+    let failed: Vec<&ImageSpec> = done.failed.iter().map(|(s, _)| s).collect();
+    assert_eq!((done.demoted.len(), failed), (2, vec![&spec(1)]));
+    assert!(done.complete().is_err());
+    let refused = pair.a.give_up_lease(&group(), Generation(1)).await;
+    assert_eq!(code(refused), ErrorCode::IsPrimary);
+    // It is no other group's.
+    pair.a.take_lease(&other(), Generation(1)).await.unwrap();
+    pair.a.give_up_lease(&other(), Generation(1)).await.unwrap();
+    // Nor does a copy that does not answer keep its zone from being fenced.
+    pair.fabric.b().silence(&spec(0), true);
+    pair.b.fence(&group(), Generation(2)).await.unwrap();
+}
+
+/// After a restart nothing is known of it, and it may be any group's.
+#[tokio::test(start_paused = true)]
+async fn hard_case_31_what_was_never_read_lets_no_group_pass_for_demoted() {
+    for mode in [ReplicationMode::Instant, periodic()] {
+        let pair = Pair::replicated(3, mode).await;
+        pair.fabric.a().silence(&spec(1), false);
+        let seen = all(&pair.a).await;
+        assert_eq!((seen[1].role, &seen[1].group), (Role::Unknown, &None));
+        let of_group = VolumeQuery {
+            group: Some(group()),
+            ..VolumeQuery::default()
+        };
+        let page = pair.a.volumes(&of_group).await.unwrap();
+        assert_eq!(page.volumes.len(), 2);
+        let look = LeaseSink::look(&pair.a).await.unwrap();
+        let whose: Vec<Option<GroupName>> = look.iter().map(|i| i.group.clone()).collect();
+        assert_eq!(whose, [Some(group()), None, Some(group())]);
+        assert_ne!(look[1].primary, Known::No);
+        // A policy is written to those that can be read.
+        let soon = Instant::now() + Duration::from_secs(10);
+        let keep = rekindle_common::policy::IsolationResponse::Keep;
+        LeaseSink::note(&pair.a, &group(), keep, soon)
+            .await
+            .unwrap();
+        let look = LeaseSink::look(&pair.a).await.unwrap();
+        let noted: Vec<bool> = look.iter().map(|i| i.isolation == Some(keep)).collect();
+        assert_eq!(noted, [true, false, true]);
+        // Those that are known are demoted all the same.
+        let done = pair.a.demote_all(&group(), soon).await;
+        assert_eq!((done.demoted.len(), done.failed.len()), (2, 0));
+        let why = done.complete().unwrap_err();
+        assert!(why.message.contains("volumes/volume-1"), "{why}");
+        for refused in [
+            pair.a.fence(&group(), Generation(1)).await.map(drop),
+            pair.a
+                .give_up_lease(&group(), Generation(1))
+                .await
+                .map(drop),
+        ] {
+            assert_eq!(code(refused), ErrorCode::ClusterUnreachable);
+        }
+        pair.fabric.a().unsilence(&spec(1));
+        let done = pair
+            .a
+            .demote_all(&group(), soon + Duration::from_secs(60))
+            .await;
+        assert_eq!((done.demoted.len(), done.complete()), (3, Ok(())));
+    }
+}
