@@ -223,6 +223,15 @@ impl BackendError {
         }
     }
 
+    /// Of a pool that this sidecar was not given. That is not to say that there is no such image: what is there was not looked at.
+    #[must_use]
+    pub fn foreign_pool(op: Op, image: Option<&ImageSpec>, pool: &str) -> Self {
+        let text = format!(
+            "pool {pool} is not among those of this sidecar: put it into `ceph.pools` of its driver.toml, in both zones, and start it anew"
+        );
+        Self::new(op, image, BackendErrorKind::Other, text)
+    }
+
     /// No answer in time.
     #[must_use]
     pub fn deadline(op: Op, image: Option<&ImageSpec>) -> Self {

@@ -31,6 +31,7 @@ use rekindle_net::{Client, ClientLimits, GrantRequest, ListenConfig, SocketOptio
 mod alone;
 mod groups;
 mod retyping;
+mod pools;
 
 /// Zone A's Cinder calls, and both zones under them.
 struct Bench {

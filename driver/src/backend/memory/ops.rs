@@ -116,6 +116,9 @@ impl Cluster {
         self.enter(op, Some(spec)).await?;
         let mut w = self.shared.world();
         let now = Instant::now();
+        if !w.clusters[self.side].pools.contains_key(spec.pool()) {
+            return Err(BackendError::foreign_pool(op, Some(spec), spec.pool()));
+        }
         if !w.clusters[self.side].images.contains_key(spec) {
             return Err(BackendError::from_errno(op, Some(spec), errno::ENOENT, ""));
         }

@@ -191,10 +191,8 @@ impl RbdBackend {
 
     async fn pool(&self, op: Op, name: &str, deadline: Instant) -> Result<Pool> {
         let connection = self.connection(op, deadline).await?;
-        connection.pools.get(name).cloned().ok_or_else(|| {
-            let text = format!("{name} is not among the pools of this sidecar");
-            BackendError::new(op, None, BackendErrorKind::NotFound, text)
-        })
+        let pool = connection.pools.get(name).cloned();
+        pool.ok_or_else(|| BackendError::foreign_pool(op, None, name))
     }
 
     pub(in crate::backend) async fn open(
