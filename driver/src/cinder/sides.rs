@@ -10,12 +10,12 @@ use rekindle_common::{
     action::{ActionOutcome, BatchItem, BatchRequest, BatchResult, MAX_BATCH},
     volume::VolumeReport,
 };
-use rekindle_net::SidecarClient;
-use std::collections::{BTreeMap, BTreeSet};
+use rekindle_net::{SidecarClient, VolumePage};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+};
 use tokio::time::{Instant, timeout_at};
-
-/// The most volumes that are looked at in one zone.
-const MAX_LISTED: usize = 10_000;
 
 /// A zone.
 #[derive(Debug, Clone)]
@@ -180,7 +180,7 @@ impl Side {
         Ok(())
     }
 
-    /// All volumes of the zone that are replicated, or that policy says are.
+    /// All volumes of the zone that are replicated, or that policy says are, however many there are: what is not in it counts as none.
     ///
     /// # Errors
     /// [`ApiError`]: the zone does not say.
@@ -191,18 +191,9 @@ impl Side {
         let listing = async {
             match &self.reach {
                 Reach::Own(volumes, _) => {
-                    let mut all = Vec::new();
-                    let mut query = VolumeQuery::default();
-                    loop {
-                        let page = volumes.volumes(&query).await?;
-                        all.extend(page.volumes);
-                        query.after = page.next;
-                        if query.after.is_none() || all.len() >= MAX_LISTED {
-                            return Ok(all);
-                        }
-                    }
+                    whole(|query| async move { volumes.volumes(&query).await }).await
                 }
-                Reach::Other(client) => client.all_volumes(None, MAX_LISTED).await,
+                Reach::Other(client) => client.all_volumes(None, usize::MAX).await,
             }
         };
         let all = timeout_at(by, listing)
@@ -283,5 +274,22 @@ impl Side {
             ErrorCode::DeadlineExceeded,
             format!("{} did not answer in time", self.zone()),
         )
+    }
+}
+
+/// Page by page, to the last one.
+pub(super) async fn whole<F>(page: impl Fn(VolumeQuery) -> F) -> Result<Vec<VolumeReport>, ApiError>
+where
+    F: Future<Output = Result<VolumePage, ApiError>>,
+{
+    let mut all = Vec::new();
+    let mut query = VolumeQuery::default();
+    loop {
+        let next = page(query.clone()).await?;
+        all.extend(next.volumes);
+        query.after = next.next;
+        if query.after.is_none() {
+            return Ok(all);
+        }
     }
 }

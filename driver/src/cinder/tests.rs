@@ -30,8 +30,9 @@ use rekindle_net::{Client, ClientLimits, GrantRequest, ListenConfig, SocketOptio
 
 mod alone;
 mod groups;
-mod retyping;
+mod many;
 mod pools;
+mod retyping;
 
 /// Zone A's Cinder calls, and both zones under them.
 struct Bench {
