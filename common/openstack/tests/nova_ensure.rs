@@ -445,6 +445,36 @@ async fn hard_case_51_a_half_created_stand_by_is_gone_on_with_or_built_again() {
     }
 }
 
+/// Who has it serve does so on volumes that are primary by now; what is up already came up before.
+#[tokio::test]
+async fn hard_case_51_what_is_found_up_is_stopped_before_it_is_to_serve() {
+    let half = |status| Srv::new("half", status).named("shop").marked("zone-a/s0");
+    let mut building = half("BUILD");
+    (building.launched, building.task, building.then) =
+        (false, Some("spawning"), Some((4, "ACTIVE")));
+    let (stop, start) = (r#"{"os-stop":null}"#, r#"{"os-start":null}"#);
+    for (begin, orders) in [
+        (building, vec![stop, start]),
+        (half("ACTIVE"), vec![stop, start]),
+        (half("SHUTOFF"), vec![start]),
+    ] {
+        let stub = Stub::new().with(begin.clone());
+        let (fake, nova) = up(&stub).await;
+        let done = standby(&nova, Rest::Running).await.unwrap();
+        assert_eq!(
+            (done.server.status.as_str(), done.how),
+            ("ACTIVE", How::Adopted),
+            "{begin:?}"
+        );
+        let told: Vec<String> = fake
+            .asked("/half/action")
+            .into_iter()
+            .map(|a| a.body)
+            .collect();
+        assert_eq!(told, orders, "{begin:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_build_that_fails_is_said_and_not_tried_for_ever() {
     let stub = Stub::new().builds("ERROR", Some((500, "No valid host was found.")));

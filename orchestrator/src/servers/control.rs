@@ -98,7 +98,8 @@ pub trait Servers: Send + Sync + fmt::Debug {
         within: Span,
     ) -> BoxFuture<'a, Result<Seen, ServersError>>;
     /// Has it built and at rest, locked; adopts what bears its mark. Never stops what serves: who calls this knows that the zone is not the
-    /// primary. A `rest` of `Record` builds it to be started at once.
+    /// primary. A `rest` of `Record` builds it to be started at once; what it finds running then was begun by another, on the copies perhaps, and is
+    /// stopped before it is started.
     fn build<'a>(
         &'a self,
         order: &'a BuildOrder,

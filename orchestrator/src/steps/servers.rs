@@ -42,6 +42,8 @@ pub(super) struct Memo {
     runs: Option<Instant>,
     /// Whether it was seen at all.
     seen: bool,
+    /// It was seen at rest in this step, or is built by it: what runs of it came up on what its volumes are now.
+    rested: bool,
     /// Where it was seen to be reached.
     address: Option<IpAddr>,
     /// So many of its waits are over.

@@ -6,6 +6,7 @@
     reason = "in a test a failed unwrap is a failed assertion"
 )]
 
+mod anew;
 #[path = "../common/mod.rs"]
 mod common;
 mod disks;

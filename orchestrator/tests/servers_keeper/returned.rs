@@ -5,11 +5,16 @@ use super::{
     Play, TIMING,
     common::{eventually, group, zone_a, zone_b},
     fake::{self, Mode},
+    record, runbook,
 };
 use jiff::Timestamp;
-use rekindle_common::{Generation, PlanId, ZoneName, keys, runbook::Runbook};
+use rekindle_common::{
+    Generation, PlanId, ZoneName, keys,
+    runbook::{Runbook, StandbyPolicy},
+};
 use rekindle_core::plan::{Plan, PlanKind};
 use rekindle_orchestrator::{servers::control::ServerState, wire::Maintenance};
+use serde_json::json;
 use tokio::time::Instant;
 
 fn runs(s: &mut fake::Srv) {
@@ -117,4 +122,25 @@ async fn hard_case_50_what_runs_in_a_returned_zone_is_held_though_it_does_not_se
     play.rig.world.kill_sidecar(&zone_a());
     play.round().await;
     assert_eq!(play.a.orders(), Vec::<String>::new());
+}
+
+/// The leader that had ordered it went with its zone, and wrote nothing down. Until a failover is due it would run on, and have its volumes promoted
+/// under it.
+#[tokio::test(start_paused = true)]
+async fn hard_case_51_a_half_built_stand_by_is_held_while_the_zone_that_serves_is_silent() {
+    let play = Play::with(StandbyPolicy::Record).await;
+    play.round().await;
+    assert!(play.kept().await.is_some());
+    play.b.put("half", record(json!({})));
+    play.b
+        .change("half", |s| s.mark = Some("zone-a/s1".to_owned()));
+    play.a.mode(Mode::Hangs);
+    // Where nothing is built beforehand nothing is looked for in a list of the whole cloud.
+    assert!(play.trouble().await.contains("cannot be followed now"));
+    assert_eq!(play.b.orders(), Vec::<String>::new());
+    play.runbook(runbook(StandbyPolicy::Shutoff)).await;
+    assert!(play.trouble().await.contains("cannot be followed now"));
+    assert_eq!(play.b.orders(), ["hold half"]);
+    play.round().await;
+    assert_eq!(play.b.orders(), Vec::<String>::new());
 }

@@ -11,7 +11,8 @@
 //! Nova builds no server that is off: each runs for a moment. Its volumes are copies that cannot be written then, and what it does in that
 //! moment comes to nothing.
 //!
-//! One that is to run at once, on volumes that are primary by now, is built the same way and is neither stopped nor locked.
+//! One that is to run at once, on volumes that are primary by now, is built the same way and is neither stopped nor locked. What is found up then was
+//! begun before, when they may have been copies: it is stopped and started, for what it knows of its disks may be older than they are.
 
 use super::{
     Nova, ensure::Patience, error::ServerError, mark::Mark, request::ServerRequest, server::Server,
@@ -79,6 +80,7 @@ impl Nova {
             poll: patience.poll.get(),
             end,
         };
+        let mut up = false;
         let (id, how) = match self.find(mark, &new.name, most).await? {
             Found::One(half) if is_half_built(&half) => {
                 tracing::info!(server.id = %half.id, fault = ?half.fault, "a stand-by that failed before it ever ran is removed and built again");
@@ -86,12 +88,20 @@ impl Nova {
                     .await?;
                 self.build(&search).await?
             }
-            Found::One(server) => (server.id, How::Adopted),
+            Found::One(server) => {
+                up = matches!(server.status, Status::Build | Status::Active);
+                (server.id, How::Adopted)
+            }
             Found::NameTaken(servers) => return Err(self.name_taken(&search, servers)),
             Found::None => self.build(&search).await?,
         };
         let server = match rest {
-            Rest::Running => self.ensure_active(&id, patience.until(end)).await?,
+            Rest::Running => {
+                if up {
+                    self.ensure_stopped(&id, patience.until(end)).await?;
+                }
+                self.ensure_active(&id, patience.until(end)).await?
+            }
             Rest::Shutoff | Rest::Shelved => {
                 let server = self.at_rest(&id, rest, patience.until(end)).await?;
                 self.lock_as_ours(&server, &format!("stand-by of {mark}"))

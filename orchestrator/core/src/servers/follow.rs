@@ -264,11 +264,13 @@ fn keep(s: &Sight<'_>, record: &ServerRecord, trouble: Option<&str>) -> Option<A
         note(s, &mut instances, s.primary, id);
     }
     match &s.standby {
-        Standby::There { id, .. } => note(s, &mut instances, s.other, id),
+        Standby::There { id, state, .. } if is_written_down(s, id, *state) => {
+            note(s, &mut instances, s.other, id);
+        }
         Standby::Absent => {
             instances.remove(s.other);
         }
-        Standby::Unknown { .. } => {}
+        Standby::There { .. } | Standby::Unknown { .. } => {}
     }
     let mut new = KeptServer {
         key: s.key.clone(),
@@ -286,6 +288,19 @@ fn keep(s: &Sight<'_>, record: &ServerRecord, trouble: Option<&str>) -> Option<A
         }
     }
     Some(Act::Keep(Box::new(new)))
+}
+
+/// One of ours is, once it is at rest: what is not written down a start takes for one that came up on the copies.
+fn is_written_down(s: &Sight<'_>, id: &str, state: Rests) -> bool {
+    let kept = s.kept.and_then(|k| k.instances.get(s.other));
+    let already = kept.is_some_and(|i| i.id == id);
+    match (build_of(s, s.other, id), state) {
+        (Build::Users, _) | (Build::Standby { .. }, Rests::Resting) => true,
+        (
+            Build::Standby { .. },
+            Rests::Running | Rests::Changing | Rests::Failed | Rests::Unknown,
+        ) => already,
+    }
 }
 
 fn note(s: &Sight<'_>, instances: &mut BTreeMap<ZoneName, Instance>, zone: &ZoneName, id: &str) {

@@ -177,7 +177,19 @@ pub(super) async fn look(
             why: format!("{} may still be lost", ground.other),
         },
         (Some(_), Copies::All | Copies::Journaled | Copies::Some) | (None, _) => {
-            standby(keeper, &ids, &counterpart).await
+            // One whose build was cut off, by a leader that went with its zone perhaps, is not written down. While nothing can be built that
+            // would find it, it must not run on until its volumes are promoted under it.
+            let half = match (&ground.failover, &serving, policy) {
+                (
+                    None,
+                    Serving::Unknown { .. },
+                    StandbyPolicy::Shutoff | StandbyPolicy::Shelved,
+                ) => true,
+                (None, Serving::Unknown { .. }, StandbyPolicy::Record | StandbyPolicy::None)
+                | (None, Serving::Absent | Serving::There(_), _)
+                | (Some(_), _, _) => false,
+            };
+            standby(keeper, &ids, &counterpart, half).await
         }
     };
     let root = record.and_then(|r| {
@@ -289,7 +301,8 @@ async fn serving(keeper: &ServersKeeper, ids: &Ids<'_>) -> Serving {
     }
 }
 
-async fn standby(keeper: &ServersKeeper, ids: &Ids<'_>, counterpart: &str) -> Standby {
+/// `half`: one that is not written down may be there and run.
+async fn standby(keeper: &ServersKeeper, ids: &Ids<'_>, counterpart: &str, half: bool) -> Standby {
     let zone = &ids.ground.other;
     let servers = match keeper.servers(zone) {
         Ok(servers) => servers,
@@ -298,8 +311,8 @@ async fn standby(keeper: &ServersKeeper, ids: &Ids<'_>, counterpart: &str) -> St
     // It bears what it was built with, which may be another's by now.
     let bears = ids.built.of(zone).map_or(counterpart, |b| &b.counterpart);
     let wanted = ids.wanted(zone, Some(bears.to_owned()));
-    // Where none is known none is looked for in a list of the whole cloud: a build finds what bears the mark.
-    if wanted.id.is_none() {
+    // Where none is known none is looked for in a list of the whole cloud: a build finds what bears the mark, where one is to come.
+    if wanted.id.is_none() && !half {
         return Standby::Absent;
     }
     let seen = match servers.look(&wanted, keeper.timing.deadline).await {

@@ -3,6 +3,7 @@
 use super::{
     LOOK, Memo, One, Result,
     env::{Env, Kept, Known},
+    stop,
     volumes::Volumes,
     wait,
 };
@@ -65,7 +66,11 @@ async fn pass(
         None => absent(env, s, memo, kept, &wanted).await,
         Some(seen) => {
             memo.seen = true;
-            env.remember(s, kept, &wanted, &seen).await?;
+            memo.rested |= seen.state == ServerState::Stopped;
+            // Kept from then on: that it was at rest, or was ordered here.
+            if is_settled(env, s, memo, kept, &seen) {
+                env.remember(s, kept, &wanted, &seen).await?;
+            }
             if !memo.seen_clear {
                 if let Some(one) = volumes.against_seen(&seen).await? {
                     return Ok(one);
@@ -108,8 +113,11 @@ async fn present(
     seen: &Seen,
 ) -> Result<One> {
     match seen.state {
+        ServerState::Running if begins_anew(env, s, memo, kept, seen) => {
+            stopped_first(env, s, memo, wanted).await
+        }
         ServerState::Running if !seen.held => serves(env, s, memo, seen).await,
-        // Somebody started it under our lock: the lock comes off.
+        // It runs under our lock where a move is undone: the lock comes off.
         ServerState::Running | ServerState::Stopped => started(env, s, memo, wanted).await,
         ServerState::Changing | ServerState::Unknown => Ok(One::Waits(seen.words.clone())),
         ServerState::Failed if env.is_theirs(s, kept) || kept.is_none() => {
@@ -117,6 +125,58 @@ async fn present(
         }
         // A stand-by that was half built: what bears our mark is built to its end, or anew (hard case 51).
         ServerState::Failed => build(env, s, memo, kept, wanted).await,
+    }
+}
+
+/// Whether it is known that it was at rest on the copies, if it ever was on them: in this step; or before, for the keeper of stand-bys writes down none
+/// that it has not seen at rest. Its users' own was never built on copies.
+fn is_settled(
+    env: &Env<'_>,
+    s: &RunbookServer,
+    memo: &Memo,
+    kept: Option<&Kept>,
+    seen: &Seen,
+) -> bool {
+    let Some(k) = kept else {
+        // The keeper builds none of which it keeps nothing.
+        return true;
+    };
+    let written_down = k.value.instances.get(env.zone);
+    memo.rested || env.is_theirs(s, kept) || written_down.is_some_and(|i| i.id == seen.id)
+}
+
+/// Whether what runs of it may have come up on copies, before they were promoted: a stand-by whose build was cut off by this plan, or what somebody
+/// started under our lock. What such a server knows of its disks is older than they are.
+fn begins_anew(
+    env: &Env<'_>,
+    s: &RunbookServer,
+    memo: &Memo,
+    kept: Option<&Kept>,
+    seen: &Seen,
+) -> bool {
+    let plan = env.ctx.plan;
+    // Its volumes never left it, or it was stopped before they did: one that could not be stopped is what the move is undone for.
+    let undone = *env.zone == plan.from && plan.from != plan.to;
+    !undone && (seen.held || !is_settled(env, s, memo, kept, seen))
+}
+
+/// Stopped, so that the next pass starts it on what its volumes have now. Held like any: a start that is cut off here finds it at rest.
+async fn stopped_first(
+    env: &Env<'_>,
+    s: &RunbookServer,
+    memo: &mut Memo,
+    wanted: &Wanted,
+) -> Result<One> {
+    env.may_order().await?;
+    tracing::info!(group = %wanted.group, server = %s.key, zone = %env.zone, "it may run since before its volumes were primary: it begins anew");
+    let left = memo.left(s).min(ORDER);
+    match env.nova.hold(wanted, &stop::reason(env), Span(left)).await {
+        Ok(None) => Ok(One::Waits("it is gone".to_owned())),
+        Ok(Some(seen)) => Ok(One::Waits(format!(
+            "it may have run on the copies, and begins anew: {}",
+            seen.words
+        ))),
+        Err(e) => Ok(not_done(e)),
     }
 }
 
@@ -143,6 +203,8 @@ async fn build(
         rest: StandbyPolicy::Record,
     };
     env.may_order().await?;
+    // Whatever comes of this order comes up on volumes that are primary by now; what it finds running it stops first.
+    memo.rested = true;
     match env.nova.build(&order, Span(left)).await {
         Ok(seen) => {
             memo.seen = true;

@@ -79,7 +79,7 @@ fn is_held(seen: &Seen) -> bool {
 }
 
 /// For the people who find it locked; the client puts our name before it.
-fn reason(env: &Env<'_>) -> String {
+pub(super) fn reason(env: &Env<'_>) -> String {
     let plan = env.ctx.plan;
     format!(
         "{} of group {} to {} (plan {})",

@@ -616,6 +616,32 @@ fn another_server_in_the_runbook_is_another_one() {
     }
 }
 
+/// Another one than was written down was found by its mark: one whose build was cut off.
+#[test]
+fn hard_case_51_a_stand_by_of_ours_is_written_down_once_it_is_at_rest() {
+    let written = |w: World| {
+        let kept = w.kept().or(w.kept).unwrap();
+        kept.instances[&zone("zone-b")].id.clone()
+    };
+    let half = || World {
+        standby: resting("half"),
+        ..World::settled()
+    };
+    for state in [
+        Rests::Running,
+        Rests::Changing,
+        Rests::Failed,
+        Rests::Unknown,
+    ] {
+        assert_eq!(written(half().state(state)), "server-b", "{state:?}");
+        // Its users' own was never built on copies.
+        let mut users = half().state(state);
+        users.named.insert(zone("zone-b"), "half".to_owned());
+        assert_eq!(written(users), "half", "{state:?}");
+    }
+    assert_eq!(written(half()), "half");
+}
+
 /// Its group went to zone-b, and nothing stood by for it there: that is no trouble, and no more is one that is home and serves.
 #[test]
 fn one_that_nothing_stands_by_for_is_no_trouble_in_the_other_zone() {

@@ -1,0 +1,135 @@
+//! What is found running where it is to start, and may have come up on the copies: what it knows of its disks is older than they are.
+
+use super::{assert_well, bench, one_pass, run};
+use crate::common::{
+    bench::{Bench, Kind},
+    group,
+    nova::{FakeNova, Server, Verb, key},
+    pass::{pass, tally},
+    zone_a, zone_b,
+};
+use rekindle_common::{Generation, keys, servers::KeptServer};
+use rekindle_core::plan::Step;
+use rekindle_orchestrator::{servers::control::ServerState, steps::Pass};
+use rekindle_store::{Op, Txn};
+use std::collections::BTreeSet;
+
+fn server(k: &str, disk: usize, state: ServerState, held: bool) -> Server {
+    Server {
+        key: k.to_owned(),
+        state,
+        held,
+        ours: true,
+        disks: vec![disk],
+    }
+}
+
+/// The orders that were given about it.
+fn told(nova: &FakeNova, k: &str) -> Vec<Verb> {
+    let orders = nova.orders().into_iter();
+    orders
+        .filter_map(|(verb, of)| (of == k).then_some(verb))
+        .collect()
+}
+
+async fn kept(bench: &Bench, k: &str) -> KeptServer {
+    let at = keys::kept_server(&group(), &key(k));
+    let kv = bench.store().get(&at).await.unwrap().unwrap();
+    kv.json().unwrap()
+}
+
+fn second_level() -> Step {
+    Step::StartServers {
+        zone: zone_b(),
+        level: 1,
+        servers: 2,
+        generation: Generation(2),
+    }
+}
+
+/// The keeper had ordered it when the failover began, and nobody stopped it any more: Nova built it to its end, on the copies.
+#[tokio::test(start_paused = true)]
+async fn hard_case_51_a_half_built_stand_by_that_came_up_on_the_copies_begins_anew() {
+    let bench = bench(Kind::FailoverByLease).await;
+    let b = bench.rig.nova(&zone_b());
+    b.has(
+        "b-web-2-half",
+        server("web-2", 2, ServerState::Running, false),
+    );
+    let plan = bench.plan().await;
+    let id = bench.begin(&plan).await;
+    let over = bench.hand.work(&id, None).await;
+    assert_well(&bench, &id, over).await;
+    assert_eq!(told(b, "web-2"), [Verb::Hold, Verb::Start]);
+    assert_eq!(b.serving(), ["db", "web-1", "web-2"]);
+    assert_eq!(b.of("web-2").len(), 1, "it was built twice");
+    // It is written down, and whoever comes later lets it serve.
+    let kept = kept(&bench, "web-2").await;
+    assert_eq!(kept.instances[&zone_b()].id, "b-web-2-half");
+    let (over, _) = one_pass(&bench, &plan, &second_level()).await;
+    assert!(matches!(over, Ok(Pass::Done { .. })), "{over:?}");
+    assert_eq!(told(b, "web-2"), [Verb::Hold, Verb::Start]);
+}
+
+/// That it was seen while it was being built does not make it one that was at rest.
+#[tokio::test(start_paused = true)]
+async fn a_stand_by_that_comes_up_while_the_step_waits_for_it_begins_anew() {
+    let bench = bench(Kind::FailoverByLease).await;
+    let plan = bench.plan().await;
+    let id = bench.begin(&plan).await;
+    let over = bench.hand.work(&id, None).await;
+    assert_well(&bench, &id, over).await;
+    let b = bench.rig.nova(&zone_b());
+    let before = told(b, "web-2").len();
+    b.delete("web-2");
+    let mut unknown = kept(&bench, "web-2").await;
+    unknown.instances.remove(&zone_b());
+    let at = keys::kept_server(&group(), &key("web-2"));
+    let put = Op::put_json(at, &unknown, None).unwrap();
+    bench.store().txn(Txn::new().then(put)).await.unwrap();
+
+    let (step, none) = (second_level(), BTreeSet::new());
+    let mut tally = tally(&plan, &step, &none);
+    for state in [ServerState::Changing, ServerState::Running] {
+        b.has("b-half", server("web-2", 2, state, false));
+        let over = pass(&bench, &plan, &step, &none, &mut tally).await;
+        assert!(matches!(over, Ok(Pass::NotYet { .. })), "{over:?}");
+        let kept = kept(&bench, "web-2").await;
+        assert!(!kept.instances.contains_key(&zone_b()), "{state:?}");
+    }
+    let over = pass(&bench, &plan, &step, &none, &mut tally).await;
+    assert!(matches!(over, Ok(Pass::Done { .. })), "{over:?}");
+    assert_eq!(told(b, "web-2")[before..], [Verb::Hold, Verb::Start]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_started_under_our_lock_begins_anew() {
+    let bench = bench(Kind::FailoverByLease).await;
+    let b = bench.rig.nova(&zone_b());
+    b.has("b-db", server("db", 0, ServerState::Running, true));
+    let (id, over) = run(&bench).await;
+    assert_well(&bench, &id, over).await;
+    assert_eq!(told(b, "db"), [Verb::Hold, Verb::Start]);
+}
+
+/// It could not be stopped, and that is why the move is undone: its volumes are its own all the time.
+#[tokio::test(start_paused = true)]
+async fn where_a_move_is_undone_what_still_runs_only_loses_our_lock() {
+    let bench = bench(Kind::Move).await;
+    let a = bench.rig.nova(&zone_a());
+    let running = Server {
+        ours: false,
+        ..server("db", 0, ServerState::Running, true)
+    };
+    a.has("a-db", running);
+    let step = Step::StartServers {
+        zone: zone_a(),
+        level: 0,
+        servers: 1,
+        generation: Generation(1),
+    };
+    let plan = bench.plan().await;
+    let (over, tally) = one_pass(&bench, &plan, &step).await;
+    assert!(over.is_ok() && !tally.has_failed(), "{over:?}");
+    assert_eq!(told(a, "db"), [Verb::Start]);
+}
