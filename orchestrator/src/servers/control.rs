@@ -44,6 +44,8 @@ pub struct Seen {
 pub enum ServerState {
     /// It runs.
     Running,
+    /// It is held in memory, or runs from another disk: paused, suspended, rescued. It does not serve, and may write again at any time.
+    Frozen,
     /// It does not, and can be started: shut off, or shelved.
     Stopped,
     /// Something is at work on it.

@@ -396,21 +396,16 @@ fn state(server: &Server) -> ServerState {
         return ServerState::Changing;
     }
     match &server.status {
-        // What is held in memory, or runs from another disk, is nothing that can be started: it may write again at any time.
-        Status::Paused | Status::Suspended | Status::Rescue | Status::VerifyResize => {
-            ServerState::Running
-        }
+        Status::Paused | Status::Suspended | Status::Rescue => ServerState::Frozen,
+        // With another flavor that may be taken back: it serves meanwhile.
+        Status::VerifyResize => ServerState::Running,
         Status::Active => match server.power_state {
             // Nova has not yet taken notice.
             Some(PowerState::Shutdown | PowerState::Crashed) => ServerState::Changing,
-            Some(
-                PowerState::NoState
-                | PowerState::Running
-                | PowerState::Paused
-                | PowerState::Suspended
-                | PowerState::Other(_),
-            )
-            | None => ServerState::Running,
+            Some(PowerState::Paused | PowerState::Suspended) => ServerState::Frozen,
+            Some(PowerState::NoState | PowerState::Running | PowerState::Other(_)) | None => {
+                ServerState::Running
+            }
         },
         Status::Shutoff => match server.power_state {
             Some(PowerState::Running) => ServerState::Changing,

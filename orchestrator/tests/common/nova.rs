@@ -212,6 +212,20 @@ impl FakeNova {
         })
     }
 
+    /// The client neither stops nor starts what is held in memory.
+    fn thawed(i: &Inside, id: &str) -> Result<(), ServersError> {
+        match i.servers[id].state {
+            ServerState::Frozen => Err(ServersError::Refused(format!(
+                "{id} is PAUSED: `openstack server unpause` and stop it, or delete it"
+            ))),
+            ServerState::Running
+            | ServerState::Stopped
+            | ServerState::Changing
+            | ServerState::Failed
+            | ServerState::Unknown => Ok(()),
+        }
+    }
+
     /// A server whose volumes are not primary here must not run.
     fn check(&self, i: &mut Inside, id: &str) {
         let cluster = self.fabric.cluster(&self.zone).unwrap();
@@ -262,6 +276,9 @@ impl Servers for FakeNova {
                 return Err(e);
             }
             let found = Self::find(&i, wanted);
+            if let Some(id) = &found {
+                Self::thawed(&i, id)?;
+            }
             if let Some(s) = found.as_ref().and_then(|id| i.servers.get_mut(id)) {
                 s.state = ServerState::Stopped;
                 s.held = true;
@@ -287,6 +304,7 @@ impl Servers for FakeNova {
                 let Some(id) = Self::find(&i, wanted) else {
                     return Err(ServersError::Refused("there is none".to_owned()));
                 };
+                Self::thawed(&i, &id)?;
                 self.check(&mut i, &id);
                 let s = i.servers.get_mut(&id).unwrap();
                 s.held = false;

@@ -85,6 +85,51 @@ async fn a_server_that_runs_and_does_not_answer_in_time_is_named() {
     assert_eq!(bench.rig.nova(&zone_b()).serving().len(), 3);
 }
 
+/// Paused, suspended, or in rescue: Nova has it, and it serves nobody.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_held_in_memory_does_not_serve_and_is_named() {
+    let bench = bench(Kind::FailoverByLease).await;
+    let b = bench.rig.nova(&zone_b());
+    let frozen = Server {
+        key: "web-1".to_owned(),
+        state: ServerState::Frozen,
+        held: false,
+        ours: true,
+        disks: vec![1],
+    };
+    b.has("b-web-1", frozen);
+    let (id, over) = run(&bench).await;
+    assert_eq!(over, ended(End::Partial));
+    let named = failed(&bench, &id).await;
+    assert!(named["web-1"].contains("server unpause"), "{named:?}");
+    assert_eq!(b.serving(), ["db"]);
+    assert_eq!(b.of("web-1")[0].state, ServerState::Frozen);
+}
+
+/// Its users' own, where the group serves.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_its_users_paused_is_named_where_it_is_to_serve() {
+    let bench = bench(Kind::Move).await;
+    let a = bench.rig.nova(&zone_a());
+    let frozen = Server {
+        key: "web-1".to_owned(),
+        state: ServerState::Frozen,
+        held: false,
+        ours: false,
+        disks: vec![1],
+    };
+    a.has("a-web-1", frozen);
+    let step = Step::StartServers {
+        zone: zone_a(),
+        level: 1,
+        servers: 2,
+        generation: Generation(1),
+    };
+    let (_, tally) = one_pass(&bench, &bench.plan().await, &step).await;
+    let why = &tally.failed_servers()[&key("web-1")];
+    assert!(why.contains("server unpause"), "{why}");
+}
+
 /// What is waited for is the server's own port in the zone where it starts.
 #[tokio::test(start_paused = true)]
 async fn a_server_is_waited_for_at_the_address_that_the_zone_has_given_it() {

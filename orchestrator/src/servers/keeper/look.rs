@@ -339,7 +339,8 @@ async fn standby(keeper: &ServersKeeper, ids: &Ids<'_>, counterpart: &str, half:
 
 pub(super) fn rests(state: ServerState) -> Rests {
     match state {
-        ServerState::Running => Rests::Running,
+        // It may write again at any time: it is not at rest.
+        ServerState::Running | ServerState::Frozen => Rests::Running,
         ServerState::Stopped => Rests::Resting,
         ServerState::Changing => Rests::Changing,
         ServerState::Failed => Rests::Failed,

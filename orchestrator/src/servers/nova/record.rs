@@ -148,7 +148,7 @@ fn record(parts: Parts<'_>) -> Result<ServerRecord, ServersError> {
 /// Whether it is to run; none: it cannot be told now.
 fn power(s: &Server) -> Option<PowerWish> {
     match state(s) {
-        ServerState::Running => match &s.status {
+        ServerState::Running | ServerState::Frozen => match &s.status {
             // From another disk, or with another flavor that may be taken back.
             Status::Rescue | Status::VerifyResize => None,
             Status::Active

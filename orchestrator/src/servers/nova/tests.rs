@@ -26,10 +26,12 @@ fn its_own_address_is_told_and_none_that_floats() {
 }
 
 #[test]
-fn only_what_is_off_for_certain_is_stopped() {
+fn only_what_is_off_for_certain_is_stopped_and_only_what_can_serve_runs() {
     for (status, task, power, is) in [
         ("ACTIVE", None, Some(1), ServerState::Running),
         ("ACTIVE", None, None, ServerState::Running),
+        ("ACTIVE", None, Some(3), ServerState::Frozen),
+        ("ACTIVE", None, Some(7), ServerState::Frozen),
         ("ACTIVE", None, Some(4), ServerState::Changing),
         (
             "ACTIVE",
@@ -40,8 +42,10 @@ fn only_what_is_off_for_certain_is_stopped() {
         ("SHUTOFF", None, Some(4), ServerState::Stopped),
         ("SHUTOFF", None, Some(1), ServerState::Changing),
         ("SHELVED_OFFLOADED", None, None, ServerState::Stopped),
-        ("PAUSED", None, Some(3), ServerState::Running),
-        ("SUSPENDED", None, Some(4), ServerState::Running),
+        ("PAUSED", None, Some(3), ServerState::Frozen),
+        ("SUSPENDED", None, Some(4), ServerState::Frozen),
+        ("RESCUE", None, Some(1), ServerState::Frozen),
+        ("VERIFY_RESIZE", None, Some(1), ServerState::Running),
         ("ERROR", None, Some(4), ServerState::Failed),
         ("SOFT_DELETED", None, None, ServerState::Failed),
         ("UNKNOWN", None, None, ServerState::Unknown),

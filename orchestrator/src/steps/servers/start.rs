@@ -113,12 +113,14 @@ async fn present(
     seen: &Seen,
 ) -> Result<One> {
     match seen.state {
-        ServerState::Running if begins_anew(env, s, memo, kept, seen) => {
+        ServerState::Running | ServerState::Frozen if begins_anew(env, s, memo, kept, seen) => {
             stopped_first(env, s, memo, wanted).await
         }
         ServerState::Running if !seen.held => serves(env, s, memo, seen).await,
-        // It runs under our lock where a move is undone: the lock comes off.
-        ServerState::Running | ServerState::Stopped => started(env, s, memo, wanted).await,
+        // It runs under our lock where a move is undone: the lock comes off. Of what is frozen the order's refusal says what a person can do.
+        ServerState::Running | ServerState::Frozen | ServerState::Stopped => {
+            started(env, s, memo, wanted).await
+        }
         ServerState::Changing | ServerState::Unknown => Ok(One::Waits(seen.words.clone())),
         ServerState::Failed if env.is_theirs(s, kept) || kept.is_none() => {
             Ok(One::Failed(format!("Nova says {}", seen.words)))
@@ -215,7 +217,9 @@ async fn build(
             };
             match seen.state {
                 ServerState::Running if !seen.held => serves(env, s, memo, &seen).await,
-                ServerState::Running | ServerState::Stopped => started(env, s, memo, &wanted).await,
+                ServerState::Running | ServerState::Frozen | ServerState::Stopped => {
+                    started(env, s, memo, &wanted).await
+                }
                 ServerState::Changing | ServerState::Unknown => Ok(One::Waits(seen.words)),
                 ServerState::Failed => Ok(One::Failed(format!(
                     "it was built, and Nova says {}",
@@ -238,9 +242,10 @@ async fn started(
     match env.nova.start(wanted, Span(left)).await {
         Ok(seen) => match seen.state {
             ServerState::Running => serves(env, s, memo, &seen).await,
-            ServerState::Stopped | ServerState::Changing | ServerState::Unknown => {
-                Ok(One::Waits(seen.words))
-            }
+            ServerState::Frozen
+            | ServerState::Stopped
+            | ServerState::Changing
+            | ServerState::Unknown => Ok(One::Waits(seen.words)),
             ServerState::Failed => Ok(One::Failed(format!("Nova says {}", seen.words))),
         },
         Err(e) => Ok(not_done(e)),

@@ -74,7 +74,10 @@ fn is_held(seen: &Seen) -> bool {
     match seen.state {
         // Nova never starts what failed by itself, but a person may.
         ServerState::Stopped | ServerState::Failed => seen.held,
-        ServerState::Running | ServerState::Changing | ServerState::Unknown => false,
+        ServerState::Running
+        | ServerState::Frozen
+        | ServerState::Changing
+        | ServerState::Unknown => false,
     }
 }
 
