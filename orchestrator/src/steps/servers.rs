@@ -54,6 +54,8 @@ pub(super) struct Memo {
     record_clear: bool,
     /// So were those that Nova shows.
     seen_clear: bool,
+    /// It was seen to have all that its record has.
+    whole: bool,
 }
 
 impl Memo {

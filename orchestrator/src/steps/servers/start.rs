@@ -77,7 +77,7 @@ async fn pass(
                 }
                 memo.seen_clear = true;
             }
-            present(env, s, memo, kept, &wanted, &seen).await
+            present(env, s, memo, kept, &wanted, &seen, volumes).await
         }
     }
 }
@@ -111,6 +111,7 @@ async fn present(
     kept: Option<&Kept>,
     wanted: &Wanted,
     seen: &Seen,
+    volumes: &Volumes<'_>,
 ) -> Result<One> {
     match seen.state {
         ServerState::Running | ServerState::Frozen if begins_anew(env, s, memo, kept, seen) => {
@@ -118,7 +119,15 @@ async fn present(
         }
         ServerState::Running if !seen.held => serves(env, s, memo, seen).await,
         // It runs under our lock where a move is undone: the lock comes off. Of what is frozen the order's refusal says what a person can do.
-        ServerState::Running | ServerState::Frozen | ServerState::Stopped => {
+        ServerState::Running | ServerState::Frozen => started(env, s, memo, wanted).await,
+        ServerState::Stopped => {
+            if !memo.whole {
+                let record = kept.map(|k| &k.value.record);
+                if let Some(one) = volumes.lacking(record, seen).await? {
+                    return Ok(one);
+                }
+                memo.whole = true;
+            }
             started(env, s, memo, wanted).await
         }
         ServerState::Changing | ServerState::Unknown => Ok(One::Waits(seen.words.clone())),

@@ -8,6 +8,9 @@
 //!
 //! Not the plan's volumes alone: a disk that stands in no group, or in another one, is promoted by nobody here, and Nova starts a server on
 //! a copy all the same and says `ACTIVE`.
+//!
+//! And whether a server that is there has them all: a stand-by follows the server, and one that could not be built anew in time lacks what was
+//! attached since. Nova would start it without.
 
 mod rules;
 
@@ -20,6 +23,7 @@ use rekindle_common::{
 };
 use rekindle_core::servers::Counterpart;
 use rules::{Index, Rules};
+use std::collections::BTreeSet;
 use tokio::sync::OnceCell;
 
 /// The most replicated volumes of a zone that are looked through for a disk that is not its group's.
@@ -79,6 +83,95 @@ impl<'a> Volumes<'a> {
     pub(super) async fn against_seen(&self, seen: &Seen) -> Result<Option<One>> {
         let disks = seen.volumes.iter().map(String::as_str);
         self.against_disks(&self.rules.zone, disks).await
+    }
+
+    /// What keeps a server that is off from being started: that it lacks a replicated disk which its record of the other zone has. That it has more is in
+    /// no way: its users may have attached others here. A record of this zone knows nothing that Nova does not show better.
+    ///
+    /// # Errors
+    /// As [`Self::against`].
+    pub(super) async fn lacking(
+        &self,
+        record: Option<&ServerRecord>,
+        seen: &Seen,
+    ) -> Result<Option<One>> {
+        let here = &self.rules.zone;
+        let Some(record) = record.filter(|r| r.zone != *here) else {
+            return Ok(None);
+        };
+        // Nova shows none: what it has is not known.
+        if seen.volumes.is_empty() {
+            return Ok(None);
+        }
+        let mut has = BTreeSet::new();
+        let mut unknown = 0;
+        for id in &seen.volumes {
+            match self.replicated(here, id).await? {
+                Err(why) => return Ok(Some(One::NotNow(why))),
+                Ok(Some(image)) => {
+                    has.insert(image);
+                }
+                Ok(None) if self.is_known(id) => {}
+                Ok(None) => unknown += 1,
+            }
+        }
+        let mut lacks = BTreeSet::new();
+        for disk in &record.disks {
+            match self.replicated(&record.zone, &disk.volume.id).await? {
+                Err(why) => return Ok(Some(One::NotNow(why))),
+                Ok(Some(image)) if !has.contains(&image) => {
+                    lacks.insert(image);
+                }
+                Ok(_) => {}
+            }
+        }
+        // Each of what is not known may be one of them.
+        if lacks.len() <= unknown {
+            return Ok(None);
+        }
+        let lacks: Vec<String> = lacks.iter().map(|image| self.named(image)).collect();
+        Ok(Some(self.rules.lacking(seen, &lacks)))
+    }
+
+    /// The image of a volume, where it is one that is replicated here; why that cannot be told.
+    async fn replicated(
+        &self,
+        zone: &ZoneName,
+        id: &str,
+    ) -> Result<std::result::Result<Option<ImageSpec>, String>> {
+        let by_catalogue = self.by_catalogue(zone, id);
+        let among = |list: &Index| {
+            let found = list.find(zone, id).or(by_catalogue.as_ref());
+            found.filter(|i| list.report(i).is_some()).cloned()
+        };
+        let in_group = match self.ours().await? {
+            Ok(ours) => among(ours),
+            Err(why) => return Ok(Err(why.clone())),
+        };
+        if in_group.is_some() {
+            return Ok(Ok(in_group));
+        }
+        Ok(match self.all().await? {
+            Ok(all) => Ok(among(all)),
+            Err(why) => Err(why.clone()),
+        })
+    }
+
+    /// Whether the catalogue knows this zone's volumes: then it knows what that one is.
+    fn is_known(&self, id: &str) -> bool {
+        let map = self.ctx.tools.volumes.last();
+        map.is_some_and(|m| m.image(&self.rules.zone, id).is_ok())
+    }
+
+    /// An image with the volume that it is here, where that is known: a person attaches it by that.
+    fn named(&self, image: &ImageSpec) -> String {
+        let map = self.ctx.tools.volumes.last();
+        let here = map.as_ref().and_then(|m| m.zones.get(&self.rules.zone));
+        let mut volumes = here.into_iter().flatten();
+        match volumes.find(|(_, m)| m.image == *image) {
+            Some((id, _)) => format!("{image} (volume {id})"),
+            None => image.to_string(),
+        }
     }
 
     async fn against_disks(

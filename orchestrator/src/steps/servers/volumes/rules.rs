@@ -1,6 +1,7 @@
 //! What a volume's role means for the server that has it. Pure.
 
 use super::One;
+use crate::servers::control::Seen;
 use rekindle_common::{
     GroupName, ImageSpec, ZoneName,
     volume::{Role, VolumeReport},
@@ -77,6 +78,17 @@ impl Rules {
                 self.zone
             ))
         })
+    }
+
+    /// The server that is there was built before its record got these disks, or its users took them off here.
+    pub(super) fn lacking(&self, seen: &Seen, lacks: &[String]) -> One {
+        let (zone, group, id) = (&self.zone, &self.group, &seen.id);
+        One::Failed(format!(
+            "not started: in {zone} it lacks volumes that it has by its record: {} (its volumes there: {}). Attach them there (`openstack server add volume {id} VOLUME`); then \
+             `rekindle group resume {group}` starts it",
+            lacks.join(", "),
+            seen.volumes.join(", ")
+        ))
     }
 
     /// How many the plan could not help that are not primary by now.
