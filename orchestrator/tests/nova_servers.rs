@@ -17,13 +17,13 @@ use fake::{
     nova::{Fault, Srv, Stub},
 };
 use rekindle_common::{
-    GroupName, ServerKey,
+    GroupName, ServerKey, ZoneName,
     duration::Span,
     runbook::StandbyPolicy,
     servers::{PowerWish, ServerRecord},
 };
 use rekindle_orchestrator::servers::{
-    control::{BuildOrder, Seen, ServerState, Servers, ServersError, Wanted},
+    control::{BuildOrder, Seen, ServerState, Servers, ServersError, Wanted, counterpart},
     nova::NovaServers,
 };
 use serde_json::{Value, json};
@@ -408,6 +408,27 @@ async fn a_stand_by_is_built_with_its_ports_and_found_again() {
         "an adoption takes few calls"
     );
     assert!(bench.fake.asked("/flavors/detail").len() == 1);
+}
+
+/// One whose record was imported has no id in the other zone.
+#[tokio::test]
+async fn what_was_never_built_is_built_under_its_place_in_the_runbook_and_found_by_that() {
+    let bench = up(Stub::new()).await;
+    let (group, key) = (wanted(None).group, wanted(None).key);
+    let other = ZoneName::new("zone-b").unwrap();
+    let never_built = Wanted {
+        counterpart: Some(counterpart(&other, None, &group, &key)),
+        ..wanted(None)
+    };
+    let order = BuildOrder {
+        wanted: never_built.clone(),
+        ..order(StandbyPolicy::Record, json!({}))
+    };
+    let built = bench.servers.build(&order, WITHIN).await.unwrap();
+    let bears = &bench.stub.servers()[0].metadata["rekindle:standby-of"];
+    assert_eq!(bears, "zone-b/shop/web-1");
+    let again = bench.servers.look(&never_built, WITHIN).await.unwrap();
+    assert_eq!(again.unwrap().id, built.id);
 }
 
 #[tokio::test]

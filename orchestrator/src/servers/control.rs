@@ -2,7 +2,7 @@
 
 use futures::{FutureExt, future::BoxFuture};
 use rekindle_common::{
-    GroupName, ServerKey,
+    GroupName, ServerKey, ZoneName,
     duration::Span,
     runbook::StandbyPolicy,
     servers::{KeptServer, ServerRecord},
@@ -18,8 +18,23 @@ pub struct Wanted {
     pub key: ServerKey,
     /// Its id in this zone, where it is known. Without one it is looked for by its mark.
     pub id: Option<String>,
-    /// The other zone's server that it is the counterpart of: `ZONE/ID`. What we build bears it.
+    /// The other zone's server that it is the counterpart of, as [`counterpart`] has it. What we build bears it.
     pub counterpart: Option<String>,
+}
+
+/// The other zone's server, as what we build for it bears it: `ZONE/ID`. One that was never built there, whose record was imported, has no
+/// id; what stands for it is its place in the runbook: `ZONE/GROUP/KEY`.
+#[must_use]
+pub fn counterpart(
+    zone: &ZoneName,
+    id: Option<&str>,
+    group: &GroupName,
+    key: &ServerKey,
+) -> String {
+    match id {
+        Some(id) => format!("{zone}/{id}"),
+        None => format!("{zone}/{group}/{key}"),
+    }
 }
 
 /// A server as a zone's Nova shows it.

@@ -46,6 +46,8 @@ pub struct Server {
 #[derive(Debug, Default)]
 struct Inside {
     servers: BTreeMap<String, Server>,
+    /// What those that were built here bear.
+    marks: BTreeMap<String, String>,
     /// Every call, looks too.
     calls: u64,
     orders: Vec<(Verb, String)>,
@@ -142,6 +144,13 @@ impl FakeNova {
             .cloned()
             .collect()
     }
+    /// What a server that was built here bears.
+    pub fn mark_of(&self, key: &str) -> Option<String> {
+        let i = self.inside();
+        let built = i.marks.iter();
+        let mut of_it = built.filter(|(id, _)| i.servers.get(*id).is_some_and(|s| s.key == key));
+        of_it.next().map(|(_, mark)| mark.clone())
+    }
     /// The servers that run and are not held.
     pub fn serving(&self) -> Vec<String> {
         let i = self.inside();
@@ -195,9 +204,20 @@ impl FakeNova {
         {
             return Some(id.clone());
         }
-        let ours = |s: &Server| s.ours && s.key == wanted.key.as_str();
-        let found = i.servers.iter().find(|(_, s)| ours(s))?;
-        wanted.id.is_none().then(|| found.0.clone())
+        match &wanted.id {
+            Some(_) => None,
+            None => Self::marked(i, wanted),
+        }
+    }
+
+    /// What bears the mark that is looked for. Of one that a test has put there it is taken to be that.
+    fn marked(i: &Inside, wanted: &Wanted) -> Option<String> {
+        let mark = wanted.counterpart.as_ref()?;
+        let bears = |(id, s): &(&String, &Server)| {
+            let its = i.marks.get(*id);
+            s.ours && s.key == wanted.key.as_str() && its.is_none_or(|m| m == mark)
+        };
+        i.servers.iter().find(bears).map(|(id, _)| id.clone())
     }
 
     fn seen(i: &Inside, id: &str) -> Option<Seen> {
@@ -339,9 +359,13 @@ impl Servers for FakeNova {
             if let Some(e) = Self::fault(&mut i, Verb::Build, k) {
                 return Err(e);
             }
+            // As the real one: what nobody could find again is not built.
+            let Some(mark) = order.wanted.counterpart.clone() else {
+                let why = format!("{}: whose counterpart {k} is to be is not known", self.zone);
+                return Err(ServersError::Refused(why));
+            };
             // What bears the mark is adopted, and what is half of it is built to its end.
-            let ours = |(id, s): (&String, &Server)| (s.ours && s.key == k).then(|| id.clone());
-            let found = i.servers.iter().find_map(ours);
+            let found = Self::marked(&i, &order.wanted);
             let id = found.unwrap_or_else(|| {
                 i.built += 1;
                 format!("{}-{k}-built-{}", self.zone, i.built)
@@ -355,6 +379,7 @@ impl Servers for FakeNova {
                 disks: disks.map(|d| d.volume.id.parse().unwrap()).collect(),
             };
             i.servers.insert(id.clone(), server);
+            i.marks.insert(id.clone(), mark);
             Self::ordered(&mut i, Verb::Build, k);
             Self::seen(&i, &id).ok_or_else(|| ServersError::NotNow("it is gone".to_owned()))
         }

@@ -76,6 +76,9 @@ async fn an_imported_record_is_kept_and_a_failover_builds_from_it() {
     let b = bench.rig.nova(&zone_b());
     assert_eq!(b.serving(), ["db", "web-1", "web-2"]);
     assert_eq!(b.of("web-2")[0].disks, [2], "not from that record");
+    // There is no id that it could bear: its place in the runbook stands for one, as where the keeper has built it.
+    let mark = format!("zone-a/{}/web-2", group());
+    assert_eq!(b.mark_of("web-2"), Some(mark));
     // It is built there now: what it is taken from is Nova.
     let e = put(never_built).await.unwrap_err();
     assert!(e.message.contains("serves in zone-b"), "{e}");

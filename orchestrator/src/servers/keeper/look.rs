@@ -6,7 +6,7 @@ use crate::{
     coordination::Lead,
     servers::{
         built::BuiltStandbys,
-        control::{ServerState, ServersError, Wanted},
+        control::{self, ServerState, ServersError, Wanted},
         translate,
     },
     wire::{ServerView, StandbyState},
@@ -270,11 +270,8 @@ impl Ids<'_> {
             Serving::There(record) => record.id.clone(),
             Serving::Unknown { .. } | Serving::Absent => None,
         };
-        match seen.or_else(|| self.id(primary)) {
-            Some(id) => format!("{primary}/{id}"),
-            // It was never built there.
-            None => format!("{primary}/{group}/{}", self.server.key),
-        }
+        let id = seen.or_else(|| self.id(primary));
+        control::counterpart(primary, id.as_deref(), group, &self.server.key)
     }
 }
 

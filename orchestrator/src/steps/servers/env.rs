@@ -5,7 +5,7 @@ use crate::{
     coordination::LeadError,
     servers::{
         built::BuiltStandbys,
-        control::{Seen, Servers, Wanted},
+        control::{Seen, Servers, Wanted, counterpart},
     },
     steps::{Context, lease::spec},
 };
@@ -125,13 +125,14 @@ impl<'a> Env<'a> {
 
     /// Which server is meant in this zone.
     pub(super) fn wanted(&self, s: &RunbookServer, kept: Option<&Kept>) -> Wanted {
+        let group = &self.ctx.plan.group;
         let other = self.spec.other(self.zone);
-        let counterpart = other.and_then(|z| Some(format!("{z}/{}", self.id_in(z, s, kept)?)));
+        let other = other.map(|z| counterpart(z, self.id_in(z, s, kept).as_deref(), group, &s.key));
         Wanted {
-            group: self.ctx.plan.group.clone(),
+            group: group.clone(),
             key: s.key.clone(),
             id: self.id_in(self.zone, s, kept),
-            counterpart,
+            counterpart: other,
         }
     }
 
