@@ -51,6 +51,7 @@ impl Net {
         match (method, path) {
             ("GET", "/networks") => Say::ok(json!({ "networks": [
                 { "id": "n1", "name": "front", "project_id": "p1" }, { "id": "n2", "name": "twin", "project_id": "p1" }, { "id": "n3", "name": "twin", "project_id": "p1" },
+                { "id": "n4", "name": "private", "project_id": "p1" }, { "id": "n5", "name": "private", "project_id": "p2" }, { "id": "n6", "name": "lent", "project_id": "p2", "shared": true },
             ] }).to_string()),
             ("GET", "/subnets") => Say::ok(json!({ "subnets": [{ "id": "n1-4", "name": "four", "network_id": "n1", "cidr": "10.0.0.0/24", "ip_version": 4 }] }).to_string()),
             ("GET", "/security-groups") => Say::ok(json!({ "security_groups": [{ "id": "g1", "name": "web", "project_id": "p1" }] }).to_string()),
@@ -408,6 +409,34 @@ async fn a_stand_by_is_built_with_its_ports_and_found_again() {
         "an adoption takes few calls"
     );
     assert!(bench.fake.asked("/flavors/detail").len() == 1);
+}
+
+/// Neutron shows an administrator every project's networks, and makes a port on any: an entry of the mapping names one for all projects.
+#[tokio::test]
+async fn a_server_comes_into_no_network_of_another_project() {
+    let on = |network: &str| json!({ "ports": [{ "network": network, "fixed_ips": [], "security_groups": [] }] });
+    for (text, network) in [
+        ("private", "n4"),
+        ("n4", "n4"),
+        ("lent", "n6"),
+        ("n6", "n6"),
+    ] {
+        let bench = up(Stub::new()).await;
+        let order = order(StandbyPolicy::Shutoff, on(text));
+        bench.servers.build(&order, WITHIN).await.unwrap();
+        let port = bench.net.ports().remove(0);
+        assert_eq!(port["network_id"], network, "{text}");
+    }
+    let bench = up(Stub::new()).await;
+    let order = order(StandbyPolicy::Shutoff, on("n5"));
+    let words = refused(bench.servers.build(&order, WITHIN).await);
+    for part in [
+        "network \"n5\" is missing, or another project's",
+        "project p1",
+    ] {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+    assert!(bench.net.ports().is_empty() && bench.stub.servers().is_empty());
 }
 
 /// One whose record was imported has no id in the other zone.

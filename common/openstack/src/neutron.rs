@@ -48,6 +48,16 @@ pub struct Network {
     pub subnets: Vec<String>,
 }
 
+impl Network {
+    /// Whether servers of that project may be on it: it is its own, it leads outside, or it is shared. Neutron calls a network shared that
+    /// everybody may use, and one that may be used (by RBAC) by the project whose token asks: so ask under that project's. An administrator
+    /// is shown all others' too.
+    #[must_use]
+    pub fn is_usable_by(&self, project: &str) -> bool {
+        self.shared || self.external || self.project_id.as_deref() == Some(project)
+    }
+}
+
 /// A subnet.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Subnet {
@@ -112,7 +122,7 @@ impl Neutron {
         }
     }
 
-    /// All networks that the scope may use.
+    /// All networks that the scope may see: an administrator those of all projects.
     ///
     /// # Errors
     /// See [`CloudError`].
@@ -121,13 +131,18 @@ impl Neutron {
             .await
     }
 
-    /// Networks of that name, or that id.
+    /// Networks of that name, or that id, that a project may use: see [`Network::is_usable_by`].
     ///
     /// # Errors
     /// See [`CloudError`].
-    pub async fn network(&self, name_or_id: &str) -> Result<ByName<Network>, CloudError> {
+    pub async fn network(
+        &self,
+        project: &str,
+        name_or_id: &str,
+    ) -> Result<ByName<Network>, CloudError> {
         let all = self.networks().await?;
-        let fits = |n: &Network| n.id == name_or_id || n.name == name_or_id;
+        let fits =
+            |n: &Network| (n.id == name_or_id || n.name == name_or_id) && n.is_usable_by(project);
         Ok(ByName::of(all.into_iter().filter(fits).collect()))
     }
 

@@ -191,7 +191,9 @@ async fn names_are_nobodys_alone() {
     let fake = Fake::cinder(|_, asked| {
         let net = |id: &str, name: &str| format!(r#"{{"id":"{id}","name":"{name}","shared":false,"router:external":true,"subnets":["sub1"]}}"#);
         if is(asked, "/networks?") {
-            Say::ok(format!(r#"{{"networks":[{},{},{}]}}"#, net("n1", "front"), net("n2", "back"), net("n3", "back")))
+            // As an administrator sees them: everybody's. What is shared is shared with all, or with the token's project.
+            let theirs = r#"{"id":"n9","name":"front","project_id":"p2","shared":false},{"id":"n8","name":"lent","project_id":"p2","shared":true},{"id":"n7","name":"own","project_id":"p1"}"#;
+            Say::ok(format!(r#"{{"networks":[{},{},{},{theirs}]}}"#, net("n1", "front"), net("n2", "back"), net("n3", "back")))
         } else if is(asked, "/security-groups?project_id=p1") {
             Say::ok(r#"{"security_groups":[{"id":"g1","name":"default","project_id":"p1"}]}"#)
         } else {
@@ -200,19 +202,25 @@ async fn names_are_nobodys_alone() {
     })
     .await;
     let neutron = neutron(&fake);
-    match neutron.network("front").await.unwrap() {
+    match neutron.network("p1", "front").await.unwrap() {
         ByName::One(n) => assert!(n.id == "n1" && n.external && !n.shared),
         other => panic!("{other:?}"),
     }
-    match neutron.network("back").await.unwrap() {
+    match neutron.network("p1", "back").await.unwrap() {
         ByName::Several(all) => assert_eq!(all.len(), 2),
         other => panic!("{other:?}"),
     }
-    assert_eq!(neutron.network("none").await.unwrap(), ByName::None);
+    assert_eq!(neutron.network("p1", "none").await.unwrap(), ByName::None);
     assert!(matches!(
-        neutron.network("n3").await.unwrap(),
+        neutron.network("p1", "n3").await.unwrap(),
         ByName::One(_)
     ));
+    // Another project's is none, also by its id.
+    for (network, usable) in [("n9", false), ("n8", true), ("lent", true), ("own", true)] {
+        let found = neutron.network("p1", network).await.unwrap();
+        assert_eq!(matches!(found, ByName::One(_)), usable, "{network}");
+        assert_eq!(found == ByName::None, !usable, "{network}");
+    }
     assert!(matches!(
         neutron.security_group("p1", "default").await.unwrap(),
         ByName::One(_)

@@ -22,7 +22,7 @@ async fn a_port_keeps_its_address() {
     let subnet = zone.member(&[&range[..], &[&name]].concat());
     let neutron = &zone.neutron;
 
-    match neutron.network(&name).await.unwrap() {
+    match neutron.network(&zone.project, &name).await.unwrap() {
         ByName::One(n) => {
             assert!(n.id == net && !n.external && n.project_id.as_ref() == Some(&zone.project))
         }

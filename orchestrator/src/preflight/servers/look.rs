@@ -257,6 +257,11 @@ async fn of_project(cloud: &Cloud, id: &str, names: &BTreeSet<String>) -> Projec
         nova.server_groups(),
         nova.quota(id)
     );
+    // As a build has it: an administrator sees those of all projects.
+    let networks = networks.map(|mut all| {
+        all.retain(|n| n.is_usable_by(id));
+        all
+    });
     let mut ports = BTreeMap::new();
     for name in names {
         if let ByName::One(network) = super::fields::named(networks.iter().flatten(), name) {

@@ -12,7 +12,7 @@ use rekindle_common::{
 };
 use rekindle_openstack::{
     CloudError, Neutron, Nova, Scope,
-    neutron::{ByName, FixedIp, PortRequest, Subnet},
+    neutron::{ByName, FixedIp, Network as NetworkThere, PortRequest, Subnet},
     nova::{Disk, GROUP, Network, Nic, Rest, STANDBY_OF, Server, ServerRequest, Status, UserData},
 };
 use std::collections::BTreeMap;
@@ -272,6 +272,21 @@ impl Place<'_> {
         self.one("server group", text, found).map(|g| g.id)
     }
 
+    /// Also by its id none but one that the project may use: entries of the mapping count for all projects, and an administrator's port is
+    /// made on anybody's network.
+    async fn network(&self, text: &str) -> Result<NetworkThere, ServersError> {
+        let found = self.neutron.network(&self.project, text).await;
+        let found = found.map_err(|e| unseen(&e))?;
+        if found == ByName::None {
+            let advice = format!(
+                "is missing, or another project's and not shared with project {}: make it, share it with that one, or map it to another",
+                self.project
+            );
+            return Err(self.missing("network", text, &advice));
+        }
+        self.one("network", text, found)
+    }
+
     async fn ports(
         &self,
         wanted: &Wanted,
@@ -280,8 +295,7 @@ impl Place<'_> {
         let mut nics = Vec::new();
         let mut groups = BTreeMap::new();
         for (n, port) in record.ports.iter().enumerate() {
-            let found = self.neutron.network(&port.network).await;
-            let network = self.one("network", &port.network, found.map_err(|e| unseen(&e))?)?;
+            let network = self.network(&port.network).await?;
             let fixed_ips = self.fixed_ips(&network.id, port).await?;
             let security_groups = self
                 .security_groups(record.groups_of(port), &mut groups)

@@ -29,9 +29,7 @@ impl Names {
 
     /// Its name, where it is the only one of that name that the project may use; else its id.
     pub(super) fn network(&self, id: &str, project: Option<&str>) -> String {
-        let usable = |n: &&Network| {
-            n.shared || n.external || project.is_none() || n.project_id.as_deref() == project
-        };
+        let usable = |n: &&Network| project.is_none_or(|p| n.is_usable_by(p));
         let all = self.networks.iter().filter(usable);
         unique(id, all.map(|n| (n.id.as_str(), n.name.as_str())))
     }
