@@ -129,7 +129,13 @@ fn wanted(id: Option<&str>) -> Wanted {
         key: ServerKey::new("web-1").unwrap(),
         id: id.map(str::to_owned),
         counterpart: Some("zone-b/s9".to_owned()),
+        root: Some("v8".to_owned()),
     }
+}
+
+/// One that we built for `zone-b/s9`.
+fn ours(id: &str, status: &'static str) -> Srv {
+    Srv::new(id, status).marked("zone-b/s9").on("v8")
 }
 
 fn record(more: Value) -> ServerRecord {
@@ -178,7 +184,7 @@ fn not_now<T: std::fmt::Debug>(end: Result<T, ServersError>) -> String {
 async fn a_server_is_seen_by_its_id_or_by_its_mark() {
     let stub = Stub::new()
         .with(Srv::new("s1", "ACTIVE"))
-        .with(Srv::new("s2", "SHUTOFF").marked("zone-b/s9"));
+        .with(ours("s2", "SHUTOFF"));
     let bench = up(stub).await;
     let seen = bench
         .servers
@@ -218,7 +224,8 @@ async fn many_that_are_looked_for_by_their_marks_are_few_lists_of_the_cloud() {
     const N: usize = 40;
     let mut stub = Stub::new();
     for n in 0..N {
-        stub = stub.with(Srv::new(&format!("s{n}"), "SHUTOFF").marked(&format!("zone-b/o{n}")));
+        let server = Srv::new(&format!("s{n}"), "SHUTOFF").marked(&format!("zone-b/o{n}"));
+        stub = stub.with(server.on("v8"));
     }
     let bench = up(stub).await;
     let looks = (0..N).map(|n| {
@@ -246,7 +253,7 @@ async fn many_that_are_looked_for_by_their_marks_are_few_lists_of_the_cloud() {
 async fn hard_case_55_what_is_deleted_softly_is_not_there() {
     let stub = Stub::new()
         .with(Srv::new("s1", "SOFT_DELETED"))
-        .with(Srv::new("s2", "SOFT_DELETED").marked("zone-b/s9"));
+        .with(ours("s2", "SOFT_DELETED"));
     let bench = up(stub).await;
     for id in [Some("s1"), Some("s2"), None] {
         let some = wanted(id);
@@ -271,7 +278,7 @@ async fn hard_case_55_what_is_deleted_softly_is_not_there() {
 
 #[tokio::test]
 async fn a_stand_by_that_was_deleted_softly_is_taken_away_and_built_again() {
-    let gone = Srv::new("s2", "SOFT_DELETED").marked("zone-b/s9");
+    let gone = ours("s2", "SOFT_DELETED");
     let bench = up(Stub::new().with(gone)).await;
     let seen = bench.build(StandbyPolicy::Shutoff).await.unwrap();
     assert_eq!(seen.state, ServerState::Stopped);
@@ -311,11 +318,84 @@ async fn hard_case_53_a_nova_that_hangs_leaves_it_unknown_and_in_time() {
 #[tokio::test]
 async fn hard_case_51_two_with_one_mark_are_both_named() {
     let stub = Stub::new()
-        .with(Srv::new("s1", "SHUTOFF").marked("zone-b/s9"))
-        .with(Srv::new("s2", "SHUTOFF").marked("zone-b/s9"));
+        .with(ours("s1", "SHUTOFF"))
+        .with(ours("s2", "SHUTOFF"));
     let bench = up(stub).await;
     let words = refused(bench.servers.look(&wanted(None), WITHIN).await);
     assert!(words.contains("s1") && words.contains("s2"), "{words}");
+}
+
+/// The mark is a property, which everybody may write on servers of his own, or copy there: what has it and not the root volume is nobody's
+/// stand-by, whoever's it is.
+#[tokio::test]
+async fn hard_case_51_what_bears_the_mark_without_the_root_volume_is_neither_taken_nor_in_the_way()
+{
+    let copied = || Srv::new("copied", "ACTIVE").marked("zone-b/s9").on("v1");
+    let bench = up(Stub::new().with(copied())).await;
+    assert_eq!(bench.servers.look(&wanted(None), WITHIN).await, Ok(None));
+    let held = bench.servers.hold(&wanted(None), "x", WITHIN).await;
+    assert_eq!(held, Ok(None));
+    let built = bench.build(StandbyPolicy::Shutoff).await.unwrap();
+    assert_ne!(built.id, "copied");
+    // The two are not taken for twins.
+    let seen = bench.servers.look(&wanted(None), WITHIN).await.unwrap();
+    assert_eq!(seen.unwrap().id, built.id);
+
+    // Also where it was once written down as ours it is neither built upon nor taken away, whatever its state.
+    for status in ["ACTIVE", "SOFT_DELETED"] {
+        let mut theirs = copied();
+        theirs.status = status;
+        let bench = up(Stub::new().with(theirs)).await;
+        let some = wanted(Some("copied"));
+        bench.servers.remove(&some, WITHIN).await.unwrap();
+        let order = BuildOrder {
+            wanted: some,
+            ..order(StandbyPolicy::Record, json!({}))
+        };
+        let built = bench.servers.build(&order, WITHIN).await.unwrap();
+        assert_ne!(built.id, "copied");
+        assert!(bench.fake.asked("/action").is_empty(), "{status}");
+        assert_eq!(bench.fake.asked("DELETE").len(), 0, "{status}");
+        assert_eq!(bench.stub.servers().len(), 2, "{status}");
+    }
+}
+
+/// What is not known is waited for: which root volume it has to have, or what volumes Nova does not show of one that is only just begun.
+#[tokio::test]
+async fn hard_case_51_where_it_cannot_be_told_whether_it_is_the_one_nothing_is_done() {
+    let bench = up(Stub::new().with(ours("s2", "SHUTOFF"))).await;
+    let unknown = Wanted {
+        root: None,
+        ..wanted(None)
+    };
+    let words = not_now(bench.servers.look(&unknown, WITHIN).await);
+    assert!(
+        words.contains("(s2)") && words.contains("root volume"),
+        "{words}"
+    );
+    let by_id = Wanted {
+        id: Some("s2".to_owned()),
+        ..unknown
+    };
+    refused(bench.servers.remove(&by_id, WITHIN).await);
+    assert_eq!(bench.stub.servers().len(), 1);
+
+    let begun = || {
+        let mut begun = ours("s2", "BUILD");
+        begun.volumes.clear();
+        begun
+    };
+    let root_of = |project: &str| json!({ "volume": { "id": "v8", "status": "in-use", "size": 1, "os-vol-tenant-attr:tenant_id": project } });
+    let stub = Stub::new().says("/volume/v3/p1/volumes/v8", root_of("p1"));
+    let bench = up(stub.with(begun())).await;
+    let words = not_now(bench.servers.look(&wanted(None), WITHIN).await);
+    assert!(words.contains("(s2)"), "{words}");
+    not_now(bench.build(StandbyPolicy::Shutoff).await);
+    assert_eq!(bench.fake.asked("POST /compute/v2.1/servers ").len(), 0);
+    // Of another project it is certain that it is not.
+    let stub = Stub::new().says("/volume/v3/p1/volumes/v8", root_of("p2"));
+    let bench = up(stub.with(begun())).await;
+    assert_eq!(bench.servers.look(&wanted(None), WITHIN).await, Ok(None));
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@
 //!   create     is never given again before a look: two of the same server would be two writers
 //! ```
 //!
-//! What we built is known by the property [`STANDBY_OF`], and by nothing else. No volume is ever deleted with a server.
+//! What we built is known by the property [`STANDBY_OF`] on a server that has the root volume, and by nothing else. No volume is ever deleted
+//! with a server.
 //!
 //! Reading order: `states.rs` (Nova's words), `server.rs`, `wish.rs` (what comes next: pure), `servers.rs` (one call each), `ensure.rs`
 //! (the loop), `standby.rs`, `refusal.rs` (why Nova says no).

@@ -203,14 +203,16 @@ async fn a_cell_that_does_not_answer_makes_no_list_shorter_in_silence() {
 }
 
 #[tokio::test]
-async fn ours_is_found_by_its_mark_and_never_by_its_name() {
+async fn ours_is_found_by_its_mark_and_its_root_volume_and_never_by_its_name() {
     let stub = Stub::new()
         .with(Srv::new("s1", "ACTIVE").named("shop"))
         .with(
             Srv::new("s2", "ACTIVE")
                 .named("renamed")
-                .marked("zone-a/s0"),
+                .marked("zone-a/s0")
+                .on("v9"),
         )
+        .with(Srv::new("s4", "ACTIVE").marked("zone-a/s0").on("v4"))
         .with(
             Srv::new("s3", "ACTIVE")
                 .named("shop")
@@ -218,7 +220,7 @@ async fn ours_is_found_by_its_mark_and_never_by_its_name() {
         );
     let fake = Fake::cinder(stub.script()).await;
     let nova = nova(&fake);
-    match nova.find(&mark(), "shop", 10).await.unwrap() {
+    match nova.find(&mark(), "v9", "shop", 10).await.unwrap() {
         Found::One(server) => assert_eq!(server.id, "s2"),
         other => panic!("{other:?}"),
     }
@@ -226,8 +228,9 @@ async fn ours_is_found_by_its_mark_and_never_by_its_name() {
         server: "none".into(),
         ..mark()
     };
-    assert_eq!(nova.find(&none, "fresh", 10).await.unwrap(), Found::None);
-    let taken = nova.find(&none, "shop", 10).await.unwrap();
+    let fresh = nova.find(&none, "v9", "fresh", 10).await.unwrap();
+    assert_eq!(fresh, Found::None);
+    let taken = nova.find(&none, "v9", "shop", 10).await.unwrap();
     assert_eq!(taken, Found::NameTaken(vec!["s1".into()]));
 }
 

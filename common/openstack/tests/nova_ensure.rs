@@ -399,7 +399,10 @@ async fn hard_case_51_a_server_with_the_same_name_is_neither_taken_nor_doubled()
 
 #[tokio::test]
 async fn hard_case_51_two_that_stand_by_for_one_are_both_named() {
-    let two = |id: &str, name: &str| Srv::new(id, "ACTIVE").named(name).marked("zone-a/s0");
+    let two = |id: &str, name: &str| {
+        let one = Srv::new(id, "ACTIVE").named(name);
+        one.marked("zone-a/s0").on("v9")
+    };
     let stub = Stub::new().with(two("s1", "one")).with(two("s2", "two"));
     let (fake, nova) = up(&stub).await;
     let e = standby(&nova, Rest::Shutoff).await;
@@ -414,7 +417,10 @@ async fn hard_case_51_two_that_stand_by_for_one_are_both_named() {
 #[tokio::test]
 async fn hard_case_51_a_half_created_stand_by_is_gone_on_with_or_built_again() {
     // Of every state that a former run may have left, one stand-by comes, and it is at rest.
-    let half = |status| Srv::new("half", status).named("shop").marked("zone-a/s0");
+    let half = |status| {
+        let one = Srv::new("half", status).named("shop");
+        one.marked("zone-a/s0").on("v9")
+    };
     let mut building = half("BUILD");
     (building.launched, building.task, building.then) =
         (false, Some("spawning"), Some((4, "ACTIVE")));
@@ -473,6 +479,32 @@ async fn hard_case_51_what_is_found_up_is_stopped_before_it_is_to_serve() {
             .collect();
         assert_eq!(told, orders, "{begin:?}");
     }
+}
+
+/// The mark is a property: everybody may write it on servers of his own.
+#[tokio::test]
+async fn hard_case_51_what_bears_the_mark_on_other_volumes_is_no_stand_by() {
+    let stub = Stub::new().with(Srv::new("copied", "ACTIVE").marked("zone-a/s0").on("v1"));
+    let (_fake, nova) = up(&stub).await;
+    let done = standby(&nova, Rest::Shutoff).await.unwrap();
+    assert_eq!(done.how, How::Built);
+    let theirs = stub.servers().remove(0);
+    assert_eq!(
+        (theirs.id.as_str(), theirs.status, theirs.lock),
+        ("copied", "ACTIVE", None)
+    );
+    // The genuine one beside it is adopted.
+    let again = standby(&nova, Rest::Shutoff).await.unwrap();
+    assert_eq!((again.how, again.server.id), (How::Adopted, done.server.id));
+
+    // As Nova shows one that no cell has yet: it may be the one whose answer was lost, and no other is asked for.
+    let mut begun = Srv::new("begun", "BUILD").marked("zone-a/s0").on("v9");
+    begun.volumes.clear();
+    let stub = Stub::new().with(begun);
+    let (fake, nova) = up(&stub).await;
+    let e = standby(&nova, Rest::Shutoff).await.unwrap_err();
+    assert!(e.is_passing() && e.to_string().contains("(begun)"), "{e}");
+    assert_eq!(fake.asked("POST /compute").len(), 0);
 }
 
 #[tokio::test]

@@ -20,6 +20,9 @@ pub struct Wanted {
     pub id: Option<String>,
     /// The other zone's server that it is the counterpart of, as [`counterpart`] has it. What we build bears it.
     pub counterpart: Option<String>,
+    /// The id of its root volume in this zone, where that is known. Everybody may write what we build bears on servers of his own: only one that
+    /// has this volume is it.
+    pub root: Option<String>,
 }
 
 /// The other zone's server, as what we build for it bears it: `ZONE/ID`. One that was never built there, whose record was imported, has no

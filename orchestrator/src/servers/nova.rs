@@ -1,15 +1,16 @@
 //! A real Nova, with the Neutron and the Cinder beside it.
 //!
 //! ```text
-//!   look, hold, start   by id as an administrator of the home project; by its mark where no id is known
+//!   look, hold, start   by id as an administrator of the home project; by its mark and its root volume where no id is known
 //!   build               names -> ids, ports, then a server with the mark: under a token of the server's own project
-//!   remove              what bears the mark, then the ports that were made for it
+//!   remove              what bears the mark and has the root volume, then the ports that were made for it
 //!   record              Nova's server, its attachments and Neutron's ports, in names where a name is unique
 //! ```
 
 mod build;
 mod names;
 mod record;
+mod root;
 mod shared;
 
 use super::{
@@ -139,10 +140,22 @@ impl NovaServers {
         self.find_where(wanted, |s| !is_deleted(s)).await
     }
 
-    /// The same with those that Nova still keeps: what we built is taken away to its end, for it has its volumes until then.
+    /// The same with those that Nova still keeps: what we built is taken away to its end, for it has its volumes until then. To be built upon
+    /// or taken away, one has to have the root volume also where its id is known.
     async fn find_kept(&self, wanted: &Wanted) -> Result<Option<Server>, ServersError> {
-        self.find_where(wanted, |s| s.status != Status::Deleted)
-            .await
+        let counts = |s: &Server| s.status != Status::Deleted;
+        let found = self.find_where(wanted, counts).await?;
+        match found {
+            Some(server) if self.is_a_stranger(wanted, &server).await? => {
+                self.passed_over(wanted, &server);
+                let by_its_mark = Wanted {
+                    id: None,
+                    ..wanted.clone()
+                };
+                self.find_where(&by_its_mark, counts).await
+            }
+            found => Ok(found),
+        }
     }
 
     async fn find_where(
@@ -166,10 +179,12 @@ impl NovaServers {
         let home = self.home();
         let all = self.marked.read(home.marked_servers(MOST_OF_ALL)).await;
         let all = all.map_err(|e| unseen(&e))?;
-        let mut ours = all
+        let marked: Vec<&Server> = all
             .iter()
             .filter(|s| s.mark().as_ref() == Some(&mark) && counts(s))
-            .cloned();
+            .collect();
+        let ours = self.with_its_root(wanted, &mark, &marked).await?;
+        let mut ours = ours.into_iter();
         match (ours.next(), ours.next()) {
             (one, None) => Ok(one),
             (first, Some(second)) => Err(told(&ServerError::Twice {
@@ -270,6 +285,13 @@ impl NovaServers {
                 wanted.key
             )));
         };
+        if wanted.root.is_none() {
+            return Err(ServersError::Refused(format!(
+                "{}: which root volume {} has there is not known: its stand-by is left alone",
+                self.zone(),
+                wanted.key
+            )));
+        }
         if let Some(server) = self.within(within, self.find_kept(wanted)).await? {
             self.home()
                 .ensure_absent(&server.id, &mark, self.patience(end))

@@ -4,9 +4,25 @@ use crate::catalogue::volumes::VolumeMap;
 use rekindle_common::{ZoneName, servers::ServerRecord};
 use rekindle_core::{
     catalogue::mapping::{Mapping, Side},
-    servers::{Gap, Way, mapped},
+    servers::{Counterpart, Gap, Way, mapped},
 };
 use std::collections::BTreeMap;
+
+/// What a server's root volume is in that zone, by its record; none: there is none there, or it is not known now.
+pub fn root_in(
+    record: &ServerRecord,
+    zone: &ZoneName,
+    volumes: Option<&VolumeMap>,
+) -> Option<String> {
+    let root = &record.disks.first()?.volume.id;
+    if record.zone == *zone {
+        return Some(root.clone());
+    }
+    match volumes?.counterpart(&record.zone, root, zone)? {
+        Counterpart::Volume(id) => Some(id),
+        Counterpart::Absent => None,
+    }
+}
 
 /// The record in that zone's names; as it is where it has them. Its project is left to its volumes: a server is built where its root volume is,
 /// which the catalogue has put into the right one. So it needs no answer of a Keystone that may be gone.

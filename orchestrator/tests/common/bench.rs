@@ -1,8 +1,9 @@
 //! A world that stands right before a plan of each kind, and a leader that is driven by hand: for the suite over all plans.
 
 use super::{
-    Rig, Servers, eventually, group, image, nova::Verb, patiently, policy, site, well, witness,
-    zone_a, zone_b,
+    Rig, Servers, eventually, group, image,
+    nova::{Verb, volumes},
+    patiently, policy, site, well, witness, zone_a, zone_b,
 };
 use rekindle_common::{
     Generation, PlanId, SiteName, ZoneName,
@@ -181,6 +182,9 @@ impl Hand {
             Standing::Unknown | Standing::Follower { .. } => unreachable!(),
         };
         let term = Term::new(lead.clone(), Arc::clone(&means));
+        if !rig.novas.is_empty() {
+            means.tools.volumes.tell(Some(volumes(COUNT)));
+        }
         Self {
             lead,
             term,

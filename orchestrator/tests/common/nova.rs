@@ -13,8 +13,9 @@ use rekindle_common::{
     },
 };
 use rekindle_driver::backend::memory::Fabric;
-use rekindle_orchestrator::servers::control::{
-    BuildOrder, Seen, ServerState, Servers, ServersError, Wanted,
+use rekindle_orchestrator::{
+    catalogue::volumes::{Mapped, VolumeMap},
+    servers::control::{BuildOrder, Seen, ServerState, Servers, ServersError, Wanted},
 };
 use rekindle_store::{Op, Store, Txn};
 use std::{
@@ -198,26 +199,33 @@ impl FakeNova {
         Some(with.clone())
     }
 
-    fn find(i: &Inside, wanted: &Wanted) -> Option<String> {
-        if let Some(id) = &wanted.id
-            && i.servers.contains_key(id)
-        {
-            return Some(id.clone());
-        }
+    fn find(i: &Inside, wanted: &Wanted) -> Result<Option<String>, ServersError> {
         match &wanted.id {
-            Some(_) => None,
+            Some(id) => Ok(i.servers.contains_key(id).then(|| id.clone())),
             None => Self::marked(i, wanted),
         }
     }
 
-    /// What bears the mark that is looked for. Of one that a test has put there it is taken to be that.
-    fn marked(i: &Inside, wanted: &Wanted) -> Option<String> {
-        let mark = wanted.counterpart.as_ref()?;
+    /// What bears the mark that is looked for, and has the root volume. Of one that a test has put there the mark is taken to be that.
+    fn marked(i: &Inside, wanted: &Wanted) -> Result<Option<String>, ServersError> {
+        let Some(mark) = &wanted.counterpart else {
+            return Ok(None);
+        };
         let bears = |(id, s): &(&String, &Server)| {
             let its = i.marks.get(*id);
             s.ours && s.key == wanted.key.as_str() && its.is_none_or(|m| m == mark)
         };
-        i.servers.iter().find(bears).map(|(id, _)| id.clone())
+        for (id, s) in i.servers.iter().filter(bears) {
+            // As the real one.
+            let Some(root) = &wanted.root else {
+                let why = format!("which root volume {} has is not known", wanted.key);
+                return Err(ServersError::NotNow(why));
+            };
+            if s.disks.first().map(ToString::to_string).as_ref() == Some(root) {
+                return Ok(Some(id.clone()));
+            }
+        }
+        Ok(None)
     }
 
     fn seen(i: &Inside, id: &str) -> Option<Seen> {
@@ -277,7 +285,7 @@ impl Servers for FakeNova {
         async move {
             self.called(within).await?;
             let i = self.inside();
-            Ok(Self::find(&i, wanted).and_then(|id| Self::seen(&i, &id)))
+            Ok(Self::find(&i, wanted)?.and_then(|id| Self::seen(&i, &id)))
         }
         .boxed()
     }
@@ -295,7 +303,7 @@ impl Servers for FakeNova {
             if let Some(e) = Self::fault(&mut i, Verb::Hold, k) {
                 return Err(e);
             }
-            let found = Self::find(&i, wanted);
+            let found = Self::find(&i, wanted)?;
             if let Some(id) = &found {
                 Self::thawed(&i, id)?;
             }
@@ -321,7 +329,7 @@ impl Servers for FakeNova {
                 if let Some(e) = Self::fault(&mut i, Verb::Start, wanted.key.as_str()) {
                     return Err(e);
                 }
-                let Some(id) = Self::find(&i, wanted) else {
+                let Some(id) = Self::find(&i, wanted)? else {
                     return Err(ServersError::Refused("there is none".to_owned()));
                 };
                 Self::thawed(&i, &id)?;
@@ -335,7 +343,7 @@ impl Servers for FakeNova {
             sleep(Duration::from_secs(2)).await;
             let mut i = self.inside();
             i.at_once.0 -= 1;
-            let Some(id) = Self::find(&i, wanted) else {
+            let Some(id) = Self::find(&i, wanted)? else {
                 return Err(ServersError::NotNow("it is gone".to_owned()));
             };
             i.servers.get_mut(&id).unwrap().state = ServerState::Running;
@@ -365,7 +373,11 @@ impl Servers for FakeNova {
                 return Err(ServersError::Refused(why));
             };
             // What bears the mark is adopted, and what is half of it is built to its end.
-            let found = Self::marked(&i, &order.wanted);
+            let wanted = Wanted {
+                root: order.record.disks.first().map(|d| d.volume.id.clone()),
+                ..order.wanted.clone()
+            };
+            let found = Self::marked(&i, &wanted)?;
             let id = found.unwrap_or_else(|| {
                 i.built += 1;
                 format!("{}-{k}-built-{}", self.zone, i.built)
@@ -517,6 +529,22 @@ fn instance(id: String, build: Build) -> Instance {
         id,
         build,
         seen_at: jiff::Timestamp::UNIX_EPOCH,
+    }
+}
+
+/// What the catalogue says: each volume has its number in both zones.
+pub fn volumes(count: usize) -> VolumeMap {
+    let one = |n: usize| {
+        let mapped = Mapped {
+            image: image(n),
+            peer: None,
+        };
+        (n.to_string(), mapped)
+    };
+    let of = |zone: ZoneName| (zone, (0..count).map(one).collect());
+    VolumeMap {
+        at: jiff::Timestamp::UNIX_EPOCH,
+        zones: BTreeMap::from([of(zone_a()), of(zone_b())]),
     }
 }
 

@@ -138,6 +138,38 @@ async fn hard_case_51_a_half_built_stand_by_is_built_to_its_end_and_its_namesake
     assert_eq!(kept.instances[&zone_b()].id, "b-web-2-half");
 }
 
+/// Of web-2 there is only a record, and somebody has a server with its mark on other volumes: he wrote it there, or copied it.
+#[tokio::test(start_paused = true)]
+async fn hard_case_51_a_server_with_the_mark_and_other_volumes_is_left_alone_and_in_no_way() {
+    let bench = bench(Kind::FailoverByLease).await;
+    let b = bench.rig.nova(&zone_b());
+    let copied = Server {
+        key: "web-2".to_owned(),
+        state: ServerState::Stopped,
+        held: false,
+        ours: true,
+        disks: vec![9],
+    };
+    b.has("b-copied", copied);
+    let (id, over) = run(&bench).await;
+    assert_well(&bench, &id, over).await;
+    let (theirs, ours): (Vec<Server>, Vec<Server>) =
+        b.of("web-2").into_iter().partition(|s| s.disks == [9]);
+    assert_eq!(ours.len(), 1);
+    assert_eq!(
+        (ours[0].state, ours[0].disks.as_slice()),
+        (ServerState::Running, &[2][..])
+    );
+    assert_eq!(
+        (theirs[0].state, theirs[0].held),
+        (ServerState::Stopped, false)
+    );
+    let at = keys::kept_server(&group(), &key("web-2"));
+    let kv = bench.store().get(&at).await.unwrap().unwrap();
+    let kept: KeptServer = kv.json().unwrap();
+    assert_ne!(kept.instances[&zone_b()].id, "b-copied");
+}
+
 #[tokio::test(start_paused = true)]
 async fn hard_case_52_a_quota_exceeded_in_the_middle_stops_no_other_and_is_retried_in_place() {
     let bench = bench(Kind::FailoverByLease).await;

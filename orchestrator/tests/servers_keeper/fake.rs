@@ -22,6 +22,17 @@ pub struct Srv {
     pub mark: Option<String>,
 }
 
+impl Srv {
+    fn bears(&self, wanted: &Wanted) -> bool {
+        self.mark.is_some() && self.mark == wanted.counterpart
+    }
+
+    fn has_root(&self, wanted: &Wanted) -> bool {
+        let root = self.record.disks.first().map(|d| &d.volume.id);
+        root.is_some() && root == wanted.root.as_ref()
+    }
+}
+
 /// What every call meets with.
 #[derive(Debug, Clone, Default)]
 pub enum Mode {
@@ -132,15 +143,28 @@ fn seen(s: &Srv) -> Seen {
 }
 
 impl World {
+    /// What may be built upon or taken away: one that bears the mark has the root volume too, also where its id is known.
+    fn find_ours(&mut self, wanted: &Wanted) -> Option<&mut Srv> {
+        let by_its_mark = Wanted {
+            id: None,
+            ..wanted.clone()
+        };
+        let stranger = |s: &mut Srv| s.bears(wanted) && !s.has_root(wanted);
+        if self.find(wanted).is_some_and(stranger) {
+            return self.find(&by_its_mark);
+        }
+        self.find(wanted)
+    }
+
     fn find(&mut self, wanted: &Wanted) -> Option<&mut Srv> {
         let by_id = self
             .servers
             .iter()
             .position(|s| Some(&s.id) == wanted.id.as_ref());
+        // As the real one: the mark alone is nobody's word.
         let by_mark = || {
-            self.servers
-                .iter()
-                .position(|s| s.mark.is_some() && s.mark == wanted.counterpart)
+            let mut all = self.servers.iter();
+            all.position(|s| s.bears(wanted) && s.has_root(wanted))
         };
         let at = by_id.or_else(by_mark)?;
         self.servers.get_mut(at)
@@ -191,7 +215,11 @@ impl Servers for FakeCloud {
         within: Span,
     ) -> BoxFuture<'a, Result<Seen, ServersError>> {
         self.with(within, true, |w| {
-            if let Some(s) = w.find(&order.wanted) {
+            let wanted = Wanted {
+                root: order.record.disks.first().map(|d| d.volume.id.clone()),
+                ..order.wanted.clone()
+            };
+            if let Some(s) = w.find_ours(&wanted) {
                 if s.mark != order.wanted.counterpart {
                     return Err(ServersError::Refused(format!(
                         "{} bears {:?} where {:?} is due",
@@ -233,10 +261,10 @@ impl Servers for FakeCloud {
         within: Span,
     ) -> BoxFuture<'a, Result<(), ServersError>> {
         self.with(within, false, |w| {
-            let Some(s) = w.find(wanted) else {
+            let Some(s) = w.find_ours(wanted) else {
                 return Ok(());
             };
-            if s.mark.is_none() || s.mark != wanted.counterpart {
+            if !s.bears(wanted) {
                 return Err(ServersError::Refused(format!("{} is left alone", s.id)));
             }
             let id = s.id.clone();

@@ -652,6 +652,24 @@ async fn what_was_built_and_not_written_down_is_adopted() {
     assert_eq!(play.b.servers().len(), 1);
 }
 
+/// Somebody's server with our mark, which was once taken for ours: it is forgotten, and nothing is done to it.
+#[tokio::test(start_paused = true)]
+async fn hard_case_51_what_bears_the_mark_on_other_volumes_is_not_taken_away() {
+    let play = Play::settled().await;
+    play.b.change("built-1", |s| {
+        s.record.disks[0].volume.id = "vol-9-zone-b".to_owned();
+    });
+    play.runbook(runbook(StandbyPolicy::Record)).await;
+    assert_eq!(play.trouble().await, "");
+    assert_eq!(play.b.orders(), Vec::<String>::new());
+    assert!(!play.kept().await.unwrap().instances.contains_key(&zone_b()));
+    // Nor is it in the way of the one that is wanted.
+    play.runbook(runbook(StandbyPolicy::Shutoff)).await;
+    assert_eq!(play.trouble().await, "");
+    assert_eq!(play.b.orders(), ["build built-2"]);
+    assert_eq!(play.b.servers().len(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn hypervisors_that_start_a_stand_by_do_not_leave_it_running() {
     let play = Play::settled().await;

@@ -1,4 +1,5 @@
-//! By what we know the servers that we built: never by name, for anybody may use that.
+//! By what we know the servers that we built: never by name, for anybody may use that. A property too anybody may write on his own servers, so
+//! that the mark counts only on one that has the root volume: see [`super::Server::has_volume`].
 
 use std::{collections::BTreeMap, fmt};
 

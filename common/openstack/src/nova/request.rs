@@ -75,6 +75,12 @@ pub struct Nic {
 }
 
 impl ServerRequest {
+    /// The volume that it boots from: the first.
+    #[must_use]
+    pub fn root(&self) -> &str {
+        self.disks.first().map_or("", |d| d.volume.as_str())
+    }
+
     /// What is wrong with it, as far as it can be known without asking.
     ///
     /// # Errors

@@ -136,6 +136,17 @@ impl Server {
         Mark::of(&self.metadata)
     }
 
+    /// Whether it has that volume; `None`: Nova shows no volume of it. So it is of one that no cell has yet, and where its cell's database is
+    /// slow: that says nothing.
+    #[must_use]
+    pub fn has_volume(&self, volume: &str) -> Option<bool> {
+        // One that was made from an image needs none.
+        if self.volumes.is_empty() && self.image.is_none() {
+            return None;
+        }
+        Some(self.volumes.iter().any(|v| v.id == volume))
+    }
+
     /// Where it is, in all four words.
     #[must_use]
     pub fn seen(&self) -> Seen {
@@ -328,6 +339,23 @@ mod tests {
         assert_eq!((mark.zone.as_str(), mark.server.as_str()), ("zone-a", "s0"));
         let shown = format!("{server:?}");
         assert!(!shown.contains("c2VjcmV0") && shown.contains("UserData(8 characters)"));
+    }
+
+    #[test]
+    fn that_no_volume_is_shown_says_nothing() {
+        let has = |more: Value| {
+            let mut some = whole();
+            some.as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            Server::deserialize(some).unwrap().has_volume("v1")
+        };
+        let key = "os-extended-volumes:volumes_attached";
+        assert_eq!(has(json!({})), Some(true));
+        assert_eq!(has(json!({ key: [{ "id": "v2" }] })), Some(false));
+        assert_eq!(has(json!({ key: [] })), None);
+        let of_image = json!({ key: [], "image": { "id": "i1" } });
+        assert_eq!(has(of_image), Some(false));
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub enum Whose {
     All,
 }
 
-/// What there is with a mark, or with a name.
+/// What there is with a mark and its root volume, or with a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     /// Nothing.
@@ -120,6 +120,18 @@ impl Nova {
         })
     }
 
+    /// For a server of which Nova shows no volume, where it depends on them whether it is ours.
+    fn not_shown(&self, server: &Server, mark: &Mark, root: &str) -> CloudError {
+        let op = self.at.op(Method::GET, "/servers/detail", None);
+        CloudError::Unavailable {
+            call: self.at.call(&op),
+            status: 200,
+            message: format!(
+                "server {server} is marked as the stand-by of {mark}, and Nova shows no volume of it now: whether it has volume {root}, and so is the one, is not known"
+            ),
+        }
+    }
+
     /// For what cannot be done to a server that Nova cannot see.
     pub(super) fn hidden(&self, id: &str) -> CloudError {
         let op = self.at.op(Method::GET, &format!("/servers/{id}"), None);
@@ -147,30 +159,45 @@ impl Nova {
         self.at.get_within(&path, "server", window).await
     }
 
-    /// The server with that mark in the scope's project, or those that have the name without it.
+    /// The server with that mark and that root volume in the scope's project, or those that have the name without the mark. The mark alone is
+    /// a property, which everybody may write on servers of his own.
     ///
     /// # Errors
-    /// See [`ServerError`]; `Twice` where two have the mark.
-    pub async fn find(&self, mark: &Mark, name: &str, most: usize) -> Result<Found, ServerError> {
+    /// See [`ServerError`]; `Twice` where two are it, `Unavailable` where it is not shown whether one is.
+    pub async fn find(
+        &self,
+        mark: &Mark,
+        root: &str,
+        name: &str,
+        most: usize,
+    ) -> Result<Found, ServerError> {
         let all = self.servers(Whose::Project, most).await?;
-        self.pick(all, mark, name)
+        self.pick(all, mark, root, name)
     }
 
     /// The same in a list that is there already.
     ///
     /// # Errors
-    /// `Twice` where two have the mark.
+    /// As of [`Self::find`].
     pub fn pick(
         &self,
         servers: impl IntoIterator<Item = Server>,
         mark: &Mark,
+        root: &str,
         name: &str,
     ) -> Result<Found, ServerError> {
         let mut ours: Vec<Server> = Vec::new();
+        let mut not_shown = Vec::new();
         let mut namesakes = Vec::new();
         for server in servers {
             match server.mark() {
-                Some(m) if m == *mark => ours.push(server),
+                Some(m) if m == *mark => match server.has_volume(root) {
+                    Some(true) => ours.push(server),
+                    Some(false) => {
+                        tracing::warn!(server.id = %server.id, %mark, volume.id = root, "a server bears the mark of a stand-by, and does not have its root volume: it is none");
+                    }
+                    None => not_shown.push(server),
+                },
                 // Somebody else's stand-by may have the same name: names are nobody's alone.
                 Some(_) => {}
                 None if server.name.as_deref() == Some(name) => namesakes.push(server.id),
@@ -184,10 +211,11 @@ impl Nova {
                 servers: ours.iter().map(ToString::to_string).collect(),
             });
         }
-        Ok(match ours.pop() {
-            Some(server) => Found::One(Box::new(server)),
-            None if namesakes.is_empty() => Found::None,
-            None => Found::NameTaken(namesakes),
+        Ok(match (ours.pop(), not_shown.first()) {
+            (Some(server), _) => Found::One(Box::new(server)),
+            (None, Some(server)) => return Err(self.not_shown(server, mark, root).into()),
+            (None, None) if namesakes.is_empty() => Found::None,
+            (None, None) => Found::NameTaken(namesakes),
         })
     }
 

@@ -81,7 +81,8 @@ impl Nova {
             end,
         };
         let mut up = false;
-        let (id, how) = match self.find(mark, &new.name, most).await? {
+        let found = self.find(mark, new.root(), &new.name, most);
+        let (id, how) = match found.await? {
             Found::One(half) if is_half_built(&half) => {
                 tracing::info!(server.id = %half.id, fault = ?half.fault, "a stand-by that failed before it ever ran is removed and built again");
                 self.ensure_absent(&half.id, mark, patience.until(end))
@@ -211,8 +212,10 @@ impl Nova {
         let grace = self.at.cloud.config().timeout.get() * LOST;
         let until = search.end.min(Instant::now() + grace);
         loop {
-            let found = self.find(search.mark, &search.new.name, search.most);
-            match found.await {
+            let Search {
+                new, mark, most, ..
+            } = *search;
+            match self.find(mark, new.root(), &new.name, most).await {
                 Ok(Found::One(server)) => return Ok(Some(*server)),
                 Ok(Found::NameTaken(servers)) => return Err(self.name_taken(search, servers)),
                 Ok(Found::None) if Instant::now() >= until => return Ok(None),

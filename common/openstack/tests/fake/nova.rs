@@ -66,6 +66,12 @@ impl Srv {
         self
     }
 
+    /// It has this volume alone.
+    pub(crate) fn on(mut self, volume: &str) -> Self {
+        self.volumes = vec![(volume.to_owned(), false)];
+        self
+    }
+
     pub(crate) fn named(mut self, name: &str) -> Self {
         self.name = name.to_owned();
         self

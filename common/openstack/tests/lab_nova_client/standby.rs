@@ -78,7 +78,7 @@ async fn a_stand_by_is_built_rests_runs_and_goes() {
         .await
         .unwrap();
     assert_eq!((again.how, &again.server.id), (How::Adopted, &id));
-    match nova.find(&mark, "client-shop", MOST).await.unwrap() {
+    match nova.find(&mark, &boot, "client-shop", MOST).await.unwrap() {
         Found::One(found) => assert_eq!(found.id, id),
         other @ (Found::None | Found::NameTaken(_)) => panic!("{other:?}"),
     }

@@ -140,6 +140,7 @@ async fn one(
                 key: server.key.clone(),
                 id: server.server.clone(),
                 counterpart: None,
+                root: None,
             };
             taken(clouds, from, server, &wanted).await
         }

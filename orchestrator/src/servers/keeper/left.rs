@@ -3,7 +3,7 @@
 use super::{
     ServersKeeper,
     act::order_to,
-    look::{copies, images_of, rests},
+    look::{copies, images_of, rests, root_of},
 };
 use crate::{
     catalogue::volumes::VolumeMap,
@@ -141,11 +141,14 @@ async fn one(
                 return Ok(keeper.memory().failure(group, key).map(|(words, _)| words));
             }
             lead.check()?;
+            let root = built_in(&kept)
+                .and_then(|(zone, _)| root_of(&words, Some(&kept.record), zone, volumes));
             let wanted = Wanted {
                 group: group.clone(),
                 key: key.clone(),
                 id: Some(id),
                 counterpart: Some(counterpart),
+                root,
             };
             let removed = remove(keeper, &kept, &wanted).await;
             keeper.metrics.servers.act("remove", removed.is_ok());
@@ -237,6 +240,7 @@ async fn look(
         key: kept.key.clone(),
         id: Some(id.to_owned()),
         counterpart: None,
+        root: None,
     };
     let standby = match servers.look(&wanted, keeper.timing.deadline).await {
         Ok(None) => Standby::Absent,

@@ -42,6 +42,8 @@ pub(super) struct Looked {
     pub counterpart: String,
     /// The image of its root volume where it serves.
     pub root: Option<ImageSpec>,
+    /// The id of its root volume where it stands by.
+    pub root_there: Option<String>,
     /// The images of its volumes where it stands by.
     pub images: Vec<ImageSpec>,
     pub at: Timestamp,
@@ -75,6 +77,7 @@ impl Looked {
             key: self.server.key.clone(),
             id,
             counterpart: Some(counterpart.to_owned()),
+            root: self.root_there.clone(),
         }
     }
 
@@ -144,6 +147,7 @@ pub(super) async fn look(
         kept: kept.as_ref().map(|(k, _)| k),
         built: &built,
         named: &named,
+        volumes,
     };
     let serving = match &ground.failover {
         // Its plan sees to that; and the zone that has just taken over is asked for nothing beside it.
@@ -192,6 +196,8 @@ pub(super) async fn look(
             standby(keeper, &ids, &counterpart, half).await
         }
     };
+    let kept_record = kept.as_ref().map(|(k, _)| &k.record);
+    let root_there = root_of(&built, record.or(kept_record), &ground.other, volumes);
     let root = record.and_then(|r| {
         let root = r.disks.first()?;
         let image = volumes?.image(&ground.primary, &root.volume.id);
@@ -210,6 +216,7 @@ pub(super) async fn look(
         outside,
         counterpart,
         root,
+        root_there,
         images: images.unwrap_or_default().there,
         at: keeper.clock.now(),
         ground,
@@ -223,6 +230,18 @@ struct Ids<'a> {
     kept: Option<&'a KeptServer>,
     built: &'a BuiltStandbys,
     named: &'a BTreeMap<ZoneName, String>,
+    volumes: Option<&'a VolumeMap>,
+}
+
+/// The id of its root volume in a zone: of what was built there, else by its record.
+pub(super) fn root_of(
+    built: &BuiltStandbys,
+    record: Option<&ServerRecord>,
+    zone: &ZoneName,
+    volumes: Option<&VolumeMap>,
+) -> Option<String> {
+    let built = built.of(zone).map(|b| &b.record);
+    translate::root_in(built.or(record)?, zone, volumes)
 }
 
 impl Ids<'_> {
@@ -247,6 +266,7 @@ impl Ids<'_> {
             key: self.server.key.clone(),
             id: self.id(zone),
             counterpart,
+            root: root_of(self.built, self.kept.map(|k| &k.record), zone, self.volumes),
         }
     }
 

@@ -6,6 +6,7 @@
 use super::{MOST, NovaServers, is_deleted, no_port, seen, told, unseen};
 use crate::servers::control::{BuildOrder, Seen, ServersError, Wanted};
 use rekindle_common::{
+    ZoneName,
     duration::Span,
     runbook::StandbyPolicy,
     servers::{PortRecord, ServerRecord},
@@ -55,7 +56,11 @@ impl NovaServers {
                 order.wanted.key
             ));
         };
-        let mut there = self.within(within, self.find_kept(&order.wanted)).await?;
+        let wanted = Wanted {
+            root: record.disks.first().map(|d| d.volume.id.clone()),
+            ..order.wanted.clone()
+        };
+        let mut there = self.within(within, self.find_kept(&wanted)).await?;
         // A stand-by that somebody deleted, and that Nova still keeps: it has the volumes until it is gone. What bears no mark of ours is left.
         if let Some(server) = there.take_if(|s| is_deleted(s)) {
             let nova = self.home();
@@ -112,7 +117,7 @@ impl NovaServers {
         let record = &order.record;
         let project = match &record.project {
             Some(project) => project.clone(),
-            None => self.project_of_root(record).await?,
+            None => self.project_of(root(record, self.zone())?).await?,
         };
         let place = self.place(project);
         let flavor = place.flavor(&record.flavor.name).await?;
@@ -141,18 +146,14 @@ impl NovaServers {
         Ok((place, request))
     }
 
-    async fn project_of_root(&self, record: &ServerRecord) -> Result<String, ServersError> {
-        let refuse = |why: &str| ServersError::Refused(format!("{}: {why}", self.zone()));
-        let root = record
-            .disks
-            .first()
-            .ok_or_else(|| refuse("the record has no disk"))?;
+    /// The project of a root volume: its server's too.
+    pub(super) async fn project_of(&self, root: &str) -> Result<String, ServersError> {
         let cinder = self.cloud.cinder(Scope::Home);
-        match cinder.volume(&root.volume.id).await {
+        match cinder.volume(root).await {
             Ok(volume) => Ok(volume.project_id),
-            Err(CloudError::NotFound { .. }) => Err(refuse(&format!(
-                "its root volume {} is not there",
-                root.volume.id
+            Err(CloudError::NotFound { .. }) => Err(ServersError::Refused(format!(
+                "{}: its root volume {root} is not there",
+                self.zone()
             ))),
             Err(e) => Err(unseen(&e)),
         }
@@ -175,6 +176,11 @@ impl NovaServers {
         }
         Ok(())
     }
+}
+
+fn root<'a>(record: &'a ServerRecord, zone: &ZoneName) -> Result<&'a str, ServersError> {
+    let root = record.disks.first().map(|d| d.volume.id.as_str());
+    root.ok_or_else(|| ServersError::Refused(format!("{zone}: the record has no disk")))
 }
 
 /// It failed before it ever ran: it is built again.

@@ -6,6 +6,7 @@ use crate::{
     servers::{
         built::BuiltStandbys,
         control::{Seen, Servers, Wanted, counterpart},
+        translate::root_in,
     },
     steps::{Context, lease::spec},
 };
@@ -133,6 +134,10 @@ impl<'a> Env<'a> {
             key: s.key.clone(),
             id: self.id_in(self.zone, s, kept),
             counterpart: other,
+            root: kept.and_then(|k| {
+                let volumes = self.ctx.tools.volumes.last();
+                root_in(&k.value.record, self.zone, volumes.as_deref())
+            }),
         }
     }
 
