@@ -256,26 +256,43 @@ pub fn remember_lease(
     (view.state.last_lease.as_ref() != Some(&now)).then_some(now)
 }
 
-/// Whether the remembered lease is to be forgotten: it has been gone for the whole hold-off, and everybody still sees its zone.
+/// Whether the remembered lease is to be forgotten: it is gone, and everybody still sees its zone.
 ///
 /// Its holder died alone, and nobody demoted. A later loss of the zone changes nothing about that; and a later leader, who counts
-/// the time from its own first look, would take the lease to have ended after that loss, and for proof.
+/// the time from its own first look, would take the lease to have ended after that loss, and for proof. So it is written down by the first
+/// look that is sure of it, and a lease that comes back is remembered anew.
+///
+/// One look may not be sure: a zone that is cut off is seen to be so only after a while. But its lease was renewed at most `renew_every` before
+/// that, and lasts for the rest of its `ttl`. Where that is the longer of the two, as by default, a zone that is there beside a lease that is gone was not
+/// cut off before its end; where it is not, what is missing is waited for, and never more than the hold-off.
+///
+/// A lease that is no proof as it is stays: should its key come back, what was wrong with its holder is still known.
 #[must_use]
 pub fn forget_lease(snapshot: &Snapshot, group: &GroupName) -> bool {
     let Some(view) = snapshot.groups.get(group) else {
         return false;
     };
-    let (Some(primary), Some(_), LeaseSight::Gone { seen_gone_for }) =
+    let (Some(primary), Some(last), LeaseSight::Gone { seen_gone_for }) =
         (&view.primary, &view.state.last_lease, &view.lease)
     else {
         return false;
     };
-    let hold_off = view.spec.policy.hold_off;
-    match diagnose(snapshot, &primary.zone, hold_off) {
+    match last.isolation_response {
+        IsolationResponse::Demote => {}
+        IsolationResponse::Freeze | IsolationResponse::Keep => return false,
+    }
+    let policy = &view.spec.policy;
+    let outlasts_a_cut_by = policy
+        .lease
+        .ttl
+        .get()
+        .saturating_sub(policy.lease.renew_every.get());
+    let unseen = word::SEEN_WITHIN.get().saturating_sub(outlasts_a_cut_by);
+    match diagnose(snapshot, &primary.zone, policy.hold_off) {
         Diagnosis::Healthy
         | Diagnosis::StorageIll { .. }
         | Diagnosis::StorageLost { .. }
-        | Diagnosis::SidecarDown { .. } => *seen_gone_for >= hold_off,
+        | Diagnosis::SidecarDown { .. } => seen_gone_for.get() >= unseen.min(policy.hold_off.get()),
         Diagnosis::Suspect { .. }
         | Diagnosis::Lost { .. }
         | Diagnosis::LinkCut { .. }

@@ -293,7 +293,7 @@ impl Term {
                     .await
             }
             Act::Forget(group) => {
-                tracing::warn!(group = %group, "the primary lease is gone and its zone is not: its sidecar died alone, and its end proves nothing");
+                tracing::warn!(group = %group, "the primary lease is gone and its zone is not: whether its sidecar died alone or gave it back, its end proves nothing");
                 self.change_state(&group, |s| s.last_lease = None).await
             }
             Act::Outlived(group, revision) => self.take_word_away(&group, revision).await,

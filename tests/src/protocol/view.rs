@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use rekindle_common::{
     GroupName, ImageSpec, SiteName, ZoneName,
     duration::Span,
-    lease::{LeaseRecord, PrimaryRecord},
+    lease::{LeaseRecord, LeaseTiming, PrimaryRecord},
     mode::ReplicationMode,
-    policy::{GroupSpec, IsolationResponse},
+    policy::{GroupPolicy, GroupSpec, IsolationResponse},
     runbook::Runbook,
     status::VolumeStatus,
     volume::{Known, Lag, Role, VolumeReport},
@@ -25,6 +25,9 @@ use std::collections::BTreeMap;
 
 /// The third site, beside [`A`] and [`B`].
 const WITNESS: usize = 2;
+
+/// For so long a decision grants that a trouble is there before it is seen.
+const SEEN_WITHIN: Span = Span::secs(10);
 
 pub(super) fn group() -> GroupName {
     GroupName::new("db").unwrap_or_else(|_| unreachable!("a group name"))
@@ -205,7 +208,7 @@ impl World {
                 name: group(),
                 home: Self::name(A),
                 away: Self::name(B),
-                policy: policy(guards, self.agent),
+                policy: self.policy_as_read(guards),
                 runbook: Runbook::default(),
             },
             primary: Some(PrimaryRecord {
@@ -231,11 +234,23 @@ impl World {
         }
     }
 
+    /// A cut is seen at once here: a lease is not too short for what it takes elsewhere.
+    fn policy_as_read(&self, guards: Guards) -> GroupPolicy {
+        let policy = policy(guards, self.agent);
+        let ttl = Span(policy.lease.ttl.get() + SEEN_WITHIN.get());
+        GroupPolicy {
+            lease: LeaseTiming {
+                ttl,
+                ..policy.lease
+            },
+            ..policy
+        }
+    }
+
     /// What is seen of a zone counts as longer by the hold-off than it was, so a word's age does too. And a trouble is seen at once here: a word is not
     /// granted the time that it takes elsewhere.
     fn word(&self, guards: Guards) -> Option<Approval> {
         let (generation, at) = self.etcd.word?;
-        const SEEN_WITHIN: Span = Span::secs(10);
         let at = if guards.words_have_an_age {
             let earlier = SEEN_WITHIN.get() + Span::secs(HOLD_OFF).get();
             time(at).checked_sub(earlier).unwrap_or(Timestamp::MIN)

@@ -279,13 +279,13 @@ impl World {
         world
     }
 
-    /// Zone A's sidecar died and nothing brought it back; its lease ran out, and what runs there writes on.
+    /// Zone A's sidecar died and nothing brought it back; its lease ran out in this tick, and what runs there writes on. The leader has
+    /// looked once since: whatever happens to the zone or to the leader from now on, that look has to have been enough.
     #[must_use]
     pub fn with_a_dead_sidecar(guards: Guards) -> Self {
         let mut world = Self::well();
         world.zones[A].die();
-        // And the leader has taken note that the zone is there and its lease is not.
-        for _ in 0..=TTL + HOLD_OFF + 1 {
+        while world.etcd.lease.is_some() {
             world.pass(guards, Pace::ZonesFirst);
         }
         world

@@ -632,22 +632,25 @@ proptest! {
 }
 
 /// A sidecar that died alone: its zone is there, its lease is not, and nobody demoted.
-#[test]
-fn a_lease_that_ended_while_its_zone_is_there_is_forgotten_after_the_hold_off() {
-    let ended_alone = |gone: u64| {
-        let mut w = World::healthy(2);
-        for s in ["zone-a", "zone-b", "witness"] {
-            w.sees(s, "zone-a", Signal::Up, Signal::Down, 600);
-        }
-        w.view().lease = LeaseSight::Gone {
-            seen_gone_for: Span::secs(gone),
-        };
-        w
+fn ended_alone(gone: u64) -> World {
+    let mut w = World::healthy(2);
+    for s in ["zone-a", "zone-b", "witness"] {
+        w.sees(s, "zone-a", Signal::Up, Signal::Down, 600);
+    }
+    w.view().lease = LeaseSight::Gone {
+        seen_gone_for: Span::secs(gone),
     };
-    let forgotten = |w: &World| forget_lease(&w.snapshot, &group());
+    w
+}
+
+fn forgotten(w: &World) -> bool {
+    forget_lease(&w.snapshot, &group())
+}
+
+#[test]
+fn a_lease_that_ended_while_its_zone_is_there_is_forgotten() {
     let mut w = ended_alone(3600);
     assert!(forgotten(&w));
-    assert!(!forgotten(&ended_alone(1)), "it may be taken again at once");
     // One that sees it gone is enough to wait: what is lost takes its lease with it.
     w.sees("witness", "zone-a", Signal::Down, Signal::Down, 600);
     assert!(!forgotten(&w));
@@ -659,6 +662,55 @@ fn a_lease_that_ended_while_its_zone_is_there_is_forgotten_after_the_hold_off() 
     w.view().state.last_lease = None;
     w.kill_a(3600, 60);
     assert!(matches!(asked(&w), Ask::NoProof { .. }));
+    // One that comes back is remembered.
+    let mut w = World::healthy(2);
+    w.view().state.last_lease = None;
+    let again = remember_lease(&w.snapshot, &group()).unwrap();
+    assert_eq!(again.isolation_response, IsolationResponse::Demote);
+}
+
+/// A later leader counts from its own first look: had it to be gone for the hold-off first, a zone that was cut off within that would be taken over while it writes.
+#[test]
+fn hard_case_01_a_lease_that_ended_alone_is_forgotten_at_the_first_look_without_it() {
+    assert!(forgotten(&ended_alone(0)), "30s, renewed every 5s");
+    // A cut that takes a lease with it is seen 10 s after it at the latest: a short lease may end before that.
+    let short = |gone, ttl, renew_every| {
+        let mut w = ended_alone(gone);
+        w.policy().lease.ttl = Span::secs(ttl);
+        w.policy().lease.renew_every = Span::secs(renew_every);
+        w
+    };
+    assert!(forgotten(&short(0, 15, 5)));
+    assert!(!forgotten(&short(3, 7, 1)));
+    assert!(forgotten(&short(4, 7, 1)));
+    // And it never takes longer than the hold-off.
+    let mut w = short(2, 7, 1);
+    w.policy().hold_off = Span::secs(2);
+    assert!(forgotten(&w));
+    // Whatever else is seen of a zone that is there.
+    for signals in [(Signal::Up, Signal::Up), (Signal::Down, Signal::Up)] {
+        let mut w = ended_alone(0);
+        for s in ["zone-a", "zone-b", "witness"] {
+            w.sees(s, "zone-a", signals.0, signals.1, 600);
+        }
+        assert!(forgotten(&w), "{signals:?}");
+    }
+}
+
+/// Were it forgotten, and its key back before anybody sees whether the Ceph takes writes again, it would be taken for that of one who demotes.
+#[test]
+fn hard_case_31_what_was_wrong_with_a_holder_is_still_known_when_its_lease_ended_alone() {
+    for response in [IsolationResponse::Keep, IsolationResponse::Freeze] {
+        let mut w = ended_alone(3600);
+        let last = w.view().state.last_lease.as_mut().unwrap();
+        last.isolation_response = response;
+        assert!(!forgotten(&w), "{response:?}");
+    }
+    let mut w = ended_alone(3600);
+    let last = w.view().state.last_lease.as_mut().unwrap();
+    last.isolation_response = IsolationResponse::Keep;
+    w.view().lease = LeaseSight::Held(lease("zone-a", 1, IsolationResponse::Demote));
+    assert_eq!(remember_lease(&w.snapshot, &group()), None);
 }
 
 /// A frozen sidecar refuses every order. That is said before anything is recorded, and what to do about it.

@@ -12,7 +12,7 @@ use rekindle_common::{GroupName, PlanId, duration::Span, lease::LeaseView};
 
 /// For so long a trouble may be there before it is seen: a probe has to run into its deadline, be published and read. Who stands beside it is quicker. Much
 /// shorter than any hold-off that makes sense.
-const SEEN_WITHIN: Span = Span::secs(10);
+pub(super) const SEEN_WITHIN: Span = Span::secs(10);
 
 impl Case<'_> {
     /// Whether the word was given in the trouble that the primary's zone is in now, as far back as that can be seen: since a majority sees
