@@ -4,7 +4,7 @@
 //!
 //! * the **primary record** ([`PrimaryRecord`]) is durable. It names the zone that is primary and the generation. Only
 //!   the leading orchestrator changes it, in a transaction that compares its own leadership, the record it read, and
-//!   that the lease key is **absent**.
+//!   that the lease key is **absent**; or, on proof that its zone's images cannot be written to, that it is as it was read, and deletes it.
 //! * the **primary lease** ([`LeaseRecord`]) is attached to an etcd lease of `ttl`. Only a sidecar of the zone that the
 //!   record names creates it, in a transaction that compares the record, and it lives while that sidecar renews it.
 //!

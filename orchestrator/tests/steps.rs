@@ -16,7 +16,8 @@ use common::{
     policy, zone_a, zone_b,
 };
 use rekindle_common::{
-    Generation, ImageSpec, ZoneName, duration::Span, keys, zone::FailsafeQuestion,
+    Generation, ImageSpec, ZoneName, duration::Span, keys, lease::LeaseRecord,
+    policy::IsolationResponse, zone::FailsafeQuestion,
 };
 use rekindle_core::{
     plan::{OldLease, Plan, Step},
@@ -24,6 +25,7 @@ use rekindle_core::{
     snapshot::GroupState,
 };
 use rekindle_orchestrator::steps::{Pass, StepError, Tally};
+use rekindle_store::{Op, Txn};
 use std::time::Duration;
 
 async fn once(bench: &Bench, plan: &Plan, step: &Step) -> Result<Pass, StepError> {
@@ -194,6 +196,76 @@ async fn a_lease_is_not_given_back_while_an_image_is_primary() {
         Err(StepError::NotNow(_))
     ));
     bench.assert_at(&zone_a(), Generation(1)).await;
+}
+
+fn not_now(result: Result<Pass, StepError>) -> String {
+    match result {
+        Err(StepError::NotNow(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A second sidecar of that zone holds the lease. No order reaches it.
+async fn held_beside(bench: &Bench, zone: ZoneName, generation: u64) {
+    let lease = LeaseRecord {
+        zone,
+        generation: Generation(generation),
+        holder: "second/1".to_owned(),
+        isolation_response: IsolationResponse::Demote,
+        ttl: policy().lease.ttl,
+    };
+    let put = Op::put_json(keys::group_lease(&group()), &lease, None).unwrap();
+    bench.store().txn(Txn::new().then(put)).await.unwrap();
+}
+
+/// The demotion is the proof, for that zone's lease of that generation and for no other; and it is looked at once more.
+#[tokio::test(start_paused = true)]
+async fn hard_case_05_a_lease_goes_with_the_record_only_from_a_zone_that_is_demoted() {
+    let bench = Bench::prepared(Kind::Move).await;
+    let mut plan = bench.plan().await;
+    let step = |plan: &Plan, name: &str| {
+        let mut steps = plan.steps.iter();
+        steps.find(|s| s.step.name() == name).unwrap().step.clone()
+    };
+    let [demote, release, record] =
+        ["demote", "release_lease", "record_primary"].map(|name| step(&plan, name));
+    tokio::time::sleep(policy().lease.promise().get()).await;
+    let why = not_now(once(&bench, &plan, &record).await);
+    assert!(why.contains("is primary here"), "{why}");
+    bench.assert_at(&zone_a(), Generation(1)).await;
+
+    assert!(matches!(
+        once(&bench, &plan, &demote).await,
+        Ok(Pass::Done { .. })
+    ));
+    assert!(matches!(
+        once(&bench, &plan, &release).await,
+        Ok(Pass::Done { .. })
+    ));
+    for (zone, generation) in [(zone_a(), 7), (zone_b(), 1)] {
+        held_beside(&bench, zone, generation).await;
+        let why = not_now(once(&bench, &plan, &record).await);
+        assert!(why.contains("lease is held"), "{why}");
+    }
+    held_beside(&bench, zone_a(), 1).await;
+    match once(&bench, &plan, &release).await {
+        Ok(Pass::Done { note }) => assert!(note.contains("goes with the record"), "{note}"),
+        other => panic!("{other:?}"),
+    }
+    match once(&bench, &plan, &record).await {
+        Ok(Pass::Done { note }) => assert!(note.contains("is taken away"), "{note}"),
+        other => panic!("{other:?}"),
+    }
+    let lease = bench.store().get(&keys::group_lease(&group())).await;
+    assert_eq!(lease.unwrap(), None);
+
+    // A plan whose record takes nothing along waits for the lease to be gone.
+    held_beside(&bench, zone_a(), 1).await;
+    plan.steps.retain(|s| s.step != record);
+    assert!(matches!(
+        once(&bench, &plan, &release).await,
+        Ok(Pass::NotYet { .. })
+    ));
 }
 
 #[tokio::test(start_paused = true)]

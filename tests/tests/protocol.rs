@@ -91,6 +91,25 @@ fn hard_case_31_a_word_of_an_outage_that_passed_makes_no_two_writers() {
     holds(&World::well(), &faults, HORIZON, budget());
 }
 
+/// Orders reach one of zone A's sidecars, and the lease is the other's: it goes with the record of a move, of which that one hears later.
+#[test]
+fn hard_case_05_a_move_away_from_a_second_sidecar_s_lease_makes_no_two_writers() {
+    let faults = [
+        Fault::Move,
+        Fault::CutOff,
+        Fault::Etcd,
+        Fault::Sidecar,
+        Fault::Power,
+        Fault::Pause,
+    ];
+    let start = World::well_with_a_second_sidecar();
+    holds(&start, &faults, HORIZON, budget());
+    // And it moves, by that alone.
+    let alone = explore(&start, Guards::ALL, &[Fault::Move], HORIZON, 1);
+    assert_eq!(alone.violation, None);
+    assert!(alone.taken_over > 10, "{alone:?}");
+}
+
 /// A leader of before two changes of the primary wakes with its revocation in hand.
 #[test]
 fn hard_case_03_an_old_revocation_takes_no_newer_lease() {

@@ -68,13 +68,20 @@ pub enum OldLease {
         /// Whose.
         from: ZoneName,
     },
+    /// Of a planned move: it was given back, and what is there all the same is taken from that zone in the same transaction, where it is of
+    /// the generation that is replaced. A zone may have two sidecars, and orders reach one; the other takes the key whenever it is free, and
+    /// gives it back to nobody. The proof is the demotion, which the copies show.
+    Demoted {
+        /// Whose.
+        from: ZoneName,
+    },
 }
 
 impl OldLease {
     fn is_gone(&self) -> bool {
         match self {
             Self::Gone => true,
-            Self::Revoked { .. } => false,
+            Self::Revoked { .. } | Self::Demoted { .. } => false,
         }
     }
 }
@@ -149,7 +156,7 @@ pub enum Step {
         generation: Generation,
     },
     /// Name the primary, in a transaction that compares the leader, the record before, and the lease's absence; or its holder and
-    /// generation, and then takes it away.
+    /// generation, and then takes it away ([`OldLease`]).
     RecordPrimary {
         /// The new primary.
         zone: ZoneName,
@@ -331,6 +338,17 @@ pub struct Plan {
     pub runbook: Runbook,
     /// What is done, in order.
     pub steps: Vec<PlannedStep>,
+}
+
+impl Plan {
+    /// Whether a lease of that zone and generation that is held after the zone was told to give it back goes with this plan's record.
+    #[must_use]
+    pub fn takes_what_is_left_of(&self, zone: &ZoneName, generation: Generation) -> bool {
+        self.steps.iter().any(|s| {
+            matches!(&s.step, Step::RecordPrimary { replaces, lease: OldLease::Demoted { from }, .. }
+                if from == zone && *replaces == generation)
+        })
+    }
 }
 
 #[cfg(test)]

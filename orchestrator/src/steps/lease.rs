@@ -1,11 +1,12 @@
 //! The primary lease: see it gone, have it given back, have it taken.
 
-use super::{Context, Pass, Result, StepError};
+use super::{Context, Pass, Result, StepError, revoke::Taken};
 use rekindle_common::{
     ApiError, ErrorCode, Generation, ZoneName, duration::Span, keys, lease::LeaseRecord,
     policy::GroupSpec,
 };
 use rekindle_core::{saga::Left, snapshot::LeaseSight};
+use rekindle_store::{Compare, Op};
 use tokio::time::{Instant, timeout};
 
 /// Sees, now, that the lease is gone and was for the margin, by this leader's own clock.
@@ -42,31 +43,72 @@ pub(super) async fn await_end(
     }
 }
 
-/// Has the zone give it back, and looks that it is gone.
+/// Has the zone give it back, and looks that it is gone. What a second sidecar of the zone holds goes with the record, where the plan says so.
 pub(super) async fn release(
     ctx: &Context<'_>,
     zone: &ZoneName,
     generation: Generation,
 ) -> Result<Pass> {
+    give_back(ctx, zone, generation).await?;
+    match read(ctx).await? {
+        Some(l) if l.zone == *zone && l.generation == generation => {
+            if ctx.plan.takes_what_is_left_of(zone, generation) {
+                return Ok(Pass::Done {
+                    note: format!(
+                        "given back; {} stands by in {zone} and holds it now: it goes with the record",
+                        l.holder
+                    ),
+                });
+            }
+            Ok(Pass::NotYet {
+                note: format!("{} still holds the lease", l.holder),
+            })
+        }
+        Some(_) | None => Ok(Pass::Done {
+            note: "given back".to_owned(),
+        }),
+    }
+}
+
+/// What is left of the lease of a zone that was demoted in a planned move, to be taken away with the record. No order reaches who holds it; so
+/// the sidecar that takes orders is asked once more, right before it, and refuses while an image is primary: between the demotion and the record
+/// there may have been an outage, or another leader.
+pub(super) async fn left_over(
+    ctx: &Context<'_>,
+    from: &ZoneName,
+    generation: Generation,
+) -> Result<Taken> {
+    let key = keys::group_lease(&ctx.plan.group);
+    if let Some(kv) = ctx.lead.store().get(&key).await? {
+        let lease: LeaseRecord = kv.json()?;
+        if lease.zone == *from && lease.generation == generation {
+            give_back(ctx, from, generation).await?;
+            return Ok(Taken {
+                compare: Compare::ModRevision(key.clone(), kv.mod_revision),
+                delete: Some(Op::Delete { key }),
+            });
+        }
+    }
+    // Absent, or somebody's to whom nothing was proven: then the transaction is refused.
+    Ok(Taken {
+        compare: Compare::Absent(key),
+        delete: None,
+    })
+}
+
+/// Orders the zone's sidecar to give it back. Refused there while an image is primary; whose key it is then, is the caller's to see.
+async fn give_back(ctx: &Context<'_>, zone: &ZoneName, generation: Generation) -> Result<()> {
     // Ordered even where the key is gone already: the order also keeps the sidecar from taking it again by itself.
     let sidecar = ctx.zone(zone)?.sidecar();
     ctx.lead.check()?;
     let order = sidecar.release_lease(&ctx.plan.group, generation);
     match timeout(ctx.tools.zone_deadline, order).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(e)) if e.code == ErrorCode::LeaseNotHeld => {}
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(e)) if e.code == ErrorCode::LeaseNotHeld => Ok(()),
         // It may not have looked again since the demotion.
-        Ok(Err(e)) if e.code == ErrorCode::IsPrimary => return Err(StepError::NotNow(e.message)),
-        Ok(Err(e)) => return Err(refusal(&e)),
-        Err(_) => return Err(silent(zone)),
-    }
-    match read(ctx).await? {
-        Some(l) if l.zone == *zone && l.generation == generation => Ok(Pass::NotYet {
-            note: format!("{} still holds the lease", l.holder),
-        }),
-        Some(_) | None => Ok(Pass::Done {
-            note: "given back".to_owned(),
-        }),
+        Ok(Err(e)) if e.code == ErrorCode::IsPrimary => Err(StepError::NotNow(e.message)),
+        Ok(Err(e)) => Err(refusal(&e)),
+        Err(_) => Err(silent(zone)),
     }
 }
 

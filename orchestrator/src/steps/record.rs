@@ -2,7 +2,7 @@
 
 use super::{
     Context, Pass, Result, StepError,
-    lease::spec,
+    lease::{self, spec},
     revoke::{self, Taken},
 };
 use crate::coordination::LeadError;
@@ -54,6 +54,7 @@ pub(super) async fn primary(
             delete: None,
         },
         OldLease::Revoked { from } => revoke::prepare(ctx, from, replaces).await?,
+        OldLease::Demoted { from } => lease::left_over(ctx, from, replaces).await?,
     };
     let taken = match &old.delete {
         None => "",

@@ -296,7 +296,7 @@ impl World {
 
     /// One pass over a step, which fails where it was not done and waiting for it is in vain.
     fn try_to(&mut self, n: usize, plan: &Plan, step: &Step, guards: Guards) -> Did {
-        match self.act(n, step, guards) {
+        match self.act(n, plan, step, guards) {
             Did::NotYet => {
                 let snapshot = self.snapshot(&self.leaders[n], guards);
                 match in_vain(&snapshot, plan, step) {
@@ -308,7 +308,7 @@ impl World {
         }
     }
 
-    fn act(&mut self, n: usize, step: &Step, guards: Guards) -> Did {
+    fn act(&mut self, n: usize, plan: &Plan, step: &Step, guards: Guards) -> Did {
         let done = |ok: bool| if ok { Did::Done } else { Did::NotYet };
         match step {
             Step::AwaitLeaseEnd { margin, .. } => {
@@ -339,10 +339,12 @@ impl World {
             }
             Step::ReleaseLease { zone, generation } => {
                 let z = Self::index(zone);
-                let gone = self.etcd.lease.is_none_or(|(holder, _, _)| holder != z);
+                let gone = |w: &Self| w.etcd.lease.is_none_or(|(holder, _, _)| holder != z);
                 done(
-                    gone || (self.order(z, *generation)
-                        && self.order_release(z, *generation, guards)),
+                    gone(self)
+                        || (self.order(z, *generation)
+                            && self.order_release(z, *generation, guards)
+                            && (gone(self) || plan.takes_what_is_left_of(zone, *generation))),
                 )
             }
             Step::RecordPrimary {
@@ -422,6 +424,14 @@ impl World {
             (OldLease::Revoked { from }, Some((holder, generation, _))) => {
                 holder == Self::index(from) && generation == old
             }
+            (OldLease::Demoted { from }, Some((holder, generation, _))) => {
+                let from = Self::index(from);
+                let left_over = holder == from && generation == old;
+                if left_over && !(self.order(from, old) && self.order_release(from, old, guards)) {
+                    return Did::NotYet;
+                }
+                left_over
+            }
         };
         if !free {
             return Did::Failed(Left::Nothing);
@@ -471,7 +481,8 @@ impl World {
         if !self.order(zone, generation) {
             return false;
         }
-        if guards.promotion_needs_lease && !self.zones[zone].holds(self.now, generation) {
+        let holds = self.zones[zone].holds(self.now, generation) && self.holds_by_order(zone);
+        if guards.promotion_needs_lease && !holds {
             return false;
         }
         let other = &self.zones[1 - zone];

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rekindle_common::{
     GroupName, ImageSpec, SiteName, ZoneName,
     duration::Span,
-    lease::{LeaseRecord, LeaseTiming, PrimaryRecord},
+    lease::{LeaseRecord, LeaseTiming, LeaseView, PrimaryRecord},
     mode::ReplicationMode,
     policy::{GroupPolicy, GroupSpec, IsolationResponse},
     runbook::Runbook,
@@ -162,10 +162,26 @@ impl World {
             groups: vec![GroupReport {
                 group: group(),
                 generation: Some(self.zones[zone].seen),
-                lease: self.zones[zone].view(self.now),
+                lease: self.lease_view(zone),
                 volumes: BTreeMap::new(),
             }],
         })
+    }
+
+    /// As the sidecar that is asked has it: one that stands by does not say that the zone holds it.
+    fn lease_view(&self, zone: usize) -> LeaseView {
+        let view = self.zones[zone].view(self.now);
+        match view {
+            LeaseView::Held { .. } | LeaseView::KeptByFailsafe { .. }
+                if !self.holds_by_order(zone) =>
+            {
+                LeaseView::NotHeld
+            }
+            LeaseView::Held { .. }
+            | LeaseView::KeptByFailsafe { .. }
+            | LeaseView::Isolated { .. }
+            | LeaseView::NotHeld => view,
+        }
     }
 
     fn group_view(&self, leader: &Orchestrator, guards: Guards) -> GroupView {

@@ -147,6 +147,18 @@ impl Pace {
     pub const ALL: [Self; 3] = [Self::ZonesFirst, Self::LeaderFirst, Self::LeaderRuns];
 }
 
+/// Zone A's sidecars. Zone B has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Sidecars {
+    /// It takes the orders.
+    One,
+    /// Orders reach the first. The keeper here is the second's, which takes the lease whenever it is free and gives it back to nobody.
+    Two {
+        /// The first was ordered to take the lease, and not to give it back since.
+        first_holds: bool,
+    },
+}
+
 /// How the sites are connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Link {
@@ -199,6 +211,7 @@ pub struct World {
     pub(super) link: Link,
     pub(super) etcd: Etcd,
     pub(super) zones: [Zone; 2],
+    pub(super) sidecars: Sidecars,
     pub(super) leaders: [Orchestrator; 2],
     /// Since when the witness has seen each zone's monitors down without a break: in a majority that sees a zone gone, it is the
     /// last to.
@@ -235,6 +248,7 @@ impl World {
                 word: None,
             },
             zones: [Zone::new(0, true), Zone::new(0, false)],
+            sidecars: Sidecars::One,
             leaders: [Orchestrator::new(Some(1)), Orchestrator::new(None)],
             dark: [None; 2],
             mute: [None; 2],
@@ -255,6 +269,15 @@ impl World {
     pub fn well_with_an_agent() -> Self {
         Self {
             agent: true,
+            ..Self::well()
+        }
+    }
+
+    /// The same as [`Self::well`], and zone A has a second sidecar, which holds the lease.
+    #[must_use]
+    pub fn well_with_a_second_sidecar() -> Self {
+        Self {
+            sidecars: Sidecars::Two { first_holds: false },
             ..Self::well()
         }
     }
@@ -443,6 +466,14 @@ impl World {
     /// Whether the orchestrators, both outside zone A, reach that zone's sidecar.
     pub(super) fn reached(&self, zone: usize) -> bool {
         zone != A || self.link == Link::Whole
+    }
+
+    /// Whether the sidecar that takes that zone's orders holds its lease where the zone does: of two, it may be the other.
+    pub(super) fn holds_by_order(&self, zone: usize) -> bool {
+        match self.sidecars {
+            Sidecars::Two { first_holds } if zone == A => first_holds,
+            Sidecars::One | Sidecars::Two { .. } => true,
+        }
     }
 
     pub(super) fn name(zone: usize) -> ZoneName {

@@ -1,7 +1,7 @@
 //! A zone's sidecar for one tick: the shipped keeper, on a modelled etcd and image.
 
 use super::world::{
-    A, DEMOTE_BUDGET, Guards, Link, MARGIN, RESTART, TTL, Tick, World, policy, timing,
+    A, DEMOTE_BUDGET, Guards, Link, MARGIN, RESTART, Sidecars, TTL, Tick, World, policy, timing,
 };
 use rekindle_common::{Generation, lease::LeaseView, policy::IsolationResponse};
 use rekindle_driver::lease::keeper::{Action, Event, Images, Keeper, Record, State};
@@ -299,6 +299,18 @@ impl World {
         if self.zones[zone].primary {
             return false;
         }
+        match &mut self.sidecars {
+            // The first deletes its own key alone, and the other knows nothing of it.
+            Sidecars::Two { first_holds } if zone == A => {
+                let held = std::mem::take(first_holds);
+                let ours = self.etcd.lease.is_some_and(|(holder, _, _)| holder == zone);
+                if held && ours && self.reaches_etcd(zone) {
+                    self.etcd.lease = None;
+                }
+                return true;
+            }
+            Sidecars::One | Sidecars::Two { .. } => {}
+        }
         self.tell(zone, Event::OrderedToRelease { generation }, guards);
         debug_assert!(
             policy(guards, self.agent).check().is_ok() || !guards.margin,
@@ -318,7 +330,12 @@ impl World {
         }
         self.tell(zone, self.record_read(zone), guards);
         self.tell(zone, Event::OrderedToTake { generation }, guards);
-        self.zones[zone].holds(self.now, generation)
+        let holds = self.zones[zone].holds(self.now, generation);
+        match &mut self.sidecars {
+            Sidecars::Two { first_holds } if zone == A => *first_holds |= holds,
+            Sidecars::One | Sidecars::Two { .. } => {}
+        }
+        holds
     }
 }
 

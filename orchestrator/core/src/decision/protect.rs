@@ -26,6 +26,8 @@ pub(super) fn primary_well(case: Case<'_>) -> Decision {
             return resume_after_isolation(&case, originals);
         }
         Some(LeaseView::Held { .. } | LeaseView::KeptByFailsafe { .. }) => {}
+        // Of two sidecars the one that is asked may stand by for the other: etcd says whether the zone holds it.
+        Some(LeaseView::NotHeld) if lease_in_place(&case).is_ok() => {}
         Some(LeaseView::Isolated { .. } | LeaseView::NotHeld) | None => {
             return Decision::Hold {
                 why: Hold::PrimaryUnclear { zone: zone.clone() },

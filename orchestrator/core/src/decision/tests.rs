@@ -48,6 +48,28 @@ fn a_healthy_group_is_left_alone() {
     assert_eq!(held(&World::healthy(3)), Hold::AllWell);
 }
 
+/// Of two sidecars one takes orders, and the other may hold the lease.
+#[test]
+fn a_zone_holds_its_lease_where_etcd_says_so_and_its_sidecar_stands_by() {
+    let mut w = World::healthy(3);
+    w.lease_view("zone-a", LeaseView::NotHeld);
+    assert_eq!(held(&w), Hold::AllWell);
+    let unclear = Hold::PrimaryUnclear {
+        zone: zone("zone-a"),
+    };
+    for other in [
+        lease("zone-a", 7, IsolationResponse::Demote),
+        lease("zone-b", 1, IsolationResponse::Demote),
+    ] {
+        w.view().lease = LeaseSight::Held(other);
+        assert_eq!(held(&w), unclear);
+    }
+    w.view().lease = LeaseSight::Gone {
+        seen_gone_for: Span::secs(0),
+    };
+    assert_eq!(held(&w), unclear);
+}
+
 #[test]
 fn a_lost_zone_is_failed_over_once_the_lease_and_the_margin_are_over() {
     let mut w = World::healthy(3);

@@ -81,7 +81,8 @@ pub fn outlived(snapshot: &Snapshot, group: &GroupName) -> bool {
     }
 }
 
-/// The recorded zone is well, holds the lease by its own word and by etcd's, and its images are primary.
+/// The recorded zone is well, holds the lease by etcd's word and by its own, and its images are primary. Of two sidecars the one that is asked may stand
+/// by: it is not its word then that the zone does not hold it.
 fn serves(case: &Case<'_>) -> bool {
     let zone = &case.primary.zone;
     let held = match &case.view.lease {
@@ -90,10 +91,8 @@ fn serves(case: &Case<'_>) -> bool {
     };
     let serves = match case.lease_view(zone) {
         Some(LeaseView::Held { generation, .. }) => generation == case.primary.generation,
-        Some(
-            LeaseView::KeptByFailsafe { .. } | LeaseView::Isolated { .. } | LeaseView::NotHeld,
-        )
-        | None => false,
+        Some(LeaseView::NotHeld) => true,
+        Some(LeaseView::KeptByFailsafe { .. } | LeaseView::Isolated { .. }) | None => false,
     };
     held && serves && case.diagnose(zone) == Diagnosis::Healthy && protect::all_primary(case)
 }

@@ -201,7 +201,7 @@ pub fn failover(
     }
     let why = format!("{from} was lost; {to} is primary since generation {new} and has no copy");
     let record_deadline = match &parts.lease {
-        OldLease::Gone => SHORT,
+        OldLease::Gone | OldLease::Demoted { .. } => SHORT,
         // It looks again how the zone is, and may have to ask the fence agent again.
         OldLease::Revoked { .. } => APPLICATION,
     };
@@ -329,7 +329,7 @@ pub fn failback_or_move(
         zone: to.clone(),
         generation: new,
         replaces: old,
-        lease: OldLease::Gone,
+        lease: OldLease::Demoted { from: from.clone() },
     };
     let take = Step::TakeLease {
         zone: to.clone(),

@@ -138,6 +138,22 @@ fn a_move_puts_everything_back_until_its_promotion_and_nothing_after() {
     assert!(back.contains(&to_third), "{back:?}");
 }
 
+/// Who gives a lease back may not be the one who holds it. On the way back nothing was demoted by name: there it has to be gone.
+#[test]
+fn a_move_takes_what_is_left_of_the_lease_of_the_zone_that_it_demotes_and_of_no_other() {
+    let plan = move_plan();
+    assert!(plan.takes_what_is_left_of(&zone("zone-a"), plan.made_for));
+    assert!(!plan.takes_what_is_left_of(&zone("zone-a"), plan.made_for.next()));
+    assert!(!plan.takes_what_is_left_of(&zone("zone-b"), plan.made_for));
+    assert!(!plan.takes_what_is_left_of(&zone("zone-b"), plan.made_for.next()));
+    assert!(!failover_plan().takes_what_is_left_of(&zone("zone-a"), plan.made_for));
+    let text = plan.to_string();
+    let line = "and take what zone-a still holds of the lease of generation 1";
+    assert!(text.contains(line), "{text}");
+    let json = serde_json::to_string(&plan).unwrap();
+    assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan);
+}
+
 #[test]
 fn a_plan_reads_as_an_operator_would_want() {
     let text = failover_plan().to_string();

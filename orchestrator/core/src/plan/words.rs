@@ -90,6 +90,10 @@ impl fmt::Display for Step {
                         f,
                         ", and take the lease of generation {replaces} from {from}"
                     ),
+                    OldLease::Demoted { from } => write!(
+                        f,
+                        ", and take what {from} still holds of the lease of generation {replaces}"
+                    ),
                 }
             }
             Self::TakeLease { zone, generation } => {

@@ -141,6 +141,9 @@ fn a_word_on_a_failover_is_over_when_the_zone_serves_on() {
     // Its copies have no part in it.
     w.each_copy("zone-b", |v| v.status = VolumeStatus::ErrorMirrorDown);
     assert!(over(&w));
+    // Nor has which of two sidecars holds the lease.
+    w.lease_view("zone-a", LeaseView::NotHeld);
+    assert!(over(&w));
     let changes: [fn(&mut World); 8] = [
         // The trouble is there, or not fully seen.
         |w| w.sees_write("witness", "zone-a", Signal::Down),
