@@ -454,7 +454,10 @@ async fn hard_case_51_a_half_created_stand_by_is_gone_on_with_or_built_again() {
 /// Who has it serve does so on volumes that are primary by now; what is up already came up before.
 #[tokio::test]
 async fn hard_case_51_what_is_found_up_is_stopped_before_it_is_to_serve() {
-    let half = |status| Srv::new("half", status).named("shop").marked("zone-a/s0");
+    let half = |status| {
+        let half = Srv::new("half", status).named("shop");
+        half.marked("zone-a/s0").on("v9")
+    };
     let mut building = half("BUILD");
     (building.launched, building.task, building.then) =
         (false, Some("spawning"), Some((4, "ACTIVE")));

@@ -147,7 +147,7 @@ async fn a_stand_by_that_lacks_a_disk_of_its_record_is_not_started_and_is_named(
     let named = failed(&bench, &id).await;
     assert_eq!(named.keys().collect::<Vec<_>>(), ["db"], "{named:?}");
     for part in [
-        "in zone-b it lacks volumes that it has by its record: volumes/volume-1 (its volumes there: 0)",
+        "in zone-b it lacks volumes that it has by its record: volumes/volume-1 (volume 1) (its volumes there: 0)",
         "openstack server add volume b-db",
         "rekindle group resume db",
     ] {

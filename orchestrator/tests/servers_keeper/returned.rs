@@ -132,8 +132,10 @@ async fn hard_case_51_a_half_built_stand_by_is_held_while_the_zone_that_serves_i
     play.round().await;
     assert!(play.kept().await.is_some());
     play.b.put("half", record(json!({})));
-    play.b
-        .change("half", |s| s.mark = Some("zone-a/s1".to_owned()));
+    play.b.change("half", |s| {
+        s.mark = Some("zone-a/s1".to_owned());
+        "vol-0-zone-b".clone_into(&mut s.record.disks[0].volume.id);
+    });
     play.a.mode(Mode::Hangs);
     // Where nothing is built beforehand nothing is looked for in a list of the whole cloud.
     assert!(play.trouble().await.contains("cannot be followed now"));
