@@ -50,13 +50,12 @@ impl Lines {
                     }
                     continue;
                 }
-                b'\r' | b'\t' => {}
+                b'\r' | b'\t' => self.seen += 1,
                 0..=0x1f | 0x7f => {
                     return Err(Malformed("there is a control character in the head"));
                 }
-                _ => {}
+                _ => self.seen += self.plain(held, limits),
             }
-            self.seen += 1;
             if self.ended == 0 && self.seen - self.line > limits.target + TARGET_ROOM {
                 return Err(Refused::TargetTooLong(limits.target));
             }
@@ -65,6 +64,20 @@ impl Lines {
             }
         }
         Ok(None)
+    }
+
+    /// How many bytes come next, this one among them, that end nothing and are nothing to refuse: up to one past the first limit. Most of a
+    /// head is such.
+    fn plain(&self, held: &[u8], limits: &HeadLimits) -> usize {
+        let mut most = limits.bytes.saturating_sub(self.seen);
+        if self.ended == 0 {
+            let of_the_line = self.seen - self.line;
+            most = most.min((limits.target + TARGET_ROOM).saturating_sub(of_the_line));
+        }
+        let rest = held.get(self.seen..).unwrap_or_default();
+        let rest = rest.get(..=most).unwrap_or(rest);
+        let ends = rest.iter().position(|b| *b < b' ' || *b == 0x7f);
+        ends.unwrap_or(rest.len()).max(1)
     }
 }
 
