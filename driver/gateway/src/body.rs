@@ -235,7 +235,7 @@ fn behind(first: Option<&Bytes>, rest: &SizeHint) -> SizeHint {
 
 /// Of what is at hand so much goes at once. The server takes more when it has written most of that: a body that it was given in one piece
 /// would be over for everybody but its client, with all its bytes still to be written.
-const PIECE: usize = 64 * 1024;
+const PIECE: usize = 256 * 1024;
 
 /// The next of what is at hand.
 fn piece(of: &mut Bytes) -> Option<Bytes> {
