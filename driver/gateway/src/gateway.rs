@@ -10,6 +10,7 @@ use crate::{
     server::Server,
     status::{Names, Statuses},
     upstream::Upstream,
+    workers::Workers,
 };
 use hyper::header::HeaderValue;
 use rekindle_common::ApiError;
@@ -45,6 +46,9 @@ pub enum BuildError {
     /// The clients' certificates.
     #[error("listen.tls")]
     ListenTls(#[source] TlsError),
+    /// The threads that serve clients.
+    #[error("cannot start the threads that serve clients")]
+    Threads(#[source] io::Error),
     /// Cinder's authorities.
     #[error("upstream.ca")]
     UpstreamTls(#[source] TlsError),
@@ -124,6 +128,7 @@ impl Gateway {
         let actions = actions.map(|a| acting(config, a, &metrics)).transpose()?;
         let server = Server {
             listener,
+            workers: Workers::start().map_err(BuildError::Threads)?,
             tls: tls.map_err(BuildError::ListenTls)?,
             limits: config.limits.server(),
             proxy: Arc::new(Proxy {

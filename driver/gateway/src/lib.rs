@@ -35,6 +35,7 @@ mod status;
 pub mod targets;
 mod trust;
 mod upstream;
+mod workers;
 
 pub use actions::RulesError;
 pub use gateway::{BuildError, Gateway, check_rules};

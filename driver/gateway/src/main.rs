@@ -37,7 +37,8 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     telemetry::init(config.log.format, &config.log.filter);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // It takes connections in and answers probes; clients are served by threads of their own (`workers`).
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;

@@ -6,6 +6,7 @@ use crate::{
     framing::HeadLimits,
     headers::Scheme,
     proxy::{Client, Proxy},
+    workers::Workers,
 };
 use hyper::{Request, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -41,6 +42,7 @@ pub(crate) struct ServerLimits {
 
 pub(crate) struct Server {
     pub(crate) listener: TcpListener,
+    pub(crate) workers: Workers,
     pub(crate) tls: Option<ServerTls>,
     pub(crate) limits: ServerLimits,
     pub(crate) proxy: Arc<Proxy>,
@@ -60,6 +62,7 @@ impl Server {
     pub(crate) async fn run(self, stop: CancellationToken) -> Drained {
         let Self {
             listener,
+            workers,
             tls,
             limits,
             proxy,
@@ -72,7 +75,7 @@ impl Server {
             stop: stop.clone(),
             cut: CancellationToken::new(),
         });
-        serving.accept(&listener).await;
+        serving.accept(&listener, &workers).await;
         // From now on a client is refused by the machine itself, and goes to another gateway.
         drop(listener);
         serving.tracker.close();
@@ -91,7 +94,7 @@ impl Server {
 }
 
 impl Serving {
-    async fn accept(self: &Arc<Self>, listener: &TcpListener) {
+    async fn accept(self: &Arc<Self>, listener: &TcpListener, workers: &Workers) {
         let slots = Arc::new(Semaphore::new(self.limits.connections));
         let refusals = Arc::new(Semaphore::new(REFUSALS_AT_ONCE));
         loop {
@@ -109,10 +112,17 @@ impl Serving {
             };
             match Arc::clone(&slots).try_acquire_owned() {
                 Ok(slot) => {
+                    // It is known to this thread's runtime, and is to be to another's.
+                    let Ok(stream) = stream.into_std() else {
+                        continue;
+                    };
                     let this = Arc::clone(self);
-                    self.tracker.spawn(async move {
+                    workers.serve(&self.tracker, async move {
                         let _slot = slot;
-                        this.connection(stream, peer).await;
+                        match TcpStream::from_std(stream) {
+                            Ok(stream) => this.connection(stream, peer).await,
+                            Err(error) => tracing::warn!(%error, "a connection was not taken up"),
+                        }
                     });
                 }
                 Err(_) => {

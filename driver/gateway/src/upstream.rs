@@ -152,15 +152,24 @@ impl Upstream {
             connections: self.pool.size(),
             after: Span(self.times.wait),
         })?;
-        if let Some(lease) = self.pool.kept(&place) {
-            return Ok((lease.holding(place), true));
-        }
+        let open = loop {
+            if let Some(lease) = self.pool.kept(&place) {
+                return Ok((lease.holding(place), true));
+            }
+            if let Some(open) = self.pool.opens(self.metrics.upstream()) {
+                break open;
+            }
+            // Who has a place and none of the connections finds one that is kept, but for the moment in which one is let go.
+            if let Some(lease) = self.pool.kept_by_others(&place) {
+                return Ok((lease.holding(place), true));
+            }
+            tokio::task::yield_now().await;
+        };
         let link = timeout(self.times.connect, self.target.connect())
             .await
             .map_err(|_| UpstreamError::ConnectTime(Span(self.times.connect)))?
             .map_err(UpstreamError::Connect)?;
-        let counted = self.metrics.upstream();
-        Ok((Lease::new(link, counted).holding(place), false))
+        Ok((Lease::new(link, open).holding(place), false))
     }
 }
 

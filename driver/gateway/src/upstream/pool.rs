@@ -1,9 +1,12 @@
 //! The connections: as many are open at once as there are places, busy and kept ones together.
 
 use super::link::Link;
-use crate::metrics::Counted;
+use crate::{metrics::Counted, workers};
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 use tokio::{
@@ -14,26 +17,43 @@ use tokio::{
 
 /// A place among the busy connections.
 ///
-/// A new connection is made only by who has a place and finds no kept one. So those that are busy and those that are kept are
-/// together never more than the places: a connection that comes back is kept first, and its place is free after that.
+/// So those that are busy are never more than the places; those that are open are counted by themselves ([`Open`]), for each thread keeps
+/// its own.
 #[derive(Debug)]
 pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
+}
+
+/// One of the connections that are open.
+#[derive(Debug)]
+pub(super) struct Open {
+    _counted: Counted,
+    all: Arc<AtomicUsize>,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// A connection that one request has to itself.
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) link: Link,
-    counted: Counted,
+    /// The thread that it was made on: another one is woken for it through that.
+    home: usize,
+    // Before the place: who gets that is to find the connection gone.
+    open: Open,
     place: Option<Place>,
 }
 
 impl Lease {
-    pub(super) fn new(link: Link, counted: Counted) -> Self {
+    pub(super) fn new(link: Link, open: Open) -> Self {
         Self {
             link,
-            counted,
+            home: workers::current(),
+            open,
             place: None,
         }
     }
@@ -47,7 +67,7 @@ impl Lease {
 #[derive(Debug)]
 struct Kept {
     link: Link,
-    counted: Counted,
+    open: Open,
     since: Instant,
 }
 
@@ -59,31 +79,44 @@ struct Idle {
     swept: bool,
 }
 
+#[derive(Debug)]
+struct Inner {
+    size: usize,
+    open: Arc<AtomicUsize>,
+    /// By the thread that they were made on.
+    idle: Vec<Mutex<Idle>>,
+    keep_alive: Duration,
+}
+
+impl Inner {
+    fn idle(&self, of: usize) -> Option<MutexGuard<'_, Idle>> {
+        let idle = self.idle.get(of % self.idle.len().max(1))?;
+        Some(idle.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
-    size: usize,
     places: Arc<Semaphore>,
-    idle: Arc<Mutex<Idle>>,
-    keep_alive: Duration,
+    inner: Arc<Inner>,
 }
 
 impl Pool {
     pub(super) fn new(size: usize, keep_alive: Duration) -> Self {
         Self {
-            size,
             places: Arc::new(Semaphore::new(size)),
-            idle: Arc::default(),
-            keep_alive,
+            inner: Arc::new(Inner {
+                size,
+                open: Arc::default(),
+                idle: (0..workers::count()).map(|_| Mutex::default()).collect(),
+                keep_alive,
+            }),
         }
     }
 
     pub(super) fn size(&self) -> usize {
-        self.size
-    }
-
-    fn idle(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.size
     }
 
     /// Waits for a place, in the order of asking.
@@ -92,18 +125,44 @@ impl Pool {
         place.ok().map(|permit| Place { _permit: permit })
     }
 
-    /// The connection that was used last and is still good. Those that are not are dropped by the way.
+    /// One more may be made, unless as many are open as may be.
+    pub(super) fn opens(&self, counted: Counted) -> Option<Open> {
+        let inner = &self.inner;
+        let one_more = |n| (n < inner.size).then_some(n + 1);
+        let order = (Ordering::AcqRel, Ordering::Acquire);
+        let opened = inner.open.fetch_update(order.0, order.1, one_more);
+        opened.ok().map(|_| Open {
+            _counted: counted,
+            all: Arc::clone(&inner.open),
+        })
+    }
+
+    /// The connection of this thread's that was used last and is still good. Those that are not are dropped by the way.
     pub(super) fn kept(&self, _: &Place) -> Option<Lease> {
+        self.kept_by(workers::current())
+    }
+
+    /// One of another thread's: better than none.
+    pub(super) fn kept_by_others(&self, _: &Place) -> Option<Lease> {
+        (0..self.inner.idle.len()).find_map(|of| self.kept_by(of))
+    }
+
+    fn kept_by(&self, home: usize) -> Option<Lease> {
         loop {
-            let mut last = self.idle().kept.pop()?;
+            let mut last = self.inner.idle(home)?.kept.pop()?;
             // The last one is the youngest: where it is too old, all are.
-            if last.since.elapsed() >= self.keep_alive {
-                let old = std::mem::take(&mut self.idle().kept);
+            if last.since.elapsed() >= self.inner.keep_alive {
+                let old = std::mem::take(&mut self.inner.idle(home)?.kept);
                 drop(old);
                 return None;
             }
             if last.link.is_good() {
-                return Some(Lease::new(last.link, last.counted));
+                return Some(Lease {
+                    link: last.link,
+                    home,
+                    open: last.open,
+                    place: None,
+                });
             }
         }
     }
@@ -130,20 +189,23 @@ impl Pool {
     pub(super) fn keeps(&self, lease: Lease) {
         let Lease {
             link,
-            counted,
+            home,
+            open,
             place,
         } = lease;
-        let mut idle = self.idle();
+        let Some(mut idle) = self.inner.idle(home) else {
+            return;
+        };
         idle.kept.push(Kept {
             link,
-            counted,
+            open,
             since: Instant::now(),
         });
         if !idle.swept
             && let Ok(runtime) = Handle::try_current()
         {
             idle.swept = true;
-            runtime.spawn(self.clone().sweep());
+            runtime.spawn(self.clone().sweep(home));
         }
         drop(idle);
         // It is kept first, and its place is free after that.
@@ -151,14 +213,16 @@ impl Pool {
     }
 
     /// Lets those go that nobody took up in time, until none is left: Cinder has closed them or is about to, and nobody would see it.
-    async fn sweep(self) {
+    async fn sweep(self, home: usize) {
         loop {
-            sleep(self.keep_alive).await;
-            let mut idle = self.idle();
+            sleep(self.inner.keep_alive).await;
+            let Some(mut idle) = self.inner.idle(home) else {
+                return;
+            };
             let all = std::mem::take(&mut idle.kept);
             let (young, old): (Vec<_>, Vec<_>) = all
                 .into_iter()
-                .partition(|kept| kept.since.elapsed() < self.keep_alive);
+                .partition(|kept| kept.since.elapsed() < self.inner.keep_alive);
             idle.kept = young;
             idle.swept = !idle.kept.is_empty();
             let over = !idle.swept;

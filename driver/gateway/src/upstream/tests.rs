@@ -1,4 +1,5 @@
 use super::{link::Link, *};
+use crate::workers;
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
 use rekindle_common::ZoneName;
@@ -29,7 +30,8 @@ async fn a_request_of_which_nothing_was_sent_goes_over_another_connection() {
     assert!(futures::poll!(connection.as_mut()).is_pending());
     assert!(sender.is_ready());
     let link = Link::moved_elsewhere(sender);
-    upstream.pool.keeps(Lease::new(link, metrics.upstream()));
+    let open = upstream.pool.opens(metrics.upstream()).unwrap();
+    upstream.pool.keeps(Lease::new(link, open));
     drop(theirs);
 
     let mut sending = pin!(upstream.send(Request::new(RequestBody::none())));
@@ -52,6 +54,29 @@ async fn a_request_of_which_nothing_was_sent_goes_over_another_connection() {
         told.contains("upstream_sent_again_total{zone=\"zone-a\"} 1"),
         "{told}"
     );
+}
+
+/// Cinder sees no more connections than it was said to, however many threads there are.
+#[tokio::test]
+async fn what_another_thread_keeps_is_taken_before_there_are_too_many() {
+    let pool = Pool::new(1, TIMES.keep_alive);
+    let metrics = Metrics::new(&ZoneName::new("zone-a").unwrap());
+    let open = pool.opens(metrics.upstream()).unwrap();
+    assert!(pool.opens(metrics.upstream()).is_none(), "one is open");
+    let (ours, _theirs) = tokio::io::duplex(1024);
+    let (sender, connection) = handshake(TokioIo::new(ours)).await.unwrap();
+    let mut connection = pin!(connection);
+    assert!(futures::poll!(connection.as_mut()).is_pending());
+    pool.keeps(Lease::new(Link::moved_elsewhere(sender), open));
+    let place = pool.place().await.unwrap();
+    workers::count_as(1);
+    if workers::count() > 1 {
+        assert!(pool.kept(&place).is_none(), "it is the first one's");
+    }
+    assert!(pool.opens(metrics.upstream()).is_none());
+    let lease = pool.kept_by_others(&place).unwrap();
+    drop(lease);
+    assert!(pool.opens(metrics.upstream()).is_some(), "it is gone");
 }
 
 /// Nobody moves a kept connection, so nobody would see that Cinder has closed it.
