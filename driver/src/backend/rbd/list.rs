@@ -152,10 +152,15 @@ impl RbdBackend {
             move || io.mirror_infos_after(&after)
         };
         match self.part(list, Op::List, None, &what, call).await {
-            Ok(told) => Ok(Roles {
-                told,
-                ..Roles::default()
-            }),
+            Ok(told) => {
+                // One that came meanwhile pushes the last of them out of a full page, and the next page begins behind that.
+                let full = told.len() >= rbd::MIRROR_PAGE;
+                let pushed_out = ids.into_iter().filter(|id| !told.contains_key(id));
+                Ok(Roles {
+                    silent: pushed_out.filter(|_| full).collect(),
+                    told,
+                })
+            }
             Err(Failed::Own(e)) if e.kind == BackendErrorKind::Deadline => {
                 tracing::debug!(pool = list.pool, after, error = %e, "a page of the mirrored images does not answer: each is asked by itself");
                 Ok(silent(ids))

@@ -139,13 +139,12 @@ fn hard_case_35_a_primary_is_not_extended_to_less_than_its_image_has() {
         assert_eq!(extend(four.clone(), gib), Verdict::Pass, "{gib:?}");
     }
     assert_eq!(extend(json!(null), Some(3)), Verdict::Pass);
-    match extend(four, Some(3)) {
-        Verdict::Refuse { name, why } => {
-            assert_eq!(name, "guard_size");
-            assert!(why.contains("Ask for 4 GiB or more"), "{why}");
-        }
-        other => panic!("{other:?}"),
-    }
+    let refused = extend(four, Some(3));
+    let Verdict::Refuse { name, why } = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(name, "guard_size");
+    assert!(why.contains("Ask for 4 GiB or more"), "{why}");
 }
 
 #[test]
