@@ -59,9 +59,7 @@ def test_hard_case_41_a_volume_that_failed_before_gets_its_status_back(make, sid
 
 
 @pytest.mark.parametrize(("attached", "status"), [("attached", "in-use"), ("detached", "available")])
-def test_hard_case_42_a_volume_that_was_worked_at_is_not_at_work_for_ever(
-    make, sidecar, driver, attached, status
-):
+def test_hard_case_42_a_volume_that_was_worked_at_is_not_at_work_for_ever(make, sidecar, driver, attached, status):
     marked = make.replicated(
         status="error", previous_status="retyping", replication_status="failover-error", attach_status=attached
     )
