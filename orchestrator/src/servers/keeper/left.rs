@@ -132,7 +132,8 @@ async fn one(
         Err(e) => return Ok(Some(format!("what is kept of it cannot be read: {e}"))),
     };
     // The other zone's, where we built that too, is of what serves.
-    let built = built_in(&kept).and_then(|(zone, _)| words.of(zone));
+    let there = built_in(&kept).map(|(zone, _)| zone);
+    let built = there.and_then(|zone| words.of(zone));
     let Seen { standby, copies } = look(keeper, group, &kept, built, volumes).await;
     match leave(&kept, built, &standby, copies, primary.as_ref()) {
         Leave::Wait { why } => Ok(Some(why)),
@@ -141,8 +142,7 @@ async fn one(
                 return Ok(keeper.memory().failure(group, key).map(|(words, _)| words));
             }
             lead.check()?;
-            let root = built_in(&kept)
-                .and_then(|(zone, _)| root_of(&words, Some(&kept.record), zone, volumes));
+            let root = there.and_then(|zone| root_of(&words, Some(&kept.record), zone, volumes));
             let wanted = Wanted {
                 group: group.clone(),
                 key: key.clone(),
