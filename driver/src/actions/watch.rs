@@ -5,8 +5,11 @@
 //! metrics fresh, and the moment at which a copy was last in step; and a freeze or thaw that another sidecar of the zone was told of is taken up.
 
 use super::Volumes;
-use crate::backend::{Access, BackendError, ImageView, view::MirrorView};
-use rekindle_common::{ApiError, ImageSpec, metadata};
+use crate::{
+    backend::{Access, BackendError, ImageView, view::MirrorView},
+    replication::{Promote, ends_keeping},
+};
+use rekindle_common::{ApiError, DemotionToken, ImageSpec, ZoneName, deletion::Deletion, metadata};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -102,10 +105,11 @@ impl Volumes {
                     .backend
                     .open(&view.spec, Access::Write, deadline)
                     .await?;
-                if is_old(&session.look(deadline).await?) {
-                    let key = [metadata::DEMOTION_TOKEN];
+                let view = session.look(deadline).await?;
+                if is_old(&view) {
+                    let past = past_of_a_promotion(&view, &inner.zone);
                     session
-                        .set_metadata(&BTreeMap::new(), &key, deadline)
+                        .set_metadata(&BTreeMap::new(), &past, deadline)
                         .await?;
                 }
                 Ok::<(), BackendError>(())
@@ -151,4 +155,18 @@ impl Volumes {
         }
         Ok(())
     }
+}
+
+/// What the promotion that was not noted would have taken off: the demotion's name, and before it the mark of a keeping that this was no
+/// part of. The name alone tells those two apart: behind its end the zone that was left would take the mark at its word, and the replication off.
+fn past_of_a_promotion(view: &ImageView, zone: &ZoneName) -> Vec<&'static str> {
+    let mark = view.metadata.get(metadata::DELETED);
+    let mark = mark.and_then(|m| Deletion::from_metadata(m, &view.spec));
+    let token = view.metadata.get(metadata::DEMOTION_TOKEN);
+    let how = token
+        .and_then(|t| DemotionToken::new(t).ok())
+        .map(|token| Promote::After { token });
+    let is_over = matches!((mark, how), (Some(mark), Some(how)) if ends_keeping(&mark, &how, zone));
+    let mark = is_over.then_some(metadata::DELETED);
+    mark.into_iter().chain([metadata::DEMOTION_TOKEN]).collect()
 }

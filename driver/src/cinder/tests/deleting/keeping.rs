@@ -74,6 +74,18 @@ async fn hard_case_32_a_mark_that_could_not_be_taken_away_at_a_move_is_not_acted
     bench.moved(&v).await;
     assert!(bench.mark(&bench.b, &v).await.is_some());
     bench.is_in_use_in_b(&v).await;
+    // Nor once the sidecar's watch has taken off what the promotion left.
+    let stop = CancellationToken::new();
+    let _stopped = stop.clone().drop_guard();
+    tokio::spawn(crate::actions::watch(bench.b.clone(), stop));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while bench.b.volume(&v.image).await.unwrap().demotion.is_some() {
+        assert!(Instant::now() < deadline, "its demotion's name stays");
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(bench.mark(&bench.b, &v).await, None);
+    bench.round().await;
+    bench.is_in_use_in_b(&v).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
