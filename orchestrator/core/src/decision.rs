@@ -13,7 +13,7 @@ pub use words::{Ask, Hold};
 
 pub use rekindle_common::plan::Request;
 
-use crate::detector::{Diagnosis, diagnose, takes_writes};
+use crate::detector::{Diagnosis, diagnose, majority, takes_writes};
 use crate::plan::{self, Plan};
 use crate::snapshot::{Approved, GroupView, LeaseSight, Snapshot};
 use rekindle_common::{
@@ -256,7 +256,7 @@ pub fn remember_lease(
     (view.state.last_lease.as_ref() != Some(&now)).then_some(now)
 }
 
-/// Whether the remembered lease is to be forgotten: it is gone, and everybody still sees its zone.
+/// Whether the remembered lease is to be forgotten: it is gone, and its zone is still seen, by all but a minority.
 ///
 /// Its holder died alone, and nobody demoted. A later loss of the zone changes nothing about that; and a later leader, who counts
 /// the time from its own first look, would take the lease to have ended after that loss, and for proof. So it is written down by the first
@@ -265,6 +265,8 @@ pub fn remember_lease(
 /// One look may not be sure: a zone that is cut off is seen to be so only after a while. But its lease was renewed at most `renew_every` before
 /// that, and lasts for the rest of its `ttl`. Where that is the longer of the two, as by default, a zone that is there beside a lease that is gone was not
 /// cut off before its end; where it is not, what is missing is waited for, and never more than the hold-off.
+/// A site that does not reach the zone beside others that do changes nothing: a loss is what a majority has seen, so one that comes later
+/// began later than now.
 ///
 /// A lease that is no proof as it is stays: should its key come back, what was wrong with its holder is still known.
 #[must_use]
@@ -288,16 +290,15 @@ pub fn forget_lease(snapshot: &Snapshot, group: &GroupName) -> bool {
         .get()
         .saturating_sub(policy.lease.renew_every.get());
     let unseen = word::SEEN_WITHIN.get().saturating_sub(outlasts_a_cut_by);
-    match diagnose(snapshot, &primary.zone, policy.hold_off) {
+    let is_there = match diagnose(snapshot, &primary.zone, policy.hold_off) {
         Diagnosis::Healthy
         | Diagnosis::StorageIll { .. }
         | Diagnosis::StorageLost { .. }
-        | Diagnosis::SidecarDown { .. } => seen_gone_for.get() >= unseen.min(policy.hold_off.get()),
-        Diagnosis::Suspect { .. }
-        | Diagnosis::Lost { .. }
-        | Diagnosis::LinkCut { .. }
-        | Diagnosis::Unknown { .. } => false,
-    }
+        | Diagnosis::SidecarDown { .. } => true,
+        Diagnosis::LinkCut { gone_to, .. } => gone_to.len() < majority(snapshot.sites.len()),
+        Diagnosis::Suspect { .. } | Diagnosis::Lost { .. } | Diagnosis::Unknown { .. } => false,
+    };
+    is_there && seen_gone_for.get() >= unseen.min(policy.hold_off.get())
 }
 
 /// Whether policy, or a person, lets a plan of this kind begin.
