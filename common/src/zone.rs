@@ -54,6 +54,9 @@ pub struct GroupReport {
     pub lease: LeaseView,
     /// How many volumes are in which status.
     pub volumes: BTreeMap<VolumeStatus, u32>,
+    /// How many images that may be primary here, and of this group, could not be read: were the zone cut off, they would not be demoted.
+    #[serde(default)]
+    pub unread: u32,
 }
 
 /// The answer to `GET /v1/zone`.

@@ -260,6 +260,7 @@ impl Volumes {
                 generation: self.inner.generation(group, deadline).await,
                 lease,
                 volumes: std::collections::BTreeMap::new(),
+                unread: self.inner.unread(group),
             },
         }
     }
@@ -317,6 +318,18 @@ fn any_groups(views: &[ImageView]) -> Option<ApiError> {
 }
 
 impl Inner {
+    /// How many images may be primary here and of that group, and could not be read by the last list that came.
+    pub(super) fn unread(&self, group: &GroupName) -> u32 {
+        let of_it = |v: &&ImageView| match &v.mirror {
+            MirrorView::Unread(u) => {
+                u.primary != Known::No && (is_of(v, group) || v.may_be_any_groups().is_some())
+            }
+            MirrorView::On(_) | MirrorView::Off | MirrorView::Disabling => false,
+        };
+        let known = self.known().unwrap_or_default();
+        u32::try_from(known.iter().filter(of_it).count()).unwrap_or(u32::MAX)
+    }
+
     async fn demote_one(
         &self,
         group: &GroupName,

@@ -207,6 +207,7 @@ impl Volumes {
             GroupReport {
                 generation: inner.generation(&group, deadline).await,
                 lease: inner.leases.view(&group),
+                unread: inner.unread(&group),
                 group,
                 volumes,
             }

@@ -218,8 +218,8 @@ pub enum Refusal {
 /// Remembers a lease while it can be seen. `None` where nothing changed.
 ///
 /// Only a lease that agrees with the primary record is remembered: one of another zone or generation proves nothing about
-/// the recorded primary. And one whose holder could not demote now, because its cluster takes no writes, is remembered as that of a
-/// holder that does not: were its zone cut off in this state, its lease would end, and its images be primary when its Ceph is back.
+/// the recorded primary. And one whose holder could not demote now, because its cluster takes no writes, or one of the group's images cannot be
+/// read, is remembered as that of a holder that does not: were its zone cut off in this state, its lease would end, and an image be primary still.
 #[must_use]
 pub fn remember_lease(
     snapshot: &Snapshot,
@@ -241,7 +241,7 @@ pub fn remember_lease(
     });
     let isolation_response = match (
         lease.isolation_response,
-        takes_writes(snapshot, &lease.zone),
+        could_demote(snapshot, &lease.zone, group),
     ) {
         (IsolationResponse::Demote, Known::No) => IsolationResponse::Keep,
         // A zone that was cut off in this state still has its lease for a while, and nobody who could say that it is well again.
@@ -254,6 +254,19 @@ pub fn remember_lease(
         isolation_response,
     };
     (view.state.last_lease.as_ref() != Some(&now)).then_some(now)
+}
+
+/// Whether the zone's sidecar could demote all of the group's images there, were it cut off now.
+fn could_demote(snapshot: &Snapshot, zone: &ZoneName, group: &GroupName) -> Known {
+    let unread = snapshot.zones.get(zone).map(|z| {
+        let of_it = z.groups.iter().filter(|g| g.group == *group);
+        of_it.map(|g| g.unread).sum::<u32>()
+    });
+    match (takes_writes(snapshot, zone), unread) {
+        (Known::No, _) | (Known::Yes | Known::Unknown, Some(1..)) => Known::No,
+        (Known::Yes, Some(0)) => Known::Yes,
+        (Known::Unknown, Some(0)) | (Known::Yes | Known::Unknown, None) => Known::Unknown,
+    }
 }
 
 /// Whether the remembered lease is to be forgotten: it is gone, and its zone is still seen, by all but a minority.

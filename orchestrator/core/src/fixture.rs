@@ -38,6 +38,7 @@ pub(crate) fn now() -> Timestamp {
     "2026-06-01T12:00:00Z".parse().unwrap()
 }
 
+#[derive(Clone)]
 pub(crate) struct World {
     pub(crate) snapshot: Snapshot,
 }
@@ -188,6 +189,7 @@ impl World {
                     generation: Some(Generation(1)),
                     lease,
                     volumes: BTreeMap::new(),
+                    unread: 0,
                 }],
             },
         );

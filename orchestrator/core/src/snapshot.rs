@@ -94,7 +94,8 @@ pub struct LastLease {
     pub zone: ZoneName,
     /// Its generation.
     pub generation: Generation,
-    /// What its holder does when it cannot renew; `keep` also where it would demote and its cluster took no writes.
+    /// What its holder does when it cannot renew; `keep` also where it would demote and could not: its cluster took no writes, or
+    /// an image could not be read.
     pub isolation_response: IsolationResponse,
 }
 

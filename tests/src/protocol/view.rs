@@ -164,6 +164,7 @@ impl World {
                 generation: Some(self.zones[zone].seen),
                 lease: self.lease_view(zone),
                 volumes: BTreeMap::new(),
+                unread: 0,
             }],
         })
     }

@@ -43,6 +43,9 @@ async fn hard_case_20_one_volume_that_does_not_answer_is_unknown_and_the_others_
         let counts = &zone.groups[0].volumes;
         assert_eq!(counts[&VolumeStatus::ActivePrimary], 2);
         assert_eq!(counts[&VolumeStatus::ErrorUnknown], 1);
+        assert_eq!(zone.groups[0].unread, 1);
+        assert_eq!(pair.a.group_report(&other()).await.unread, 0);
+        assert_eq!(pair.b.group_report(&group()).await.unread, 0);
         // Schedules go on for those that can be snapshotted.
         let soon = Instant::now() + Duration::from_secs(10);
         let listed: Vec<(ImageSpec, Periodic)> = SnapshotSource::list(&pair.a, soon).await.unwrap();
@@ -54,6 +57,7 @@ async fn hard_case_20_one_volume_that_does_not_answer_is_unknown_and_the_others_
         assert_eq!(listed, expected);
         pair.fabric.a().unsilence(&spec(1));
         assert_eq!(all(&pair.a).await[1].role, Role::Primary);
+        assert_eq!(pair.a.group_report(&group()).await.unread, 0);
     }
 }
 
@@ -84,6 +88,9 @@ async fn hard_case_31_what_was_never_read_lets_no_group_pass_for_demoted() {
         pair.fabric.a().silence(&spec(1), false);
         let seen = all(&pair.a).await;
         assert_eq!((seen[1].role, &seen[1].group), (Role::Unknown, &None));
+        for may_be_of in [group(), other()] {
+            assert_eq!(pair.a.group_report(&may_be_of).await.unread, 1);
+        }
         let of_group = VolumeQuery {
             group: Some(group()),
             ..VolumeQuery::default()

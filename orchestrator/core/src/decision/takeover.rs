@@ -306,7 +306,7 @@ fn proof_without(case: &Case<'_>, lost_for: Span, gone_for: Span) -> Result<Proo
             gone_for.tenths(),
             match (l.isolation_response, policy.isolation_response) {
                 (IsolationResponse::Keep, IsolationResponse::Demote) =>
-                    "its sidecar could not demote: its Ceph took no writes".to_owned(),
+                    "its sidecar could not demote all of it: its Ceph took no writes, or an image could not be read".to_owned(),
                 (response, _) => format!("its isolation_response is {response:?}"),
             }
         ),

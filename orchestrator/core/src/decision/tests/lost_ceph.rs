@@ -220,6 +220,48 @@ fn what_it_loses_is_counted_from_the_loss_of_its_ceph() {
     assert!(matches!(asked(&w), Ask::BeyondRpo { .. }));
 }
 
+/// What cannot be opened is not demoted, while its client may write on; the rest of the group's end of the lease is no proof for it.
+#[test]
+fn hard_case_60_a_lease_that_ended_while_an_image_could_not_be_read_proves_nothing() {
+    let unread = |w: &mut World, group: usize, images| {
+        let report = w.snapshot.zones.get_mut(&zone("zone-a")).unwrap();
+        report.groups[group].unread = images;
+    };
+    let mut w = World::healthy(2);
+    assert_eq!(remember_lease(&w.snapshot, &group()), None, "so already");
+    unread(&mut w, 0, 1);
+    let remembered = remember_lease(&w.snapshot, &group()).unwrap();
+    assert_eq!(remembered.isolation_response, IsolationResponse::Keep);
+    w.view().state.last_lease = Some(remembered.clone());
+    // The leader alone does not reach it for a moment: what was wrong with it is still known.
+    let mut unreached = w.clone();
+    unreached.snapshot.zones.remove(&zone("zone-a"));
+    assert_eq!(remember_lease(&unreached.snapshot, &group()), None);
+    // Cut off in that state.
+    let mut cut = w.clone();
+    cut.kill_a(3600, 3000);
+    let ask = asked(&cut);
+    assert!(
+        matches!(&ask, Ask::NoProof { evidence } if evidence.contains("an image could not be read")),
+        "{ask:?}"
+    );
+    // It can be read again before.
+    unread(&mut w, 0, 0);
+    let again = remember_lease(&w.snapshot, &group()).unwrap();
+    assert_eq!(again.isolation_response, IsolationResponse::Demote);
+    w.view().state.last_lease = Some(again);
+    w.kill_a(3600, 3000);
+    begun(&w);
+    // Another group's is no matter of this one.
+    let mut w = World::healthy(2);
+    let mut others = w.snapshot.zones[&zone("zone-a")].groups[0].clone();
+    others.group = "web".parse().unwrap();
+    let report = w.snapshot.zones.get_mut(&zone("zone-a")).unwrap();
+    report.groups.push(others);
+    unread(&mut w, 1, 1);
+    assert_eq!(remember_lease(&w.snapshot, &group()), None);
+}
+
 /// The sidecar gave up, or was stopped: that its lease ended says nothing of a demotion, for there was no cluster to demote on.
 #[test]
 fn hard_case_31_a_lease_that_ended_while_its_ceph_was_dead_proves_nothing() {
