@@ -309,6 +309,41 @@ fn hard_case_32_a_mark_from_before_a_forced_promotion_is_said_and_not_acted_on()
     assert_eq!(look(&mark.to_metadata(), 999).deletion, Some(mark));
 }
 
+/// The other zone's daemon would try to remove its image for ever, for the clones are there too, and nobody would be told.
+#[test]
+fn hard_case_34_a_volume_that_was_cloned_is_not_marked_for_its_removal() {
+    let marks = [
+        After::Delete {
+            after: Span::secs(60),
+        },
+        After::Keep {
+            from: "zone-a".parse().unwrap(),
+            group: None,
+        },
+    ];
+    for then in marks {
+        let mut cloned = primary(MirrorImageMode::Journal);
+        let lineage = cloned.lineage.get_or_insert_default();
+        lineage.children = 2;
+        let refused = next(
+            &with(cloned.clone(), &[]),
+            &VolumeAction::MarkDeleted { then: then.clone() },
+            &generation(2),
+        );
+        assert!(
+            matches!(&refused, Err(Refusal::HasClones { how }) if how.contains('2')),
+            "{refused:?}"
+        );
+        cloned.lineage.get_or_insert_default().children = 0;
+        let mark = VolumeAction::MarkDeleted { then };
+        assert_eq!(
+            written(&with(cloned, &[]), &mark).0,
+            [metadata::DELETED],
+            "they were flattened"
+        );
+    }
+}
+
 #[test]
 fn hard_case_32_a_keepings_mark_goes_with_any_promotion_but_its_own() {
     let here: rekindle_common::ZoneName = "zone-b".parse().unwrap();
