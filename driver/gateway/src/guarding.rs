@@ -14,9 +14,9 @@ use crate::{
 };
 use bytes::Bytes;
 use hyper::{
-    StatusCode,
-    header::{HeaderName, HeaderValue},
-    http::request::Parts,
+    Response, StatusCode,
+    header::{CONTENT_LENGTH, HeaderName, HeaderValue},
+    http::{request::Parts, response},
 };
 use rekindle_net::in_request;
 use serde_json::Value;
@@ -28,32 +28,57 @@ const VERSION: HeaderName = HeaderName::from_static("openstack-api-version");
 /// An older one may leave the group out of a list's filters, and give all volumes; this one says that it cannot filter.
 const LISTS_GROUPS: HeaderValue = HeaderValue::from_static("volume 3.31");
 
-/// Whether Cinder says to its user that there is no such thing for them, as it then says to the request itself.
-fn says_there_is_none(status: StatusCode) -> bool {
+/// Why a request goes no further.
+pub(crate) enum Stopped {
+    /// What Cinder said to a look of its user's. It is the request's answer too: whom Cinder does not let look, it may let delete all the same,
+    /// for the access rules of an application credential go by method and path.
+    ByCinder(Box<Response<Bytes>>),
+    /// It would break a pair, or that is not known.
+    ByUs(Fault),
+}
+
+impl From<Fault> for Stopped {
+    fn from(fault: Fault) -> Self {
+        Self::ByUs(fault)
+    }
+}
+
+impl Stopped {
+    fn by(mut head: response::Parts, body: Option<Bytes>) -> Self {
+        head.headers.remove(CONTENT_LENGTH);
+        let answer = Response::from_parts(head, body.unwrap_or_default());
+        Self::ByCinder(Box::new(answer))
+    }
+}
+
+/// Whether that tells a user that there is no such thing for them, or that their request has a form that Cinder does not take (its version, say).
+fn is_told(status: StatusCode) -> bool {
     [
         StatusCode::BAD_REQUEST,
         StatusCode::UNAUTHORIZED,
         StatusCode::FORBIDDEN,
         StatusCode::NOT_FOUND,
+        StatusCode::NOT_ACCEPTABLE,
     ]
     .contains(&status)
 }
 
 impl Proxy {
-    /// Refuses what would break a replicated pair.
+    /// Stops what would break a replicated pair. What a guard refuses goes nowhere, whoever asks.
     pub(crate) async fn guard(
         &self,
         head: &Parts,
         body: &mut RequestBody,
         exchange: &mut Exchange,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Stopped> {
         let Some(guards) = &self.guards else {
             return Ok(());
         };
         // Cinder's routes go by that method; who reads the request's line, by the other.
         if renames_its_method(head.uri.query().unwrap_or_default()) {
             let why = "the query names a method (_method), which Cinder would take for the request's own: send the request with that method";
-            return Err(Fault::new(StatusCode::BAD_REQUEST, "method_twice", why).closing());
+            let fault = Fault::new(StatusCode::BAD_REQUEST, "method_twice", why);
+            return Err(fault.closing().into());
         }
         let place = Place::of(&head.method, head.uri.path()).map_err(|Unclear| {
             let why = "the path can be read in more ways than one, and the request would change something: write it without '..', and with ids as they are";
@@ -81,24 +106,23 @@ impl Proxy {
             let volumes = self.volumes(head, &place, &asked, exchange).await?;
             let ids: Vec<&str> = volumes.iter().map(String::as_str).collect();
             let allowed = in_request(exchange.ids(), guards.allow(&asked, &ids)).await;
-            if let Err(no) = allowed
-                && self.is_theirs(head, &place, &asked, exchange).await?
-            {
-                return Err(no);
+            if let Err(no) = allowed {
+                self.sees(head, &place, &asked, exchange).await?;
+                return Err(no.into());
             }
         }
         Ok(())
     }
 
-    /// The volumes that something would be done to. None, where Cinder shows its user no such group, snapshot or attachment: then it says
-    /// so to the request itself. Where Cinder does not say, what would end them waits, and for all else the driver guards each.
+    /// The volumes that something would be done to. None, where Cinder has no such snapshot or attachment for its user: then it says so to the
+    /// request itself. Where Cinder does not say, what would end them waits, and for all else the driver guards each.
     async fn volumes(
         &self,
         head: &Parts,
         place: &Place,
         asked: &Guarded,
         exchange: &mut Exchange,
-    ) -> Result<Vec<String>, Fault> {
+    ) -> Result<Vec<String>, Stopped> {
         let base = &place.base;
         let (path, thing, key) = match &asked.target {
             Target::Volume(id) => return Ok(vec![id.clone()]),
@@ -120,18 +144,23 @@ impl Proxy {
                 "consistencygroup_id",
             ),
         };
-        let (status, body) = self.shown_to_them(head, &path, exchange).await?;
-        if says_there_is_none(status) {
+        let (answer, body) = self.shown_to_them(head, &path, exchange).await?;
+        let status = answer.status;
+        if status == StatusCode::NOT_FOUND {
             return Ok(Vec::new());
+        }
+        if is_told(status) {
+            return Err(Stopped::by(answer, body));
         }
         let body = body.filter(|_| status == StatusCode::OK);
         let body: Option<Value> = body.and_then(|body| serde_json::from_slice(&body).ok());
         let id = body.and_then(|body| body[thing][key].as_str().map(str::to_owned));
         let Some(id) = id.filter(|id| uuid::Uuid::try_parse(id).is_ok()) else {
             if ends_it(asked.operation) {
-                return Err(unknown(&format!(
+                let why = format!(
                     "Cinder does not say what the {thing} is of: nothing is done before that is known"
-                )));
+                );
+                return Err(unknown(&why).into());
             }
             tracing::warn!(
                 thing,
@@ -157,35 +186,37 @@ impl Proxy {
         head: &Parts,
         path: &str,
         exchange: &mut Exchange,
-    ) -> Result<(StatusCode, Option<Bytes>), Fault> {
+    ) -> Result<(response::Parts, Option<Bytes>), Fault> {
         let answer = self.look(head, path, exchange).await?;
-        let status = answer.status();
-        let mut body = answer.into_body();
+        let (answer, mut body) = answer.into_parts();
         match ahead(&mut body, VOLUMES, self.upstream.idle()).await? {
-            Ahead::Whole(body) => Ok((status, Some(body))),
-            Ahead::Part(_) => Ok((status, None)),
+            Ahead::Whole(body) => Ok((answer, Some(body))),
+            Ahead::Part(_) => Ok((answer, None)),
         }
     }
 
-    /// Whether the user sees the volume. Who does not is told by Cinder that there is none. What Cinder fails to answer tells neither: its
-    /// next answer, to the request itself, may be another one.
-    async fn is_theirs(
+    /// The user sees the volume. Who does not is told what Cinder told them. What Cinder fails to answer tells neither: its next answer, to
+    /// the request itself, may be another one.
+    async fn sees(
         &self,
         head: &Parts,
         place: &Place,
         asked: &Guarded,
         exchange: &mut Exchange,
-    ) -> Result<bool, Fault> {
+    ) -> Result<(), Stopped> {
         match &asked.target {
             Target::Volume(id) => {
                 let path = format!("{}/volumes/{id}", place.base);
                 match self.unseen(head, &path, exchange).await? {
-                    None => Ok(true),
-                    Some(no) if says_there_is_none(no.status()) => Ok(false),
-                    Some(_) => Err(unknown(&format!(
-                        "Cinder does not say now whether there is such a volume for this token: it is not {} before that is known",
-                        asked.operation.done()
-                    ))),
+                    None => Ok(()),
+                    Some(no) if is_told(no.status()) => Err(Stopped::ByCinder(Box::new(no))),
+                    Some(_) => {
+                        let why = format!(
+                            "Cinder does not say now whether there is such a volume for this token: it is not {} before that is known",
+                            asked.operation.done()
+                        );
+                        Err(unknown(&why).into())
+                    }
                 }
             }
             // Its volumes were found with the user's own token.
@@ -193,7 +224,7 @@ impl Proxy {
             | Target::Attachment(_)
             | Target::Snapshot(_)
             | Target::GroupSnapshot(_)
-            | Target::ConsistencySnapshot(_) => Ok(true),
+            | Target::ConsistencySnapshot(_) => Ok(()),
         }
     }
 
@@ -206,7 +237,7 @@ impl Proxy {
         asked: &Guarded,
         group: &str,
         exchange: &mut Exchange,
-    ) -> Result<Vec<String>, Fault> {
+    ) -> Result<Vec<String>, Stopped> {
         // `groups/action` has no group that something could be done to.
         if group.is_empty() {
             return Ok(Vec::new());
@@ -221,21 +252,19 @@ impl Proxy {
         let mut ids: Vec<String> = Vec::new();
         let mut path = list.clone();
         loop {
-            let (status, body) = self.shown_to_them(&head, &path, exchange).await?;
-            // Nor does Cinder let them do anything else.
-            if status == StatusCode::UNAUTHORIZED {
-                return Ok(Vec::new());
+            let (answer, body) = self.shown_to_them(&head, &path, exchange).await?;
+            if [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&answer.status) {
+                return Err(Stopped::by(answer, body));
             }
-            let body = body.filter(|_| status == StatusCode::OK);
+            let body = body.filter(|_| answer.status == StatusCode::OK);
             let page = body
                 .as_deref()
                 .and_then(|body| read(body, Kind::Page))
                 .map(Read::into_owned);
             let Some(page) = page else {
                 if ends {
-                    return Err(unknown(
-                        "Cinder does not say which volumes the group has: they are not deleted before that is known",
-                    ));
+                    let why = "Cinder does not say which volumes the group has: they are not deleted before that is known";
+                    return Err(unknown(why).into());
                 }
                 return Ok(ids);
             };
@@ -249,7 +278,7 @@ impl Proxy {
                     let why = format!(
                         "the group has {GROUP} volumes or more, which are not looked at at once: delete some of them by themselves first"
                     );
-                    return Err(Fault::new(StatusCode::CONFLICT, "guard_group", why));
+                    return Err(Fault::new(StatusCode::CONFLICT, "guard_group", why).into());
                 }
                 return Ok(ids);
             }

@@ -4,7 +4,7 @@
 //!   a request that changes a volume ── asked: what, to which ── names: its image, asked anew for what ends it
 //!     ── the sidecar: how is it now ── judge
 //!     ── it may        ── Cinder
-//!     ── it may not    ── does its user see the volume? ── 409, and why; where Cinder does not say: 503
+//!     ── it may not    ── does its user see the volume? ── 409, and why; who does not: what Cinder says to that
 //!     └─ unknown       ── Cinder, but for what ends a volume: 503
 //! ```
 //!

@@ -12,6 +12,7 @@ use crate::{
     client_io::{InFlight, Shared},
     exchange::Exchange,
     fault::{COMPUTE_REQUEST_ID, Fault, REQUEST_ID},
+    guarding::Stopped,
     guards::Guards,
     headers::{self, From, Scheme},
     metrics::Metrics,
@@ -153,7 +154,11 @@ impl Proxy {
         if let Some(answer) = self.action(&head, &mut body, exchange).await? {
             return Ok(Answer::Own(answer));
         }
-        self.guard(&head, &mut body, exchange).await?;
+        match self.guard(&head, &mut body, exchange).await {
+            Ok(()) => {}
+            Err(Stopped::ByCinder(no)) => return Ok(Answer::Own(*no)),
+            Err(Stopped::ByUs(fault)) => return Err(fault),
+        }
         let shows = self.statuses.as_ref().zip(shows(&head));
         if let Some((statuses, kind)) = shows {
             // What it is packed in is for the client to know, and this is read here.

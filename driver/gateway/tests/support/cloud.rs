@@ -28,6 +28,9 @@ pub const ITS_IMAGE: &str = "0a0a0a0a-0000-4000-8000-00000000000a";
 /// One on a backend that is not ours.
 pub const ELSEWHERE: &str = "9d2a4c1e-0000-4000-8000-000000000003";
 
+/// A token that may change everything and look at nothing: of an application credential whose access rules say so.
+pub const BLIND: &str = "blind";
+
 /// The group that a group's snapshot is of.
 pub const GROUP: &str = "9d2a4c1e-0000-4000-8000-0000000000aa";
 
@@ -264,6 +267,7 @@ async fn many_for_ourselves(State(cloud): State<Cloud>, request: Request) -> Res
 fn refused(headers: &HeaderMap) -> Option<Response> {
     match headers.get("x-auth-token").map(|t| t.to_str().unwrap()) {
         None => Some((StatusCode::UNAUTHORIZED, "no token").into_response()),
+        Some(BLIND) => Some((StatusCode::UNAUTHORIZED, "no rule fits").into_response()),
         Some(_) => None,
     }
 }
@@ -384,8 +388,11 @@ async fn of_a_volume(
     if let Some(odd) = looked(&cloud, &headers, asked) {
         return odd;
     }
+    if let Some(no) = refused(&headers) {
+        return no;
+    }
     let is_known = cloud.0.lock().unwrap().volumes.iter().any(|v| v.id == id);
-    if headers.get("x-auth-token").is_none_or(|t| t == "stranger") || !is_known {
+    if headers["x-auth-token"] == "stranger" || !is_known {
         return StatusCode::NOT_FOUND.into_response();
     }
     let thing = things.strip_suffix('s').unwrap();
