@@ -105,16 +105,13 @@ impl Proxy {
         for asked in asked {
             let volumes = self.volumes(head, &place, &asked, exchange).await?;
             let ids: Vec<&str> = volumes.iter().map(String::as_str).collect();
-            let allowed = in_request(exchange.ids(), guards.allow(&asked, &ids)).await;
-            if let Err(no) = allowed {
-                self.sees(head, &place, &asked, exchange).await?;
-                return Err(no.into());
-            }
+            in_request(exchange.ids(), guards.allow(&asked, &ids)).await?;
         }
         Ok(())
     }
 
-    /// The volumes that something would be done to. None, where Cinder has no such snapshot or attachment for its user: then it says so to the
+    /// The volumes that something would be done to, as the user sees them: nobody else is asked about a volume before Cinder has taken the
+    /// user's token for it, or who has none could have the gateway's own account ask without end. None, where Cinder has no such snapshot or attachment for its user: then it says so to the
     /// request itself. Where Cinder does not say, what would end them waits, and for all else the driver guards each.
     async fn volumes(
         &self,
@@ -125,7 +122,10 @@ impl Proxy {
     ) -> Result<Vec<String>, Stopped> {
         let base = &place.base;
         let (path, thing, key) = match &asked.target {
-            Target::Volume(id) => return Ok(vec![id.clone()]),
+            Target::Volume(id) => {
+                self.sees(head, place, asked, id, exchange).await?;
+                return Ok(vec![id.clone()]);
+            }
             Target::Group(id) => return self.volumes_of(head, place, asked, id, exchange).await,
             Target::Attachment(id) => (
                 format!("{base}/attachments/{id}"),
@@ -202,29 +202,20 @@ impl Proxy {
         head: &Parts,
         place: &Place,
         asked: &Guarded,
+        volume: &str,
         exchange: &mut Exchange,
     ) -> Result<(), Stopped> {
-        match &asked.target {
-            Target::Volume(id) => {
-                let path = format!("{}/volumes/{id}", place.base);
-                match self.unseen(head, &path, exchange).await? {
-                    None => Ok(()),
-                    Some(no) if is_told(no.status()) => Err(Stopped::ByCinder(Box::new(no))),
-                    Some(_) => {
-                        let why = format!(
-                            "Cinder does not say now whether there is such a volume for this token: it is not {} before that is known",
-                            asked.operation.done()
-                        );
-                        Err(unknown(&why).into())
-                    }
-                }
+        let path = format!("{}/volumes/{volume}", place.base);
+        match self.unseen(head, &path, exchange).await? {
+            None => Ok(()),
+            Some(no) if is_told(no.status()) => Err(Stopped::ByCinder(Box::new(no))),
+            Some(_) => {
+                let why = format!(
+                    "Cinder does not say now whether there is such a volume for this token: it is not {} before that is known",
+                    asked.operation.done()
+                );
+                Err(unknown(&why).into())
             }
-            // Its volumes were found with the user's own token.
-            Target::Group(_)
-            | Target::Attachment(_)
-            | Target::Snapshot(_)
-            | Target::GroupSnapshot(_)
-            | Target::ConsistencySnapshot(_) => Ok(()),
         }
     }
 

@@ -1,10 +1,10 @@
 //! The guards: what of Cinder's own requests would break a replicated pair is refused before Cinder sees it.
 //!
 //! ```text
-//!   a request that changes a volume ── asked: what, to which ── names: its image, asked anew for what ends it
-//!     ── the sidecar: how is it now ── judge
+//!   a request that changes a volume ── asked: what, to which ── does its user see it? who does not: what Cinder says to that
+//!     ── names: its image, asked anew for what ends it ── the sidecar: how is it now ── judge
 //!     ── it may        ── Cinder
-//!     ── it may not    ── does its user see the volume? ── 409, and why; who does not: what Cinder says to that
+//!     ── it may not    ── 409, and why
 //!     └─ unknown       ── Cinder, but for what ends a volume: 503
 //! ```
 //!

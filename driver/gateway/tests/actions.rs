@@ -233,10 +233,10 @@ async fn what_is_cinders_goes_there_byte_for_byte() {
         "",
         large.as_str(),
     ] {
-        let answer = scene.act("stranger", PLAIN, body).await;
+        let answer = scene.act("member", PLAIN, body).await;
         assert_eq!((answer.status, answer.text().as_str()), (418, body));
         let head = format!(
-            "POST /v3/p/volumes/{PLAIN}/action HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+            "POST /v3/p/volumes/{PLAIN}/action HTTP/1.1\r\nHost: h\r\nX-Auth-Token: member\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
         );
         let answer = ask(scene.gateway.address, &(head + &in_chunks(body))).await;
         assert_eq!((answer.status, answer.text().as_str()), (418, body));

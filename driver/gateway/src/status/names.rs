@@ -127,7 +127,7 @@ impl Names {
         let unknown = ids.iter().zip(&all).filter(|(_, under)| under.is_none());
         let missing = self.missing(unknown.map(|(id, _)| *id));
         if !missing.is_empty() {
-            self.told(missing, wait).await;
+            self.carried(missing, wait).await;
             all = self.state().good(ids);
         }
         all.into_iter()
@@ -136,22 +136,26 @@ impl Names {
     }
 
     /// What is under each of these volumes now, in their order, whatever is kept of them: Cinder is asked anew, and its answer is kept. What
-    /// is not told within `wait` is unknown, also where it was known before.
+    /// is not told within `wait` is unknown, also where it was known before. The look ends with who waits for it: nobody else has use for it,
+    /// and what those who have left still asked for would be in the way of the others.
     pub(crate) async fn anew(&self, ids: &[&str], wait: Duration) -> Vec<Under> {
-        let told = self.told(self.missing(ids.iter().copied()), wait).await;
+        let look = self.look(self.missing(ids.iter().copied()));
+        let told = timeout(wait, look).await.unwrap_or_else(|_| {
+            if self.state().pause.is_news() {
+                tracing::warn!("Cinder does not tell in time which images are under volumes");
+            }
+            HashMap::new()
+        });
         ids.iter()
             .map(|id| told.get(*id).cloned().unwrap_or(Under::Unknown))
             .collect()
     }
 
-    /// What Cinder says of these within `wait`. The look is carried to its end, for those who come later.
-    async fn told(&self, ids: Vec<String>, wait: Duration) -> HashMap<String, Under> {
+    /// Looks at these, and waits for that no longer than `wait`. The look is carried to its end, for those who come later.
+    async fn carried(&self, ids: Vec<String>, wait: Duration) {
         let this = self.clone();
         let looking = tokio::spawn(async move { this.look(ids).await });
-        match timeout(wait, looking).await {
-            Ok(Ok(told)) => told,
-            Ok(Err(_)) | Err(_) => HashMap::new(),
-        }
+        let _ = timeout(wait, looking).await;
     }
 
     /// What is under a volume that Cinder was asked for elsewhere. It is kept, in the place of what was known before.

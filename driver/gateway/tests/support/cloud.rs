@@ -14,7 +14,7 @@ use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
 };
-use tokio::task::JoinHandle;
+use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 /// Volumes in a page, whatever its limit: as `osapi_max_limit`.
@@ -83,6 +83,8 @@ struct Inner {
     asked: Vec<(String, String)>,
     /// What was asked with the gateway's own account.
     own: Vec<String>,
+    /// Closed, it takes what that asks for one volume, and answers nothing.
+    open: Arc<Semaphore>,
     volumes: Vec<Volume>,
     odd: Option<Odd>,
     packing: Vec<String>,
@@ -93,6 +95,7 @@ impl Default for Cloud {
         Self(Arc::new(Mutex::new(Inner {
             asked: Vec::new(),
             own: Vec::new(),
+            open: Arc::new(Semaphore::new(1)),
             volumes: vec![
                 Volume::new(PLAIN, None),
                 Volume::new(TAKEN_IN, Some(ITS_IMAGE)),
@@ -113,6 +116,16 @@ impl Cloud {
     /// Those that it had of the gateway's own account.
     pub fn asked_by_us(&self) -> Vec<String> {
         self.0.lock().unwrap().own.clone()
+    }
+
+    /// From now on the gateway's own account is not answered.
+    pub fn hangs(&self) {
+        self.0.lock().unwrap().open.forget_permits(1);
+    }
+
+    /// It is again, also for what it asked meanwhile.
+    pub fn goes_on(&self) {
+        self.0.lock().unwrap().open.add_permits(1);
     }
 
     /// What looks at volumes said that their answer may be packed in.
@@ -237,8 +250,13 @@ async fn for_ourselves(
     Path((_, id)): Path<(String, String)>,
 ) -> Response {
     assert_eq!(headers["x-auth-token"], "own-token");
-    let mut inner = cloud.0.lock().unwrap();
-    inner.own.push(id.clone());
+    let open = {
+        let mut inner = cloud.0.lock().unwrap();
+        inner.own.push(id.clone());
+        Arc::clone(&inner.open)
+    };
+    let _open = open.acquire().await.unwrap();
+    let inner = cloud.0.lock().unwrap();
     match inner.volumes.iter().find(|v| v.id == id) {
         Some(volume) => Json(json!({ "volume": as_admin(volume) })).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
