@@ -59,6 +59,11 @@ impl AsRef<[u8]> for Held {
     }
 }
 
+/// So much of what all bodies may take has one of so many bytes.
+pub(crate) fn kib(bytes: usize) -> usize {
+    bytes / 1024 + 1
+}
+
 impl Exchange {
     pub(crate) fn begin(
         request: &hyper::http::request::Parts,
@@ -111,12 +116,15 @@ impl Exchange {
         self.held = Some(part);
     }
 
-    /// The bytes of its answer that are held. Its part goes with them: the last pieces stand in the server when the exchange is over.
+    /// The bytes of its answer that are held. Its part goes with them: the last pieces stand in the server when the exchange is over. What it
+    /// was made of is gone, and so is the part of that: an answer that is small keeps nobody else's out, however slowly it is read.
     pub(crate) fn held(&mut self, bytes: Bytes) -> Bytes {
-        match self.held.take() {
-            Some(part) => Bytes::from_owner(Held { bytes, _part: part }),
-            None => bytes,
-        }
+        let Some(mut part) = self.held.take() else {
+            return bytes;
+        };
+        // Where the answer is larger than its part, which is so by the fields alone, it has all of that.
+        let part = part.split(kib(bytes.len())).unwrap_or(part);
+        Bytes::from_owner(Held { bytes, _part: part })
     }
 
     /// Cinder answers.

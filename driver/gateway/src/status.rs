@@ -17,7 +17,7 @@ mod query;
 mod scan;
 mod splice;
 
-use crate::{config::StatusConfig, metrics::Metrics};
+use crate::{config::StatusConfig, exchange::kib, metrics::Metrics};
 pub(crate) use fields::Told;
 #[cfg(test)]
 pub(crate) use fields::tests::report;
@@ -117,7 +117,7 @@ impl Statuses {
 
     /// A place for a body of so many bytes; `None` where there is none in time.
     pub(crate) async fn place(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(HELD).min(HELD);
+        let kib = u32::try_from(kib(bytes)).unwrap_or(HELD).min(HELD);
         let place = Arc::clone(&self.held).acquire_many_owned(kib);
         tokio::time::timeout(PLACE, place).await.ok()?.ok()
     }

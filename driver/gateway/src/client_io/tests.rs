@@ -29,7 +29,7 @@ struct Connected {
     client: DuplexStream,
     /// One for a request in flight.
     places: Arc<Semaphore>,
-    /// One for a body that is held.
+    /// What bodies that are held may take.
     parts: Arc<Semaphore>,
     served: JoinHandle<hyper::Result<()>>,
 }
@@ -37,6 +37,11 @@ struct Connected {
 impl Connected {
     /// Each request is answered with `ANSWER` bytes that are at hand.
     fn new() -> Self {
+        Self::answering(ANSWER, &Arc::new(Semaphore::new(1)), 1)
+    }
+
+    /// With so many bytes, for which so many of the parts are taken while they are made.
+    fn answering(bytes: usize, parts: &Arc<Semaphore>, taken: u32) -> Self {
         let (stream, client) = duplex(STREAM);
         let limits = HeadLimits {
             bytes: 48 * 1024,
@@ -46,15 +51,15 @@ impl Connected {
         let shared = Arc::new(Shared::default());
         let io = ClientIo::new(stream, limits, TIMES, Arc::clone(&shared));
         let metrics = Metrics::new(&ZoneName::new("zone-a").unwrap());
-        let (places, parts) = (Arc::new(Semaphore::new(1)), Arc::new(Semaphore::new(1)));
+        let (places, parts) = (Arc::new(Semaphore::new(1)), Arc::clone(parts));
         let (place, part) = (Arc::clone(&places), Arc::clone(&parts));
         let service = service_fn(move |request: Request<Incoming>| {
             let (head, _) = request.into_parts();
             let peer = "192.0.2.1:1".parse().unwrap();
             let mut exchange = Exchange::begin(&head, peer, &metrics, shared.begin());
             exchange.takes(Arc::clone(&place).try_acquire_owned().unwrap());
-            exchange.holds(Arc::clone(&part).try_acquire_owned().unwrap());
-            let body = AnswerBody::own(vec![b'x'; ANSWER].into(), exchange);
+            exchange.holds(Arc::clone(&part).try_acquire_many_owned(taken).unwrap());
+            let body = AnswerBody::own(vec![b'x'; bytes].into(), exchange);
             std::future::ready(Ok::<_, Infallible>(Response::new(body)))
         });
         let served = http1::Builder::new()
@@ -127,6 +132,31 @@ async fn an_answer_that_is_not_read_keeps_its_place_and_its_part() {
     assert_eq!(connected.free(), (1, 1));
     connected.sends(ASKED).await;
     connected.reads_head().await;
+}
+
+/// What a page by status is made of may be 16 MiB, of 64 for all; the page may be one volume.
+#[tokio::test(start_paused = true)]
+async fn small_answers_that_are_not_read_keep_out_nobody() {
+    const KIB: u32 = 16 * 1024 + 1;
+    let parts = Arc::new(Semaphore::new(64 * 1024));
+    let connected = || Connected::answering(2 * STREAM, &parts, KIB);
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        let mut one = connected();
+        one.sends(ASKED).await;
+        one.reads_head().await;
+        slow.push(one);
+    }
+    // They have what their answers have.
+    assert_eq!(
+        parts.available_permits(),
+        64 * 1024 - 8 * (2 * STREAM / 1024 + 1)
+    );
+    let mut other = connected();
+    other.sends(ASKED).await;
+    other.reads_head().await;
+    other.reads(2 * STREAM, Duration::ZERO).await;
+    drop(slow);
 }
 
 #[tokio::test(start_paused = true)]
