@@ -175,7 +175,7 @@ pub struct Failsafe {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpLimits {
-    /// Open connections of those with a certificate, and as many again of this machine's own.
+    /// Open connections of those with a certificate, as many again over the unix socket, and again over the loopback address.
     pub connections: usize,
     /// Bytes of a body.
     pub body: usize,

@@ -3,6 +3,7 @@
 mod allowed;
 mod knocking;
 mod listen;
+mod reading;
 mod request;
 
 pub use allowed::{AllowedNames, InvalidPattern};
@@ -14,6 +15,7 @@ use hyper_util::{
 use knocking::{Knock, Knocking};
 pub use listen::{Bound, ListenConfig, ServeError, SocketOptions};
 use listen::{Conn, Listener};
+use reading::Reading;
 use rekindle_common::{ApiError, ErrorCode};
 pub use request::Peer;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -42,8 +44,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What one client, and all together, may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Open connections of peers over all TLS listeners; and as many again over the unix and loopback ones. Who has not shown a certificate that may
-    /// ask is in neither.
+    /// Open connections of peers over all TLS listeners; as many again over the unix ones, and again over the loopback ones. Who has not shown a
+    /// certificate that may ask is in none.
     pub connections: usize,
     /// From a connection's start, or its last answer, to a complete head; also for the TLS handshake, which has five seconds at most.
     pub header_time: Duration,
@@ -112,16 +114,7 @@ impl Server {
 
     /// Serves until `stop`; then takes nothing new, lets what is in flight finish within the drain time, and cuts the rest.
     pub async fn run(self, stop: CancellationToken) -> Drained {
-        let shared = Arc::new(Shared {
-            limits: self.limits,
-            local: Arc::new(Semaphore::new(self.limits.connections)),
-            peers: Arc::new(Semaphore::new(self.limits.connections)),
-            knocking: Arc::new(Knocking::new(KNOCKING)),
-            refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE)),
-            tracker: TaskTracker::new(),
-            stop: stop.clone(),
-            cut: CancellationToken::new(),
-        });
+        let shared = Arc::new(Shared::new(self.limits, stop.clone()));
         let accepting = TaskTracker::new();
         for (listener, router) in self.listeners {
             accepting.spawn(accept(listener, router, Arc::clone(&shared)));
@@ -147,8 +140,10 @@ impl Server {
 
 struct Shared {
     limits: Limits,
-    /// Slots of the unix and loopback listeners: what comes over the network takes none of them.
-    local: Arc<Semaphore>,
+    /// Slots of the unix listeners: neither what comes over the network takes any of them, nor any user of the machine.
+    unix: Arc<Semaphore>,
+    /// Slots of the loopback listeners.
+    loopback: Arc<Semaphore>,
     /// Slots of the TLS listeners.
     peers: Arc<Semaphore>,
     knocking: Arc<Knocking>,
@@ -156,6 +151,23 @@ struct Shared {
     tracker: TaskTracker,
     stop: CancellationToken,
     cut: CancellationToken,
+}
+
+impl Shared {
+    fn new(limits: Limits, stop: CancellationToken) -> Self {
+        let slots = || Arc::new(Semaphore::new(limits.connections));
+        Self {
+            limits,
+            unix: slots(),
+            loopback: slots(),
+            peers: slots(),
+            knocking: Arc::new(Knocking::new(KNOCKING)),
+            refusals: Arc::new(Semaphore::new(REFUSALS_AT_ONCE)),
+            tracker: TaskTracker::new(),
+            stop,
+            cut: CancellationToken::new(),
+        }
+    }
 }
 
 async fn accept(listener: Listener, router: Router, shared: Arc<Shared>) {
@@ -175,11 +187,11 @@ async fn accept(listener: Listener, router: Router, shared: Arc<Shared>) {
         let (router, shared) = (router.clone(), Arc::clone(&shared));
         let tracker = shared.tracker.clone();
         match conn {
-            Conn::Unix(stream, peer) => match slot(&shared, &listener) {
+            Conn::Unix(stream, peer) => match slot(&shared.unix, &listener) {
                 Some(slot) => tracker.spawn(local(stream, peer, router, shared, slot)),
                 None => tracker.spawn(refuse(stream, shared)),
             },
-            Conn::Plain(stream, peer) => match slot(&shared, &listener) {
+            Conn::Plain(stream, peer) => match slot(&shared.loopback, &listener) {
                 Some(slot) => tracker.spawn(local(stream, peer, router, shared, slot)),
                 None => tracker.spawn(refuse(stream, shared)),
             },
@@ -204,8 +216,8 @@ async fn accept(listener: Listener, router: Router, shared: Arc<Shared>) {
     }
 }
 
-fn slot(shared: &Shared, listener: &Listener) -> Option<OwnedSemaphorePermit> {
-    let slot = Arc::clone(&shared.local).try_acquire_owned().ok();
+fn slot(slots: &Arc<Semaphore>, listener: &Listener) -> Option<OwnedSemaphorePermit> {
+    let slot = Arc::clone(slots).try_acquire_owned().ok();
     if slot.is_none() {
         tracing::debug!(listener = %listener.name(), "too many connections");
     }
@@ -222,7 +234,7 @@ async fn local<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let _slot = slot;
-    serve(stream, peer, router, &shared).await;
+    serve(Reading::new(stream), peer, router, &shared).await;
 }
 
 /// Somebody at the door of a TLS listener.
@@ -248,7 +260,7 @@ impl Knocker {
         let handshake = tokio::select! {
             () = shared.stop.cancelled() => return,
             () = knock.sent_away() => return crowded(address),
-            done = timeout(within, acceptor.accept(stream)) => done,
+            done = timeout(within, acceptor.accept(Reading::new(stream))) => done,
         };
         let tls = match handshake {
             Ok(Ok(tls)) => tls,
@@ -348,3 +360,6 @@ async fn write_refusal(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::
     while stream.read(&mut sink).await? > 0 {}
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
