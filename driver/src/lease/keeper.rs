@@ -505,11 +505,8 @@ impl Keeper {
                 if self.ordered.is_some() && self.ordered == record {
                     return vec![Action::Take { generation }];
                 }
-                // Whoever promoted them did so on a lease that this sidecar may not have heard of.
-                let risen = self.risen.is_some();
-                let stand_by = record
-                    .filter(|_| risen)
-                    .map(|generation| Action::StandBy { generation });
+                // Whoever promoted them did so on a lease that this sidecar may not have heard of: also where it never saw them demoted.
+                let stand_by = record.map(|generation| Action::StandBy { generation });
                 match (self.response, record) {
                     (IsolationResponse::Demote, _) if may_be_written && is_new => {
                         stand_by.into_iter().collect()
@@ -539,8 +536,14 @@ impl Keeper {
             State::NotOurs { .. } if may_be_written && is_new => {
                 vec![Action::Release, Action::ReadRecord]
             }
-            // Replaced: what is still primary here must not be written to.
-            State::NotOurs { .. } if may_be_written => vec![Action::Release, isolate],
+            // Replaced: what is still primary here must not be written to. What is not seen demoted may be served under a newer record,
+            // and that must not have to wait for the next cycle.
+            State::NotOurs { .. } if may_be_written => match self.response {
+                IsolationResponse::Demote => vec![Action::Release, Action::ReadRecord, isolate],
+                IsolationResponse::Freeze | IsolationResponse::Keep => {
+                    vec![Action::Release, isolate]
+                }
+            },
             State::NotOurs { .. } => vec![Action::Release],
             State::Unmanaged => Vec::new(),
         }

@@ -181,7 +181,7 @@ impl Slot {
                     }
                 }
                 Action::StandBy { generation } => {
-                    if self.taking.begin(now, PAUSE) {
+                    if self.ordered.is_none() && self.taking.begin(now, PAUSE) {
                         begin.push(Begin::StandBy { generation });
                     }
                 }

@@ -46,6 +46,8 @@ struct ImagesState {
     dead: bool,
     /// Looks fail, and nothing else does.
     unseen: bool,
+    /// Another one, as each look shows it.
+    beside: Option<SeenImage>,
     /// Demotions fail so often.
     stubborn: u32,
     /// A demotion takes so long.
@@ -64,6 +66,7 @@ impl Images {
             on_delete: None,
             dead: false,
             unseen: false,
+            beside: None,
             stubborn: 0,
             demoting: Duration::ZERO,
             demoted_at: None,
@@ -100,7 +103,8 @@ impl LeaseSink for Images {
                 isolation: s.isolation,
                 on_delete: s.on_delete,
             };
-            if s.none { Vec::new() } else { vec![image] }
+            let image = (!s.none).then_some(image);
+            image.into_iter().chain(s.beside.clone()).collect()
         }))
     }
     async fn demote(

@@ -4,7 +4,6 @@ use super::*;
 
 const G2: Generation = Generation(2);
 const READ: [Action; 2] = [Action::Release, Action::ReadRecord];
-const REPLACED: [Action; 2] = [Action::Release, DEMOTE];
 
 fn stand_by(generation: Generation) -> Action {
     Action::StandBy { generation }
@@ -98,16 +97,51 @@ fn images_that_cannot_be_seen_after_they_were_demoted_have_risen_perhaps() {
     assert_eq!(k.handle(s(74), Event::Tick), [stand_by(G2), DEMOTE]);
 }
 
-/// Nothing is waited for where the images were never seen demoted.
+/// Nothing is waited for where the images were never seen demoted. Who may have promoted them is looked for beside it.
 #[test]
 fn hard_case_50_images_that_were_not_seen_demoted_have_not_risen() {
     let mut k = holding(IsolationResponse::Demote);
-    assert_eq!(k.handle(s(20), Event::Tick), [DEMOTE]);
-    assert_eq!(k.handle(s(22), looked(21, Images::Unknown)), [DEMOTE]);
-    assert_eq!(k.handle(s(24), looked(23, Images::Primary)), [DEMOTE]);
+    assert_eq!(k.handle(s(20), Event::Tick), ISOLATED);
+    assert_eq!(k.handle(s(22), looked(21, Images::Unknown)), ISOLATED);
+    assert_eq!(k.handle(s(24), looked(23, Images::Primary)), ISOLATED);
     assert_eq!(k.handle(s(25), THEIRS), REPLACED);
     assert_eq!(k.handle(s(27), looked(26, Images::Unknown)), REPLACED);
     assert_eq!(k.handle(s(29), looked(28, Images::Primary)), REPLACED);
+}
+
+/// One image that cannot be read hides that the others were demoted: what the zone's other sidecar promoted meanwhile is left to it.
+#[test]
+fn images_that_were_never_seen_demoted_are_left_to_the_sidecar_that_holds_them() {
+    for images in [Images::Unknown, Images::Primary] {
+        let mut k = holding(IsolationResponse::Demote);
+        k.handle(s(20), THEIRS);
+        assert_eq!(k.handle(s(50), looked(50, Images::Unknown)), REPLACED);
+        assert_eq!(k.handle(s(55), looked(55, images)), REPLACED);
+        let ours = Record::Ours {
+            generation: Generation(3),
+        };
+        let both = [stand_by(Generation(3)), DEMOTE];
+        assert_eq!(k.handle(s(56), read(56, ours)), both);
+        let take = Action::Take {
+            generation: Generation(3),
+        };
+        let held = held_by_peer(56, Generation(3));
+        assert_eq!(k.handle(s(57), held), [take], "{images:?}");
+        // Its right ends as ever, and so does one that was over when it was heard of.
+        let stood_by = k.handle(s(76), Event::Tick);
+        assert_eq!(stood_by, both);
+        assert_eq!(k.handle(s(77), held), both);
+    }
+}
+
+/// Where policy has nothing demoted there is nothing to be spared, and etcd is not read for as long as that lasts.
+#[test]
+fn a_replaced_zone_that_does_not_demote_reads_no_record_for_it() {
+    for response in [IsolationResponse::Freeze, IsolationResponse::Keep] {
+        let mut k = holding(response);
+        let isolate = Action::Isolate { response };
+        assert_eq!(k.handle(s(5), THEIRS), [Action::Release, isolate]);
+    }
 }
 
 proptest! {

@@ -160,6 +160,54 @@ async fn what_was_promoted_while_a_sidecar_could_not_look_is_not_demoted() {
     assert!(held(&first) && !isolated(&second));
 }
 
+/// Nor is it where an image has not been readable since the sidecar's start, which may be this group's or any group's. A demotion that is
+/// under way may meet the first volumes; after the next look into etcd all that is promoted stays.
+#[tokio::test(start_paused = true)]
+async fn what_another_serves_is_not_demoted_over_and_over_for_an_image_that_cannot_be_read() {
+    for (group, moves) in [
+        (None, true),
+        (None, false),
+        (Some(db()), true),
+        (Some(db()), false),
+    ] {
+        let b = Bench::new(false, demote_policy()).await;
+        b.images.with(|i| {
+            i.beside = Some(SeenImage {
+                group: group.clone(),
+                primary: Known::Unknown,
+                isolation: None,
+                on_delete: None,
+            });
+        });
+        if moves {
+            b.record("zone-b", 1).await;
+        }
+        let (first, second) = (b.start("host-a", "1"), b.start("host-b", "1"));
+        sleep(secs(10)).await;
+        // As after an isolation: both hold nothing, and the zone is recorded.
+        b.memory.partition();
+        sleep(secs(60)).await;
+        b.memory.heal();
+        let generation = if moves { 2 } else { 1 };
+        if moves {
+            b.record("zone-a", generation).await;
+        }
+        first
+            .handle
+            .take(&db(), Generation(generation))
+            .await
+            .unwrap();
+        b.images.with(|i| i.primary = true);
+        sleep(secs(2)).await;
+        b.images.with(|i| i.primary = true);
+        for n in 0..120 {
+            sleep(secs(1)).await;
+            assert!(b.images.primary(), "{group:?} {moves}, after {n} s");
+        }
+        assert!(held(&first) && !isolated(&second));
+    }
+}
+
 /// What was begun for a lease that had ended takes no disk from under servers that serve on the next one.
 #[tokio::test(start_paused = true)]
 async fn a_demotion_under_way_ends_where_the_lease_is_held_again() {
