@@ -32,8 +32,6 @@ use tokio_util::sync::CancellationToken;
 
 /// The keepers are asked at least that often.
 const TICK: Duration = Duration::from_secs(1);
-/// A demotion is given at least that long before it is begun anew.
-const DEMOTE_AT_LEAST: Duration = Duration::from_secs(5);
 /// Between two tries to note a policy in metadata; nothing hurries.
 const NOTE_PAUSE: Duration = Duration::from_secs(30);
 
@@ -267,7 +265,6 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
     fn begin(&mut self, group: &GroupName, slot: &Slot, begin: Begin) {
         let (group, keys) = (group.clone(), Arc::clone(&self.keys));
         let terms = slot.policy.terms_to_record();
-        let budget = slot.policy.terms().timing.demote_budget.get();
         match begin {
             Begin::Take { generation } => {
                 self.tasks.spawn(async move {
@@ -319,7 +316,7 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
             }
             Begin::Demote => {
                 let (sink, void) = (Arc::clone(&self.sink), slot.demotion.clone());
-                let deadline = Instant::now() + budget.max(DEMOTE_AT_LEAST);
+                let deadline = Instant::now() + slot.demote_limit();
                 tracing::warn!(%group, "demoting: this zone has no right to write to it any more");
                 self.tasks.spawn(async move {
                     let result = sink.demote(&group, deadline, &void).await;
@@ -397,7 +394,7 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
             }
             Done::Isolated { group, result } => {
                 if let Some(slot) = slots.get_mut(&group) {
-                    slot.isolating.end();
+                    slot.isolation_ended(now);
                 }
                 // Whatever it says: only a look tells.
                 self.look_now = true;

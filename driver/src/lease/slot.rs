@@ -20,6 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Between two tries of the same thing.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A demotion is given at least that long before it is begun anew.
+const DEMOTE_AT_LEAST: Duration = Duration::from_secs(5);
 
 pub(super) type Reply = oneshot::Sender<Result<LeaseView, ApiError>>;
 pub(super) type Slots = BTreeMap<GroupName, Slot>;
@@ -64,6 +66,11 @@ impl Errand {
     pub(super) fn end(&mut self) {
         self.busy = false;
     }
+    /// How long ago it was begun last.
+    fn since(&self, now: Moment) -> Duration {
+        self.begun
+            .map_or(Duration::ZERO, |begun| now.saturating_sub(begun))
+    }
     pub(super) fn is_busy(&self) -> bool {
         self.busy
     }
@@ -81,6 +88,10 @@ pub(super) struct Slot {
     pub(super) isolating: Errand,
     /// Of the demotion that was begun last: cancelled, it begins no further volume.
     pub(super) demotion: CancellationToken,
+    /// Since when demoting is asked for without a break.
+    demoting_since: Option<Moment>,
+    /// After a try that ended before its time: when the next one is due.
+    demote_again: Moment,
     pub(super) reading: Errand,
     pub(super) releasing: Errand,
     pub(super) noting: Errand,
@@ -112,6 +123,8 @@ impl Slot {
             asking: Errand::default(),
             isolating: Errand::default(),
             demotion: CancellationToken::new(),
+            demoting_since: None,
+            demote_again: Moment::ZERO,
             reading: Errand::default(),
             releasing: Errand::default(),
             noting: Errand::default(),
@@ -145,6 +158,12 @@ impl Slot {
         let before = self.keeper.state();
         self.wanted = self.keeper.handle(now, event);
         let after = self.keeper.state();
+        let demote = Action::Isolate {
+            response: IsolationResponse::Demote,
+        };
+        if !self.wanted.contains(&demote) {
+            self.demoting_since = None;
+        }
         // The zone serves: what is left of a demotion from before would take the disks from under its servers.
         if let State::Held { .. } = after {
             self.demotion.cancel();
@@ -198,7 +217,7 @@ impl Slot {
                         if self.demotion.is_cancelled() {
                             self.isolating.end();
                         }
-                        if self.isolating.begin(now, Duration::ZERO) {
+                        if self.may_try(now) && self.isolating.begin(now, Duration::ZERO) {
                             self.demotion = CancellationToken::new();
                             begin.push(Begin::Demote);
                         }
@@ -242,6 +261,27 @@ impl Slot {
             self.puts(self.policy.terms());
         }
         begin
+    }
+
+    /// How long one try to demote may last.
+    pub(super) fn demote_limit(&self) -> Duration {
+        let budget = self.policy.terms().timing.demote_budget.get();
+        budget.max(DEMOTE_AT_LEAST)
+    }
+
+    /// Whether a demotion may be tried now. At first one follows the other, for each moment counts. What has not come about by then
+    /// is refused again: lists and opens without a pause make it no sooner, and take the cluster's time from everybody.
+    fn may_try(&mut self, now: Moment) -> bool {
+        let since = *self.demoting_since.get_or_insert(now);
+        now < since + self.demote_limit() || now >= self.demote_again
+    }
+
+    /// The isolation response was carried out, or could not be.
+    pub(super) fn isolation_ended(&mut self, now: Moment) {
+        self.isolating.end();
+        // One that took all of its time has waited already.
+        let in_time = self.isolating.since(now) < self.demote_limit();
+        self.demote_again = if in_time { now + PAUSE } else { now };
     }
 
     /// A take on these terms is begun: the key may be on their lease from now on.
@@ -388,59 +428,4 @@ fn log(group: &GroupName, before: State, after: State) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_cannot_be_read_lets_no_group_say_that_none_of_its_images_is_primary() {
-        let group = |g: &str| GroupName::new(g).unwrap();
-        let image = |of: Option<&str>, primary| SeenImage {
-            group: of.map(group),
-            primary,
-            isolation: None,
-            on_delete: None,
-        };
-        let images = |seen: &[SeenImage], of: &str| {
-            let (groups, others) = by_group(seen);
-            groups.get(&group(of)).map_or(others, |look| look.images)
-        };
-        let mut seen = vec![
-            image(Some("db"), Known::No),
-            image(Some("web"), Known::Yes),
-            image(Some("web"), Known::No),
-        ];
-        assert_eq!(images(&seen, "db"), Images::NotPrimary);
-        assert_eq!(images(&seen, "web"), Images::Primary);
-        assert_eq!(images(&seen, "none"), Images::None);
-        // One of its own, whose part is not known.
-        seen.push(image(Some("db"), Known::Unknown));
-        assert_eq!(images(&seen, "db"), Images::Unknown);
-        assert_eq!(images(&seen, "none"), Images::None);
-        // One whose group is not known either: each group's doubt, but where one is seen to be primary.
-        seen.truncate(3);
-        seen.push(image(None, Known::Unknown));
-        assert_eq!(images(&seen, "db"), Images::Unknown);
-        assert_eq!(images(&seen, "web"), Images::Primary);
-        assert_eq!(images(&seen, "none"), Images::Unknown);
-    }
-
-    /// From the moment at which a put on a shorter lease is begun until its end is known the longer one counts for nothing.
-    #[test]
-    fn a_key_does_not_stand_on_a_lease_that_it_may_be_leaving_for_a_shorter_one() {
-        let timing = LeaseTiming::default();
-        let terms = |ttl| Terms {
-            timing: LeaseTiming {
-                ttl: rekindle_common::duration::Span::secs(ttl),
-                ..timing
-            },
-            response: IsolationResponse::Demote,
-        };
-        let mut slot = Slot::new(Moment::ZERO, timing, IsolationResponse::Demote);
-        assert!(slot.stands_on(120));
-        slot.puts(terms(30));
-        assert!(slot.stands_on(30) && !slot.stands_on(120));
-        // A later put on the longer one says nothing of how that ended.
-        slot.puts(terms(120));
-        assert!(!slot.stands_on(120));
-    }
-}
+mod tests;

@@ -424,6 +424,29 @@ async fn a_demotion_that_fails_is_tried_until_it_is_seen_done() {
     assert!(!held(&s));
 }
 
+/// Nor for a long time without a pause, once the first tries are over.
+#[tokio::test(start_paused = true)]
+async fn a_demotion_that_is_refused_at_once_is_not_tried_without_a_pause_for_ever() {
+    let b = Bench::new(true, demote_policy()).await;
+    let s = b.start("host-a", "1");
+    b.held(&s).await;
+    b.images.with(|i| i.stubborn = u32::MAX);
+    let tries = || b.images.with(|i| u32::MAX - i.stubborn);
+    b.memory.partition();
+    b.until("it demotes", secs(30), || tries() > 0).await;
+    sleep(secs(4)).await;
+    let at_first = tries();
+    assert!(at_first > 40, "{at_first} tries");
+    sleep(secs(3)).await;
+    let before = tries();
+    sleep(secs(60)).await;
+    let then = tries() - before;
+    assert!((25..=60).contains(&then), "{then} tries in a minute");
+    b.images.with(|i| i.stubborn = 0);
+    b.until("it is demoted", secs(3), || !b.images.primary())
+        .await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn hard_case_60_a_zone_whose_ceph_is_dead_keeps_its_lease() {
     let b = Bench::new(true, demote_policy()).await;
