@@ -71,6 +71,8 @@ impl Net {
                 port["id"] = json!(format!("port-{}", ports.len() + 1));
                 port["status"] = json!("DOWN");
                 port["device_id"] = json!("");
+                // The token's.
+                port["project_id"] = json!("p1");
                 ports.push(port.clone());
                 Say::status(201, json!({ "port": port }).to_string())
             }
@@ -491,6 +493,23 @@ async fn a_stand_by_is_built_with_its_ports_and_found_again() {
     assert!(bench.fake.asked("/flavors/detail").len() == 1);
 }
 
+/// A description may be written by everybody on ports of his own, and an administrator is shown everybody's; Nova gives a server none of another
+/// project's.
+#[tokio::test]
+async fn a_port_of_another_project_keeps_no_server_from_being_built() {
+    let bench = up(Stub::new()).await;
+    bench.net.0.lock().unwrap().push(json!({ "id": "strange", "project_id": "p2", "name": "rekindle-shop-web-1", "description": "rekindle:shop/web-1/0", "network_id": "n1", "device_id": "", "status": "DOWN" }));
+    for _ in 0..2 {
+        bench.build(StandbyPolicy::Shutoff).await.unwrap();
+    }
+    let posted = bench.fake.asked("POST /compute/v2.1/servers ");
+    let body: Value = serde_json::from_str(&posted[0].body).unwrap();
+    assert_eq!(body["server"]["networks"], json!([{ "port": "port-2" }]));
+    let ports = bench.net.ports();
+    let ids: Vec<_> = ports.iter().map(|p| p["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["strange", "port-2"]);
+}
+
 /// Neutron shows an administrator every project's networks, and makes a port on any: an entry of the mapping names one for all projects.
 #[tokio::test]
 async fn a_server_comes_into_no_network_of_another_project() {
@@ -676,9 +695,14 @@ async fn what_we_built_goes_with_its_ports_and_nothing_else_does() {
     let words = refused(bench.servers.remove(&wanted(Some("s1")), WITHIN).await);
     assert!(words.contains("left alone"), "{words}");
     bench.build(StandbyPolicy::Shutoff).await.unwrap();
-    // Another server's port with our name on it, and one of ours that something has.
-    for (description, device) in [("somebody else's", ""), ("rekindle:shop/web-1/7", "s1")] {
-        bench.net.0.lock().unwrap().push(json!({ "id": format!("kept-{device}"), "name": "rekindle-shop-web-1", "description": description, "network_id": "n1", "device_id": device, "status": "DOWN" }));
+    // Another server's port with our name on it, one of ours that something has, and another project's that bears all that ours do.
+    let mark = "rekindle:shop/web-1/7";
+    for (id, project, description, device) in [
+        ("another", "p1", "somebody else's", ""),
+        ("used", "p1", mark, "s1"),
+        ("strange", "p2", mark, ""),
+    ] {
+        bench.net.0.lock().unwrap().push(json!({ "id": id, "project_id": project, "name": "rekindle-shop-web-1", "description": description, "network_id": "n1", "device_id": device, "status": "DOWN" }));
     }
     bench.servers.remove(&wanted(None), WITHIN).await.unwrap();
     let left: Vec<String> = bench.stub.servers().iter().map(|s| s.id.clone()).collect();
@@ -689,7 +713,7 @@ async fn what_we_built_goes_with_its_ports_and_nothing_else_does() {
         .iter()
         .map(|p| p["id"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(ports, ["kept-", "kept-s1"]);
+    assert_eq!(ports, ["another", "used", "strange"]);
     // Again, and where it never was.
     bench.servers.remove(&wanted(None), WITHIN).await.unwrap();
     let words = refused(

@@ -25,6 +25,7 @@ fn neutron(fake: &Fake) -> Neutron {
 fn wanted() -> PortRequest {
     PortRequest {
         mark: "rekindle:zone-a/s0/0".into(),
+        project: "p1".into(),
         name: "shop-0".into(),
         network: "n1".into(),
         fixed_ips: vec![FixedIp {
@@ -37,8 +38,12 @@ fn wanted() -> PortRequest {
 }
 
 fn port(id: &str, description: &str, ip: &str, device: &str) -> String {
+    port_of("p1", id, description, ip, device)
+}
+
+fn port_of(project: &str, id: &str, description: &str, ip: &str, device: &str) -> String {
     format!(
-        r#"{{"id":"{id}","name":"","description":"{description}","network_id":"n1","mac_address":"fa:16:3e:00:00:01","status":"DOWN",
+        r#"{{"id":"{id}","name":"","description":"{description}","project_id":"{project}","network_id":"n1","mac_address":"fa:16:3e:00:00:01","status":"DOWN",
         "fixed_ips":[{{"subnet_id":"sub1","ip_address":"{ip}"}}],"device_id":"{device}","security_groups":["g1"]}}"#
     )
 }
@@ -163,6 +168,28 @@ async fn hard_case_52_a_quota_of_ports_is_named_and_two_of_a_mark_are_too() {
         .unwrap_err()
         .to_string();
     assert!(e.contains("p1 and p2"), "{e}");
+}
+
+/// A description may be written by everybody on ports of his own, and an administrator is shown everybody's.
+#[tokio::test]
+async fn a_port_of_another_project_is_none_whatever_it_bears() {
+    let mark = "rekindle:zone-a/s0/0";
+    let theirs = port_of("p2", "p3", mark, "10.0.0.7", "");
+    let made = port("p9", mark, "10.0.0.5", "");
+    let fake = Fake::cinder(move |n, asked| match n {
+        0 => ports(std::slice::from_ref(&theirs)),
+        1 => {
+            assert!(is(asked, "POST /network/v2.0/ports "));
+            Say::status(201, format!(r#"{{"port":{made}}}"#))
+        }
+        _ => ports(&[theirs.clone(), made.clone()]),
+    })
+    .await;
+    let neutron = neutron(&fake);
+    for _ in 0..2 {
+        assert_eq!(neutron.ensure_port(&wanted()).await.unwrap().id, "p9");
+    }
+    assert_eq!(fake.asked("POST /network").len(), 1);
 }
 
 #[tokio::test]

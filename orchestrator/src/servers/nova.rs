@@ -285,21 +285,24 @@ impl NovaServers {
                 wanted.key
             )));
         };
-        if wanted.root.is_none() {
+        let Some(root) = &wanted.root else {
             return Err(ServersError::Refused(format!(
                 "{}: which root volume {} has there is not known: its stand-by is left alone",
                 self.zone(),
                 wanted.key
             )));
-        }
-        if let Some(server) = self.within(within, self.find_kept(wanted)).await? {
+        };
+        let found = self.within(within, self.find_kept(wanted)).await?;
+        if let Some(server) = &found {
             self.home()
                 .ensure_absent(&server.id, &mark, self.patience(end))
                 .await
                 .map_err(|e| told(&e))?;
         }
         let left = Span(end.saturating_duration_since(Instant::now()));
-        self.within(left, self.remove_ports(wanted)).await
+        let project = found.and_then(|s| s.project_id);
+        self.within(left, self.remove_ports(wanted, project, root))
+            .await
     }
 }
 

@@ -92,6 +92,8 @@ pub struct FixedIp {
 pub struct PortRequest {
     /// By which it is known: its description. Of its own for each port.
     pub mark: String,
+    /// Whose it is, by id: of the token's project. Only a port of that project bears the mark: everybody may write it on ports of his own.
+    pub project: String,
     /// Its name.
     pub name: String,
     /// Its network's id.
@@ -221,7 +223,7 @@ impl Neutron {
         self.all(&path, "ports").await
     }
 
-    /// Has a port there: the one with the mark, or a new one. What was found is not compared with what was asked for.
+    /// Has a port there: the project's one with the mark, or a new one. What was found is not compared with what was asked for.
     ///
     /// # Errors
     /// See [`PortError`]. Where an answer is lost and the port is not seen, ask again: it is looked for first.
@@ -271,6 +273,14 @@ impl Neutron {
         );
         let mut found = self.ports(&filter).await?;
         found.retain(|p| p.description.as_deref() == Some(new.mark.as_str()));
+        // An administrator sees those of all projects, and Nova gives a server none of another's.
+        found.retain(|p| {
+            let ours = p.project_id.as_ref() == Some(&new.project);
+            if !ours {
+                tracing::warn!(port.id = %p.id, project.id = ?p.project_id, mark = new.mark, "a port of another project bears the mark of a stand-by's: it is none");
+            }
+            ours
+        });
         if found.len() > 1 {
             return Err(PortError::Twice {
                 zone: self.at.cloud.zone().clone(),

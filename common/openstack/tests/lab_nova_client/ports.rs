@@ -39,6 +39,7 @@ async fn a_port_keeps_its_address() {
     };
     let new = PortRequest {
         mark: "rekindle:client-test/s0/0".into(),
+        project: zone.project.clone(),
         name: "client-0".into(),
         network: net.into(),
         fixed_ips: vec![FixedIp {

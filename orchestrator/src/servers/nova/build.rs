@@ -148,26 +148,47 @@ impl NovaServers {
 
     /// The project of a root volume: its server's too.
     pub(super) async fn project_of(&self, root: &str) -> Result<String, ServersError> {
+        self.project_if_there(root).await?.ok_or_else(|| {
+            let zone = self.zone();
+            ServersError::Refused(format!("{zone}: its root volume {root} is not there"))
+        })
+    }
+
+    /// The same; none: the volume is not there.
+    async fn project_if_there(&self, root: &str) -> Result<Option<String>, ServersError> {
         let cinder = self.cloud.cinder(Scope::Home);
         match cinder.volume(root).await {
-            Ok(volume) => Ok(volume.project_id),
-            Err(CloudError::NotFound { .. }) => Err(ServersError::Refused(format!(
-                "{}: its root volume {root} is not there",
-                self.zone()
-            ))),
+            Ok(volume) => Ok(Some(volume.project_id)),
+            Err(CloudError::NotFound { .. }) => Ok(None),
             Err(e) => Err(unseen(&e)),
         }
     }
 
-    /// The ports that were made for a server, and that nothing has: they go with it.
-    pub(super) async fn remove_ports(&self, wanted: &Wanted) -> Result<(), ServersError> {
+    /// The ports that were made for a server, and that nothing has: they go with it. Only those of its own project, and its root volume's: what they
+    /// bear everybody may write on ports of his own.
+    pub(super) async fn remove_ports(
+        &self,
+        wanted: &Wanted,
+        project: Option<String>,
+        root: &str,
+    ) -> Result<(), ServersError> {
+        let project = match project {
+            Some(project) => Some(project),
+            None => self.project_if_there(root).await?,
+        };
+        // Whose they would be is not known any more: none is taken away.
+        let Some(project) = project else {
+            tracing::info!(group = %wanted.group, server = %wanted.key, zone = %self.zone(), volume.id = root, "its root volume is gone: ports that were made for it are left");
+            return Ok(());
+        };
         let neutron = self.neutron();
         let all = neutron.ports_named(&port_name(wanted)).await;
         for port in all.map_err(|e| unseen(&e))? {
-            let ours = port
+            let marked = port
                 .description
                 .as_deref()
                 .is_some_and(|d| d.starts_with(&port_mark(wanted, "")));
+            let ours = marked && port.project_id.as_ref() == Some(&project);
             let free = port.device_id.as_deref().is_none_or(str::is_empty);
             if ours && free {
                 let gone = neutron.ensure_port_absent(&port.id).await;
@@ -308,6 +329,7 @@ impl Place<'_> {
                 .await?;
             let request = PortRequest {
                 mark: port_mark(wanted, &n.to_string()),
+                project: self.project.clone(),
                 name: port_name(wanted),
                 network: network.id,
                 fixed_ips,
