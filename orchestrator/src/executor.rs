@@ -256,9 +256,12 @@ impl Executor<'_> {
         tracing::info!(plan.id = %plan.id, step = n, "{}", planned.step);
         let owes = match planned.step {
             Step::Promote { .. } => Owes::Some,
-            Step::AwaitReplay { .. } | Step::StartServers { .. } | Step::HoldServers { .. } => {
-                Owes::None
-            }
+            Step::AwaitReplay { .. } | Step::StartServers { .. } => Owes::None,
+            Step::HoldServers { .. } => match plan.kind {
+                // Its volumes would be promoted under what runs there. Nothing is touched yet.
+                PlanKind::Move | PlanKind::Failback => Owes::All,
+                PlanKind::Failover | PlanKind::Reprotect | PlanKind::Resume => Owes::None,
+            },
             // Where nothing is put back, what could not be stopped is named, and is not started later.
             Step::StopServers { .. } if planned.unwind.is_empty() => Owes::None,
             Step::Fence { .. }

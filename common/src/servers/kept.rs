@@ -36,6 +36,14 @@ pub struct Instance {
     pub build: Build,
     /// When it was last seen there.
     pub seen_at: Timestamp,
+    /// Its volumes went on, were demoted or made anew, and it could not be seen to be off: what runs of it may know them as they were. Until it is
+    /// seen at rest.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unsettled: bool,
+}
+
+fn is_false(is: &bool) -> bool {
+    !is
 }
 
 /// How a server came to be.
@@ -49,4 +57,21 @@ pub enum Build {
         /// Which.
         policy: StandbyPolicy,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What earlier releases wrote is read, and what is settled is written as they wrote it.
+    #[test]
+    fn an_instance_is_settled_where_nothing_is_said() {
+        let text = r#"{"id":"s1","build":{"by":"users"},"seen_at":"2026-11-26T10:00:00Z"}"#;
+        let mut instance: Instance = serde_json::from_str(text).unwrap();
+        assert!(!instance.unsettled);
+        assert_eq!(serde_json::to_string(&instance).unwrap(), text);
+        instance.unsettled = true;
+        let text = serde_json::to_string(&instance).unwrap();
+        assert_eq!(serde_json::from_str::<Instance>(&text).unwrap(), instance);
+    }
 }

@@ -259,7 +259,7 @@ pub enum Step {
         generation: Generation,
     },
     /// Stop and lock all of the group's servers in a zone that is not primary, those too that their hypervisor started by itself (hard
-    /// case 50). What cannot be held is named, and holds nothing up.
+    /// case 50). What cannot be held is named, and holds nothing up; in a planned move it ends the plan, which has touched nothing by then.
     HoldServers {
         /// Where.
         zone: ZoneName,
@@ -283,7 +283,7 @@ pub struct PlannedStep {
     /// A step with such a list does all of its volumes or fails; one without goes on with those that it could help, and
     /// the plan then ends as partial. [`Step::Promote`] fails only where it promoted none, and a last wait for copies
     /// ([`Step::AwaitReplay`]) never: copies that did not come are named, and the group is marked unprotected. Nor does
-    /// [`Step::StartServers`], in an unwind list either, or [`Step::HoldServers`]: the servers are named.
+    /// [`Step::StartServers`], in an unwind list either, or [`Step::HoldServers`], but in a planned move: the servers are named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unwind: Vec<Step>,
 }

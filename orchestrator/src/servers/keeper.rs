@@ -7,8 +7,8 @@
 //!
 //! Level-triggered: each round looks at what is, so that a lost answer, a crash and a new leader need nothing of their own. It runs beside the
 //! decisions of a term and beside the catalogue, which tells it what each volume is in the other zone. It never acts for a group in
-//! maintenance, or where the primary is not recorded; while a plan is at work on it, it holds what runs in a lost zone that is back in the middle of
-//! its own failover, and does no more; and never on a server of the primary zone.
+//! maintenance, or where the primary is not recorded; while a plan is at work on it, it holds what runs in a lost zone that is back, in the middle of
+//! its own failover or while it is protected again, and does no more; and never on a server of the primary zone.
 //!
 //! | module | what it does |
 //! |---|---|

@@ -44,6 +44,8 @@ pub(super) struct Memo {
     seen: bool,
     /// It was seen at rest in this step, or is built by it: what runs of it came up on what its volumes are now.
     rested: bool,
+    /// That it could not be seen to be off is written down.
+    unsettled: bool,
     /// Where it was seen to be reached.
     address: Option<IpAddr>,
     /// So many of its waits are over.

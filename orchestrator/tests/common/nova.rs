@@ -529,6 +529,7 @@ fn instance(id: String, build: Build) -> Instance {
         id,
         build,
         seen_at: jiff::Timestamp::UNIX_EPOCH,
+        unsettled: false,
     }
 }
 

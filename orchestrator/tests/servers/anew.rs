@@ -1,6 +1,6 @@
 //! What is found running where it is to start, and may have come up on the copies: what it knows of its disks is older than they are.
 
-use super::{assert_well, bench, one_pass, run};
+use super::{assert_well, bench, ended, failed, one_pass, run};
 use crate::common::{
     bench::{Bench, Kind},
     group,
@@ -9,7 +9,11 @@ use crate::common::{
     zone_a, zone_b,
 };
 use rekindle_common::{Generation, keys, servers::KeptServer};
-use rekindle_core::plan::Step;
+use rekindle_core::{
+    decision::Request,
+    plan::Step,
+    saga::{End, Event},
+};
 use rekindle_orchestrator::{servers::control::ServerState, steps::Pass};
 use rekindle_store::{Op, Txn};
 use std::collections::BTreeSet;
@@ -110,6 +114,105 @@ async fn what_somebody_started_under_our_lock_begins_anew() {
     let (id, over) = run(&bench).await;
     assert_well(&bench, &id, over).await;
     assert_eq!(told(b, "db"), [Verb::Hold, Verb::Start]);
+}
+
+/// It came up in the other zone, and nobody has held it yet: the failback does, before anything is touched.
+#[tokio::test(start_paused = true)]
+async fn hard_case_50_what_runs_where_a_failback_goes_to_is_held_before_its_volumes_are_promoted() {
+    let bench = bench(Kind::Failback).await;
+    let a = bench.rig.nova(&zone_a());
+    let theirs = Server {
+        ours: false,
+        ..server("db", 0, ServerState::Running, false)
+    };
+    a.has("a-db", theirs);
+    let before = told(a, "db").len();
+    let (id, over) = run(&bench).await;
+    assert_well(&bench, &id, over).await;
+    assert_eq!(told(a, "db")[before..], [Verb::Hold, Verb::Start]);
+    // What is held already is looked at once, and told nothing.
+    let web_1 = told(a, "web-1");
+    assert_eq!(web_1, [Verb::Hold, Verb::Start]);
+    bench.assert_at(&zone_a(), Generation(3)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_to_where_a_server_cannot_be_held_ends_while_nothing_is_touched() {
+    let bench = bench(Kind::Failback).await;
+    let (a, b) = (bench.rig.nova(&zone_a()), bench.rig.nova(&zone_b()));
+    let theirs = Server {
+        ours: false,
+        ..server("db", 0, ServerState::Frozen, false)
+    };
+    a.has("a-db", theirs);
+    let before = b.orders().len();
+    let (id, over) = run(&bench).await;
+    assert_eq!(over, ended(End::Abandoned));
+    let records = bench.records(&id).await;
+    let why = records.iter().find_map(|r| {
+        let Event::StepFailed { error, .. } = &r.event else {
+            return None;
+        };
+        Some(error.clone())
+    });
+    let why = why.unwrap();
+    assert!(why.contains("db: ") && why.contains("unpause"), "{why}");
+    assert_eq!(b.orders().len(), before);
+    assert_eq!(b.serving(), ["db", "web-1", "web-2"]);
+    bench.assert_at(&zone_b(), Generation(2)).await;
+}
+
+/// Its Nova sleeps through the whole reprotect: that nobody saw its servers off is kept, for whoever starts them there.
+#[tokio::test(start_paused = true)]
+async fn hard_case_50_what_ran_while_its_volumes_were_made_anew_begins_anew_in_the_next_failover() {
+    let mut bench = bench(Kind::Reprotect).await;
+    bench.rig.nova(&zone_a()).hang();
+    let (id, over) = run(&bench).await;
+    assert_eq!(over, ended(End::Partial));
+    assert_eq!(failed(&bench, &id).await.len(), 3);
+    assert!(kept(&bench, "db").await.instances[&zone_a()].unsettled);
+
+    bench.rig.nova(&zone_a()).heal();
+    bench.rig.kill_zone(&zone_b());
+    let plan = bench.plan_for(&Request::Failover).await;
+    let id = bench.begin(&plan).await;
+    let over = bench.hand.work(&id, None).await;
+    assert_well(&bench, &id, over).await;
+    let a = bench.rig.nova(&zone_a());
+    for k in ["db", "web-1", "web-2"] {
+        assert_eq!(told(a, k), [Verb::Hold, Verb::Start], "{k}");
+        assert!(!kept(&bench, k).await.instances[&zone_a()].unsettled, "{k}");
+    }
+    assert_eq!(a.serving(), ["db", "web-1", "web-2"]);
+}
+
+/// It was named, and what it ran on was taken from under it and given back: whoever starts it later has it begin anew.
+#[tokio::test(start_paused = true)]
+async fn what_a_resume_could_not_stop_begins_anew_in_the_next() {
+    let bench = bench(Kind::Resume).await;
+    let a = bench.rig.nova(&zone_a());
+    a.hang();
+    let (id, over) = run(&bench).await;
+    assert_eq!(over, ended(End::Partial));
+    assert_eq!(failed(&bench, &id).await.len(), 3);
+    a.heal();
+    let again = bench.plan_for(&Request::Resume).await;
+    assert!(
+        matches!(again.steps[0].step, Step::StartServers { .. }),
+        "{again}"
+    );
+    let id = bench.begin(&again).await;
+    let over = bench.hand.work(&id, None).await;
+    assert_well(&bench, &id, over).await;
+    for k in ["db", "web-1", "web-2"] {
+        assert_eq!(told(a, k), [Verb::Hold, Verb::Start], "{k}");
+    }
+    // And no further one does.
+    let again = bench.plan_for(&Request::Resume).await;
+    let id = bench.begin(&again).await;
+    let over = bench.hand.work(&id, None).await;
+    assert_well(&bench, &id, over).await;
+    assert_eq!(told(a, "db"), [Verb::Hold, Verb::Start]);
 }
 
 /// It could not be stopped, and that is why the move is undone: its volumes are its own all the time.

@@ -103,6 +103,30 @@ async fn hard_case_50_in_the_middle_of_its_own_failover_a_returned_zones_servers
     assert_eq!(play.a.orders(), Vec::<String>::new());
 }
 
+/// Its Nova comes up while the copies are made: the plan has been past its servers by then, and waits for the copies for a day.
+#[tokio::test(start_paused = true)]
+async fn hard_case_50_what_comes_up_while_its_zone_is_protected_again_is_held() {
+    let mut play = Play::settled().await;
+    play.moved().await;
+    let active = keys::group_active_plan(&group());
+    let mut reprotect = at_work("p-2", PlanKind::Reprotect, zone_b());
+    reprotect.from = zone_b();
+    play.put(keys::plan(&reprotect.id), &reprotect).await;
+    play.put(active, &reprotect.id).await;
+    // As long as its volumes cannot be seen it is not even asked.
+    play.rig.world.kill_sidecar(&zone_a());
+    play.round().await;
+    assert_eq!(play.a.orders(), Vec::<String>::new());
+    play.rig.world.start_sidecar(&zone_a());
+    eventually("it is held", || async {
+        assert!(play.trouble().await.contains("plan p-2 is at work"));
+        (play.a.orders() == ["hold s1"]).then_some(())
+    })
+    .await;
+    play.round().await;
+    assert_eq!((play.a.orders(), play.b.orders()), (vec![], vec![]));
+}
+
 /// After it: where it should serve it is not, or its Nova is silent.
 #[tokio::test(start_paused = true)]
 async fn hard_case_50_what_runs_in_a_returned_zone_is_held_though_it_does_not_serve_yet() {

@@ -249,6 +249,8 @@ pub fn failover(
 }
 
 /// A planned move of the primary to the zone that holds the copies; home, it is called a failback.
+///
+/// First of all the servers of that zone are held: where one cannot be, the plan ends while nothing is touched.
 #[must_use]
 pub fn failback_or_move(
     id: PlanId,
@@ -341,6 +343,8 @@ pub fn failback_or_move(
         generation: new,
     };
     let mut steps = b.hooks(HookTime::Before, to, new);
+    // What runs there came up on copies, or before they were made: promoted under it, they would be other than it knows them. On a good day all are held.
+    steps.extend(b.hold(to, old, b.hold_time()));
     if let Some(stop) = b.stop(&from, volumes, old) {
         steps.push(PlannedStep {
             step: stop,

@@ -21,7 +21,7 @@ use rekindle_common::{
     GroupName, ImageSpec, ServerKey, ZoneName,
     duration::Span,
     runbook::StandbyPolicy,
-    servers::{Build, Instance, KeptServer, ServerRecord, diff},
+    servers::{Build, Instance, KeptServer, PowerWish, ServerRecord, diff},
 };
 use std::collections::BTreeMap;
 use words::{in_words, journaled, other_disks, outside, writable};
@@ -261,11 +261,16 @@ fn absent(s: &Sight<'_>) -> Verdict {
 fn keep(s: &Sight<'_>, record: &ServerRecord, trouble: Option<&str>) -> Option<Act> {
     let mut instances = s.kept.map(|k| k.instances.clone()).unwrap_or_default();
     if let Some(id) = &record.id {
-        note(s, &mut instances, s.primary, id);
+        // It is started on what its volumes are.
+        let at_rest = record.power == PowerWish::ShutOff;
+        note(s, &mut instances, s.primary, id, at_rest);
     }
     match &s.standby {
-        Standby::There { id, state, .. } if is_written_down(s, id, *state) => {
-            note(s, &mut instances, s.other, id);
+        Standby::There {
+            id, state, held, ..
+        } if is_written_down(s, id, *state) => {
+            let at_rest = *held && *state == Rests::Resting;
+            note(s, &mut instances, s.other, id, at_rest);
         }
         Standby::Absent => {
             instances.remove(s.other);
@@ -303,7 +308,13 @@ fn is_written_down(s: &Sight<'_>, id: &str, state: Rests) -> bool {
     }
 }
 
-fn note(s: &Sight<'_>, instances: &mut BTreeMap<ZoneName, Instance>, zone: &ZoneName, id: &str) {
+fn note(
+    s: &Sight<'_>,
+    instances: &mut BTreeMap<ZoneName, Instance>,
+    zone: &ZoneName,
+    id: &str,
+    at_rest: bool,
+) {
     let before = instances.get(zone).filter(|i| i.id == id);
     let old = |i: &Instance| s.now.duration_since(i.seen_at).unsigned_abs() >= SEEN_AGAIN.get();
     let seen_at = match before {
@@ -314,6 +325,7 @@ fn note(s: &Sight<'_>, instances: &mut BTreeMap<ZoneName, Instance>, zone: &Zone
         id: id.to_owned(),
         build: build_of(s, zone, id),
         seen_at,
+        unsettled: !at_rest && before.is_some_and(|i| i.unsettled),
     };
     instances.insert(zone.clone(), instance);
 }

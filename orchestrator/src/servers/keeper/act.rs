@@ -286,6 +286,7 @@ impl Hands<'_> {
             id: seen.id,
             build: Build::Standby { policy },
             seen_at: now,
+            unsettled: false,
         };
         kept.instances.insert(ground.other.clone(), instance);
         self.keep(kept, put).await

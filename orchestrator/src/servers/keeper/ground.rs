@@ -24,9 +24,10 @@ pub(super) struct Ground {
     pub generation: Generation,
     /// The primary's record as it was read.
     revision: Revision,
-    /// The plan at work: it has recorded this primary, and the other zone is the lost one. Should that be back already, what its hypervisors
-    /// started there is held, and nothing else is done: nobody else does so before the plan is over, which may wait for a person (hard case 50).
-    pub failover: Option<PlanId>,
+    /// The plan at work, that starts nothing in the other zone: a failover that has recorded this primary, or the reprotect after it. The other zone is
+    /// the one that was lost. What its hypervisors start there is held, and nothing else is done: a failover does not, and may wait for a person;
+    /// a reprotect holds what it can see at its beginning, and waits for copies for a day (hard case 50).
+    pub only_holds: Option<PlanId>,
 }
 
 impl Ground {
@@ -46,9 +47,9 @@ impl Ground {
         };
         let spec = &group.spec;
         let zone = &primary.value.zone;
-        let failover = match &group.active_plan {
+        let only_holds = match &group.active_plan {
             None => None,
-            Some(id) if plan.is_some_and(|p| p.id == *id && has_taken_over(p, primary)) => {
+            Some(id) if plan.is_some_and(|p| p.id == *id && starts_nothing(p, primary)) => {
                 Some(id.clone())
             }
             Some(id) => return Err(format!("plan {id} is at work on the group")),
@@ -65,7 +66,7 @@ impl Ground {
             home: spec.home.clone(),
             generation: primary.value.generation,
             revision: primary.revision,
-            failover,
+            only_holds,
         })
     }
 
@@ -99,7 +100,7 @@ impl Ground {
             )?;
             let same = primary.is_some_and(|kv| kv.mod_revision == self.revision);
             let plan: Option<PlanId> = plan.map(|kv| kv.json()).transpose()?;
-            Ok::<_, StoreError>(same && plan == self.failover && maintenance.is_none())
+            Ok::<_, StoreError>(same && plan == self.only_holds && maintenance.is_none())
         };
         let holds = read.await.map_err(LeadError::Store)?;
         lead.check()?;
@@ -119,7 +120,10 @@ impl Ground {
     }
 }
 
-/// A failover that has recorded its zone as the primary: from here on it starts nothing in the zone that was lost.
-fn has_taken_over(plan: &Plan, primary: &Stored<PrimaryRecord>) -> bool {
-    plan.kind == PlanKind::Failover && plan.to == primary.value.zone
+/// Whether it starts nothing in the zone that is not primary: a failover that has recorded its own as that, and a reprotect.
+fn starts_nothing(plan: &Plan, primary: &Stored<PrimaryRecord>) -> bool {
+    match plan.kind {
+        PlanKind::Failover | PlanKind::Reprotect => plan.to == primary.value.zone,
+        PlanKind::Move | PlanKind::Failback | PlanKind::Resume => false,
+    }
 }

@@ -149,7 +149,7 @@ pub(super) async fn look(
         named: &named,
         volumes,
     };
-    let serving = match &ground.failover {
+    let serving = match &ground.only_holds {
         // Its plan sees to that; and the zone that has just taken over is asked for nothing beside it.
         Some(plan) => Serving::Unknown {
             why: format!("plan {plan} is at work on the group"),
@@ -175,15 +175,15 @@ pub(super) async fn look(
         None => (Copies::Unknown, Vec::new()),
         Some(images) => copies(keeper, &ground.group, &ground.other, images).await,
     };
-    let standby = match (&ground.failover, copies) {
-        // The zone is still lost, or has just come back: a Nova that hangs keeps no other group waiting (hard case 53).
+    let standby = match (&ground.only_holds, copies) {
+        // The zone is still lost, or has just come back and is not demoted: a Nova that hangs keeps no other group waiting (hard case 53).
         (Some(_), Copies::Unknown | Copies::Writable) => Standby::Unknown {
             why: format!("{} may still be lost", ground.other),
         },
         (Some(_), Copies::All | Copies::Journaled | Copies::Some) | (None, _) => {
             // One whose build was cut off, by a leader that went with its zone perhaps, is not written down. While nothing can be built that
             // would find it, it must not run on until its volumes are promoted under it.
-            let half = match (&ground.failover, &serving, policy) {
+            let half = match (&ground.only_holds, &serving, policy) {
                 (
                     None,
                     Serving::Unknown { .. },

@@ -161,8 +161,8 @@ impl<'a> Env<'a> {
         }
     }
 
-    /// Keeps which server it is in this zone, where that is new, and by which mark it was found or built. Somebody else who changed the record
-    /// meanwhile is no error: what bears the mark is found again.
+    /// Keeps which server it is in this zone, where that is new or it was unsettled, and by which mark it was found or built. Somebody else who changed
+    /// the record meanwhile is no error: what bears the mark is found again.
     pub(super) async fn remember(
         &self,
         s: &RunbookServer,
@@ -172,15 +172,17 @@ impl<'a> Env<'a> {
     ) -> Result<()> {
         let Some(kept) = kept else { return Ok(()) };
         let same = kept.value.instances.get(self.zone);
-        if same.is_some_and(|i| i.id == seen.id) {
+        let same = same.filter(|i| i.id == seen.id);
+        if same.is_some_and(|i| !i.unsettled) {
             return Ok(());
         }
         let mut value = kept.value.clone();
         let policy = self.ctx.plan.runbook.standby_of(s);
         let instance = Instance {
             id: seen.id.clone(),
-            build: Build::Standby { policy },
+            build: same.map_or(Build::Standby { policy }, |i| i.build),
             seen_at: self.ctx.tools.clock.now(),
+            unsettled: false,
         };
         value.instances.insert(self.zone.clone(), instance);
         let key = keys::kept_server(&self.ctx.plan.group, &s.key);
@@ -190,6 +192,44 @@ impl<'a> Env<'a> {
         txn.ops.extend(self.built(kept, wanted, seen).await);
         match self.ctx.lead.txn(txn).await {
             Ok(_) | Err(LeadError::Refused { .. }) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Keeps whether it is unsettled in this zone ([`Instance::unsettled`]), for whoever starts it there, another leader too. Whether that is kept now: what
+    /// is not found by an id is not, and a start takes none of ours that is not written down for one that was at rest.
+    pub(super) async fn settle(
+        &self,
+        s: &RunbookServer,
+        kept: Option<&Kept>,
+        unsettled: bool,
+    ) -> Result<bool> {
+        let Some(kept) = kept else { return Ok(true) };
+        let mut value = kept.value.clone();
+        match value.instances.get_mut(self.zone) {
+            Some(i) if i.unsettled == unsettled => return Ok(true),
+            Some(i) => i.unsettled = unsettled,
+            None => match &s.server {
+                Some(id) if unsettled && *self.zone == self.spec.home => {
+                    let theirs = Instance {
+                        id: id.clone(),
+                        build: Build::Users,
+                        seen_at: self.ctx.tools.clock.now(),
+                        unsettled,
+                    };
+                    value.instances.insert(self.zone.clone(), theirs);
+                }
+                Some(_) | None => return Ok(true),
+            },
+        }
+        let key = keys::kept_server(&self.ctx.plan.group, &s.key);
+        let txn = Txn::new()
+            .when(Compare::ModRevision(key.clone(), kept.revision))
+            .then(Op::put_json(&key, &value, None)?);
+        match self.ctx.lead.txn(txn).await {
+            Ok(_) => Ok(true),
+            // By the next pass: it reads what another wrote.
+            Err(LeadError::Refused { .. }) => Ok(false),
             Err(e) => Err(e.into()),
         }
     }

@@ -139,8 +139,9 @@ async fn present(
     }
 }
 
-/// Whether it is known that it was at rest on the copies, if it ever was on them: in this step; or before, for the keeper of stand-bys writes down none
-/// that it has not seen at rest. Its users' own was never built on copies.
+/// Whether it is known that it was at rest while its volumes were copies, or were made anew: in this step; or before, for the keeper of stand-bys writes
+/// down none that it has not seen at rest, and its users' own was never built on copies. Of both it is written down where they could not be seen to be
+/// off when their volumes went on.
 fn is_settled(
     env: &Env<'_>,
     s: &RunbookServer,
@@ -153,11 +154,13 @@ fn is_settled(
         return true;
     };
     let written_down = k.value.instances.get(env.zone);
-    memo.rested || env.is_theirs(s, kept) || written_down.is_some_and(|i| i.id == seen.id)
+    let unsettled = written_down.is_some_and(|i| i.unsettled);
+    let known = env.is_theirs(s, kept) || written_down.is_some_and(|i| i.id == seen.id);
+    memo.rested || (known && !unsettled)
 }
 
-/// Whether what runs of it may have come up on copies, before they were promoted: a stand-by whose build was cut off by this plan, or what somebody
-/// started under our lock. What such a server knows of its disks is older than they are.
+/// Whether what runs of it may have come up on copies, before they were promoted: a stand-by whose build was cut off by this plan, what somebody
+/// started under our lock, or what could not be stopped when its volumes went on. What such a server knows of its disks is older than they are.
 fn begins_anew(
     env: &Env<'_>,
     s: &RunbookServer,

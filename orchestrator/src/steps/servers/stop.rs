@@ -7,6 +7,7 @@ use super::{
 };
 use crate::servers::control::{Seen, ServerState};
 use rekindle_common::{duration::Span, runbook::RunbookServer};
+use rekindle_core::plan::PlanKind;
 use std::time::Duration;
 
 /// For one order to Nova; asked again within the server's own time.
@@ -33,9 +34,37 @@ pub(super) async fn one(
 }
 
 async fn pass(env: &Env<'_>, s: &RunbookServer, memo: &mut Memo, gone: Gone) -> Result<One> {
-    let left = memo.left(s);
     let known = env.known(s).await?;
-    if let (Known::Unreadable(why), Gone::IsNamed) = (&known, gone) {
+    let one = held(env, s, memo, gone, &known).await?;
+    // By its first pass: the step, or the plan, may end before another.
+    if memo.rested {
+        env.settle(s, known.kept(), false).await?;
+    } else if one != One::Done && !memo.unsettled && goes_on(env, gone) {
+        memo.unsettled = env.settle(s, known.kept(), true).await?;
+    }
+    Ok(one)
+}
+
+/// Whether its volumes go on without it: those of a move wait until all are stopped, or serve on where they are.
+fn goes_on(env: &Env<'_>, gone: Gone) -> bool {
+    match (gone, env.ctx.plan.kind) {
+        (Gone::IsWell, _) | (Gone::IsNamed, PlanKind::Resume) => true,
+        (
+            Gone::IsNamed,
+            PlanKind::Failover | PlanKind::Move | PlanKind::Failback | PlanKind::Reprotect,
+        ) => false,
+    }
+}
+
+async fn held(
+    env: &Env<'_>,
+    s: &RunbookServer,
+    memo: &mut Memo,
+    gone: Gone,
+    known: &Known,
+) -> Result<One> {
+    let left = memo.left(s);
+    if let (Known::Unreadable(why), Gone::IsNamed) = (known, gone) {
         // Which server it is may not be what the runbook says: nothing is stopped on a guess.
         return Ok(One::Failed(format!(
             "what is kept of it cannot be read: {why}"
@@ -56,7 +85,8 @@ async fn pass(env: &Env<'_>, s: &RunbookServer, memo: &mut Memo, gone: Gone) -> 
         });
     };
     memo.seen = true;
-    if is_held(&seen) {
+    memo.rested = is_held(&seen);
+    if memo.rested {
         return Ok(One::Done);
     }
     env.may_order().await?;
@@ -64,7 +94,10 @@ async fn pass(env: &Env<'_>, s: &RunbookServer, memo: &mut Memo, gone: Gone) -> 
     match env.nova.hold(&wanted, &reason, Span(ORDER.min(left))).await {
         // Looked at once more: that it went away in this moment is seen then, and named where it has to be.
         Ok(None) => Ok(One::Waits("it is gone".to_owned())),
-        Ok(Some(seen)) if is_held(&seen) => Ok(One::Done),
+        Ok(Some(seen)) if is_held(&seen) => {
+            memo.rested = true;
+            Ok(One::Done)
+        }
         Ok(Some(seen)) => Ok(One::Waits(seen.words)),
         Err(e) => Ok(not_done(e)),
     }

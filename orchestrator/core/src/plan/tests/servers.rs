@@ -253,7 +253,8 @@ proptest! {
                     prop_assert_eq!((zone, *generation), (&plan.from, plan.made_for));
                 }
                 let unwinds = levels_of(&s.unwind, true);
-                if n < book.before.len() || n > promote {
+                let holds = matches!(s.step, Step::HoldServers { .. });
+                if n < book.before.len() || n > promote || holds {
                     prop_assert!(s.unwind.is_empty());
                     continue;
                 }
@@ -297,6 +298,22 @@ proptest! {
             prop_assert_eq!((z, *servers, *generation), (&zone("zone-a"), book.servers().count(), plan.made_for));
         }
         prop_assert!(named(&plan, "start_servers").is_empty());
+    }
+
+    /// Of the zone that is to serve, before anything is touched: its volumes are not promoted under what runs there.
+    #[test]
+    fn before_a_move_the_servers_of_the_other_zone_are_held(book in any_runbook()) {
+        for kind in [PlanKind::Move, PlanKind::Failback] {
+            let plan = plan_of(kind, &book);
+            let holds = named(&plan, "hold_servers");
+            if with_servers(&book).is_empty() {
+                prop_assert!(holds.is_empty());
+                continue;
+            }
+            prop_assert_eq!(&holds, &vec![book.before.len()]);
+            let Step::HoldServers { zone, servers, generation } = &plan.steps[holds[0]].step else { unreachable!() };
+            prop_assert_eq!((zone, *servers, *generation), (&plan.to, book.servers().count(), plan.made_for));
+        }
     }
 
     #[test]
@@ -421,6 +438,7 @@ fn a_plan_with_servers_reads_as_an_operator_would_want() {
     let text = plan_of(PlanKind::Move, &book).to_string();
     for line in [
         "run the hook open-ticket; the plan ends if it fails (within 45s)",
+        "stop and lock 31 servers in zone-b",
         "stop and lock 30 servers of level 2 in zone-a",
         "if it fails: start 1 server of level 1 in zone-a",
         "wait for `rekindle approve` before level 2: look at the database",

@@ -55,6 +55,54 @@ fn instance(id: &str, build: Build) -> Instance {
         id: id.to_owned(),
         build,
         seen_at: now(),
+        unsettled: false,
+    }
+}
+
+/// It is what a plan wrote: the keeper takes it away where it sees the server at rest and locked, or, where it serves, off.
+#[test]
+fn what_could_not_be_seen_to_be_off_is_unsettled_until_it_is_seen_at_rest() {
+    let unsettled = |w: &mut World, zone: &ZoneName| {
+        let kept = w.kept.as_mut().unwrap();
+        kept.instances.get_mut(zone).unwrap().unsettled = true;
+    };
+    let kept_so = |w: &World, zone: &ZoneName| {
+        let acts = w.follow().acts;
+        let kept = acts.iter().find_map(|a| match a {
+            Act::Keep(kept) => Some(kept.as_ref()),
+            Act::Describe { .. } | Act::Hold { .. } | Act::Remove { .. } | Act::Build { .. } => {
+                None
+            }
+        });
+        kept.or(w.kept.as_ref()).unwrap().instances[zone].unsettled
+    };
+    for (state, held, so) in [
+        (Rests::Running, false, true),
+        (Rests::Changing, true, true),
+        (Rests::Failed, true, true),
+        (Rests::Resting, false, true),
+        (Rests::Resting, true, false),
+    ] {
+        let mut w = World::turned();
+        let other = w.b.clone();
+        unsettled(&mut w, &other);
+        w.standby = Standby::There {
+            id: "server-a".to_owned(),
+            state,
+            held,
+            words: "as it is".to_owned(),
+            disks: None,
+        };
+        assert_eq!(kept_so(&w, &other), so, "{state:?}, {held}");
+    }
+    for (power, so) in [(PowerWish::Running, true), (PowerWish::ShutOff, false)] {
+        let mut w = World::settled();
+        let primary = w.a.clone();
+        unsettled(&mut w, &primary);
+        let mut serving = record();
+        serving.power = power;
+        w.serving = Serving::There(Box::new(serving));
+        assert_eq!(kept_so(&w, &primary), so, "{power:?}");
     }
 }
 
