@@ -13,6 +13,7 @@
 //! /rekindle/v1/groups/<group>/hooks               core's `HooksFailed`: hooks that failed at the end of its last plan
 //! /rekindle/v1/servers/<group>/<server>           KeptServer: its record, and which server it is in each zone
 //! /rekindle/v1/standbys/<group>/<server>/<zone>   what we built for it in that zone, core's `Built`
+//! /rekindle/v1/builds/<group>/<server>/<zone>     a build that was begun there and has not ended, core's `Begun`
 //! /rekindle/v1/preflights/<group>                 what the last daily check of its servers found
 //! /rekindle/v1/plans/<plan>/plan                  the plan, immutable
 //! /rekindle/v1/plans/<plan>/journal/<seq>         its journal, ten digits
@@ -37,6 +38,8 @@ pub const VOLUMES: &str = "/rekindle/v1/volumes/";
 pub const SERVERS: &str = "/rekindle/v1/servers/";
 /// What the groups' stand-bys were built from.
 pub const STANDBYS: &str = "/rekindle/v1/standbys/";
+/// Builds of stand-bys that have not ended.
+pub const BUILDS: &str = "/rekindle/v1/builds/";
 /// The groups' last daily checks. Not under [`GROUPS`], which is read at every look: they may be long.
 pub const PREFLIGHTS: &str = "/rekindle/v1/preflights/";
 /// All sites.
@@ -106,6 +109,21 @@ pub fn old_built_standby(group: &GroupName, server: &ServerKey) -> String {
 #[must_use]
 pub fn server_standbys(group: &GroupName, server: &ServerKey) -> String {
     format!("{STANDBYS}{group}/{server}/")
+}
+/// That a server's build in a zone was begun.
+#[must_use]
+pub fn begun_standby(group: &GroupName, server: &ServerKey, zone: &ZoneName) -> String {
+    format!("{BUILDS}{group}/{server}/{zone}")
+}
+/// The same, in each zone.
+#[must_use]
+pub fn begun_standbys(group: &GroupName, server: &ServerKey) -> String {
+    format!("{BUILDS}{group}/{server}/")
+}
+/// All of a group's builds that have not ended.
+#[must_use]
+pub fn group_builds(group: &GroupName) -> String {
+    format!("{BUILDS}{group}/")
 }
 /// All of a group's servers.
 #[must_use]

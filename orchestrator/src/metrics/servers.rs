@@ -137,7 +137,7 @@ impl ServerMetrics {
         );
         registry.register(
             "server_acts",
-            "What was done about records and stand-bys: kept, described with a volume, held, removed, built",
+            "What was done about records and stand-bys: kept, described with a volume, held, removed, built; builds that came to nothing, forgotten",
             new.acts.clone(),
         );
         registry.register(

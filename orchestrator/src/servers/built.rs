@@ -1,8 +1,8 @@
-//! What we built for a server, as it stands in etcd: in each zone by itself. After a failover and the way home both instances may be ours, and the
+//! What we built for a server, and what we are building, as it stands in etcd: in each zone by itself. After a failover and the way home both instances may be ours, and the
 //! one that stands by is followed, and taken away, by its own word and not by the other's.
 
 use rekindle_common::{GroupName, ServerKey, ZoneName, keys};
-use rekindle_core::servers::Built;
+use rekindle_core::servers::{Begun, Built};
 use rekindle_store::{Op, Store, StoreError};
 use std::collections::BTreeMap;
 
@@ -15,6 +15,7 @@ pub(crate) struct BuiltStandbys {
     group: GroupName,
     server: ServerKey,
     by_zone: BTreeMap<ZoneName, Built>,
+    begun: BTreeMap<ZoneName, Begun>,
     /// Of which zone the one is that an older version wrote.
     old: Option<ZoneName>,
 }
@@ -44,10 +45,19 @@ impl BuiltStandbys {
                 by_zone.insert(old.zone.clone(), old);
             }
         }
+        let mut begun = BTreeMap::new();
+        let all = store
+            .list(&keys::begun_standbys(group, server), MOST)
+            .await?;
+        for kv in all.items {
+            let one: Begun = kv.json()?;
+            begun.insert(one.zone.clone(), one);
+        }
         Ok(Self {
             group: group.clone(),
             server: server.clone(),
             by_zone,
+            begun,
             old: of_old,
         })
     }
@@ -57,11 +67,35 @@ impl BuiltStandbys {
         self.by_zone.get(zone)
     }
 
-    /// Writes one down.
+    /// A build in that zone that has not ended.
+    pub(crate) fn begun(&self, zone: &ZoneName) -> Option<&Begun> {
+        self.begun.get(zone)
+    }
+
+    /// The zone, not this one, where a build has not ended and nothing else is written down of it.
+    pub(crate) fn half_beside(&self, zone: &ZoneName) -> Option<&Begun> {
+        let mut all = self.begun.values();
+        all.find(|b| b.zone != *zone && !self.by_zone.contains_key(&b.zone))
+    }
+
+    /// Writes down that a build is begun.
+    pub(crate) fn begin(&self, begun: &Begun) -> Result<Op, StoreError> {
+        let key = keys::begun_standby(&self.group, &self.server, &begun.zone);
+        Op::put_json(key, begun, None)
+    }
+
+    /// Forgets that one was.
+    pub(crate) fn ended(&self, zone: &ZoneName) -> Op {
+        Op::Delete {
+            key: keys::begun_standby(&self.group, &self.server, zone),
+        }
+    }
+
+    /// Writes one down. Its build has ended.
     pub(crate) fn put(&self, built: &Built) -> Result<Vec<Op>, StoreError> {
         let key = keys::built_standby(&self.group, &self.server, &built.zone);
         let put = Op::put_json(key, built, None)?;
-        Ok([put]
+        Ok([put, self.ended(&built.zone)]
             .into_iter()
             .chain(self.drop_old(&built.zone))
             .collect())
@@ -71,7 +105,10 @@ impl BuiltStandbys {
     pub(crate) fn forget(&self, zone: &ZoneName) -> Vec<Op> {
         let key = keys::built_standby(&self.group, &self.server, zone);
         let gone = Op::Delete { key };
-        [gone].into_iter().chain(self.drop_old(zone)).collect()
+        [gone, self.ended(zone)]
+            .into_iter()
+            .chain(self.drop_old(zone))
+            .collect()
     }
 
     /// Forgets all of them.
@@ -79,6 +116,9 @@ impl BuiltStandbys {
         vec![
             Op::DeletePrefix {
                 prefix: keys::server_standbys(&self.group, &self.server),
+            },
+            Op::DeletePrefix {
+                prefix: keys::begun_standbys(&self.group, &self.server),
             },
             Op::Delete {
                 key: keys::old_built_standby(&self.group, &self.server),

@@ -14,7 +14,7 @@ use rekindle_common::{
     runbook::StandbyPolicy,
     servers::{KeptServer, ServerRecord},
 };
-use rekindle_core::servers::Built;
+use rekindle_core::servers::{Begun, Built};
 use rekindle_orchestrator::wire::RecordEffect;
 use rekindle_store::{Op as StoreOp, Txn};
 
@@ -131,5 +131,33 @@ async fn what_is_kept_of_servers_goes_with_their_group() {
             let there = store.get(&kept(k)).await.unwrap().is_some();
             assert_eq!(there, built, "{k}");
         }
+    }
+}
+
+/// Nor where a build has not ended: what comes of it would be looked for by nobody.
+#[tokio::test(start_paused = true)]
+async fn what_is_kept_of_servers_stays_where_a_build_has_not_ended() {
+    let bench = bench(Kind::Move).await;
+    let kept = |k: &str| keys::kept_server(&group(), &key(k));
+    let store = bench.store();
+    for k in ["db", "web-1"] {
+        let kv = store.get(&kept(k)).await.unwrap().unwrap();
+        let mut value: KeptServer = kv.json().unwrap();
+        value.instances.remove(&zone_b());
+        let put = StoreOp::put_json(kept(k), &value, None).unwrap();
+        store.txn(Txn::new().then(put)).await.unwrap();
+    }
+    let begun = Begun {
+        zone: zone_b(),
+        counterpart: "zone-a/a-db".to_owned(),
+        record: record("db", 0),
+        at: Timestamp::UNIX_EPOCH,
+    };
+    let at = keys::begun_standby(&group(), &key("db"), &zone_b());
+    let put = StoreOp::put_json(at.clone(), &begun, None).unwrap();
+    store.txn(Txn::new().then(put)).await.unwrap();
+    bench.hand.term.delete_group(&group()).await.unwrap();
+    for at in [at, kept("db")] {
+        assert!(store.get(&at).await.unwrap().is_some(), "{at}");
     }
 }

@@ -15,6 +15,7 @@ mod both_ours;
 mod common;
 mod daily;
 mod fake;
+mod half_built;
 mod outside;
 mod returned;
 

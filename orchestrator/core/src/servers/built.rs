@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use rekindle_common::{
     ZoneName,
+    duration::Span,
     runbook::StandbyPolicy,
     servers::{PowerWish, ServerRecord, diff},
 };
@@ -25,6 +26,32 @@ pub struct Built {
     pub record: ServerRecord,
     /// When.
     pub at: Timestamp,
+}
+
+/// An order that was lost on its way to Nova may still be carried out so long.
+const MAY_COME_UP: Span = Span::secs(1800);
+
+/// A build of ours that was begun, and of which it is not known how it ended: what comes of it is up on copies, and its id stands nowhere. Stands in
+/// etcd at [`rekindle_common::keys::begun_standby`] from before Nova is asked until what was built is written down, or gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Begun {
+    /// In which zone.
+    pub zone: ZoneName,
+    /// Whose stand-by it is marked as: `ZONE/ID`.
+    pub counterpart: String,
+    /// In that zone's names.
+    pub record: ServerRecord,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Begun {
+    /// Whether nothing will come of it any more, where there is nothing by now.
+    #[must_use]
+    pub fn came_to_nothing(&self, now: Timestamp) -> bool {
+        now.duration_since(self.at).unsigned_abs() >= MAY_COME_UP.get()
+    }
 }
 
 impl Built {

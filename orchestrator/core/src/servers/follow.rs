@@ -15,7 +15,10 @@
 
 mod words;
 
-use super::{built::Built, mapped::Gap};
+use super::{
+    built::{Begun, Built},
+    mapped::Gap,
+};
 use jiff::Timestamp;
 use rekindle_common::{
     GroupName, ImageSpec, ServerKey, ZoneName,
@@ -44,6 +47,8 @@ pub struct Sight<'a> {
     pub kept: Option<&'a KeptServer>,
     /// What its stand-by was built from.
     pub built: Option<&'a Built>,
+    /// A build of it that has not ended, where it was looked for what came of it.
+    pub begun: Option<&'a Begun>,
     /// Its users' own server in each zone, as the runbook names it.
     pub named: &'a BTreeMap<ZoneName, String>,
     /// It, where it serves.
@@ -171,6 +176,8 @@ pub enum Act {
         /// Why, for people.
         why: String,
     },
+    /// A build that was begun has come to nothing: the word of it goes.
+    Forget,
     /// Has a stand-by there and at rest; one that bears the mark is adopted.
     Build {
         /// In the other zone's names.
@@ -353,10 +360,10 @@ fn stand_by(s: &Sight<'_>) -> Acts {
     }
     match (&s.standby, s.policy) {
         (Standby::Unknown { why }, _) => nothing(format!("its stand-by cannot be seen now: {why}")),
-        (Standby::Absent, StandbyPolicy::Record | StandbyPolicy::None) => (Vec::new(), None),
+        (Standby::Absent, StandbyPolicy::Record | StandbyPolicy::None) => (forget(s), None),
         (Standby::Absent, StandbyPolicy::Shutoff | StandbyPolicy::Shelved) => match buildable(s) {
             Ok(record) => (vec![build(s, record)], None),
-            Err(why) => nothing(format!("its stand-by is not built: {why}")),
+            Err(why) => (forget(s), Some(format!("its stand-by is not built: {why}"))),
         },
         (
             Standby::There {
@@ -372,6 +379,12 @@ fn stand_by(s: &Sight<'_>) -> Acts {
             Build::Standby { .. } => ours(s, id, *state, *held, words),
         },
     }
+}
+
+/// That there is nothing of a build is certain once an order that was lost cannot be carried out any more.
+fn forget(s: &Sight<'_>) -> Vec<Act> {
+    let nothing = s.begun.is_some_and(|b| b.came_to_nothing(s.now));
+    nothing.then_some(Act::Forget).into_iter().collect()
 }
 
 fn build(s: &Sight<'_>, record: &ServerRecord) -> Act {
@@ -462,9 +475,11 @@ fn theirs(s: &Sight<'_>, id: &str, state: Rests, disks: Option<&[String]>) -> Ac
 /// One that we built.
 fn ours(s: &Sight<'_>, id: &str, state: Rests, held: bool, words: &str) -> Acts {
     let built = s.built.filter(|b| b.id == id && b.zone == *s.other);
+    let begun = s.begun.map_or(s.counterpart, |b| b.counterpart.as_str());
+    let bears = built.map_or(begun, |b| b.counterpart.as_str());
     let remove = |why: &str| Act::Remove {
         id: id.to_owned(),
-        counterpart: built.map_or_else(|| s.counterpart.to_owned(), |b| b.counterpart.clone()),
+        counterpart: bears.to_owned(),
         why: why.to_owned(),
     };
     let wanted = match s.policy {
@@ -472,6 +487,12 @@ fn ours(s: &Sight<'_>, id: &str, state: Rests, held: bool, words: &str) -> Acts 
         StandbyPolicy::Record | StandbyPolicy::None => false,
     };
     match state {
+        Rests::Changing if built.is_none() && s.begun.is_some() => {
+            return nothing(format!(
+                "its stand-by in {} ({id}) is still being built: {words}",
+                s.other
+            ));
+        }
         Rests::Running | Rests::Changing => return (Vec::new(), None),
         Rests::Unknown => {
             return nothing(format!("{}'s Nova cannot see its stand-by now", s.other));
@@ -501,6 +522,11 @@ fn ours(s: &Sight<'_>, id: &str, state: Rests, held: bool, words: &str) -> Acts 
         },
         (Rests::Resting, true) => match (adoptable(s), built) {
             (Err(why), _) => nothing(format!("its stand-by is as it was built: {why}")),
+            // A build that did not end, and another serves by now.
+            (Ok(record), None) if bears != s.counterpart => {
+                let why = format!("whose stand-by: was {bears}, is {}", s.counterpart);
+                (vec![remove(&why), build(s, record)], None)
+            }
             // It was built, and the word of it was lost.
             (Ok(record), None) => (vec![build(s, record)], None),
             (Ok(record), Some(built)) => {

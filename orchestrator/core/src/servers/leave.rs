@@ -1,9 +1,10 @@
 //! What is to be done about a server that is in no runbook any more. Pure, and looked at anew each time, as [`super::follow`] is.
 
 use super::{
-    built::Built,
+    built::{Begun, Built},
     follow::{Copies, Rests, Standby},
 };
+use jiff::Timestamp;
 use rekindle_common::{
     ZoneName,
     servers::{Build, KeptServer},
@@ -12,6 +13,11 @@ use rekindle_common::{
 /// What is left to do about a server that is protected no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leave {
+    /// What came of its build is stopped and locked first.
+    Hold {
+        /// Which.
+        id: String,
+    },
     /// Its stand-by goes first.
     Remove {
         /// Which.
@@ -38,11 +44,8 @@ pub fn leave(
     primary: Option<&ZoneName>,
 ) -> Leave {
     let wait = |why: String| Leave::Wait { why };
-    if primary.is_some_and(|p| *p != kept.record.zone) {
-        return wait(format!(
-            "it was last seen to serve in {}, which is not the primary now",
-            kept.record.zone
-        ));
+    if let Some(why) = serves_elsewhere(kept, primary) {
+        return wait(why);
     }
     let ours = kept.instances.iter().find(|(zone, i)| {
         **zone != kept.record.zone
@@ -88,3 +91,59 @@ pub fn leave(
         },
     }
 }
+
+/// The same where a build of its stand-by has not ended: what came of it is looked for by its mark, and nobody has used it.
+#[must_use]
+pub fn leave_half(
+    kept: &KeptServer,
+    begun: &Begun,
+    standby: &Standby,
+    copies: Copies,
+    primary: Option<&ZoneName>,
+    now: Timestamp,
+) -> Leave {
+    let wait = |why: String| Leave::Wait { why };
+    if let Some(why) = serves_elsewhere(kept, primary) {
+        return wait(why);
+    }
+    let zone = &begun.zone;
+    match standby {
+        Standby::Unknown { why } => wait(format!(
+            "a stand-by of it was being built in {zone}, and cannot be seen now: {why}"
+        )),
+        Standby::Absent if begun.came_to_nothing(now) => Leave::Forget,
+        Standby::Absent => wait(format!(
+            "a stand-by of it was being built in {zone}, and may still come up"
+        )),
+        Standby::There { id, state, .. } => match (state, copies) {
+            (Rests::Changing | Rests::Unknown, _) => wait(format!(
+                "its stand-by in {zone} ({id}) is still being built, or cannot be seen"
+            )),
+            (Rests::Running | Rests::Resting | Rests::Failed, Copies::Writable) => wait(format!(
+                "its stand-by in {zone} ({id}) has a volume that can be written there: delete it by hand, or take the property rekindle:standby-of from it to keep it"
+            )),
+            (Rests::Running | Rests::Resting | Rests::Failed, Copies::Unknown) => {
+                wait(format!("its volumes in {zone} cannot be seen now"))
+            }
+            (Rests::Running, Copies::All | Copies::Journaled | Copies::Some) => {
+                Leave::Hold { id: id.clone() }
+            }
+            (Rests::Resting | Rests::Failed, Copies::All | Copies::Journaled | Copies::Some) => {
+                Leave::Remove {
+                    id: id.clone(),
+                    counterpart: begun.counterpart.clone(),
+                }
+            }
+        },
+    }
+}
+
+fn serves_elsewhere(kept: &KeptServer, primary: Option<&ZoneName>) -> Option<String> {
+    let zone = &kept.record.zone;
+    primary
+        .is_some_and(|p| p != zone)
+        .then(|| format!("it was last seen to serve in {zone}, which is not the primary now"))
+}
+
+#[cfg(test)]
+mod tests;

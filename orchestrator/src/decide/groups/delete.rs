@@ -76,7 +76,10 @@ impl Term {
 
     async fn kept_of(&self, group: &GroupName) -> Result<Kept> {
         let prefix = keys::group_servers(group);
-        let mut builds = 0;
+        // What came of a build that has not ended is one, too.
+        let begun = keys::group_builds(group);
+        let begun = self.lead.store().list(&begun, PAGE).await?;
+        let mut builds = begun.items.len();
         let mut after: Option<String> = None;
         loop {
             let store = self.lead.store();

@@ -16,7 +16,7 @@ use rekindle_common::{
     servers::{Build, Instance, KeptServer, ServerRecord},
 };
 use rekindle_core::servers::{
-    Built,
+    Begun, Built,
     follow::{Act, follow},
 };
 use rekindle_net::GrantRequest;
@@ -114,7 +114,7 @@ pub(super) async fn all(
 /// Whether it changes anything of the stand-by's cloud.
 fn touches(act: &Act) -> bool {
     match act {
-        Act::Keep(_) | Act::Describe { .. } => false,
+        Act::Keep(_) | Act::Describe { .. } | Act::Forget => false,
         Act::Hold { .. } | Act::Remove { .. } | Act::Build { .. } => true,
     }
 }
@@ -125,6 +125,7 @@ fn name(act: &Act) -> &'static str {
         Act::Describe { .. } => "describe",
         Act::Hold { .. } => "hold",
         Act::Remove { .. } => "remove",
+        Act::Forget => "forget",
         Act::Build { .. } => "build",
     }
 }
@@ -155,6 +156,12 @@ impl Hands<'_> {
                 counterpart,
                 why,
             } => self.remove(id, &counterpart, &why).await,
+            Act::Forget => {
+                let ground = &self.looked.ground;
+                let ended = self.looked.built.ended(&ground.other);
+                self.lead.txn(ground.txn().then(ended)).await?;
+                Ok(())
+            }
             Act::Build { record, policy } => self.build(*record, policy).await,
         }
     }
@@ -265,6 +272,9 @@ impl Hands<'_> {
             record: record.clone(),
             rest: policy,
         };
+        if known.is_none() {
+            self.begin(&record).await?;
+        }
         let seen: Seen = self
             .on_ground(servers.build(&order, self.keeper.timing.build))
             .await?;
@@ -290,6 +300,20 @@ impl Hands<'_> {
         };
         kept.instances.insert(ground.other.clone(), instance);
         self.keep(kept, put).await
+    }
+
+    /// Before Nova is asked: whatever becomes of the build, and of its server's place in the runbook, what comes of it is looked for until it is gone.
+    async fn begin(&self, record: &ServerRecord) -> Result<(), NotDone> {
+        let Looked { ground, built, .. } = self.looked;
+        let begun = Begun {
+            zone: ground.other.clone(),
+            counterpart: self.looked.counterpart.clone(),
+            record: record.clone(),
+            at: self.keeper.clock.now(),
+        };
+        let put = built.begin(&begun).map_err(LeadError::Store)?;
+        self.lead.txn(ground.txn().then(put)).await?;
+        Ok(())
     }
 
     /// Has Cinder attach the copies.

@@ -20,12 +20,12 @@ use rekindle_common::{
     action::{Order, VolumeAction},
     keys,
     runbook::StandbyPolicy,
-    servers::{Build, KeptServer},
+    servers::{Build, KeptServer, ServerRecord},
 };
 use rekindle_core::servers::{
-    Built,
+    Begun, Built,
     follow::{Copies, Standby},
-    leave::{Leave, leave},
+    leave::{Leave, leave, leave_half},
 };
 use rekindle_store::{Compare, KeyValue, Op, StoreError, Txn};
 use std::collections::BTreeSet;
@@ -132,39 +132,46 @@ async fn one(
         Err(e) => return Ok(Some(format!("what is kept of it cannot be read: {e}"))),
     };
     // The other zone's, where we built that too, is of what serves.
-    let there = built_in(&kept).map(|(zone, _)| zone);
-    let built = there.and_then(|zone| words.of(zone));
-    let Seen { standby, copies } = look(keeper, group, &kept, built, volumes).await;
-    match leave(&kept, built, &standby, copies, primary.as_ref()) {
-        Leave::Wait { why } => Ok(Some(why)),
-        Leave::Remove { id, counterpart } => {
-            if keeper.memory().failure(group, key).is_some_and(|(_, w)| w) {
-                return Ok(keeper.memory().failure(group, key).map(|(words, _)| words));
-            }
-            lead.check()?;
-            let root = there.and_then(|zone| root_of(&words, Some(&kept.record), zone, volumes));
-            let wanted = Wanted {
-                group: group.clone(),
-                key: key.clone(),
-                id: Some(id),
-                counterpart: Some(counterpart),
-                root,
-            };
-            let removed = remove(keeper, &kept, &wanted).await;
-            keeper.metrics.servers.act("remove", removed.is_ok());
-            match removed {
-                Ok(()) => {
-                    keeper.memory().good(group, key);
-                    Ok(Some("its stand-by was removed".to_owned()))
-                }
-                Err(why) => {
-                    let mut memory = keeper.memory();
-                    memory.failed(group, key, why.clone(), &keeper.timing);
-                    Ok(Some(why))
-                }
-            }
+    let half = words.half_beside(&kept.record.zone);
+    let there = match half {
+        Some(begun) => Some(Place::half(&kept, begun)),
+        None => built_in(&kept).map(|(zone, id)| Place::built(zone, id, words.of(zone))),
+    };
+    let Seen { standby, copies } = look(keeper, group, &kept, there.as_ref(), volumes).await;
+    let now = keeper.clock.now();
+    let due = match half {
+        Some(begun) => leave_half(&kept, begun, &standby, copies, primary.as_ref(), now),
+        None => {
+            let built = there.as_ref().and_then(|t| words.of(t.zone));
+            leave(&kept, built, &standby, copies, primary.as_ref())
         }
-        Leave::Forget => {
+    };
+    let wanted = |id, counterpart| Wanted {
+        group: group.clone(),
+        key: key.clone(),
+        id: Some(id),
+        counterpart,
+        root: there
+            .as_ref()
+            .and_then(|t| root_of(&words, Some(&kept.record), t.zone, volumes)),
+    };
+    let waits = keeper.memory().failure(group, key).filter(|(_, w)| *w);
+    match (due, waits) {
+        (Leave::Wait { why }, _) => Ok(Some(why)),
+        (Leave::Hold { .. } | Leave::Remove { .. }, Some((words, _))) => Ok(Some(words)),
+        (Leave::Hold { id }, None) => {
+            lead.check()?;
+            let held = hold(keeper, there.as_ref(), &wanted(id, None)).await;
+            Ok(Some(done(keeper, group, key, "hold", held, "was held")))
+        }
+        (Leave::Remove { id, counterpart }, None) => {
+            lead.check()?;
+            let wanted = wanted(id, Some(counterpart));
+            let removed = remove(keeper, there.as_ref(), &wanted).await;
+            let end = done(keeper, group, key, "remove", removed, "was removed");
+            Ok(Some(end))
+        }
+        (Leave::Forget, _) => {
             undescribe(keeper, &kept, volumes, generation).await;
             let mut txn = Txn::new()
                 .when(ground)
@@ -214,23 +221,79 @@ fn built_in(kept: &KeptServer) -> Option<(&ZoneName, &str)> {
     Some((ours.0, ours.1.id.as_str()))
 }
 
+/// Where its stand-by is, and by what it is found.
+struct Place<'a> {
+    zone: &'a ZoneName,
+    id: Option<String>,
+    /// What it bears, where it is looked for by that.
+    counterpart: Option<String>,
+    /// What it was built from.
+    record: Option<&'a ServerRecord>,
+}
+
+impl<'a> Place<'a> {
+    fn built(zone: &'a ZoneName, id: &str, built: Option<&'a Built>) -> Self {
+        Self {
+            zone,
+            id: Some(id.to_owned()),
+            counterpart: None,
+            record: built.map(|b| &b.record),
+        }
+    }
+
+    /// Its id may be known already: it was seen at rest, and then its server left the runbook.
+    fn half(kept: &KeptServer, begun: &'a Begun) -> Self {
+        let id = built_in(kept).filter(|(zone, _)| **zone == begun.zone);
+        Self {
+            zone: &begun.zone,
+            id: id.map(|(_, id)| id.to_owned()),
+            counterpart: Some(begun.counterpart.clone()),
+            record: Some(&begun.record),
+        }
+    }
+}
+
+/// What came of it, in words; what failed waits.
+fn done(
+    keeper: &ServersKeeper,
+    group: &GroupName,
+    key: &ServerKey,
+    act: &'static str,
+    end: Result<(), String>,
+    well: &str,
+) -> String {
+    keeper.metrics.servers.act(act, end.is_ok());
+    let mut memory = keeper.memory();
+    match end {
+        Ok(()) => {
+            memory.good(group, key);
+            format!("its stand-by {well}")
+        }
+        Err(why) => {
+            memory.failed(group, key, why.clone(), &keeper.timing);
+            why
+        }
+    }
+}
+
 async fn look(
     keeper: &ServersKeeper,
     group: &GroupName,
     kept: &KeptServer,
-    built: Option<&Built>,
+    there: Option<&Place<'_>>,
     volumes: Option<&VolumeMap>,
 ) -> Seen {
     let unknown = |why: String| Seen {
         standby: Standby::Unknown { why },
         copies: Copies::Unknown,
     };
-    let Some((zone, id)) = built_in(kept) else {
+    let Some(there) = there else {
         return Seen {
             standby: Standby::Absent,
             copies: Copies::Unknown,
         };
     };
+    let zone = there.zone;
     let servers = match keeper.servers(zone) {
         Ok(servers) => servers,
         Err(why) => return unknown(why),
@@ -238,9 +301,12 @@ async fn look(
     let wanted = Wanted {
         group: group.clone(),
         key: kept.key.clone(),
-        id: Some(id.to_owned()),
-        counterpart: None,
-        root: None,
+        id: there.id.clone(),
+        root: there.counterpart.as_ref().and_then(|_| {
+            let root = there.record?.disks.first()?;
+            Some(root.volume.id.clone())
+        }),
+        counterpart: there.counterpart.clone(),
     };
     let standby = match servers.look(&wanted, keeper.timing.deadline).await {
         Ok(None) => Standby::Absent,
@@ -253,8 +319,8 @@ async fn look(
         },
         Err(ServersError::NotNow(why) | ServersError::Refused(why)) => Standby::Unknown { why },
     };
-    let images = built.zip(volumes);
-    let images = images.and_then(|(b, v)| images_of(zone, std::iter::once(&b.record), v));
+    let images = there.record.zip(volumes);
+    let images = images.and_then(|(r, v)| images_of(zone, std::iter::once(r), v));
     let copies = match images {
         None => Copies::Unknown,
         Some(images) => copies(keeper, group, zone, &images).await.0,
@@ -262,8 +328,28 @@ async fn look(
     Seen { standby, copies }
 }
 
-async fn remove(keeper: &ServersKeeper, kept: &KeptServer, wanted: &Wanted) -> Result<(), String> {
-    let Some((zone, _)) = built_in(kept) else {
+async fn hold(
+    keeper: &ServersKeeper,
+    there: Option<&Place<'_>>,
+    wanted: &Wanted,
+) -> Result<(), String> {
+    let Some(Place { zone, .. }) = there else {
+        return Ok(());
+    };
+    let servers = keeper.servers(zone)?;
+    let reason = "it was being built as a stand-by, and its server is protected no more";
+    match servers.hold(wanted, reason, keeper.timing.build).await {
+        Ok(_) => Ok(()),
+        Err(ServersError::NotNow(why) | ServersError::Refused(why)) => Err(why),
+    }
+}
+
+async fn remove(
+    keeper: &ServersKeeper,
+    there: Option<&Place<'_>>,
+    wanted: &Wanted,
+) -> Result<(), String> {
+    let Some(Place { zone, .. }) = there else {
         return Ok(());
     };
     let servers = keeper.servers(zone)?;

@@ -32,6 +32,8 @@ pub(super) struct Looked {
     /// What is kept, and the revision that a change compares.
     pub kept: Option<(KeptServer, Revision)>,
     pub built: BuiltStandbys,
+    /// It was looked for what came of a build that has not ended.
+    pub half: bool,
     pub named: BTreeMap<ZoneName, String>,
     pub serving: Serving,
     pub standby: Standby,
@@ -58,6 +60,7 @@ impl Looked {
             policy: self.policy,
             kept: self.kept.as_ref().map(|(k, _)| k),
             built: self.built.of(&self.ground.other),
+            begun: self.built.begun(&self.ground.other).filter(|_| self.half),
             named: &self.named,
             serving: self.serving.clone(),
             standby: self.standby.clone(),
@@ -168,13 +171,20 @@ pub(super) async fn look(
     // What was built there; and its users' own, as it was when it served.
     let built_there = built.of(&ground.other);
     let kept_there = kept.as_ref().map(|(k, _)| &k.record);
+    let begun_there = built.begun(&ground.other).map(|b| &b.record);
     let has = built_there.map(|b| &b.record).into_iter();
-    let has = has.chain(kept_there.filter(|r| r.zone == ground.other));
+    let has = has
+        .chain(begun_there)
+        .chain(kept_there.filter(|r| r.zone == ground.other));
     let images = images(&ground, &mapped, has, volumes);
     let (copies, outside) = match &images {
         None => (Copies::Unknown, Vec::new()),
         Some(images) => copies(keeper, &ground.group, &ground.other, images).await,
     };
+    // While what failed waits nothing would be done about what is found.
+    let failure = keeper.memory().failure(&ground.group, &server.key);
+    let waits = failure.is_some_and(|(_, waits)| waits);
+    let begun = built.begun(&ground.other).is_some() && !waits;
     let standby = match (&ground.only_holds, copies) {
         // The zone is still lost, or has just come back and is not demoted: a Nova that hangs keeps no other group waiting (hard case 53).
         (Some(_), Copies::Unknown | Copies::Writable) => Standby::Unknown {
@@ -182,7 +192,7 @@ pub(super) async fn look(
         },
         (Some(_), Copies::All | Copies::Journaled | Copies::Some) | (None, _) => {
             // One whose build was cut off, by a leader that went with its zone perhaps, is not written down. While nothing can be built that
-            // would find it, it must not run on until its volumes are promoted under it.
+            // would find it, it must not run on until its volumes are promoted under it. That a build was begun is, but an older leader did not do so.
             let half = match (&ground.only_holds, &serving, policy) {
                 (
                     None,
@@ -193,7 +203,7 @@ pub(super) async fn look(
                 | (None, Serving::Absent | Serving::There(_), _)
                 | (Some(_), _, _) => false,
             };
-            standby(keeper, &ids, &counterpart, half).await
+            standby(keeper, &ids, &counterpart, half || begun).await
         }
     };
     let kept_record = kept.as_ref().map(|(k, _)| &k.record);
@@ -207,6 +217,7 @@ pub(super) async fn look(
         server: server.clone(),
         policy,
         kept,
+        half: begun && !matches!(standby, Standby::Unknown { .. }),
         built,
         named,
         serving,
@@ -233,14 +244,15 @@ struct Ids<'a> {
     volumes: Option<&'a VolumeMap>,
 }
 
-/// The id of its root volume in a zone: of what was built there, else by its record.
+/// The id of its root volume in a zone: of what was built there, or is being built, else by its record.
 pub(super) fn root_of(
     built: &BuiltStandbys,
     record: Option<&ServerRecord>,
     zone: &ZoneName,
     volumes: Option<&VolumeMap>,
 ) -> Option<String> {
-    let built = built.of(zone).map(|b| &b.record);
+    let begun = built.begun(zone).map(|b| &b.record);
+    let built = built.of(zone).map(|b| &b.record).or(begun);
     translate::root_in(built.or(record)?, zone, volumes)
 }
 
@@ -326,7 +338,9 @@ async fn standby(keeper: &ServersKeeper, ids: &Ids<'_>, counterpart: &str, half:
         Err(why) => return Standby::Unknown { why },
     };
     // It bears what it was built with, which may be another's by now.
-    let bears = ids.built.of(zone).map_or(counterpart, |b| &b.counterpart);
+    let begun = ids.built.begun(zone).map(|b| b.counterpart.as_str());
+    let built = ids.built.of(zone).map(|b| b.counterpart.as_str());
+    let bears = built.or(begun).unwrap_or(counterpart);
     let wanted = ids.wanted(zone, Some(bears.to_owned()));
     // Where none is known none is looked for in a list of the whole cloud: a build finds what bears the mark, where one is to come.
     if wanted.id.is_none() && !half {

@@ -8,6 +8,8 @@ use crate::servers::{
 use proptest::prelude::*;
 use rekindle_common::servers::PowerWish;
 
+mod half;
+
 /// A server that serves in zone-a, with a stand-by of ours in zone-b that is as it should be.
 #[derive(Debug)]
 struct World {
@@ -17,6 +19,7 @@ struct World {
     policy: StandbyPolicy,
     kept: Option<KeptServer>,
     built: Option<Built>,
+    begun: Option<Begun>,
     named: BTreeMap<ZoneName, String>,
     serving: Serving,
     standby: Standby,
@@ -59,53 +62,6 @@ fn instance(id: &str, build: Build) -> Instance {
     }
 }
 
-/// It is what a plan wrote: the keeper takes it away where it sees the server at rest and locked, or, where it serves, off.
-#[test]
-fn what_could_not_be_seen_to_be_off_is_unsettled_until_it_is_seen_at_rest() {
-    let unsettled = |w: &mut World, zone: &ZoneName| {
-        let kept = w.kept.as_mut().unwrap();
-        kept.instances.get_mut(zone).unwrap().unsettled = true;
-    };
-    let kept_so = |w: &World, zone: &ZoneName| {
-        let acts = w.follow().acts;
-        let kept = acts.iter().find_map(|a| match a {
-            Act::Keep(kept) => Some(kept.as_ref()),
-            Act::Describe { .. } | Act::Hold { .. } | Act::Remove { .. } | Act::Build { .. } => {
-                None
-            }
-        });
-        kept.or(w.kept.as_ref()).unwrap().instances[zone].unsettled
-    };
-    for (state, held, so) in [
-        (Rests::Running, false, true),
-        (Rests::Changing, true, true),
-        (Rests::Failed, true, true),
-        (Rests::Resting, false, true),
-        (Rests::Resting, true, false),
-    ] {
-        let mut w = World::turned();
-        let other = w.b.clone();
-        unsettled(&mut w, &other);
-        w.standby = Standby::There {
-            id: "server-a".to_owned(),
-            state,
-            held,
-            words: "as it is".to_owned(),
-            disks: None,
-        };
-        assert_eq!(kept_so(&w, &other), so, "{state:?}, {held}");
-    }
-    for (power, so) in [(PowerWish::Running, true), (PowerWish::ShutOff, false)] {
-        let mut w = World::settled();
-        let primary = w.a.clone();
-        unsettled(&mut w, &primary);
-        let mut serving = record();
-        serving.power = power;
-        w.serving = Serving::There(Box::new(serving));
-        assert_eq!(kept_so(&w, &primary), so, "{power:?}");
-    }
-}
-
 const STANDBY: Build = Build::Standby {
     policy: StandbyPolicy::Shutoff,
 };
@@ -132,6 +88,7 @@ impl World {
                 record: there(),
                 at: now(),
             }),
+            begun: None,
             named: BTreeMap::from([(a.clone(), "server-a".to_owned())]),
             key,
             a,
@@ -180,6 +137,7 @@ impl World {
             policy: self.policy,
             kept: self.kept.as_ref(),
             built: self.built.as_ref(),
+            begun: self.begun.as_ref(),
             named: &self.named,
             serving: self.serving.clone(),
             standby: self.standby.clone(),
@@ -194,7 +152,7 @@ impl World {
 
     /// Without what is only written down.
     fn acts(&self) -> Vec<Act> {
-        let writes = |a: &Act| matches!(a, Act::Keep(_) | Act::Describe { .. });
+        let writes = |a: &Act| matches!(a, Act::Keep(_) | Act::Describe { .. } | Act::Forget);
         self.follow()
             .acts
             .into_iter()
@@ -228,6 +186,7 @@ fn names(acts: &[Act]) -> Vec<&'static str> {
             Act::Describe { .. } => "describe",
             Act::Hold { .. } => "hold",
             Act::Remove { .. } => "remove",
+            Act::Forget => "forget",
             Act::Build { .. } => "build",
         })
         .collect()
@@ -800,6 +759,7 @@ fn any_standby() -> impl Strategy<Value = Standby> {
 
 prop_compose! {
     fn any_world()(
+        begun in 0usize..4,
         standby in any_standby(), policy in prop_oneof![Just(StandbyPolicy::Shutoff), Just(StandbyPolicy::Shelved), Just(StandbyPolicy::Record), Just(StandbyPolicy::None)],
         copies in prop_oneof![Just(Copies::All), Just(Copies::Journaled), Just(Copies::Some), Just(Copies::Writable), Just(Copies::Unknown)],
         serving in 0..3, mapped in 0..3, kept in any::<bool>(), built in any::<bool>(), turned in any::<bool>(), flavor in "[ab]", named in any::<bool>(),
@@ -822,6 +782,12 @@ prop_compose! {
         }
         if !kept { w.kept = None; }
         if !built { w.built = None; }
+        w.begun = match begun {
+            0 => None,
+            1 => Some(half::begun(&w, "zone-a/server-a", 1)),
+            2 => Some(half::begun(&w, "zone-a/server-a", 60)),
+            _ => Some(half::begun(&w, "zone-a/before", 60)),
+        };
         World { standby, policy, copies, ..w }
     }
 }
@@ -868,9 +834,11 @@ proptest! {
                         done = true;
                         if let Standby::There { state, held, .. } = &mut w.standby { (*state, *held) = (Rests::Resting, true); }
                     }
-                    Act::Remove { .. } => { done = true; w.standby = Standby::Absent; }
+                    Act::Remove { .. } => { done = true; w.standby = Standby::Absent; w.begun = None; }
+                    Act::Forget => { done = true; w.begun = None; }
                     Act::Build { record, policy } => {
                         done = true;
+                        w.begun = None;
                         let id = match &w.standby { Standby::There { id, .. } => id.clone(), _ => "anew".to_owned() };
                         w.standby = resting(&id);
                         w.built = Some(Built { zone: w.b.clone(), id, counterpart: w.counterpart.clone(), policy, record: *record, at: now() });

@@ -1,0 +1,130 @@
+//! What is not known of a stand-by: how its build ended, or whether it was off when its volumes went on.
+
+use super::*;
+
+pub(super) fn begun(w: &World, counterpart: &str, minutes: i64) -> Begun {
+    Begun {
+        zone: w.b.clone(),
+        counterpart: counterpart.to_owned(),
+        record: there(),
+        at: now() - jiff::SignedDuration::from_mins(minutes),
+    }
+}
+
+/// A build that was begun a minute ago, and nothing written down of it.
+fn half(policy: StandbyPolicy, standby: Standby) -> World {
+    let mut w = World::settled();
+    w.kept.as_mut().unwrap().instances.remove(&w.b);
+    w.begun = Some(begun(&w, "zone-a/server-a", 1));
+    World {
+        built: None,
+        policy,
+        standby,
+        ..w
+    }
+}
+
+#[test]
+fn hard_case_51_what_a_cut_off_build_brought_up_is_held_and_goes_whatever_is_wanted() {
+    for policy in [
+        StandbyPolicy::Shutoff,
+        StandbyPolicy::Record,
+        StandbyPolicy::None,
+    ] {
+        let w = half(policy, World::settled().state(Rests::Running).standby);
+        assert!(
+            matches!(&w.acts()[..], [Act::Hold { id }] if id == "server-b"),
+            "{policy:?}: {:?}",
+            w.acts()
+        );
+    }
+    // One that never ends is not passed over in silence.
+    let builds = half(
+        StandbyPolicy::Shutoff,
+        World::settled().state(Rests::Changing).standby,
+    );
+    assert!(builds.acts().is_empty());
+    assert!(
+        builds.trouble().contains("still being built"),
+        "{}",
+        builds.trouble()
+    );
+    let gone = half(StandbyPolicy::Record, resting("server-b")).acts();
+    assert!(
+        matches!(&gone[..], [Act::Remove { id, counterpart, .. }] if id == "server-b" && counterpart == "zone-a/server-a"),
+        "{gone:?}"
+    );
+    // It bears who served when it was begun.
+    let mut w = half(StandbyPolicy::Shutoff, resting("server-b"));
+    w.begun = Some(begun(&w, "zone-a/before", 1));
+    let anew = w.acts();
+    assert!(
+        matches!(&anew[..], [Act::Remove { counterpart, .. }, Act::Build { .. }] if counterpart == "zone-a/before"),
+        "{anew:?}"
+    );
+}
+
+#[test]
+fn that_a_build_was_begun_is_forgotten_once_nothing_can_come_of_it() {
+    let forgets = |w: &World| w.follow().acts.contains(&Act::Forget);
+    let mut w = half(StandbyPolicy::Record, Standby::Absent);
+    assert!(!forgets(&w), "an order that was lost may be on its way");
+    w.begun = Some(begun(&w, "zone-a/server-a", 31));
+    assert!(forgets(&w));
+    // Another is built, which looks for it first.
+    w.policy = StandbyPolicy::Shutoff;
+    assert!(!forgets(&w));
+    w.copies = Copies::Journaled;
+    assert!(forgets(&w));
+    w.standby = resting("server-b");
+    assert!(!forgets(&w));
+}
+
+/// It is what a plan wrote: the keeper takes it away where it sees the server at rest and locked, or, where it serves, off.
+#[test]
+fn what_could_not_be_seen_to_be_off_is_unsettled_until_it_is_seen_at_rest() {
+    let unsettled = |w: &mut World, zone: &ZoneName| {
+        let kept = w.kept.as_mut().unwrap();
+        kept.instances.get_mut(zone).unwrap().unsettled = true;
+    };
+    let kept_so = |w: &World, zone: &ZoneName| {
+        let acts = w.follow().acts;
+        let kept = acts.iter().find_map(|a| match a {
+            Act::Keep(kept) => Some(kept.as_ref()),
+            Act::Describe { .. }
+            | Act::Hold { .. }
+            | Act::Remove { .. }
+            | Act::Forget
+            | Act::Build { .. } => None,
+        });
+        kept.or(w.kept.as_ref()).unwrap().instances[zone].unsettled
+    };
+    for (state, held, so) in [
+        (Rests::Running, false, true),
+        (Rests::Changing, true, true),
+        (Rests::Failed, true, true),
+        (Rests::Resting, false, true),
+        (Rests::Resting, true, false),
+    ] {
+        let mut w = World::turned();
+        let other = w.b.clone();
+        unsettled(&mut w, &other);
+        w.standby = Standby::There {
+            id: "server-a".to_owned(),
+            state,
+            held,
+            words: "as it is".to_owned(),
+            disks: None,
+        };
+        assert_eq!(kept_so(&w, &other), so, "{state:?}, {held}");
+    }
+    for (power, so) in [(PowerWish::Running, true), (PowerWish::ShutOff, false)] {
+        let mut w = World::settled();
+        let primary = w.a.clone();
+        unsettled(&mut w, &primary);
+        let mut serving = record();
+        serving.power = power;
+        w.serving = Serving::There(Box::new(serving));
+        assert_eq!(kept_so(&w, &primary), so, "{power:?}");
+    }
+}
