@@ -5,14 +5,14 @@ use crate::common::{
     bench::Kind,
     group,
     nova::{key, record},
-    zone_b,
+    zone_a, zone_b,
 };
 use jiff::Timestamp;
 use rekindle_common::{
     keys,
     policy::GroupSpec,
     runbook::StandbyPolicy,
-    servers::{KeptServer, ServerRecord},
+    servers::{Build, KeptServer, ServerRecord},
 };
 use rekindle_core::servers::{Begun, Built};
 use rekindle_orchestrator::wire::RecordEffect;
@@ -107,6 +107,26 @@ async fn what_a_failover_builds_is_written_down_with_its_mark() {
     assert_eq!(built.record.zone, zone_b());
     // What stood by has the word of who built it.
     assert_eq!(word("db").await, None);
+}
+
+/// Where it was not kept which server it is at home, a plan keeps it: the one that the runbook names is nothing that we built.
+#[tokio::test(start_paused = true)]
+async fn what_a_plan_finds_by_its_runbooks_word_is_kept_as_its_users() {
+    let bench = bench(Kind::Failback).await;
+    let store = bench.store();
+    let at = keys::kept_server(&group(), &key("db"));
+    let kept = async || -> KeptServer { store.get(&at).await.unwrap().unwrap().json().unwrap() };
+    let mut unknown = kept().await;
+    unknown.instances.remove(&zone_a());
+    let put = StoreOp::put_json(at.clone(), &unknown, None).unwrap();
+    store.txn(Txn::new().then(put)).await.unwrap();
+    let (id, over) = run(&bench).await;
+    assert_well(&bench, &id, over).await;
+    let instance = &kept().await.instances[&zone_a()];
+    assert_eq!(
+        (instance.id.as_str(), instance.build),
+        ("a-db", Build::Users)
+    );
 }
 
 /// Where nobody follows servers, what is kept of them goes with their group; but not what names a server that we built.

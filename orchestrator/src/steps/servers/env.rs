@@ -177,10 +177,18 @@ impl<'a> Env<'a> {
             return Ok(());
         }
         let mut value = kept.value.clone();
-        let policy = self.ctx.plan.runbook.standby_of(s);
+        // The one that the runbook names is its users' own, also where that is not kept yet: of one of ours we may say "delete it".
+        let named = *self.zone == self.spec.home && s.server.as_ref() == Some(&seen.id);
+        let build = match same {
+            Some(i) => i.build,
+            None if named => Build::Users,
+            None => Build::Standby {
+                policy: self.ctx.plan.runbook.standby_of(s),
+            },
+        };
         let instance = Instance {
             id: seen.id.clone(),
-            build: same.map_or(Build::Standby { policy }, |i| i.build),
+            build,
             seen_at: self.ctx.tools.clock.now(),
             unsettled: false,
         };
