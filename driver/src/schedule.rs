@@ -15,7 +15,7 @@ mod source;
 use crate::clock::Clock;
 use jiff::{SignedDuration, Timestamp};
 use rekindle_common::{ApiError, ImageSpec, duration::Span, schedule::Schedule, volume::Known};
-pub use source::SnapshotSource;
+pub use source::{Listed, SnapshotSource};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     sync::Semaphore,
@@ -129,7 +129,7 @@ struct Planned {
 }
 
 enum Done {
-    Listed(Result<Vec<(ImageSpec, Periodic)>, ApiError>),
+    Listed(Result<Listed, ApiError>),
     Tried {
         volume: ImageSpec,
         /// As it was found; `None`: it is no periodic primary of ours any more.
@@ -270,9 +270,9 @@ impl<S: SnapshotSource> Scheduler<S> {
         }
     }
 
-    fn listed(&mut self, listed: Result<Vec<(ImageSpec, Periodic)>, ApiError>) {
-        let listed: BTreeMap<_, _> = match listed {
-            Ok(listed) => listed.into_iter().collect(),
+    fn listed(&mut self, listed: Result<Listed, ApiError>) {
+        let Listed { periodic, unread } = match listed {
+            Ok(listed) => listed,
             Err(error) => {
                 // The plan stands: each snapshot looks at its volume again anyway.
                 if !std::mem::replace(&mut self.blind, true) {
@@ -282,9 +282,11 @@ impl<S: SnapshotSource> Scheduler<S> {
             }
         };
         self.blind = false;
-        self.plan
-            .retain(|spec, planned| planned.busy || listed.contains_key(spec));
-        for (spec, volume) in listed {
+        // Of one that could not be read the plan stands, too.
+        self.plan.retain(|spec, planned| {
+            planned.busy || periodic.contains_key(spec) || unread.contains(spec)
+        });
+        for (spec, volume) in periodic {
             let planned = self.plan.entry(spec).or_insert_with(|| Planned {
                 volume,
                 served: None,

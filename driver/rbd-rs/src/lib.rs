@@ -21,6 +21,7 @@
 //! What it is not: a data path. Volumes are read and written by QEMU; reading and writing here is
 //! for tests, drills and small objects.
 
+mod asks;
 mod blocklist;
 mod buffer;
 mod call_pool;
@@ -44,6 +45,7 @@ mod snapshot;
 mod sys;
 mod trash;
 
+pub use asks::Asks;
 pub use blocklist::BlocklistEntry;
 pub use call_pool::{CallError, CallPool, CallPoolCounters, CallPoolLimits, TimedOutStage};
 pub use cluster::{Cluster, ConnectOptions, Timeouts};

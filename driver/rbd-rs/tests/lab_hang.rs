@@ -13,10 +13,11 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use rbd_rs::{
-    CallError, CallPool, CallPoolLimits, Ceph, Cluster, ConnectOptions, Error, TimedOutStage,
-    Timeouts,
+    Asks, CallError, CallPool, CallPoolLimits, Ceph, Cluster, ConnectOptions, Error, MirrorMode,
+    TimedOutStage, Timeouts,
 };
-use support::{TestImage, options, pattern, zones};
+use serde_json::json;
+use support::{TestImage, options, pattern, unique, zones};
 
 const LIMITS: CallPoolLimits = CallPoolLimits {
     threads: 2,
@@ -190,4 +191,120 @@ fn hard_case_22_an_osd_that_stops_is_reported_in_time_and_the_other_zone_goes_on
     let mut found = [0];
     a.read(0, &mut found).unwrap();
     assert_eq!(found, [2]);
+}
+
+/// What a list's reads meet of an image, and of one that is not there.
+fn objects(name: &str, id: &str) -> Vec<String> {
+    vec![
+        format!("rbd_id.{name}"),
+        format!("rbd_header.{id}"),
+        format!("journal.{id}"),
+        "nothing".to_owned(),
+    ]
+}
+
+fn silent(asks: &Asks, objects: &[String], patience: Duration) -> Vec<String> {
+    let mut silent: Vec<String> = asks
+        .without_answer(objects, patience)
+        .unwrap()
+        .into_iter()
+        .collect();
+    silent.sort();
+    silent
+}
+
+fn wait_for_answers(asks: &Asks, objects: &[String]) {
+    support::wait("all answer again", 60 * SECOND, || {
+        let silent = silent(asks, objects, SECOND);
+        if silent.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{silent:?}"))
+        }
+    });
+}
+
+#[test]
+fn objects_that_do_not_answer_are_told_of_in_time_and_asked_once() {
+    let zones = zones();
+    let image = TestImage::mirrored(&zones, "asked", MirrorMode::Journal);
+    let id = image.a().id().unwrap();
+    let objects = objects(&image.name, &id);
+    let is_there = |o: &String| zones.a.pool.find_object(o).unwrap().is_some();
+    let there: Vec<bool> = objects.iter().map(is_there).collect();
+    assert_eq!(there, [true, true, true, false]);
+    // A part of a page.
+    let part = zones.a.pool.mirror_infos_after("", 1).unwrap();
+    assert_eq!(part.len(), 1);
+    let mut all = objects.clone();
+    all.sort();
+    let asks = Asks::new(&zones.a.pool);
+    let none: Vec<String> = Vec::new();
+    let start = Instant::now();
+    assert_eq!(silent(&asks, &objects, 10 * SECOND), none);
+    // More than may be under way at once.
+    let many: Vec<String> = (0..4000).map(|n| format!("nothing.{n}")).collect();
+    assert_eq!(silent(&asks, &many, 10 * SECOND), none);
+    println!("4000 answered: {:?}", start.elapsed());
+
+    let paused = Paused::osd(&zones);
+    let start = Instant::now();
+    assert_eq!(silent(&asks, &objects, SECOND), all);
+    let took = start.elapsed();
+    assert!((SECOND..2 * SECOND).contains(&took), "{took:?}");
+    let start = Instant::now();
+    assert_eq!(silent(&asks, &objects, SECOND), all);
+    assert!(start.elapsed() < SECOND / 2, "{:?}", start.elapsed());
+    let start = Instant::now();
+    assert_eq!(silent(&asks, &many, SECOND).len(), many.len());
+    assert!(start.elapsed() < 4 * SECOND, "{:?}", start.elapsed());
+    // What is under way ends with who asked.
+    let start = Instant::now();
+    let other = Asks::new(&zones.a.pool);
+    assert_eq!(silent(&other, &objects, SECOND), all);
+    drop(other);
+    assert!(start.elapsed() < 3 * SECOND, "{:?}", start.elapsed());
+    drop(paused);
+    wait_for_answers(&asks, &many);
+    wait_for_answers(&asks, &objects);
+}
+
+#[test]
+fn objects_of_placement_groups_that_are_inactive_are_silent_and_the_other_pools_answer() {
+    let zones = zones();
+    let cluster = &zones.a.cluster;
+    let name = unique("asleep");
+    cluster.create_pool(&name, 8).unwrap();
+    let pool = cluster.pool(&name).unwrap();
+    let options = rbd_rs::CreateOptions::default();
+    pool.create_image("image", 1 << 20, &options).unwrap();
+    let id = pool.open_read_only("image").unwrap().id().unwrap();
+    let objects = objects("image", &id);
+    let set = |var: &str, value: &str| {
+        let command = json!({
+            "prefix": "osd pool set", "pool": name, "var": var, "val": value,
+            "yes_i_really_mean_it": true,
+        });
+        cluster.mon_command(&command, &[]).unwrap();
+        cluster.wait_for_latest_osdmap().unwrap();
+    };
+    let asks = Asks::new(&pool);
+    wait_for_answers(&asks, &objects);
+    // Two OSDs are needed, and there is one.
+    set("size", "2");
+    set("min_size", "2");
+    support::wait("none answers", 60 * SECOND, || {
+        let silent = silent(&asks, &objects, SECOND);
+        if silent.len() == objects.len() {
+            Ok(())
+        } else {
+            Err(format!("{silent:?}"))
+        }
+    });
+    let others = Asks::new(&zones.a.pool);
+    wait_for_answers(&others, &["nothing".to_owned()]);
+    set("min_size", "1");
+    wait_for_answers(&asks, &objects);
+    // A pool cannot be deleted here, and an empty one harms nobody.
+    pool.remove_image("image").unwrap();
 }

@@ -16,19 +16,19 @@ use rekindle_common::{
     mode::{MirrorImageMode, ReplicationMode},
     volume::Known,
 };
-use std::future::Future;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+};
 use tokio::time::Instant;
 
 /// The zone's periodic volumes.
 pub trait SnapshotSource: Send + Sync + 'static {
-    /// All periodic volumes that are primary here.
+    /// All periodic volumes that are primary here, and those that may be.
     ///
     /// # Errors
     /// [`ApiError`]: the cluster does not answer.
-    fn list(
-        &self,
-        deadline: Instant,
-    ) -> impl Future<Output = Result<Vec<(ImageSpec, Periodic)>, ApiError>> + Send;
+    fn list(&self, deadline: Instant) -> impl Future<Output = Result<Listed, ApiError>> + Send;
 
     /// One volume, read now; `None` where it is gone, not periodic, or not primary here.
     ///
@@ -49,6 +49,15 @@ pub trait SnapshotSource: Send + Sync + 'static {
         volume: &ImageSpec,
         deadline: Instant,
     ) -> impl Future<Output = Result<(), ApiError>> + Send;
+}
+
+/// What a list of the zone's volumes tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// The periodic volumes that are primary here.
+    pub periodic: BTreeMap<ImageSpec, Periodic>,
+    /// Volumes that could not be read, and may be primary here.
+    pub unread: BTreeSet<ImageSpec>,
 }
 
 /// What an image's view says of its schedule; `None` where it has none to run here.
@@ -112,12 +121,23 @@ fn arrived(view: &ImageView, last: Option<Timestamp>, held: u32) -> Known {
 }
 
 impl SnapshotSource for Volumes {
-    async fn list(&self, deadline: Instant) -> Result<Vec<(ImageSpec, Periodic)>, ApiError> {
+    async fn list(&self, deadline: Instant) -> Result<Listed, ApiError> {
         let views = self.backend().list(deadline).await?;
-        Ok(views
-            .iter()
-            .filter_map(|v| Some((v.spec.clone(), periodic(v)?)))
-            .collect())
+        let unread = |v: &&ImageView| match &v.mirror {
+            MirrorView::Unread(u) => u.primary != Known::No,
+            MirrorView::On(_) | MirrorView::Off | MirrorView::Disabling => false,
+        };
+        Ok(Listed {
+            periodic: views
+                .iter()
+                .filter_map(|v| Some((v.spec.clone(), periodic(v)?)))
+                .collect(),
+            unread: views
+                .iter()
+                .filter(unread)
+                .map(|v| v.spec.clone())
+                .collect(),
+        })
     }
 
     async fn look(

@@ -106,6 +106,8 @@ struct Volume {
     travels: Duration,
     /// The other zone's daemon says nothing.
     silent: bool,
+    /// Lists cannot read it.
+    unread: bool,
 }
 
 impl Zone {
@@ -132,6 +134,7 @@ impl Zone {
             taken: Vec::new(),
             travels: Duration::from_secs(1),
             silent: false,
+            unread: false,
         };
         self.with(|w| w.volumes.insert(spec(name), volume));
     }
@@ -181,14 +184,18 @@ fn spec(name: &str) -> ImageSpec {
 }
 
 impl SnapshotSource for Zone {
-    async fn list(&self, _: Instant) -> Result<Vec<(ImageSpec, Periodic)>, ApiError> {
+    async fn list(&self, _: Instant) -> Result<Listed, ApiError> {
         sleep(Duration::from_millis(30)).await;
         self.alive()?;
-        let volumes = self.with(|w| w.volumes.clone());
-        Ok(volumes
-            .iter()
-            .filter_map(|(s, v)| Some((s.clone(), self.seen(v)?)))
-            .collect())
+        let mut listed = Listed::default();
+        for (spec, volume) in self.with(|w| w.volumes.clone()) {
+            if volume.unread {
+                listed.unread.insert(spec);
+            } else if let Some(seen) = self.seen(&volume) {
+                listed.periodic.insert(spec, seen);
+            }
+        }
+        Ok(listed)
     }
     async fn look(&self, volume: &ImageSpec, _: Instant) -> Result<Option<Periodic>, ApiError> {
         sleep(Duration::from_millis(5)).await;
@@ -331,6 +338,26 @@ async fn it_runs_only_where_the_volume_is_primary_and_follows_changes() {
     let before = zone.taken("a").len();
     sleep(Duration::from_secs(600)).await;
     assert!(zone.taken("a").len() <= before + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_list_cannot_read_stays_in_the_plan_and_each_tick_looks_for_itself() {
+    let zone = Zone::new();
+    zone.add("a", every(zone.now().as_second(), 60));
+    zone.add("b", every(zone.now().as_second(), 60));
+    // Never read: nothing is planned of it.
+    zone.change("b", |v| v.unread = true);
+    let _stop = zone.start();
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!(zone.taken("a").len(), 1);
+    zone.change("a", |v| v.unread = true);
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(zone.taken("a").len(), 11);
+    assert_eq!(zone.taken("b").len(), 0);
+    // It turns out to be a copy.
+    zone.change("a", |v| v.primary = false);
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(zone.taken("a").len(), 11);
 }
 
 #[tokio::test(start_paused = true)]

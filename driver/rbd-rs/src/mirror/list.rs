@@ -136,13 +136,13 @@ impl Pool {
     /// ```
     pub fn mirror_infos(&self) -> Result<BTreeMap<String, (MirrorInfo, MirrorMode)>, Error> {
         let at = self.at("rbd_mirror_image_info_list");
-        pages(at, PAGE, |start| self.info_page(at, &start))
+        pages(at, PAGE, |start| self.info_page(at, &start, PAGE))
     }
 
-    /// Role and mode of the mirrored images whose ids come after `after`, [`MIRROR_PAGE`] of them at the most.
+    /// Role and mode of the mirrored images whose ids come after `after`: `most` of them at the most, and no more than [`MIRROR_PAGE`].
     ///
     /// For each of them librbd reads an object of the image itself (its journal, or its header): where one does not answer the call
-    /// does not return, and says nothing of the others.
+    /// does not return, and says nothing of the others. It goes on until it has `most`: past those whose mirroring is not enabled.
     ///
     /// # Errors
     /// As any call.
@@ -152,24 +152,31 @@ impl Pool {
     pub fn mirror_infos_after(
         &self,
         after: &str,
+        most: usize,
     ) -> Result<BTreeMap<String, (MirrorInfo, MirrorMode)>, Error> {
         let at = self.at("rbd_mirror_image_info_list");
-        let page = self.info_page(at, &c_text("image id", after)?)?;
+        let page = self.info_page(at, &c_text("image id", after)?, most)?;
         Ok(page.into_iter().collect())
     }
 
-    fn info_page(&self, at: At<'_>, start: &CStr) -> Result<Page<(MirrorInfo, MirrorMode)>, Error> {
+    fn info_page(
+        &self,
+        at: At<'_>,
+        start: &CStr,
+        most: usize,
+    ) -> Result<Page<(MirrorInfo, MirrorMode)>, Error> {
+        let most = most.min(PAGE);
         let mut ids: Vec<*mut c_char> = vec![ptr::null_mut(); PAGE];
         let mut modes = vec![0; PAGE];
         let mut infos: Vec<rbd_mirror_image_info_t> = zeroed();
-        let mut len = PAGE;
-        // SAFETY: an open ioctx, no filter, a text that ends with NUL, three arrays of PAGE.
+        let mut len = most;
+        // SAFETY: an open ioctx, no filter, a text that ends with NUL, three arrays of PAGE, which is no less than `most`.
         at.check(unsafe {
             (self.rbd().rbd_mirror_image_info_list)(
                 self.handle(),
                 ptr::null_mut(),
                 start.as_ptr(),
-                PAGE,
+                most,
                 ids.as_mut_ptr(),
                 modes.as_mut_ptr(),
                 infos.as_mut_ptr(),

@@ -1,6 +1,6 @@
 //! The functions of librados, from `rados/librados.h`.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_void};
 
 use super::library;
 use super::types::*;
@@ -42,6 +42,10 @@ library! {
             10 rados_write_full(io: rados_ioctx_t, oid: *const c_char, buf: *const c_char, len: usize) -> c_int;
             10 rados_remove(io: rados_ioctx_t, oid: *const c_char) -> c_int;
             10 rados_stat(io: rados_ioctx_t, oid: *const c_char, size: *mut u64, mtime: *mut time_t) -> c_int;
+            15 rados_aio_create_completion2(cb_arg: *mut c_void, cb_complete: rados_callback_t, pc: *mut rados_completion_t) -> c_int;
+            10 rados_aio_release(c: rados_completion_t);
+            10 rados_aio_stat(io: rados_ioctx_t, o: *const c_char, completion: rados_completion_t, psize: *mut u64, pmtime: *mut time_t) -> c_int;
+            10 rados_aio_cancel(io: rados_ioctx_t, completion: rados_completion_t) -> c_int;
             10 rados_ioctx_snap_set_read(io: rados_ioctx_t, snap: rados_snap_t);
             10 rados_ioctx_selfmanaged_snap_rollback(io: rados_ioctx_t, oid: *const c_char, snap: rados_snap_t) -> c_int;
             10 rados_exec(

@@ -15,6 +15,10 @@ pub(crate) type rados_t = *mut c_void;
 pub(crate) type rados_ioctx_t = *mut c_void;
 /// An opaque handle of librados: a list of writes that happen all or not at all.
 pub(crate) type rados_write_op_t = *mut c_void;
+/// An opaque handle of librados: an operation that goes on by itself.
+pub(crate) type rados_completion_t = *mut c_void;
+/// Called once such an operation has ended.
+pub(crate) type rados_callback_t = unsafe extern "C" fn(c: rados_completion_t, arg: *mut c_void);
 /// The number of a snapshot in a pool.
 pub(crate) type rados_snap_t = u64;
 /// An opaque handle of librbd: an open image.

@@ -3,15 +3,16 @@
 //! An image that cannot be read is that image's trouble and no other's: the list goes on with what is known of it.
 
 use super::{
-    RbdBackend, convert,
+    RbdBackend,
     hung::{Hangs, PATIENCE, What},
+    silence::Silent,
+    source::Source,
 };
 use crate::backend::{
     error::{BackendError, BackendErrorKind, Op},
     view::SnapshotSummary,
 };
 use rbd_rs as rbd;
-use rbd_rs::Pool;
 use rekindle_common::ImageSpec;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -28,17 +29,16 @@ const FRESH: Duration = Duration::from_secs(45);
 const FRESH_OTHER: Duration = Duration::from_secs(300);
 
 /// One list of one pool.
-#[derive(Clone, Copy)]
-pub(super) struct Listing<'a> {
+pub(super) struct Listing<'a, S> {
     pub(super) pool: &'a str,
-    pub(super) io: &'a Pool,
+    pub(super) io: &'a S,
     pub(super) deadline: Instant,
     /// What one of its reads may take: whoever does not answer must not use up the others' time.
     pub(super) each: Duration,
 }
 
-impl<'a> Listing<'a> {
-    pub(super) fn new(pool: &'a str, io: &'a Pool, deadline: Instant) -> Self {
+impl<'a, S> Listing<'a, S> {
+    pub(super) fn new(pool: &'a str, io: &'a S, deadline: Instant) -> Self {
         let left = deadline.saturating_duration_since(Instant::now());
         Self {
             pool,
@@ -72,6 +72,8 @@ pub(super) struct Want {
     pub(super) mark: String,
     pub(super) words: bool,
     pub(super) role: bool,
+    /// Which of its objects does not answer.
+    pub(super) silent: Option<Silent>,
 }
 
 /// Why an image was not read.
@@ -151,9 +153,9 @@ fn is_its_own(error: &BackendError, whole: bool) -> bool {
 
 impl RbdBackend {
     /// One of a list's many reads, for no longer than its part of the time.
-    pub(super) async fn part<T, F>(
+    pub(super) async fn part<S, T, F>(
         &self,
-        list: &Listing<'_>,
+        list: &Listing<'_, S>,
         op: Op,
         image: Option<&ImageSpec>,
         what: &What,
@@ -173,6 +175,7 @@ impl RbdBackend {
             let read = self.shared.reads.begin(what.clone()).map_err(|hangs| {
                 let kind = BackendErrorKind::Deadline;
                 let error = BackendError::new(op, image, kind, hangs.to_string());
+                self.shared.reads.trouble(list.pool);
                 match hangs {
                     Hangs::This => Failed::Own(error),
                     Hangs::Others(_) => Failed::Crowded(error),
@@ -194,15 +197,20 @@ impl RbdBackend {
                     if e.kind == BackendErrorKind::NotBegun
                         && given < left
                         && begun.elapsed() >= given => {}
-                Err(e) if is_its_own(&e, given == list.each) => return Err(Failed::Own(e)),
+                Err(e) if is_its_own(&e, given == list.each) => {
+                    if e.kind == BackendErrorKind::Deadline {
+                        self.shared.reads.trouble(list.pool);
+                    }
+                    return Err(Failed::Own(e));
+                }
                 Err(e) => return Err(Failed::List(e)),
             }
         }
     }
 
-    pub(super) async fn details(
+    pub(super) async fn details<S: Source>(
         &self,
-        list: &Listing<'_>,
+        list: &Listing<'_, S>,
         spec: &ImageSpec,
         id: &str,
         want: Want,
@@ -221,11 +229,23 @@ impl RbdBackend {
         if let Some(error) = self.fails_still(&key, &want) {
             return Err(Unreadable::Own(error, kept.map(Box::new)));
         }
-        match self.read_details(list, spec, id, &want).await {
+        let read = match want.silent.as_ref().filter(|silent| !silent.opens) {
+            Some(silent) => Err(Failed::Own(silent.error(spec))),
+            None => self.read_details(list, spec, id, &want).await,
+        };
+        match read {
             Ok(details) => {
-                self.shared.failures.all().remove(&key);
                 let mut all = self.shared.details.all();
-                all.insert(key, details.clone());
+                all.insert(key.clone(), details.clone());
+                drop(all);
+                // All but its role, which its journal has.
+                let roleless = want.role && details.role.is_none();
+                if let Some(silent) = want.silent.as_ref().filter(|_| roleless) {
+                    let error = silent.error(spec);
+                    self.note_failure(key, spec, &want, &error);
+                    return Err(Unreadable::Own(error, Some(Box::new(details))));
+                }
+                self.shared.failures.all().remove(&key);
                 Ok(details)
             }
             Err(Failed::List(e)) => Err(Unreadable::List(e)),
@@ -236,24 +256,34 @@ impl RbdBackend {
             },
             Err(Failed::Own(e)) if e.kind == BackendErrorKind::NotFound => Err(Unreadable::Gone),
             Err(Failed::Own(error)) => {
-                let mut all = self.shared.failures.all();
-                let told = all.get(&key).is_some_and(|f| f.told);
-                let failure = Failure {
-                    name: spec.image().to_owned(),
-                    mirrored: want.mirrored,
-                    at: Instant::now(),
-                    error: error.clone(),
-                    told,
-                };
-                all.insert(key, failure);
+                self.note_failure(key, spec, &want, &error);
                 Err(Unreadable::Own(error, kept.map(Box::new)))
             }
         }
     }
 
-    async fn read_details(
+    fn note_failure(
         &self,
-        list: &Listing<'_>,
+        key: (String, String),
+        spec: &ImageSpec,
+        want: &Want,
+        error: &BackendError,
+    ) {
+        let mut all = self.shared.failures.all();
+        let told = all.get(&key).is_some_and(|f| f.told);
+        let failure = Failure {
+            name: spec.image().to_owned(),
+            mirrored: want.mirrored,
+            at: Instant::now(),
+            error: error.clone(),
+            told,
+        };
+        all.insert(key, failure);
+    }
+
+    async fn read_details<S: Source>(
+        &self,
+        list: &Listing<'_, S>,
         spec: &ImageSpec,
         id: &str,
         want: &Want,
@@ -262,44 +292,22 @@ impl RbdBackend {
             pool: list.pool.to_owned(),
             id: id.to_owned(),
         };
-        let read = Instant::now();
         let call = || {
             let (io, name, want) = (list.io.clone(), spec.image().to_owned(), want.clone());
-            move || {
-                let image = io.open_read_only(&name)?;
-                let role = match want.role.then(|| image.mirror_info()) {
-                    Some(Ok(info)) => {
-                        let mode = match image.mirror_mode() {
-                            Ok(mode) => Some(mode),
-                            Err(rbd::Error::NotMirrored { .. }) => None,
-                            Err(e) => return Err(e),
-                        };
-                        Some((info, mode))
-                    }
-                    Some(Err(e)) => return Err(e),
-                    None => None,
-                };
-                let snapshots = image.mirror_snapshots()?;
-                let status = match want.words.then(|| image.mirror_status()) {
-                    Some(Ok(status)) => Some(status),
-                    None | Some(Err(rbd::Error::NotMirrored { .. } | rbd::Error::NotFound(_))) => {
-                        None
-                    }
-                    Some(Err(e)) => return Err(e),
-                };
-                Ok(Details {
-                    read,
-                    mark: Some(want.mark),
-                    size: image.size()?,
-                    metadata: Arc::new(image.metadata()?),
-                    snapshots: convert::snapshots(&snapshots),
-                    status,
-                    role,
-                    name,
-                })
-            }
+            move || io.read(&name, want)
         };
         self.part(list, Op::Open, Some(spec), &what, call).await
+    }
+
+    /// Whether a list reads an image that is not mirrored.
+    pub(super) fn is_due(&self, pool: &str, id: &str, name: &str) -> bool {
+        let all = self.shared.details.all();
+        let kept = all.get(&(pool.to_owned(), id.to_owned()));
+        !kept.is_some_and(|d| {
+            d.name == name
+                && d.mark.as_ref().is_some_and(String::is_empty)
+                && d.read.elapsed() < FRESH_OTHER
+        })
     }
 
     /// A clone whose parent this user may not read, say: the pool may have hundreds, and each list would open them all in vain.

@@ -2,7 +2,8 @@
 //!
 //! librbd cannot be told to leave off: a read of an image whose placement group is inactive keeps its thread for as long as that is so.
 //! Lists come every few seconds, and what an image is to be asked for is asked for again: so none of them begins such a read again before
-//! those before it have come back. An image that hangs for a day then costs a few threads, and not all that there are.
+//! those before it have come back. An image that hangs for a day then costs a few threads, and not all that there are. Of many that
+//! hang most are seen without a read (silence.rs): what is bounded here is what those looks do not see, and the first of all.
 
 use std::{
     collections::HashMap,
@@ -15,36 +16,53 @@ use tokio::time::Instant;
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// So many images may hang in lists' reads before no other one is read: 64 lost threads are replaced, and actions need them too.
 const MOST_IMAGES: usize = 32;
-/// So many pages. Their images are read one by one then, which takes longer and tells the same.
-const MOST_PAGES: usize = 4;
+/// So many pages. Their images are read one by one then, which takes longer and tells the same. Four hang in each list that is under
+/// way when the first image falls silent; later ones know which pages would. With the images that leaves 16 of the 64.
+const MOST_PAGES: usize = 16;
 /// An action's or a look's open that takes longer hangs.
 const OPEN_PATIENCE: Duration = Duration::from_secs(10);
 /// So many of an image's may hang. Not one alone, for one may have been lost on the way.
 const MOST_OPENS: usize = 2;
+/// For so long after the last sign of it a pool has something that hangs.
+const TROUBLED: Duration = Duration::from_secs(60);
 
 /// What is read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum What {
     /// An image for a list, by its id.
     Image { pool: String, id: String },
-    /// A page of the pool's list of mirrored images: those after that id.
-    Page { pool: String, after: String },
+    /// A page of the pool's list of mirrored images: so many after that id.
+    Page {
+        pool: String,
+        after: String,
+        most: usize,
+    },
     /// An image that is opened for a look or an action.
     Open { pool: String, name: String },
+    /// Whether the pool's images answer.
+    Silence { pool: String },
 }
 
 impl What {
+    fn pool(&self) -> &str {
+        match self {
+            Self::Image { pool, .. }
+            | Self::Page { pool, .. }
+            | Self::Open { pool, .. }
+            | Self::Silence { pool } => pool,
+        }
+    }
     fn patience(&self) -> Duration {
         match self {
             Self::Image { .. } | Self::Page { .. } => PATIENCE,
-            Self::Open { .. } => OPEN_PATIENCE,
+            Self::Open { .. } | Self::Silence { .. } => OPEN_PATIENCE,
         }
     }
     /// How many of the same may hang.
     fn most(&self) -> usize {
         match self {
             Self::Image { .. } | Self::Page { .. } => 1,
-            Self::Open { .. } => MOST_OPENS,
+            Self::Open { .. } | Self::Silence { .. } => MOST_OPENS,
         }
     }
     /// How many of its kind may.
@@ -52,7 +70,7 @@ impl What {
         match self {
             Self::Image { .. } => Some(MOST_IMAGES),
             Self::Page { .. } => Some(MOST_PAGES),
-            Self::Open { .. } => None,
+            Self::Open { .. } | Self::Silence { .. } => None,
         }
     }
     fn is_like(&self, other: &Self) -> bool {
@@ -69,6 +87,8 @@ struct UnderWay {
     next: u64,
     /// When each was begun, by its number.
     reads: HashMap<What, HashMap<u64, Instant>>,
+    /// When a pool last showed that something of it hangs.
+    troubled: HashMap<String, Instant>,
 }
 
 /// One of them: held by its thread, and not by who waits for it.
@@ -128,6 +148,23 @@ impl Reads {
         self.all().hanging(what) > 0
     }
 
+    /// Something of that pool hangs.
+    pub(super) fn trouble(&self, pool: &str) {
+        let mut all = self.all();
+        all.troubled.insert(pool.to_owned(), Instant::now());
+    }
+
+    /// Whether something of that pool hangs, or did a moment ago.
+    pub(super) fn is_troubled(&self, pool: &str) -> bool {
+        let all = self.all();
+        let lately = all.troubled.get(pool);
+        lately.is_some_and(|at| at.elapsed() < TROUBLED)
+            || all
+                .reads
+                .keys()
+                .any(|what| what.pool() == pool && all.hanging(what) > 0)
+    }
+
     fn all(&self) -> MutexGuard<'_, UnderWay> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -182,10 +219,29 @@ mod tests {
         let refused = reads.begin(image(MOST_IMAGES)).unwrap_err();
         assert_eq!(refused, Hangs::Others(MOST_IMAGES));
         // A page is asked for all the same.
-        let (pool, after) = ("volumes".to_owned(), String::new());
-        drop(reads.begin(What::Page { pool, after }).unwrap());
+        let page = What::Page {
+            pool: "volumes".to_owned(),
+            after: String::new(),
+            most: 1,
+        };
+        drop(reads.begin(page).unwrap());
         hanging.pop();
         reads.begin(image(MOST_IMAGES)).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pool_is_troubled_while_something_of_it_hangs_and_for_a_moment_after() {
+        let reads = Reads::default();
+        let slow = reads.begin(image(1)).unwrap();
+        assert!(!reads.is_troubled("volumes"));
+        advance(PATIENCE).await;
+        assert!(reads.is_troubled("volumes"));
+        assert!(!reads.is_troubled("fast"));
+        reads.trouble("volumes");
+        drop(slow);
+        assert!(reads.is_troubled("volumes"));
+        advance(TROUBLED).await;
+        assert!(!reads.is_troubled("volumes"));
     }
 
     #[tokio::test(start_paused = true)]

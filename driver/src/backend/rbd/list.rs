@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   names, and both sites' words ── the pool's own objects: whoever answers for those answers for all images
-//!   role and mode ───────────────── a call for each page. It reads an object of each image: where one is silent, the page is
+//!   who is silent (silence.rs) ──── asked only where something of the pool hangs
+//!   role and mode (roles.rs) ────── a call for each page. It reads an object of each image: where one is silent, the page is
 //!   details (details.rs) ────────── the image open: metadata, size, mirror snapshots; and role and mode, where its page was silent
 //! ```
 //!
@@ -11,41 +12,26 @@
 
 use super::{
     RbdBackend, Result, convert,
-    details::{Details, Failed, Listing, Unreadable, Want},
-    hung::What,
+    details::{Details, Listing, Unreadable, Want},
+    roles::Roles,
+    silence::Silence,
+    source::{Bulk, Source},
 };
 use crate::backend::{
-    error::{BackendError, BackendErrorKind, Op},
+    error::{BackendError, Op},
     view::{ImageView, MirrorView, Mirrored, Unread},
 };
 use futures::{StreamExt, stream};
 use rbd_rs as rbd;
 use rekindle_common::{ImageSpec, metadata, volume::Known};
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 use tokio::time::Instant;
 
 /// Images open at once. Two cores open no more of them in a second with eight, and each weighs 0.5 MB beside those that actions
 /// have open.
-const PARALLEL: usize = 4;
+pub(super) const PARALLEL: usize = 4;
 /// A list of so many leaves holes in the heap that are worth giving back to the system: some MB, in as many milliseconds.
 const MANY: usize = 100;
-
-/// What the pool's own objects tell.
-struct Bulk {
-    names: HashMap<String, String>,
-    statuses: BTreeMap<String, rbd::ImageStatus>,
-}
-
-/// Roles and modes, by image id.
-#[derive(Default)]
-struct Roles {
-    told: BTreeMap<String, (rbd::MirrorInfo, rbd::MirrorMode)>,
-    /// Whose page did not answer.
-    silent: HashSet<String>,
-}
 
 /// An image, as the pool tells of it.
 #[derive(Debug, Clone)]
@@ -61,7 +47,7 @@ impl RbdBackend {
     pub(in crate::backend) async fn list(&self, deadline: Instant) -> Result<Vec<ImageView>> {
         let mut all = Vec::new();
         for pool in &self.shared.options.pools {
-            let io = self.pool(Op::List, pool, deadline).await?;
+            let io = self.open_pool(Op::List, pool, deadline).await?;
             all.extend(self.list_pool(&Listing::new(pool, &io, deadline)).await?);
         }
         if all.len() >= MANY {
@@ -70,30 +56,35 @@ impl RbdBackend {
         Ok(all)
     }
 
-    async fn list_pool(&self, list: &Listing<'_>) -> Result<Vec<ImageView>> {
+    pub(super) async fn list_pool<S: Source>(
+        &self,
+        list: &Listing<'_, S>,
+    ) -> Result<Vec<ImageView>> {
         let io = list.io.clone();
         let bulk = self
             .shared
             .listing
             .run(&self.shared.calls, Op::List, list.deadline, move || {
-                let statuses = io.mirror_statuses()?;
-                let names = io.images()?.into_iter().map(|e| (e.id, e.name));
-                Ok(Bulk {
-                    names: names.collect(),
-                    statuses,
-                })
+                io.bulk()
             })
             .await;
         let bulk = self.drop_if_dead(bulk).await?;
-        let roles = self.roles(list, &bulk.statuses).await?;
+        let mut silence = self.silence(list, &bulk).await?;
+        let mut roles = self.roles(list, &bulk, &silence).await?;
+        // The first pages that hang are what tells that something does.
+        if !silence.troubled && self.shared.reads.is_troubled(list.pool) {
+            silence = self.silence(list, &bulk).await?;
+            roles = self.roles(list, &bulk, &silence).await?;
+        }
         let found = put_together(bulk, roles);
         {
             let ids: HashSet<&String> = found.iter().map(|f| &f.id).collect();
             self.shared.details.retain(list.pool, &ids);
             self.shared.failures.retain(list.pool, &ids);
+            self.shared.silent.retain(list.pool, &ids);
         }
         let views: Vec<Result<Option<ImageView>>> = stream::iter(found)
-            .map(|found| self.listed(list, found))
+            .map(|found| self.listed(list, found, &silence))
             .buffer_unordered(PARALLEL)
             .collect()
             .await;
@@ -101,77 +92,13 @@ impl RbdBackend {
         views.into_iter().filter_map(Result::transpose).collect()
     }
 
-    async fn roles(
-        &self,
-        list: &Listing<'_>,
-        statuses: &BTreeMap<String, rbd::ImageStatus>,
-    ) -> Result<Roles> {
-        let ids: Vec<String> = statuses.keys().cloned().collect();
-        let mut pages = Vec::new();
-        let mut after = String::new();
-        for page in ids.chunks(rbd::MIRROR_PAGE) {
-            let last = page.last().cloned().unwrap_or_default();
-            let first = std::mem::replace(&mut after, last);
-            pages.push((first, page.to_vec()));
-        }
-        let pages: Vec<Result<Roles>> = stream::iter(pages)
-            .map(|(after, page)| self.page(list, after, page))
-            .buffer_unordered(PARALLEL)
-            .collect()
-            .await;
-        let mut all = Roles::default();
-        for page in pages {
-            let page = page?;
-            all.told.extend(page.told);
-            all.silent.extend(page.silent);
-        }
-        Ok(all)
-    }
-
-    async fn page(&self, list: &Listing<'_>, after: String, ids: Vec<String>) -> Result<Roles> {
-        let silent = |ids: Vec<String>| Roles {
-            silent: ids.into_iter().collect(),
-            ..Roles::default()
-        };
-        let pool = || list.pool.to_owned();
-        // The call would read that one too. Pages begin elsewhere whenever an image comes or goes: they cannot be told by their own hanging
-        // alone.
-        let hangs = |id: &String| {
-            let (pool, id) = (pool(), id.clone());
-            self.shared.reads.hangs(&What::Image { pool, id })
-        };
-        if ids.iter().any(hangs) {
-            return Ok(silent(ids));
-        }
-        let what = What::Page {
-            pool: pool(),
-            after: after.clone(),
-        };
-        let call = || {
-            let (io, after) = (list.io.clone(), after.clone());
-            move || io.mirror_infos_after(&after)
-        };
-        match self.part(list, Op::List, None, &what, call).await {
-            Ok(told) => {
-                // One that came meanwhile pushes the last of them out of a full page, and the next page begins behind that.
-                let full = told.len() >= rbd::MIRROR_PAGE;
-                let pushed_out = ids.into_iter().filter(|id| !told.contains_key(id));
-                Ok(Roles {
-                    silent: pushed_out.filter(|_| full).collect(),
-                    told,
-                })
-            }
-            Err(Failed::Own(e)) if e.kind == BackendErrorKind::Deadline => {
-                tracing::debug!(pool = list.pool, after, error = %e, "a page of the mirrored images does not answer: each is asked by itself");
-                Ok(silent(ids))
-            }
-            Err(Failed::Crowded(_)) => Ok(silent(ids)),
-            Err(Failed::Own(e) | Failed::List(e)) => Err(e),
-        }
-    }
-
     /// One image of a list; `None` where it is no volume of ours, or has just gone.
-    async fn listed(&self, list: &Listing<'_>, found: Found) -> Result<Option<ImageView>> {
+    async fn listed<S: Source>(
+        &self,
+        list: &Listing<'_, S>,
+        found: Found,
+        silence: &Silence,
+    ) -> Result<Option<ImageView>> {
         // A name that no order could name.
         let Ok(spec) = ImageSpec::new(list.pool, &found.name) else {
             return Ok(None);
@@ -181,6 +108,7 @@ impl RbdBackend {
             mark: found.mirrored.as_ref().map(mark).unwrap_or_default(),
             words: found.mirrored.as_ref().is_some_and(words_lost),
             role: found.silent,
+            silent: silence.of(&found.id).cloned(),
         };
         match self.details(list, &spec, &found.id, want).await {
             Ok(details) => read(spec, found, details),

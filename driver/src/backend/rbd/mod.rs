@@ -17,7 +17,10 @@ mod forced;
 mod hung;
 mod image;
 mod list;
+mod roles;
 mod seen;
+mod silence;
+mod source;
 
 pub(super) use image::RbdImage;
 
@@ -32,6 +35,8 @@ use hung::{Reads, What};
 use rbd_rs as rbd;
 use rbd_rs::{Ceph, Cluster, ConnectOptions, Pool, Timeouts};
 use rekindle_common::ImageSpec;
+use silence::Silent;
+use source::OpenPool;
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::Mutex as AsyncMutex,
@@ -63,7 +68,7 @@ pub struct RbdOptions {
 #[derive(Clone)]
 struct Connection {
     cluster: Cluster,
-    pools: HashMap<String, Pool>,
+    pools: HashMap<String, OpenPool>,
 }
 
 struct Shared {
@@ -73,6 +78,7 @@ struct Shared {
     connection: AsyncMutex<Option<Connection>>,
     details: Kept<Details>,
     failures: Kept<Failure>,
+    silent: Kept<Silent>,
     reads: Reads,
     connecting: Gate,
     probing: Gate,
@@ -110,6 +116,7 @@ impl RbdBackend {
                 connection: AsyncMutex::default(),
                 details: Kept::default(),
                 failures: Kept::default(),
+                silent: Kept::default(),
                 reads: Reads::default(),
                 connecting: Gate::of(CONNECTING, Lane::Vital),
                 probing: Gate::of(1, Lane::Vital),
@@ -159,7 +166,7 @@ impl RbdBackend {
                 let cluster = Cluster::connect(&ceph, &options)?;
                 let pools = names
                     .into_iter()
-                    .map(|name| Ok((name.clone(), cluster.pool(&name)?)))
+                    .map(|name| Ok((name.clone(), OpenPool::new(cluster.pool(&name)?))))
                     .collect::<std::result::Result<_, rbd::Error>>()?;
                 Ok(Connection { cluster, pools })
             })
@@ -190,6 +197,10 @@ impl RbdBackend {
     }
 
     async fn pool(&self, op: Op, name: &str, deadline: Instant) -> Result<Pool> {
+        Ok(self.open_pool(op, name, deadline).await?.io)
+    }
+
+    async fn open_pool(&self, op: Op, name: &str, deadline: Instant) -> Result<OpenPool> {
         let connection = self.connection(op, deadline).await?;
         let pool = connection.pools.get(name).cloned();
         pool.ok_or_else(|| BackendError::foreign_pool(op, None, name))
@@ -201,7 +212,9 @@ impl RbdBackend {
         write: bool,
         deadline: Instant,
     ) -> Result<RbdImage> {
-        let pool = self.pool(Op::Open, spec.pool(), deadline).await?;
+        let pool = self.open_pool(Op::Open, spec.pool(), deadline).await?;
+        self.refuse_if_silent(spec, &pool, deadline).await?;
+        let pool = pool.io;
         let name = spec.image().to_owned();
         let what = What::Open {
             pool: spec.pool().to_owned(),
@@ -332,7 +345,7 @@ impl RbdBackend {
 
     fn state_pool(&self, connection: &Connection) -> Option<Pool> {
         let first = self.shared.options.pools.first()?;
-        connection.pools.get(first).cloned()
+        connection.pools.get(first).map(|pool| pool.io.clone())
     }
 
     pub(super) async fn health(&self, deadline: Instant) -> Result<ClusterHealth> {
