@@ -212,6 +212,7 @@ fn kept(n: usize, now: Timestamp) -> anyhow::Result<KeptServer> {
         id: id(zone),
         build,
         seen_at: now,
+        unsettled: false,
     };
     let policy = StandbyPolicy::Shutoff;
     let instances = [
