@@ -13,6 +13,8 @@ use tokio::time::Instant;
 pub trait Leases: Send + Sync + fmt::Debug {
     /// This sidecar's view of one lease, by its own monotonic clock; no I/O.
     fn view(&self, group: &GroupName) -> LeaseView;
+    /// The groups of which this sidecar holds the lease; no I/O.
+    fn held(&self) -> Vec<GroupName>;
     /// Takes the group's lease under that generation, and keeps renewing it.
     ///
     /// Errors: `lease_not_held` where the primary record names another zone or generation, `store_unavailable`.
@@ -72,6 +74,9 @@ impl FixedLeases {
 }
 
 impl Leases for FixedLeases {
+    fn held(&self) -> Vec<GroupName> {
+        self.map().keys().cloned().collect()
+    }
     fn view(&self, group: &GroupName) -> LeaseView {
         match self.map().get(group) {
             Some(g) => LeaseView::Held {
@@ -129,6 +134,9 @@ impl NoLeases {
 }
 
 impl Leases for NoLeases {
+    fn held(&self) -> Vec<GroupName> {
+        Vec::new()
+    }
     fn view(&self, _: &GroupName) -> LeaseView {
         LeaseView::NotHeld
     }

@@ -13,7 +13,7 @@ use rekindle_common::{
     zone::GroupReport,
 };
 use rekindle_net::FencedClients;
-use std::{collections::BTreeSet, pin::pin};
+use std::{collections::BTreeSet, pin::pin, sync::atomic::Ordering};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -318,16 +318,22 @@ fn any_groups(views: &[ImageView]) -> Option<ApiError> {
 }
 
 impl Inner {
-    /// How many images may be primary here and of that group, and could not be read by the last list that came.
+    /// How many images may be primary here and of that group, and could not be read by the last list. Where that failed as a whole: all that
+    /// may be by the one before, and whatever came since.
     pub(super) fn unread(&self, group: &GroupName) -> u32 {
-        let of_it = |v: &&ImageView| match &v.mirror {
-            MirrorView::Unread(u) => {
-                u.primary != Known::No && (is_of(v, group) || v.may_be_any_groups().is_some())
-            }
-            MirrorView::On(_) | MirrorView::Off | MirrorView::Disabling => false,
+        let fails = self.list_fails.load(Ordering::Acquire);
+        let read = |v: &ImageView| match &v.mirror {
+            MirrorView::Unread(_) => false,
+            MirrorView::On(_) | MirrorView::Off | MirrorView::Disabling => !fails,
+        };
+        let of_it = |v: &&ImageView| {
+            v.primary() != Known::No
+                && !read(v)
+                && (is_of(v, group) || v.may_be_any_groups().is_some())
         };
         let known = self.known().unwrap_or_default();
-        u32::try_from(known.iter().filter(of_it).count()).unwrap_or(u32::MAX)
+        let unread = known.iter().filter(of_it).count().max(usize::from(fails));
+        u32::try_from(unread).unwrap_or(u32::MAX)
     }
 
     async fn demote_one(

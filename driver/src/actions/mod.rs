@@ -53,7 +53,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -159,6 +159,8 @@ struct Inner {
     ended: AtomicU64,
     /// The last list that succeeded, however old: what is known to exist while the cluster does not answer.
     last_known: Mutex<Option<Arc<Vec<ImageView>>>>,
+    /// Whether the last list that came to its end failed.
+    list_fails: AtomicBool,
     metrics: crate::metrics::Metrics,
     pulse: Arc<Pulse>,
 }
@@ -213,6 +215,7 @@ impl Volumes {
                 list: AsyncMutex::default(),
                 ended: AtomicU64::new(0),
                 last_known: Mutex::default(),
+                list_fails: AtomicBool::default(),
                 pulse: Arc::default(),
             }),
         }

@@ -203,6 +203,10 @@ impl Volumes {
                     .or_default() += 1;
             }
         }
+        // Also one of which nothing could be read since the start.
+        for group in inner.leases.held() {
+            counts.entry(group).or_default();
+        }
         let reports = counts.into_iter().map(|(group, volumes)| async move {
             GroupReport {
                 generation: inner.generation(&group, deadline).await,
@@ -326,7 +330,9 @@ impl Inner {
     }
 
     async fn list_now(&self, deadline: Instant) -> Result<Arc<Vec<ImageView>>, BackendError> {
-        let mut views = self.backend.list(deadline).await?;
+        let listed = self.backend.list(deadline).await;
+        self.list_fails.store(listed.is_err(), Ordering::Release);
+        let mut views = listed?;
         // A safety copy is no member of its group.
         views.retain(|v| !v.spec.image().contains(crate::replication::SAFETY_INFIX));
         let views = Arc::new(views);

@@ -149,6 +149,18 @@ impl Leases for LeaseHandle {
         }
     }
 
+    fn held(&self) -> Vec<GroupName> {
+        let now = self.shared.clock.now();
+        let slots = self.shared.slots();
+        let held = slots
+            .iter()
+            .filter(|(_, slot)| match slot.keeper.view(now) {
+                LeaseView::Held { .. } | LeaseView::KeptByFailsafe { .. } => true,
+                LeaseView::Isolated { .. } | LeaseView::NotHeld => false,
+            });
+        held.map(|(group, _)| group.clone()).collect()
+    }
+
     fn take<'a>(
         &'a self,
         group: &'a GroupName,

@@ -258,9 +258,10 @@ pub fn remember_lease(
 
 /// Whether the zone's sidecar could demote all of the group's images there, were it cut off now.
 fn could_demote(snapshot: &Snapshot, zone: &ZoneName, group: &GroupName) -> Known {
-    let unread = snapshot.zones.get(zone).map(|z| {
-        let of_it = z.groups.iter().filter(|g| g.group == *group);
-        of_it.map(|g| g.unread).sum::<u32>()
+    // One that it does not name has not been read since its start.
+    let unread = snapshot.zones.get(zone).and_then(|z| {
+        let mut groups = z.groups.iter();
+        groups.find(|g| g.group == *group).map(|g| g.unread)
     });
     match (takes_writes(snapshot, zone), unread) {
         (Known::No, _) | (Known::Yes | Known::Unknown, Some(1..)) => Known::No,

@@ -129,3 +129,31 @@ async fn hard_case_31_what_was_never_read_lets_no_group_pass_for_demoted() {
         assert_eq!((done.demoted.len(), done.complete()), (3, Ok(())));
     }
 }
+
+/// What the leader reads is the zone's report. One that says nothing of a group would say that all of it can be demoted.
+#[tokio::test(start_paused = true)]
+async fn hard_case_60_a_group_of_which_nothing_can_be_read_is_reported_as_such() {
+    let unread = async |pair: &Pair| {
+        later().await;
+        let zone = pair.a.zone().await;
+        let of_it = zone.groups.iter().find(|g| g.group == group());
+        of_it.map(|g| g.unread)
+    };
+    // Its only volume has not been readable since the start.
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    pair.a.take_lease(&group(), Generation(1)).await.unwrap();
+    assert_eq!(unread(&pair).await, Some(0));
+    pair.fabric.a().silence(&spec(0), false);
+    assert_eq!(unread(&pair).await, Some(1));
+    pair.fabric.a().unsilence(&spec(0));
+    assert_eq!(unread(&pair).await, Some(0));
+    // No list comes, of a cluster that takes writes.
+    let pair = Pair::replicated(3, ReplicationMode::Instant).await;
+    pair.a.take_lease(&group(), Generation(1)).await.unwrap();
+    assert_eq!(unread(&pair).await, Some(0));
+    pair.fabric.a().fail(Op::List, None, errno::EIO, 2);
+    assert_eq!(unread(&pair).await, Some(3));
+    later().await;
+    LeaseSink::look(&pair.a).await.unwrap_err();
+    assert_eq!(unread(&pair).await, Some(0));
+}

@@ -237,6 +237,11 @@ fn hard_case_60_a_lease_that_ended_while_an_image_could_not_be_read_proves_nothi
     let mut unreached = w.clone();
     unreached.snapshot.zones.remove(&zone("zone-a"));
     assert_eq!(remember_lease(&unreached.snapshot, &group()), None);
+    // Nor has its sidecar read anything since it was started anew.
+    let mut anew = w.clone();
+    let report = anew.snapshot.zones.get_mut(&zone("zone-a")).unwrap();
+    report.groups.clear();
+    assert_eq!(remember_lease(&anew.snapshot, &group()), None);
     // Cut off in that state.
     let mut cut = w.clone();
     cut.kill_a(3600, 3000);
