@@ -20,9 +20,10 @@ use crate::error::At;
 use crate::sys::types::{rados_completion_t, time_t};
 use crate::{Error, Pool};
 
-/// So many are under way at once. librados lets 1024 operations of a connection be under way, and more than that wait for those: also
-/// those of librbd. An OSD takes in 256 of all its clients, and may keep those that it cannot answer.
-const MOST: usize = 512;
+/// So many may well be under way at once on one connection, for all its pools together. librados lets 1024 operations of a connection be under
+/// way, and more than that wait for those: also those of librbd. An OSD takes in 256 of all its clients, and may keep those that it
+/// cannot answer: all that are silent may be the same one's.
+pub const MOST_ASKS: usize = 128;
 /// How long librados may take to end what it is told to end.
 const ENDING: Duration = Duration::from_secs(5);
 
@@ -36,6 +37,7 @@ pub struct Asks {
 
 struct Inner {
     pool: Pool,
+    most: usize,
     told: Arc<Told>,
 }
 
@@ -97,10 +99,11 @@ impl Told {
 }
 
 impl Asks {
-    /// Nothing is asked yet.
-    pub fn new(pool: &Pool) -> Self {
+    /// Nothing is asked yet. `most`: of this pool's objects under way at once, its part of [`MOST_ASKS`].
+    pub fn new(pool: &Pool, most: usize) -> Self {
         let inner = Inner {
             pool: pool.clone(),
+            most,
             told: Arc::default(),
         };
         Self {
@@ -110,8 +113,8 @@ impl Asks {
 
     /// Which of these objects do not answer: each has that much time from when it was asked, and the call returns after three times
     /// that at the latest. That there is no such object is an answer, and so is any error. One that was asked before and has not
-    /// answered since is not waited for again. One that could not be asked, for so many others do not answer, has not answered
-    /// either; one for which there was no time only is not told of.
+    /// answered since is not waited for again. One that could not be asked, for so many others do not answer or for want of time, is not
+    /// told of.
     ///
     /// # Errors
     /// [`Error::Text`] for a name that none can have, and as any call.
@@ -122,13 +125,13 @@ impl Asks {
     ) -> Result<HashSet<String>, Error> {
         let begun = Instant::now();
         let asking = patience.saturating_mul(2);
-        let told = &self.inner.told;
+        let Inner { told, most, .. } = &*self.inner;
         let mut to_ask = names.iter().peekable();
         let mut open: HashSet<&String> = HashSet::new();
         let mut silent = HashSet::new();
         loop {
             // The lock is not held while librados is called.
-            let mut room = MOST.saturating_sub(told.state().under_way.len());
+            let mut room = most.saturating_sub(told.state().under_way.len());
             while room > 0
                 && begun.elapsed() < asking
                 && let Some(name) = to_ask.next()
@@ -139,10 +142,6 @@ impl Asks {
                 open.insert(name);
             }
             let mut state = told.state();
-            if begun.elapsed() >= asking {
-                let no_room = state.under_way.len() >= MOST;
-                silent.extend(to_ask.by_ref().filter(|_| no_room).cloned());
-            }
             let now = Instant::now();
             let mut wait = patience;
             open.retain(|name| match state.under_way.get(*name) {
@@ -157,12 +156,14 @@ impl Asks {
                     !left.is_zero()
                 }
             });
-            let done = open.is_empty() && to_ask.peek().is_none();
-            let unasked = to_ask.peek().is_some();
+            // With all that are under way silent there will be no room.
+            let no_room = state.under_way.len() >= *most;
+            let unasked = to_ask.peek().is_some() && begun.elapsed() < asking;
+            let done = open.is_empty() && (!unasked || no_room);
             if unasked {
                 wait = wait.min(asking.saturating_sub(begun.elapsed()));
             }
-            let may_ask = unasked && state.under_way.len() < MOST;
+            let may_ask = unasked && !no_room;
             if !done && !may_ask {
                 state = told.wait(state, wait);
             }
@@ -183,7 +184,7 @@ impl Asks {
     /// int rados_aio_stat(rados_ioctx_t io, const char *o, rados_completion_t completion, uint64_t *psize, time_t *pmtime);
     /// ```
     fn ask(&self, name: &str) -> Result<bool, Error> {
-        let Inner { pool, told } = &*self.inner;
+        let Inner { pool, told, .. } = &*self.inner;
         let path = pool.path(name);
         let at = At {
             operation: "rados_aio_stat",

@@ -45,7 +45,7 @@ mod snapshot;
 mod sys;
 mod trash;
 
-pub use asks::Asks;
+pub use asks::{Asks, MOST_ASKS};
 pub use blocklist::BlocklistEntry;
 pub use call_pool::{CallError, CallPool, CallPoolCounters, CallPoolLimits, TimedOutStage};
 pub use cluster::{Cluster, ConnectOptions, Timeouts};

@@ -164,9 +164,10 @@ impl RbdBackend {
             .connecting
             .run(&self.shared.calls, op, deadline, move || {
                 let cluster = Cluster::connect(&ceph, &options)?;
+                let of = names.len();
                 let pools = names
                     .into_iter()
-                    .map(|name| Ok((name.clone(), OpenPool::new(cluster.pool(&name)?))))
+                    .map(|name| Ok((name.clone(), OpenPool::new(cluster.pool(&name)?, of))))
                     .collect::<std::result::Result<_, rbd::Error>>()?;
                 Ok(Connection { cluster, pools })
             })

@@ -43,8 +43,9 @@ pub(super) struct OpenPool {
 }
 
 impl OpenPool {
-    pub(super) fn new(io: rbd::Pool) -> Self {
-        let asks = rbd::Asks::new(&io);
+    /// One of so many of a connection.
+    pub(super) fn new(io: rbd::Pool, of: usize) -> Self {
+        let asks = rbd::Asks::new(&io, rbd::MOST_ASKS / of.max(1));
         Self { io, asks }
     }
 }
