@@ -21,7 +21,7 @@ use rekindle_common::{ZoneName, lease::LeaseView};
 /// Why this step of the plan, not done yet, will not be done; `None` where it may.
 #[must_use]
 pub fn in_vain(snapshot: &Snapshot, plan: &Plan, step: &Step) -> Option<String> {
-    if needs_a_primary(step)
+    if (needs_a_primary(step) || begins_a_move(plan, step))
         && let Some(why) = isolated(snapshot, plan)
     {
         return Some(why);
@@ -34,6 +34,15 @@ pub fn in_vain(snapshot: &Snapshot, plan: &Plan, step: &Step) -> Option<String> 
                 .find_map(|zone| gone(snapshot, plan, zone))
         }
     }
+}
+
+/// The hold that a move begins with. It has touched nothing that serves, and what the primary's zone needs must not wait until it is over.
+fn begins_a_move(plan: &Plan, step: &Step) -> bool {
+    let moves = match plan.kind {
+        PlanKind::Move | PlanKind::Failback => true,
+        PlanKind::Failover | PlanKind::Reprotect | PlanKind::Resume => false,
+    };
+    moves && matches!(step, Step::HoldServers { .. })
 }
 
 /// Whether it is done only while the recorded primary serves. For these the answer of [`in_vain`] rests on that zone's report too.
@@ -145,8 +154,10 @@ fn needs<'a>(plan: &'a Plan, step: &'a Step) -> Vec<&'a ZoneName> {
         | Step::StopApplication { zone, .. }
         | Step::StartApplication { zone, .. }
         | Step::StopServers { zone, .. }
-        | Step::StartServers { zone, .. }
-        | Step::HoldServers { zone, .. } => vec![zone],
+        | Step::StartServers { zone, .. } => vec![zone],
+        // What comes behind it begins in the primary's zone.
+        Step::HoldServers { zone, .. } if begins_a_move(plan, step) => vec![zone, &plan.from],
+        Step::HoldServers { zone, .. } => vec![zone],
         // What is looked at stands where the plan ends.
         Step::Pause { .. } => vec![&plan.to],
         // Copies follow their primary: the one that was demoted, or the one that the plan ends with.

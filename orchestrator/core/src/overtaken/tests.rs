@@ -85,6 +85,41 @@ fn hard_case_10_a_move_waits_for_no_lost_zone() {
     );
 }
 
+fn one_server() -> Level {
+    serde_json::from_value(serde_json::json!({ "servers": [{ "key": "web-1" }] })).unwrap()
+}
+
+/// A server that cannot be held in the zone that a move goes to must not bar what the primary's zone needs.
+#[test]
+fn hard_case_10_the_hold_that_a_move_begins_with_waits_for_no_lost_primary() {
+    let mut w = World::healthy(2);
+    w.view().spec.runbook.levels = vec![one_server()];
+    let to = zone("zone-b");
+    let plan = plan_for(&w.snapshot, &group(), &Request::Move { to }, plan_id()).unwrap();
+    assert!(!vain(&w, &plan).contains(&"hold_servers"));
+    for lost in ["zone-a", "zone-b"] {
+        let mut w = w.clone();
+        kill(&mut w, lost, 600);
+        assert!(vain(&w, &plan).contains(&"hold_servers"), "{lost}");
+    }
+    // Nor one that was isolated, and waits for its resume.
+    w.view().lease = LeaseSight::Gone {
+        seen_gone_for: rekindle_common::duration::Span::secs(60),
+    };
+    let report = w.snapshot.zones.get_mut(&zone("zone-a")).unwrap();
+    report.groups[0].lease = LeaseView::Isolated {
+        generation: Generation(1),
+    };
+    assert!(vain(&w, &plan).contains(&"hold_servers"));
+    // A reprotect holds what the primary's zone does not need.
+    let mut w = World::after_failover(2);
+    w.view().spec.runbook.levels = vec![one_server()];
+    let plan = plan_for(&w.snapshot, &group(), &Request::Reprotect, plan_id()).unwrap();
+    let to = plan.to.to_string();
+    kill(&mut w, &to, 600);
+    assert!(!vain(&w, &plan).contains(&"hold_servers"));
+}
+
 #[test]
 fn short_of_lost_a_step_goes_on_waiting() {
     let (mut w, plan) = a_move();

@@ -250,7 +250,7 @@ pub fn failover(
 
 /// A planned move of the primary to the zone that holds the copies; home, it is called a failback.
 ///
-/// First of all the servers of that zone are held: where one cannot be, the plan ends while nothing is touched.
+/// Behind the hooks, and before anything that serves is touched, the servers of that zone are held: where one cannot be, the plan ends.
 #[must_use]
 pub fn failback_or_move(
     id: PlanId,
