@@ -78,10 +78,20 @@ impl BuiltStandbys {
         all.find(|b| b.zone != *zone && !self.by_zone.contains_key(&b.zone))
     }
 
-    /// Writes down that a build is begun.
-    pub(crate) fn begin(&self, begun: &Begun) -> Result<Op, StoreError> {
+    /// Writes down that a build is begun. What was built there before is known no more, and its word would be taken for this one's.
+    pub(crate) fn begin(&self, begun: &Begun) -> Result<Vec<Op>, StoreError> {
         let key = keys::begun_standby(&self.group, &self.server, &begun.zone);
-        Op::put_json(key, begun, None)
+        let put = Op::put_json(key, begun, None)?;
+        Ok([put, self.gone(&begun.zone)]
+            .into_iter()
+            .chain(self.drop_old(&begun.zone))
+            .collect())
+    }
+
+    fn gone(&self, zone: &ZoneName) -> Op {
+        Op::Delete {
+            key: keys::built_standby(&self.group, &self.server, zone),
+        }
     }
 
     /// Forgets that one was.
@@ -103,9 +113,7 @@ impl BuiltStandbys {
 
     /// Forgets that of a zone.
     pub(crate) fn forget(&self, zone: &ZoneName) -> Vec<Op> {
-        let key = keys::built_standby(&self.group, &self.server, zone);
-        let gone = Op::Delete { key };
-        [gone, self.ended(zone)]
+        [self.gone(zone), self.ended(zone)]
             .into_iter()
             .chain(self.drop_old(zone))
             .collect()

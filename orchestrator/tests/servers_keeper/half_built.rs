@@ -4,13 +4,14 @@ use super::{
     Play, TIMING,
     common::{group, zone_b},
     fake::Mode,
-    key, record, runbook,
+    key, record, runbook, volumes,
 };
 use rekindle_common::{
     keys,
     runbook::{Runbook, StandbyPolicy},
 };
 use rekindle_core::servers::Begun;
+use rekindle_orchestrator::servers::control::ServerState;
 use serde_json::json;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -143,4 +144,47 @@ async fn what_a_late_build_brought_up_is_left_where_its_volumes_cannot_be_seen()
     play.runbook(Runbook::default()).await;
     assert!(play.trouble().await.contains("cannot be seen now"));
     assert_eq!(play.b.orders(), Vec::<String>::new());
+}
+
+/// What was built there before was deleted by hand, and its word must not be taken for that of the build that was begun after it.
+#[tokio::test(start_paused = true)]
+async fn hard_case_51_a_late_build_beside_the_word_of_an_earlier_one_is_found_too() {
+    let play = Play::settled().await;
+    play.b.remove_by_hand("built-1");
+    play.b.mode(Mode::BuildsHang);
+    for _ in 0..3 {
+        play.round().await;
+    }
+    assert!(begun(&play).await.is_some());
+    assert_eq!(play.built().await, None);
+    play.b.mode(Mode::Well);
+    sleep(TIMING.again).await;
+    play.b.orders();
+    comes_up(&play, "zone-a/s1");
+    play.runbook(Runbook::default()).await;
+    is_gone_in_two_rounds(&play).await;
+}
+
+/// One that failed on a volume that is gone by now is built anew on those that are wanted.
+#[tokio::test(start_paused = true)]
+async fn what_failed_on_a_volume_that_is_gone_is_built_anew_without_it() {
+    let play = late().await;
+    comes_up(&play, "zone-a/s1");
+    play.b.change("half", |s| s.state = ServerState::Failed);
+    play.a.change("s1", |s| s.record.disks.truncate(1));
+    let mut volumes = volumes(play.clock.now());
+    for (zone, all) in &mut volumes.zones {
+        all.remove(&format!("vol-1-{zone}"));
+    }
+    play.feed.tell(Some(volumes));
+    for _ in 0..3 {
+        play.round().await;
+    }
+    let orders = play.b.orders();
+    assert!(
+        orders.contains(&"remove half".to_owned())
+            && orders.iter().any(|o| o.starts_with("build ")),
+        "{orders:?}"
+    );
+    assert_eq!(play.b.servers()[0].record.disks.len(), 1);
 }

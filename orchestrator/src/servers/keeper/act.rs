@@ -20,7 +20,7 @@ use rekindle_core::servers::{
     follow::{Act, follow},
 };
 use rekindle_net::GrantRequest;
-use rekindle_store::{Compare, Op, Revision};
+use rekindle_store::{Compare, Op, Revision, Txn};
 use tokio::time::timeout;
 
 /// A grant is asked for longer than a build may take, within the sidecar's own bound.
@@ -312,7 +312,8 @@ impl Hands<'_> {
             at: self.keeper.clock.now(),
         };
         let put = built.begin(&begun).map_err(LeadError::Store)?;
-        self.lead.txn(ground.txn().then(put)).await?;
+        let txn = put.into_iter().fold(ground.txn(), Txn::then);
+        self.lead.txn(txn).await?;
         Ok(())
     }
 

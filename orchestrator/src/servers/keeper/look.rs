@@ -402,9 +402,21 @@ fn images<'a>(
         Mapped::Record(record) => Some(record.as_ref()),
         Mapped::NoRecord | Mapped::Gaps(_) => None,
     };
-    let mut all = wanted.into_iter().chain(has).peekable();
-    all.peek()?;
-    images_of(&ground.other, all, volumes?)
+    let mut has = has.peekable();
+    if wanted.is_none() && has.peek().is_none() {
+        return None;
+    }
+    let volumes = volumes?;
+    let it_has = images_of(&ground.other, has, volumes)?;
+    let Some(wanted) = wanted else {
+        return Some(it_has);
+    };
+    // A volume that it had and that is gone is none that would be missing.
+    let mut all = images_of(&ground.other, std::iter::once(wanted), volumes)?;
+    let others = it_has.there.into_iter();
+    let others: Vec<_> = others.filter(|i| !all.there.contains(i)).collect();
+    all.there.extend(others);
+    Some(all)
 }
 
 /// Images of volumes.
