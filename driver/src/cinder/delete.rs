@@ -410,11 +410,13 @@ async fn promote(
         };
         match one(to, image, action, by).await {
             Ok(_) => return Ok(()),
-            // That it left its group arrives with the demotion too.
+            // That it left its group arrives with the demotion too. And whoever ends deletions may be promoting it at this moment.
             Err(e)
                 if matches!(
                     e.code,
-                    ErrorCode::DemotionNotReplayed | ErrorCode::GenerationRequired
+                    ErrorCode::DemotionNotReplayed
+                        | ErrorCode::GenerationRequired
+                        | ErrorCode::Busy
                 ) && Instant::now() + POLL < by =>
             {
                 sleep(POLL).await;
