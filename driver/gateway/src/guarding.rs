@@ -51,6 +51,20 @@ impl Stopped {
     }
 }
 
+/// The volumes that something would be done to.
+struct Volumes {
+    ids: Vec<String>,
+    /// Cinder's word to the user that there is no such one. It is the answer where a guard refuses the request: who does not see a volume learns
+    /// nothing else of it. Where none does the request goes on, for Cinder may have more to say against it.
+    none: Option<Box<Response<Bytes>>>,
+}
+
+impl From<Vec<String>> for Volumes {
+    fn from(ids: Vec<String>) -> Self {
+        Self { ids, none: None }
+    }
+}
+
 /// Whether that tells a user that there is no such thing for them, or that their request has a form that Cinder does not take (its version, say).
 fn is_told(status: StatusCode) -> bool {
     [
@@ -104,8 +118,13 @@ impl Proxy {
         })?;
         for asked in asked {
             let volumes = self.volumes(head, &place, &asked, exchange).await?;
-            let ids: Vec<&str> = volumes.iter().map(String::as_str).collect();
-            in_request(exchange.ids(), guards.allow(&asked, &ids)).await?;
+            let ids: Vec<&str> = volumes.ids.iter().map(String::as_str).collect();
+            let allowed = in_request(exchange.ids(), guards.allow(&asked, &ids)).await;
+            match (allowed, volumes.none) {
+                (Ok(()), _) => {}
+                (Err(_), Some(no)) => return Err(Stopped::ByCinder(no)),
+                (Err(fault), None) => return Err(fault.into()),
+            }
         }
         Ok(())
     }
@@ -119,14 +138,18 @@ impl Proxy {
         place: &Place,
         asked: &Guarded,
         exchange: &mut Exchange,
-    ) -> Result<Vec<String>, Stopped> {
+    ) -> Result<Volumes, Stopped> {
         let base = &place.base;
         let (path, thing, key) = match &asked.target {
             Target::Volume(id) => {
-                self.sees(head, place, asked, id, exchange).await?;
-                return Ok(vec![id.clone()]);
+                let none = self.sees(head, place, asked, id, exchange).await?;
+                let ids = vec![id.clone()];
+                return Ok(Volumes { ids, none });
             }
-            Target::Group(id) => return self.volumes_of(head, place, asked, id, exchange).await,
+            Target::Group(id) => {
+                let ids = self.volumes_of(head, place, asked, id, exchange).await?;
+                return Ok(ids.into());
+            }
             Target::Attachment(id) => (
                 format!("{base}/attachments/{id}"),
                 "attachment",
@@ -147,7 +170,7 @@ impl Proxy {
         let (answer, body) = self.shown_to_them(head, &path, exchange).await?;
         let status = answer.status;
         if status == StatusCode::NOT_FOUND {
-            return Ok(Vec::new());
+            return Ok(Vec::new().into());
         }
         if is_told(status) {
             return Err(Stopped::by(answer, body));
@@ -168,14 +191,15 @@ impl Proxy {
                 operation = asked.operation.done(),
                 "not guarded: Cinder does not say what it is of"
             );
-            return Ok(Vec::new());
+            return Ok(Vec::new().into());
         };
         match &asked.target {
             Target::GroupSnapshot(_) | Target::ConsistencySnapshot(_) => {
-                self.volumes_of(head, place, asked, &id, exchange).await
+                let ids = self.volumes_of(head, place, asked, &id, exchange).await?;
+                Ok(ids.into())
             }
             Target::Volume(_) | Target::Group(_) | Target::Attachment(_) | Target::Snapshot(_) => {
-                Ok(vec![id])
+                Ok(vec![id].into())
             }
         }
     }
@@ -195,8 +219,8 @@ impl Proxy {
         }
     }
 
-    /// The user sees the volume. Who does not is told what Cinder told them. What Cinder fails to answer tells neither: its next answer, to
-    /// the request itself, may be another one.
+    /// Whether the user sees the volume: else Cinder's word that there is none for them. Who may not look is told what Cinder told them. What
+    /// Cinder fails to answer tells neither: its next answer, to the request itself, may be another one.
     async fn sees(
         &self,
         head: &Parts,
@@ -204,10 +228,11 @@ impl Proxy {
         asked: &Guarded,
         volume: &str,
         exchange: &mut Exchange,
-    ) -> Result<(), Stopped> {
+    ) -> Result<Option<Box<Response<Bytes>>>, Stopped> {
         let path = format!("{}/volumes/{volume}", place.base);
         match self.unseen(head, &path, exchange).await? {
-            None => Ok(()),
+            None => Ok(None),
+            Some(no) if no.status() == StatusCode::NOT_FOUND => Ok(Some(Box::new(no))),
             Some(no) if is_told(no.status()) => Err(Stopped::ByCinder(Box::new(no))),
             Some(_) => {
                 let why = format!(
