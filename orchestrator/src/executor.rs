@@ -257,11 +257,9 @@ impl Executor<'_> {
         let owes = match planned.step {
             Step::Promote { .. } => Owes::Some,
             Step::AwaitReplay { .. } | Step::StartServers { .. } => Owes::None,
-            Step::HoldServers { .. } => match plan.kind {
-                // Its volumes would be promoted under what runs there. Nothing is touched yet.
-                PlanKind::Move | PlanKind::Failback => Owes::All,
-                PlanKind::Failover | PlanKind::Reprotect | PlanKind::Resume => Owes::None,
-            },
+            // Its volumes would be promoted under what runs there. Nothing is touched yet.
+            Step::HoldServers { .. } if overtaken::begins_a_move(plan, &planned.step) => Owes::All,
+            Step::HoldServers { .. } => Owes::None,
             // Where nothing is put back, what could not be stopped is named, and is not started later.
             Step::StopServers { .. } if planned.unwind.is_empty() => Owes::None,
             Step::Fence { .. }

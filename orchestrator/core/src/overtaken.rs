@@ -21,7 +21,7 @@ use rekindle_common::{ZoneName, lease::LeaseView};
 /// Why this step of the plan, not done yet, will not be done; `None` where it may.
 #[must_use]
 pub fn in_vain(snapshot: &Snapshot, plan: &Plan, step: &Step) -> Option<String> {
-    if (needs_a_primary(step) || begins_a_move(plan, step))
+    if needs_a_primary(plan, step)
         && let Some(why) = isolated(snapshot, plan)
     {
         return Some(why);
@@ -36,8 +36,10 @@ pub fn in_vain(snapshot: &Snapshot, plan: &Plan, step: &Step) -> Option<String> 
     }
 }
 
-/// The hold that a move begins with. It has touched nothing that serves, and what the primary's zone needs must not wait until it is over.
-fn begins_a_move(plan: &Plan, step: &Step) -> bool {
+/// Whether that is the hold that a move begins with. It has touched nothing that serves: what cannot be held ends the plan, and what the primary's
+/// zone needs must not wait until it is over.
+#[must_use]
+pub fn begins_a_move(plan: &Plan, step: &Step) -> bool {
     let moves = match plan.kind {
         PlanKind::Move | PlanKind::Failback => true,
         PlanKind::Failover | PlanKind::Reprotect | PlanKind::Resume => false,
@@ -47,7 +49,7 @@ fn begins_a_move(plan: &Plan, step: &Step) -> bool {
 
 /// Whether it is done only while the recorded primary serves. For these the answer of [`in_vain`] rests on that zone's report too.
 #[must_use]
-pub fn needs_a_primary(step: &Step) -> bool {
+pub fn needs_a_primary(plan: &Plan, step: &Step) -> bool {
     match step {
         Step::Resync { .. }
         | Step::AwaitReplay { .. }
@@ -69,8 +71,8 @@ pub fn needs_a_primary(step: &Step) -> bool {
         | Step::MarkUnprotected { .. }
         | Step::Promote { .. }
         | Step::MarkProtected
-        | Step::StopServers { .. }
-        | Step::HoldServers { .. } => false,
+        | Step::StopServers { .. } => false,
+        Step::HoldServers { .. } => begins_a_move(plan, step),
     }
 }
 

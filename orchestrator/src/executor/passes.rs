@@ -178,7 +178,7 @@ impl Executor<'_> {
 
     /// Why a step that was not done in its last pass will not be done.
     async fn in_vain(&self, plan: &Plan, step: &Step) -> Option<String> {
-        let outlook = if overtaken::needs_a_primary(step) {
+        let outlook = if overtaken::needs_a_primary(plan, step) {
             self.assembler.outlook_on_primary(&plan.group).await.ok()?
         } else {
             self.assembler.outlook(&plan.group).await.ok()?

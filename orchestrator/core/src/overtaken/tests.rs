@@ -111,6 +111,9 @@ fn hard_case_10_the_hold_that_a_move_begins_with_waits_for_no_lost_primary() {
         generation: Generation(1),
     };
     assert!(vain(&w, &plan).contains(&"hold_servers"));
+    // Whoever asks has to ask the primary's zone for that.
+    let hold = &plan.steps[at(&plan, "hold_servers")].step;
+    assert!(needs_a_primary(&plan, hold));
     // A reprotect holds what the primary's zone does not need.
     let mut w = World::after_failover(2);
     w.view().spec.runbook.levels = vec![one_server()];
@@ -118,6 +121,8 @@ fn hard_case_10_the_hold_that_a_move_begins_with_waits_for_no_lost_primary() {
     let to = plan.to.to_string();
     kill(&mut w, &to, 600);
     assert!(!vain(&w, &plan).contains(&"hold_servers"));
+    let hold = &plan.steps[at(&plan, "hold_servers")].step;
+    assert!(!needs_a_primary(&plan, hold));
 }
 
 #[test]
