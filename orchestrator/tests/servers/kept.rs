@@ -16,7 +16,7 @@ use rekindle_common::{
 };
 use rekindle_core::servers::{Begun, Built};
 use rekindle_orchestrator::wire::RecordEffect;
-use rekindle_store::{Op as StoreOp, Txn};
+use rekindle_store::{Op as StoreOp, Store, Txn};
 
 /// A server that was never built: a person brings its record, also when its zone is dead already, and the failover builds it from that.
 #[tokio::test(start_paused = true)]
@@ -129,6 +129,18 @@ async fn what_a_plan_finds_by_its_runbooks_word_is_kept_as_its_users() {
     );
 }
 
+/// Only its users' own is left of each.
+async fn users_own_alone(store: &Store) {
+    for k in ["db", "web-1"] {
+        let at = keys::kept_server(&group(), &key(k));
+        let kv = store.get(&at).await.unwrap().unwrap();
+        let mut value: KeptServer = kv.json().unwrap();
+        value.instances.remove(&zone_b());
+        let put = StoreOp::put_json(at, &value, None).unwrap();
+        store.txn(Txn::new().then(put)).await.unwrap();
+    }
+}
+
 /// Where nobody follows servers, what is kept of them goes with their group; but not what names a server that we built.
 #[tokio::test(start_paused = true)]
 async fn what_is_kept_of_servers_goes_with_their_group() {
@@ -137,14 +149,7 @@ async fn what_is_kept_of_servers_goes_with_their_group() {
         let kept = |k: &str| keys::kept_server(&group(), &key(k));
         let store = bench.store();
         if !built {
-            // Only its users' own is left of each.
-            for k in ["db", "web-1"] {
-                let kv = store.get(&kept(k)).await.unwrap().unwrap();
-                let mut value: KeptServer = kv.json().unwrap();
-                value.instances.remove(&zone_b());
-                let put = StoreOp::put_json(kept(k), &value, None).unwrap();
-                store.txn(Txn::new().then(put)).await.unwrap();
-            }
+            users_own_alone(&store).await;
         }
         bench.hand.term.delete_group(&group()).await.unwrap();
         for k in ["db", "web-1", "web-2"] {
@@ -160,13 +165,7 @@ async fn what_is_kept_of_servers_stays_where_a_build_has_not_ended() {
     let bench = bench(Kind::Move).await;
     let kept = |k: &str| keys::kept_server(&group(), &key(k));
     let store = bench.store();
-    for k in ["db", "web-1"] {
-        let kv = store.get(&kept(k)).await.unwrap().unwrap();
-        let mut value: KeptServer = kv.json().unwrap();
-        value.instances.remove(&zone_b());
-        let put = StoreOp::put_json(kept(k), &value, None).unwrap();
-        store.txn(Txn::new().then(put)).await.unwrap();
-    }
+    users_own_alone(&store).await;
     let begun = Begun {
         zone: zone_b(),
         counterpart: "zone-a/a-db".to_owned(),

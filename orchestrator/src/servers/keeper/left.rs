@@ -338,10 +338,8 @@ async fn hold(
     };
     let servers = keeper.servers(zone)?;
     let reason = "it was being built as a stand-by, and its server is protected no more";
-    match servers.hold(wanted, reason, keeper.timing.build).await {
-        Ok(_) => Ok(()),
-        Err(ServersError::NotNow(why) | ServersError::Refused(why)) => Err(why),
-    }
+    let held = servers.hold(wanted, reason, keeper.timing.build).await;
+    held.map(drop).map_err(|e| e.to_string())
 }
 
 async fn remove(
@@ -354,10 +352,8 @@ async fn remove(
     };
     let servers = keeper.servers(zone)?;
     tracing::info!(group = %wanted.group, server = %wanted.key, %zone, "the stand-by of a server that is protected no more is removed");
-    match servers.remove(wanted, keeper.timing.build).await {
-        Ok(()) => Ok(()),
-        Err(ServersError::NotNow(why) | ServersError::Refused(why)) => Err(why),
-    }
+    let removed = servers.remove(wanted, keeper.timing.build).await;
+    removed.map_err(|e| e.to_string())
 }
 
 /// Takes the record from its volume, where that can still be done: nothing depends on it.
