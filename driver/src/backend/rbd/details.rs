@@ -65,6 +65,13 @@ pub(super) struct Details {
     pub(super) role: Option<(rbd::MirrorInfo, Option<rbd::MirrorMode>)>,
 }
 
+impl Details {
+    /// Whether an image of that name, with that status, need not be read again.
+    fn are_good(&self, name: &str, mark: &str, fresh: Duration) -> bool {
+        self.name == name && self.mark.as_deref() == Some(mark) && self.read.elapsed() < fresh
+    }
+}
+
 /// What a list wants of an image.
 #[derive(Debug, Clone)]
 pub(super) struct Want {
@@ -219,9 +226,7 @@ impl RbdBackend {
         let fresh = if want.mirrored { FRESH } else { FRESH_OTHER };
         let kept = self.shared.details.all().get(&key).cloned();
         if let Some(d) = &kept
-            && d.mark.as_ref() == Some(&want.mark)
-            && d.name == spec.image()
-            && d.read.elapsed() < fresh
+            && d.are_good(spec.image(), &want.mark, fresh)
             && !want.role
         {
             return Ok(d.clone());
@@ -303,11 +308,7 @@ impl RbdBackend {
     pub(super) fn is_due(&self, pool: &str, id: &str, name: &str) -> bool {
         let all = self.shared.details.all();
         let kept = all.get(&(pool.to_owned(), id.to_owned()));
-        !kept.is_some_and(|d| {
-            d.name == name
-                && d.mark.as_ref().is_some_and(String::is_empty)
-                && d.read.elapsed() < FRESH_OTHER
-        })
+        !kept.is_some_and(|d| d.are_good(name, "", FRESH_OTHER))
     }
 
     /// A clone whose parent this user may not read, say: the pool may have hundreds, and each list would open them all in vain.
