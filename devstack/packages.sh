@@ -41,19 +41,6 @@ for package in "${wanted[@]}"; do
 done
 [ "${#missing[@]}" -gt 0 ] || exit 0
 
-# QEMU's RBD is in qemu-block-extra, which allows no qemu-utils of another version beside it. One from backports has to go back,
-# or apt would take it away.
-downgrades=()
-if [[ " ${missing[*]} " == *" qemu-block-extra "* ]]; then
-  fits=$(apt-cache policy qemu-block-extra | sed -n 's/^ *Candidate: //p')
-  has=$(dpkg-query -W -f '${Version}' qemu-utils 2>/dev/null || true)
-  if [ -n "$has" ] && [ "$has" != "$fits" ]; then
-    echo "qemu-utils $has gives way to $fits, the version of the QEMU that has RBD" >&2
-    missing+=("qemu-utils=$fits")
-    downgrades=(--allow-downgrades)
-  fi
-fi
-
 echo "installing Debian packages: ${missing[*]}" >&2
 if [ "$(id -u)" -eq 0 ]; then as_root=(); elif command -v sudo >/dev/null; then as_root=(sudo); else
   echo "these packages are missing and you are not root: ${missing[*]}" >&2
@@ -69,4 +56,18 @@ if [ ! -e "$policy" ]; then
 fi
 export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
 "${as_root[@]}" apt-get update -qq
+
+# QEMU's RBD is in qemu-block-extra, which allows no qemu-utils of another version beside it. One from backports has to go back,
+# or apt would take it away.
+downgrades=()
+if [[ " ${missing[*]} " == *" qemu-block-extra "* ]]; then
+  fits=$(apt-cache policy qemu-block-extra | sed -n 's/^ *Candidate: //p')
+  has=$(dpkg-query -W -f '${Version}' qemu-utils 2>/dev/null || true)
+  if [ -n "$has" ] && [ "$has" != "$fits" ]; then
+    echo "qemu-utils $has gives way to $fits, the version of the QEMU that has RBD" >&2
+    missing+=("qemu-utils=$fits")
+    downgrades=(--allow-downgrades)
+  fi
+fi
+
 "${as_root[@]}" apt-get install -y -qq --no-install-recommends --no-remove "${downgrades[@]}" "${missing[@]}" >/dev/null
