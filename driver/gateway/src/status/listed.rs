@@ -10,6 +10,7 @@
 
 use super::{Settings, fields::Row};
 use crate::{metrics::Metrics, pause::Pause};
+use foldhash::fast::RandomState;
 use rekindle_common::{ApiError, ImageSpec, ZoneName, volume::VolumeReport};
 use rekindle_net::SidecarClient;
 use std::{
@@ -33,7 +34,7 @@ const MOST: usize = 20_000;
 /// What a list says.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
-    by_image: HashMap<ImageSpec, Row>,
+    by_image: HashMap<ImageSpec, Row, RandomState>,
     /// It is not all that there is.
     cut: bool,
 }

@@ -2,6 +2,7 @@
 //! was told: it changes with a migration, and else never. What must not be decided by what was so is asked anew.
 
 use crate::pause::Pause;
+use foldhash::fast::RandomState;
 use rekindle_common::ImageSpec;
 use rekindle_openstack::{Cloud, CloudError, Scope, Volume, each};
 use std::{
@@ -77,7 +78,7 @@ pub(crate) struct Names {
 #[derive(Debug, Default)]
 struct State {
     /// Each with the moment that it is good until.
-    known: HashMap<String, (Instant, Under)>,
+    known: HashMap<String, (Instant, Under), RandomState>,
     pause: Pause,
 }
 
