@@ -1,7 +1,7 @@
 //! The sidecar's HTTP surface, and the last place that knows HTTP: each handler turns a request into a call of
 //! [`Volumes`] and its answer into JSON. `openapi.yaml` describes it; the tests hold real traffic against that.
 
-use crate::actions::{VolumeQuery, Volumes};
+use crate::actions::{VolumeQuery, Volumes, ZoneQuery};
 use axum::{
     Extension, Json, Router,
     extract::Request,
@@ -126,8 +126,11 @@ fn field(name: &str, e: &InvalidName) -> ApiError {
     ApiError::new(ErrorCode::InvalidField, e.to_string()).at(name)
 }
 
-async fn zone(Extension(v): On) -> Json<ZoneReport> {
-    Json(v.zone().await)
+async fn zone(
+    Extension(v): On,
+    ApiQuery(query): ApiQuery<ZoneQuery>,
+) -> ApiResult<Json<ZoneReport>> {
+    Ok(Json(v.zone_parts(query.parts).await))
 }
 
 async fn list(

@@ -216,6 +216,9 @@ async fn the_whole_surface_is_as_described() {
     assert_eq!(one["mode"]["interval"], "15m");
     let (_, zone) = api.json("GET", "/v1/zone", Value::Null).await;
     assert_eq!(zone["groups"][0]["volumes"]["active - primary"], 3);
+    let (_, zone) = api.json("GET", "/v1/zone?parts=ceph", Value::Null).await;
+    assert_eq!(zone["ceph"]["writable"], "yes");
+    assert_eq!(zone["groups"], json!([]));
     let (_, metrics) = api.call("GET", "/metrics", &Value::Null).await;
     let metrics = String::from_utf8(metrics).unwrap();
     for line in [
@@ -366,6 +369,7 @@ async fn bad_input_gets_a_code_and_the_field_at_fault() {
         ("GET", "/v1/volumes/volumes/no-such", 404, "unknown_volume"),
         ("GET", "/v1/volumes/volumes/a%2Fb", 400, "invalid_field"),
         ("GET", "/v1/volumes?limit=0", 400, "invalid_field"),
+        ("GET", "/v1/zone?parts=some", 400, "invalid_field"),
         ("GET", "/v1/volumes?limit=x", 400, "invalid_field"),
         ("GET", "/v1/volumes?colour=red", 400, "invalid_field"),
         ("GET", "/v1/volumes?after=nowhere", 400, "invalid_field"),

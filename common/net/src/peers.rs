@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! GET    /healthz, /readyz, /metrics
-//! GET    /v1/zone                                    ZoneReport
+//! GET    /v1/zone?parts=                             ZoneReport
 //! GET    /v1/volumes?group=&limit=&after=            VolumePage
 //! GET    /v1/volumes/{pool}/{image}                  VolumeReport
 //! GET    /v1/volumes/{pool}/{image}/outlook          Outlook
@@ -27,7 +27,7 @@ use rekindle_common::{
     duration::Span,
     plan::{GroupGlance, LeaderAnswer, PlanBegun, PlanLine, PlanRequest},
     volume::{Outlook, VolumeReport},
-    zone::{FailsafeAnswer, FailsafeQuestion, GroupReport, ZoneReport},
+    zone::{CephReport, FailsafeAnswer, FailsafeQuestion, GroupReport, ZoneReport},
 };
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
@@ -136,6 +136,16 @@ impl SidecarClient {
     /// See [`Client`].
     pub async fn zone(&self) -> Result<ZoneReport, ApiError> {
         self.http.get("/v1/zone").await
+    }
+
+    /// What it says of its zone's cluster alone: it looks at no volume for that, and may be asked every second. A sidecar that knows no
+    /// parts yet answers with all of them.
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn ceph(&self) -> Result<CephReport, ApiError> {
+        let report: ZoneReport = self.http.get("/v1/zone?parts=ceph").await?;
+        Ok(report.ceph)
     }
 
     /// One page of its volumes.

@@ -31,7 +31,7 @@ pub use grants::LONGEST as LONGEST_GRANT;
 pub use group::DemoteAll;
 pub(crate) use outlook::FailsOver;
 pub use records::GroupRecord;
-pub use reports::{MAX_PAGE, VolumeQuery};
+pub use reports::{MAX_PAGE, VolumeQuery, ZoneParts, ZoneQuery};
 pub use watch::watch;
 
 use crate::{

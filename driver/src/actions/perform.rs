@@ -9,8 +9,10 @@ use rekindle_common::{DemotionToken, Generation, deletion::Deletion, metadata, v
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
-/// Between two tries of a plain promotion.
+/// Between two looks for a demotion's name, and behind the first try of a plain promotion.
 const REPLAY_POLL: Duration = Duration::from_millis(50);
+/// Behind later tries: each reads the image's journal, on the cluster that is to carry the demotion over.
+const LONGEST_POLL: Duration = Duration::from_millis(150);
 
 impl Inner {
     /// Does it. Every branch is idempotent: done again after a crash in its middle, it ends the same.
@@ -95,13 +97,15 @@ impl Inner {
     /// A demotion takes some 0.3 s to arrive: asked for at once, a plain promotion waits for that.
     async fn promote_when_due(&self, session: &Session, d: Deadlines) -> Result<(), BackendError> {
         let give_up = d.answer.min(self.in_(self.limits.replay_wait));
+        let mut pause = REPLAY_POLL;
         loop {
             match session.promote(Force::No, d).await {
                 Err(e)
                     if e.kind == BackendErrorKind::PeerPrimaryOrDemotionPending
-                        && Instant::now() + REPLAY_POLL < give_up =>
+                        && Instant::now() + pause < give_up =>
                 {
-                    tokio::time::sleep(REPLAY_POLL).await;
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 3 / 2).min(LONGEST_POLL);
                 }
                 other => return other,
             }

@@ -9,8 +9,15 @@ use rekindle_common::{ImageSpec, duration::Span};
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+/// It is calm once nothing was in flight for so long: between two batches of a failover there is less.
+const CALM: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 struct Entry {
@@ -24,6 +31,18 @@ struct Entry {
 struct State {
     next: u64,
     entries: HashMap<ImageSpec, Vec<Entry>>,
+    ended: Option<Instant>,
+}
+
+impl State {
+    /// When it may be calm; `None`: it is. What overran is not waited for, for it may never end.
+    fn calm_at(&self, now: Instant) -> Option<Instant> {
+        let mut all = self.entries.values().flatten();
+        if all.any(|e| !e.overran) {
+            return Some(now + CALM);
+        }
+        self.ended.map(|at| at + CALM).filter(|at| *at > now)
+    }
 }
 
 /// The actions in flight.
@@ -138,6 +157,16 @@ impl Registry {
         })
     }
 
+    /// Waits until it is calm, and for so long at most.
+    pub(crate) async fn calm(&self, most: Duration) {
+        let by = Instant::now() + most;
+        while Instant::now() < by
+            && let Some(at) = { self.state().calm_at(Instant::now()) }
+        {
+            sleep_until(at.min(by)).await;
+        }
+    }
+
     /// How many are in flight.
     pub(crate) fn len(&self) -> usize {
         self.state().entries.values().map(Vec::len).sum()
@@ -153,6 +182,7 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         let mut s = self.registry.state();
+        s.ended = Some(Instant::now());
         if let Some(list) = s.entries.get_mut(&self.spec) {
             list.retain(|e| e.id != self.id);
             if list.is_empty() {
@@ -161,5 +191,31 @@ impl Drop for InFlight {
         }
         drop(s);
         self.registry.ended.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn waited(registry: &Registry) -> Duration {
+        let begun = Instant::now();
+        registry.calm(Duration::from_secs(10)).await;
+        begun.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_look_that_can_wait_does_for_the_actions_and_not_for_ever() {
+        let registry = Registry::default();
+        let spec = ImageSpec::new("volumes", "volume-1").unwrap();
+        assert_eq!(waited(&registry).await, Duration::ZERO);
+        let action = registry.begin(&spec, "demote").unwrap();
+        assert_eq!(waited(&registry).await, Duration::from_secs(10));
+        // One that hangs is nothing to wait for.
+        registry.overran(&spec, action.id());
+        assert_eq!(waited(&registry).await, Duration::ZERO);
+        drop(action);
+        assert_eq!(waited(&registry).await, CALM);
+        assert_eq!(waited(&registry).await, Duration::ZERO);
     }
 }

@@ -40,6 +40,25 @@ pub struct VolumeQuery {
     pub after: Option<ImageSpec>,
 }
 
+/// What is wanted of a zone's report.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ZoneParts {
+    /// All of it.
+    #[default]
+    All,
+    /// The cluster: no volume is looked at, and no group is in it.
+    Ceph,
+}
+
+/// The query of `GET /v1/zone`. It is read as it always was: what is not known in it is passed over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneQuery {
+    /// What is wanted.
+    #[serde(default)]
+    pub parts: ZoneParts,
+}
+
 impl Volumes {
     /// One volume.
     ///
@@ -136,13 +155,28 @@ impl Volumes {
 
     /// The zone. Each part is asked for at once, and what does not answer in time is unknown.
     pub async fn zone(&self) -> ZoneReport {
+        self.zone_parts(ZoneParts::All).await
+    }
+
+    /// So much of it. What is not wanted is unknown.
+    pub async fn zone_parts(&self, parts: ZoneParts) -> ZoneReport {
         let inner = &self.inner;
         let deadline = inner.in_(inner.pulse.patience(inner.limits.probe));
-        let (writable, health, mirror, groups) = tokio::join!(
+        let of_volumes = async {
+            match parts {
+                // What the list and the daemon cost is the cluster's, and whoever asks for this does so every second.
+                ZoneParts::Ceph => (None, Vec::new()),
+                ZoneParts::All => {
+                    let mirror = inner.backend.mirror_info(deadline);
+                    let (mirror, groups) = tokio::join!(mirror, self.groups(deadline));
+                    (mirror.ok(), groups)
+                }
+            }
+        };
+        let (writable, health, (mirror, groups)) = tokio::join!(
             inner.pulse.writable(&inner.backend, inner.limits.probe),
             inner.backend.health(deadline),
-            inner.backend.mirror_info(deadline),
-            self.groups(deadline),
+            of_volumes,
         );
         let health = health.unwrap_or_default();
         ZoneReport {
@@ -158,11 +192,11 @@ impl Volumes {
                 fsid: health.fsid,
             },
             mirror: match mirror {
-                Ok(m) => MirrorReport {
+                Some(m) => MirrorReport {
                     daemon_up: if m.daemon_up { Known::Yes } else { Known::No },
                     peer_site: m.peer_site,
                 },
-                Err(_) => MirrorReport {
+                None => MirrorReport {
                     daemon_up: Known::Unknown,
                     peer_site: None,
                 },

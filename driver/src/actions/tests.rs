@@ -279,6 +279,23 @@ async fn hard_case_60_a_sidecar_whose_cluster_is_dead_says_so_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_asks_for_the_cluster_alone_has_no_volume_looked_at() {
+    let pair = Pair::replicated(2, ReplicationMode::Instant).await;
+    let lists = || {
+        let calls = pair.fabric.a().calls();
+        calls.iter().filter(|(op, _)| *op == Op::List).count()
+    };
+    // Beyond the age of a list that is given out again.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = lists();
+    let zone = pair.a.zone_parts(ZoneParts::Ceph).await;
+    assert_eq!((zone.ceph.writable, zone.groups.len()), (Known::Yes, 0));
+    assert_eq!(lists(), before);
+    assert_eq!(pair.a.zone().await.groups.len(), 1);
+    assert!(lists() > before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_cluster_is_reported_in_time_and_nothing_is_made_up() {
     let pair = Pair::replicated(2, ReplicationMode::Instant).await;
     pair.a.volumes(&VolumeQuery::default()).await.unwrap();

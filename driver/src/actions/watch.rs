@@ -26,10 +26,14 @@ const SHARE: u32 = 20;
 pub async fn watch(volumes: Volumes, stop: CancellationToken) {
     let mut kept = BTreeMap::new();
     loop {
-        let begun = Instant::now();
         if let Err(e) = volumes.inner.look_at_freeze().await {
             tracing::debug!(zone = %volumes.zone_name(), error = %e, "whether the zone is frozen could not be read");
         }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = volumes.calm() => {}
+        }
+        let begun = Instant::now();
         match volumes.keep_copies(&mut kept).await {
             Ok(()) => {}
             Err(e) => {
@@ -44,12 +48,21 @@ pub async fn watch(volumes: Volumes, stop: CancellationToken) {
     }
 }
 
+/// A look that can wait does, for no longer, while actions are at work: a list opens each volume whose status has changed, and the
+/// cluster's time and ours are the actions'.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
 /// So many names are taken off in one round.
 const AT_ONCE: usize = 50;
 
 type Kept = BTreeMap<String, BTreeMap<String, String>>;
 
 impl Volumes {
+    /// Before a look at all volumes that nobody waits for: until no actions are at work, and for some seconds at most.
+    pub(crate) async fn calm(&self) {
+        self.inner.registry.calm(LONGEST_WAIT).await;
+    }
+
     /// Looks at all volumes, and keeps what is new about their copies.
     async fn keep_copies(&self, kept: &mut Kept) -> Result<(), ApiError> {
         self.refresh_metrics().await?;

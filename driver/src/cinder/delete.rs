@@ -221,7 +221,10 @@ impl Cinder {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = sleep(ROUND) => {}
+                () = async {
+                    sleep(ROUND).await;
+                    self.inner.own.calm().await;
+                } => {}
             }
             if self.inner.own.health() == Health::Writes
                 && let Err(e) = self.end_deletions_once().await

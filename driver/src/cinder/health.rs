@@ -129,7 +129,7 @@ impl ZoneHealth {
     /// Asks the other zone's sidecar once. One that does not answer says nothing of its cluster.
     pub async fn look_there(&self, sidecar: &SidecarClient) {
         let begun = Instant::now();
-        let look = match sidecar.zone().await.map(|report| report.ceph.writable) {
+        let look = match sidecar.ceph().await.map(|ceph| ceph.writable) {
             Ok(Known::Yes) => Look::Wrote,
             Ok(Known::No) => Look::Silent,
             Ok(Known::Unknown) | Err(_) => Look::Unclear,

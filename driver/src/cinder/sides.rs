@@ -82,6 +82,14 @@ impl Side {
         }
     }
 
+    /// Until no actions are at work in this zone, and for some seconds at most. Of the other zone's sidecar nobody asks that.
+    pub(super) async fn calm(&self) {
+        match &self.reach {
+            Reach::Own(volumes, _) => volumes.calm().await,
+            Reach::Other(_) => {}
+        }
+    }
+
     /// Looks at its cluster once.
     pub async fn look(&self) {
         match &self.reach {

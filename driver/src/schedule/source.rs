@@ -122,6 +122,7 @@ fn arrived(view: &ImageView, last: Option<Timestamp>, held: u32) -> Known {
 
 impl SnapshotSource for Volumes {
     async fn list(&self, deadline: Instant) -> Result<Listed, ApiError> {
+        self.calm().await;
         let views = self.backend().list(deadline).await?;
         let unread = |v: &&ImageView| match &v.mirror {
             MirrorView::Unread(u) => u.primary != Known::No,

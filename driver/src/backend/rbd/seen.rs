@@ -43,7 +43,11 @@ impl Seen {
             | rbd::MirrorState::Disabled
             | rbd::MirrorState::Unrecognised(_) => false,
         };
-        let mode = if on { Some(i.mirror_mode()?) } else { None };
+        let mode = if on {
+            Some(i.mirror_mode_of(&info)?)
+        } else {
+            None
+        };
         let snapshots = match mode {
             Some(rbd::MirrorMode::Snapshot) => i.mirror_snapshots()?,
             Some(rbd::MirrorMode::Journal | rbd::MirrorMode::Unrecognised(_)) | None => Vec::new(),
