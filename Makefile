@@ -4,7 +4,7 @@
 #                       (make demo CLOUD=cinder: through a real Cinder and its clients; CLOUD=nova: servers that come back, on a real Nova)
 #   make demo-embedded  the same in seconds, with no server
 #   make test           everything that has to pass before a change lands
-#   make test-all       that, and the servers' whole stories on a real Nova in each zone, which is half an hour more and not part of CI
+#   make test-all       that, and the servers' whole stories on a real Nova in each zone and the lab's own tests, which is half an hour more and not part of CI
 #   make test-debian    the Cinder of Debian's packages with our driver, in a lab: failover-host and back
 #   make test-shim      the Cinder driver's own tests, and Cinder's tests of its RBD driver on it; openstackclient's plugin's
 #   make explore        the protocol's exploration with one fault more than in the tests, and property tests with many new cases
@@ -19,7 +19,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-embedded test test-nova test-all test-shim build-and-test-shim test-debian lint bench bench-cinder bench-gateway bench-servers explore lab-up lab-down packages packages-build packages-cinder packages-bench packages-nova nextest
+.PHONY: help demo demo-embedded test test-built test-nova test-all test-shim build-and-test-shim test-debian lint bench bench-cinder bench-gateway bench-servers explore lab-up lab-down packages packages-build packages-cinder packages-bench packages-nova nextest
 
 LAB := target/lab
 
@@ -64,21 +64,28 @@ TEST_LABS := $(LAB)-test-1 $(LAB)-test-2
 CINDER_LAB := $(LAB)-test-3
 NOVA_LAB := $(LAB)-test-4
 ALL_LABS := $(TEST_LABS) $(CINDER_LAB) $(NOVA_LAB)
+# What runs with two tests at once has two.
+ifeq ($(NEXTEST_PROFILE),slow)
+TEST_LABS := $(LAB)-test-1
+ALL_LABS := $(TEST_LABS) $(CINDER_LAB)
+endif
 empty :=
 space := $(empty) $(empty)
 # Property tests draw the same cases in each run: a change is judged by what it changes. `make explore` draws new ones.
 CASES := PROPTEST_RNG_SEED=20261126
-test: build-and-test-shim
+test: build-and-test-shim test-built
+# What is left of `make test` once all is built. NEXTEST_PROFILE=slow leaves the longest out (.config/nextest.toml).
+test-built:
 	lab=target/debug/lab; trap 'for at in $(ALL_LABS); do $$lab --root $$at down; done' EXIT; up=(); \
 	  for at in $(TEST_LABS); do $$lab --root $$at up & up+=($$!); done; \
 	  $$lab --root $(CINDER_LAB) up --cinder --openstack target/openstack-nova & up+=($$!); \
-	  $$lab --root $(NOVA_LAB) up --nova & up+=($$!); \
+	  $(if $(filter $(NOVA_LAB),$(ALL_LABS)),$$lab --root $(NOVA_LAB) up --nova & up+=($$!);) \
 	  for one in "$${up[@]}"; do wait $$one; done; \
 	  $(CASES) REKINDLE_LAB=$(subst $(space),:,$(abspath $(ALL_LABS))) cargo nextest run --workspace
 
 test-all: test test-nova
 
-# All tests with a real Nova: the default profile of nextest leaves most of them out.
+# All tests with a real Nova, and the lab's own with a Cinder: the default profile of nextest leaves most of them out.
 test-nova: packages-nova nextest
 	cargo build --workspace --all-targets
 	trap 'cargo run -q -p rekindle-lab -- --root $(NOVA_LAB) down' EXIT; \
