@@ -21,7 +21,7 @@ use rekindle_core::{
         LossAccepted, Snapshot, Unprotected, Vouch,
     },
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 /// The third site, beside [`A`] and [`B`].
 const WITNESS: usize = 2;
@@ -29,14 +29,22 @@ const WITNESS: usize = 2;
 /// For so long a decision grants that a trouble is there before it is seen.
 const SEEN_WITHIN: Span = Span::secs(10);
 
+/// Names are looked at letter by letter where they are made, and each state has dozens.
+static GROUP: LazyLock<GroupName> =
+    LazyLock::new(|| GroupName::new("db").unwrap_or_else(|_| unreachable!("a group name")));
+static VOLUME: LazyLock<ImageSpec> = LazyLock::new(|| {
+    ImageSpec::new("volumes", "volume-1").unwrap_or_else(|_| unreachable!("an image spec"))
+});
+static SITES: LazyLock<[SiteName; 3]> = LazyLock::new(|| {
+    ["zone-a", "zone-b", "witness"]
+        .map(|name| SiteName::new(name).unwrap_or_else(|_| unreachable!("a site name")))
+});
+
 pub(super) fn group() -> GroupName {
-    GroupName::new("db").unwrap_or_else(|_| unreachable!("a group name"))
+    GROUP.clone()
 }
 pub(super) fn volume() -> ImageSpec {
-    ImageSpec::new("volumes", "volume-1").unwrap_or_else(|_| unreachable!("an image spec"))
-}
-fn site(name: &str) -> SiteName {
-    SiteName::new(name).unwrap_or_else(|_| unreachable!("a site name"))
+    VOLUME.clone()
 }
 fn time(tick: Tick) -> Timestamp {
     Timestamp::from_second(i64::try_from(tick).unwrap_or(i64::MAX)).unwrap_or(Timestamp::UNIX_EPOCH)
@@ -45,10 +53,7 @@ fn time(tick: Tick) -> Timestamp {
 impl World {
     /// What this leader reads in this tick.
     pub(super) fn snapshot(&self, leader: &Orchestrator, guards: Guards) -> Snapshot {
-        let sites: Vec<SiteName> = ["zone-a", "zone-b", "witness"]
-            .into_iter()
-            .map(site)
-            .collect();
+        let sites = SITES.to_vec();
         let observations = sites
             .iter()
             .enumerate()

@@ -12,6 +12,7 @@ use rekindle_core::{plan::Plan, saga::Event};
 use std::{
     hash::{Hash, Hasher},
     rc::Rc,
+    sync::LazyLock,
 };
 
 /// One tick is one second.
@@ -199,7 +200,7 @@ impl Hash for ActivePlan {
         self.plan.id.hash(h);
         self.journal.len().hash(h);
         if let Some(last) = self.journal.last() {
-            format!("{last:?}").hash(h);
+            std::mem::discriminant(last).hash(h);
         }
     }
 }
@@ -477,18 +478,17 @@ impl World {
     }
 
     pub(super) fn name(zone: usize) -> ZoneName {
-        let name = if zone == A { "zone-a" } else { "zone-b" };
-        ZoneName::new(name).unwrap_or_else(|_| unreachable_name())
+        NAMES[zone].clone()
     }
     pub(super) fn index(zone: &ZoneName) -> usize {
-        if zone.as_str() == "zone-a" { A } else { B }
+        if *zone == NAMES[A] { A } else { B }
     }
 }
 
-/// The two names above are valid; there is nothing to fall back to.
-fn unreachable_name() -> ZoneName {
-    unreachable!("zone-a and zone-b are zone names")
-}
+static NAMES: LazyLock<[ZoneName; 2]> = LazyLock::new(|| {
+    ["zone-a", "zone-b"]
+        .map(|name| ZoneName::new(name).unwrap_or_else(|_| unreachable!("a zone's name")))
+});
 
 pub(super) fn plan_id(n: u32) -> PlanId {
     PlanId::new(format!("p{n}")).unwrap_or_else(|_| unreachable!("p and a number is a plan id"))
