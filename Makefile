@@ -19,7 +19,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-embedded test test-built test-nova test-all test-shim build-and-test-shim test-debian lint bench bench-cinder bench-gateway bench-servers explore lab-up lab-down packages packages-build packages-cinder packages-bench packages-nova nextest
+.PHONY: help demo demo-embedded test test-first test-second test-nova test-all test-shim build-and-test-shim test-debian lint bench bench-cinder bench-gateway bench-servers explore lab-up lab-down packages packages-build packages-cinder packages-bench packages-nova nextest
 
 LAB := target/lab
 
@@ -58,30 +58,32 @@ build-and-test-shim: nextest
 	  cargo build --workspace --all-targets || { kill $$shim; exit 1; }; \
 	  wait $$shim && is=0 || is=$$?; cat target/test-shim.log; exit $$is
 
-# Four labs serve all tests that need real zones and heal between them: two plain ones, one with Cinder and one with Nova too. They
-# come up side by side, in about as long as the last of them takes.
-TEST_LABS := $(LAB)-test-1 $(LAB)-test-2
+# Labs that tests need come up side by side, in about as long as the last of them takes, and heal between tests.
+PLAIN_LABS := $(LAB)-test-1 $(LAB)-test-2
 CINDER_LAB := $(LAB)-test-3
 NOVA_LAB := $(LAB)-test-4
-ALL_LABS := $(TEST_LABS) $(CINDER_LAB) $(NOVA_LAB)
-# What runs with two tests at once has two.
-ifeq ($(NEXTEST_PROFILE),slow)
-TEST_LABS := $(LAB)-test-1
-ALL_LABS := $(TEST_LABS) $(CINDER_LAB)
-endif
 empty :=
 space := $(empty) $(empty)
 # Property tests draw the same cases in each run: a change is judged by what it changes. `make explore` draws new ones.
 CASES := PROPTEST_RNG_SEED=20261126
-test: build-and-test-shim test-built
-# What is left of `make test` once all is built. NEXTEST_PROFILE=slow leaves the longest out (.config/nextest.toml).
-test-built:
-	lab=target/debug/lab; trap 'for at in $(ALL_LABS); do $$lab --root $$at down; done' EXIT; up=(); \
-	  for at in $(TEST_LABS); do $$lab --root $$at up & up+=($$!); done; \
-	  $$lab --root $(CINDER_LAB) up --cinder --openstack target/openstack-nova & up+=($$!); \
-	  $(if $(filter $(NOVA_LAB),$(ALL_LABS)),$$lab --root $(NOVA_LAB) up --nova & up+=($$!);) \
+# With its labs up, a half of the tests (.config/nextest.toml): $(call tests,PROFILE,PLAIN LABS,LABS WITH CINDER,LABS WITH NOVA)
+define tests
+	lab=target/debug/lab; trap 'for at in $(2) $(3) $(4); do $$lab --root $$at down; done' EXIT; up=(); \
+	  for at in $(2); do $$lab --root $$at up & up+=($$!); done; \
+	  for at in $(3); do $$lab --root $$at up --cinder --openstack target/openstack-nova & up+=($$!); done; \
+	  for at in $(4); do $$lab --root $$at up --nova & up+=($$!); done; \
 	  for one in "$${up[@]}"; do wait $$one; done; \
-	  $(CASES) REKINDLE_LAB=$(subst $(space),:,$(abspath $(ALL_LABS))) cargo nextest run --workspace
+	  $(CASES) REKINDLE_LAB=$(subst $(space),:,$(abspath $(2) $(3) $(4))) cargo nextest run --workspace --profile $(1)
+endef
+
+test: build-and-test-shim
+	@$(MAKE) test-first
+	@$(MAKE) test-second
+# What is left of `make test` once all is built.
+test-first:
+	$(call tests,first,$(PLAIN_LABS),$(CINDER_LAB))
+test-second:
+	$(call tests,second,,$(CINDER_LAB),$(NOVA_LAB))
 
 test-all: test test-nova
 
