@@ -59,6 +59,7 @@ fn journal_mode_carries_data_and_metadata_there_and_back() {
             .contains(Features::EXCLUSIVE_LOCK | Features::JOURNALING)
     );
     assert_eq!(a.mirror_mode().unwrap(), MirrorMode::Journal);
+    assert_eq!(a.mirror_mode_alone().unwrap(), MirrorMode::Journal);
     let info = a.mirror_info().unwrap();
     assert_eq!(
         (info.state, info.role),
@@ -99,6 +100,7 @@ fn snapshot_mode_carries_data_and_metadata_there_and_back() {
     a.metadata_set("rekindle.group", "web").unwrap();
     a.mirror_enable(MirrorMode::Snapshot).unwrap();
     assert_eq!(a.mirror_mode().unwrap(), MirrorMode::Snapshot);
+    assert_eq!(a.mirror_mode_alone().unwrap(), MirrorMode::Snapshot);
     assert!(!a.features().unwrap().contains(Features::JOURNALING));
 
     image.wait_for_data(&zones.b, 1);

@@ -246,10 +246,20 @@ impl Image {
     /// # Errors
     /// As [`Image::mirror_mode`].
     pub fn mirror_mode_of(&self, info: &MirrorInfo) -> Result<MirrorMode, Error> {
-        let at = self.at("rbd_mirror_image_get_mode");
         if info.state == MirrorState::Disabled {
+            let at = self.at("rbd_mirror_image_get_mode");
             return Err(not_mirrored(at.call(-libc::EINVAL, None)));
         }
+        self.mirror_mode_alone()
+    }
+
+    /// [`Image::mirror_mode`] of one whose part is not asked for, as where its journal does not answer: some releases say "journal" of
+    /// an image that is not mirrored.
+    ///
+    /// # Errors
+    /// As [`Image::mirror_mode`].
+    pub fn mirror_mode_alone(&self) -> Result<MirrorMode, Error> {
+        let at = self.at("rbd_mirror_image_get_mode");
         let mut mode = 0;
         // SAFETY: an open image and a place for the result.
         let code = unsafe { (self.rbd().rbd_mirror_image_get_mode)(self.handle(), &mut mode) };

@@ -68,15 +68,7 @@ impl Source for OpenPool {
         let read = Instant::now();
         let image = self.io.open_read_only(name)?;
         let role = if want.role {
-            let mode = match image.mirror_mode() {
-                Ok(mode) => Some(mode),
-                Err(rbd::Error::NotMirrored { .. }) => None,
-                Err(e) => return Err(e),
-            };
-            // Who is primary stands in the journal.
-            let readable = want.silent.is_none() || mode != Some(rbd::MirrorMode::Journal);
-            let info = readable.then(|| image.mirror_info()).transpose()?;
-            info.map(|info| (info, mode))
+            role(&image, want.silent.is_some())?
         } else {
             None
         };
@@ -103,4 +95,22 @@ impl Source for OpenPool {
     fn without_answer(&self, objects: &[String], patience: Duration) -> Rbd<HashSet<String>> {
         self.asks.without_answer(objects, patience)
     }
+}
+
+/// Role and mode. `None` of an image in journal mode of which something is silent: who is primary stands in the journal.
+fn role(
+    image: &rbd::Image,
+    silent: bool,
+) -> Rbd<Option<(rbd::MirrorInfo, Option<rbd::MirrorMode>)>> {
+    let mirrored = |mode| match mode {
+        Ok(mode) => Ok(Some(mode)),
+        Err(rbd::Error::NotMirrored { .. }) => Ok(None),
+        Err(e) => Err(e),
+    };
+    if silent && mirrored(image.mirror_mode_alone())? == Some(rbd::MirrorMode::Journal) {
+        return Ok(None);
+    }
+    let info = image.mirror_info()?;
+    let mode = mirrored(image.mirror_mode_of(&info))?;
+    Ok(Some((info, mode)))
 }
