@@ -257,7 +257,15 @@ impl Look {
             }
             None => self.moving(),
             Some(l) if !l.up => VolumeStatus::ErrorMirrorDown,
-            Some(l) => self.copy_as_its_daemon_says(l, now),
+            Some(l) => {
+                let says = self.copy_as_its_daemon_says(l, now);
+                // As of before the other side's promotion: nothing of that has arrived.
+                if says == VolumeStatus::ActiveSecondary && demotion_here(m) {
+                    VolumeStatus::ActiveUpdating
+                } else {
+                    says
+                }
+            }
         }
     }
 

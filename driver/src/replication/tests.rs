@@ -402,6 +402,31 @@ fn hard_case_25_the_time_of_a_copied_snapshot_is_not_the_time_that_it_shows() {
     assert_eq!(shows(SnapshotState::PrimaryDemoted), Some(at(900)));
 }
 
+/// Its daemon's word, that it replays and nothing is missing, may be of before the other zone's promotion.
+#[test]
+fn a_zone_that_demoted_is_in_step_once_a_snapshot_of_the_others_is_here() {
+    let says = |state| {
+        let mut v = with_snapshot(view(MirrorImageMode::Snapshot, false), state, true);
+        v.peer = Some(primary_says());
+        v.local = Some(SiteStatus {
+            replay: Replay::Snapshot {
+                local: Some(at(900)),
+                remote: Some(at(900)),
+                syncing: false,
+                percent: None,
+                last_took: None,
+                last_bytes: None,
+            },
+            ..site(DaemonState::Replaying, "replaying")
+        });
+        Look::derive(v, &Hints::default(), at(1010)).status
+    };
+    let (before, behind) = (VolumeStatus::ActiveUpdating, VolumeStatus::ActiveSecondary);
+    assert_eq!(says(SnapshotState::PrimaryDemoted), before);
+    assert_eq!(says(SnapshotState::NonPrimaryDemoted), before);
+    assert_eq!(says(SnapshotState::NonPrimary), behind);
+}
+
 #[test]
 fn every_refusal_has_a_code_and_a_message_and_none_is_a_fault_of_ours_by_accident() {
     for status in all_but_unknown() {

@@ -5,7 +5,7 @@ use rekindle_common::{
     ApiError, DemotionToken, ErrorCode, GroupName, ZoneName,
     deletion::{After, OnDelete},
     duration::Span,
-    mode::ReplicationMode,
+    mode::{MirrorImageMode, ReplicationMode},
     status::VolumeStatus,
     volume::{Role, VolumeReport},
 };
@@ -216,11 +216,20 @@ fn takes_over(kept: &VolumeReport, from: &ZoneName) -> bool {
     is_kept_from(kept, from) && kept.demotion.as_ref().is_none_or(is_of_a_keeping)
 }
 
-/// Whether this zone's daemon has taken the other's image for its primary: only then does it remove its own with it.
+/// Whether this zone's daemon has taken the other's image for its primary: only then does it remove its own with it. It says that it
+/// replays between the demotion and the promotion too, and its word may be that one. So something of after the promotion has to be
+/// here: in journal mode it takes the demotion's name off, and in snapshot mode its own snapshot makes this a copy that is in step.
 fn follows(left: &VolumeReport) -> bool {
-    left.local
+    let replays = left
+        .local
         .as_ref()
-        .is_some_and(|l| l.state == "up+replaying")
+        .is_some_and(|l| l.state == "up+replaying");
+    replays
+        && match left.mirror_mode {
+            Some(MirrorImageMode::Journal) => left.demotion.is_none(),
+            Some(MirrorImageMode::Snapshot) => left.status == VolumeStatus::ActiveSecondary,
+            None => false,
+        }
 }
 
 /// Whether the other zone's daemon has not taken this primary for its own yet, and is going to.
@@ -257,7 +266,7 @@ mod tests {
             status,
             role,
             mode: Some(ReplicationMode::Instant),
-            mirror_mode: None,
+            mirror_mode: Some(MirrorImageMode::Journal),
             size: None,
             last_sync: None,
             lag: Lag::None,
@@ -421,7 +430,27 @@ mod tests {
             ("up+replaying", Keep::Unmirror),
         ] {
             demoted.local = Some(says(state));
-            assert_eq!(step(Some(&demoted), Some(&there)), Ok(expected), "{state}");
+            // Its word may be of before the promotion, which takes the demotion's name off.
+            assert_eq!(
+                step(Some(&demoted), Some(&there)),
+                Ok(Keep::Wait),
+                "{state}"
+            );
+            let followed = VolumeReport {
+                demotion: None,
+                ..demoted.clone()
+            };
+            assert_eq!(step(Some(&followed), Some(&there)), Ok(expected), "{state}");
+        }
+        // With snapshots the name stays, and the promotion's own snapshot has to be here.
+        demoted.mirror_mode = Some(MirrorImageMode::Snapshot);
+        for (status, expected) in [
+            (VolumeStatus::PendingPromotion, Keep::Wait),
+            (VolumeStatus::ActiveUpdating, Keep::Wait),
+            (VolumeStatus::ActiveSecondary, Keep::Unmirror),
+        ] {
+            demoted.status = status;
+            assert_eq!(step(Some(&demoted), Some(&there)), Ok(expected), "{status}");
         }
         let plain = report("zone-b", Role::NotMirrored, VolumeStatus::ErrorNotMirrored);
         assert_eq!(step(Some(&demoted), Some(&plain)), Ok(Keep::Wait));
