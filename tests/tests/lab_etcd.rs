@@ -140,7 +140,8 @@ async fn another_leader(cloud: &Cloud, than: Site) -> anyhow::Result<Site> {
             let Ok(Some(leader)) = answer.map(|a| a.leader) else {
                 continue;
             };
-            if leader.site.as_str() != than.name() {
+            // What another knows of who leads may be of before.
+            if leader.site.as_str() == site.name() {
                 return leader.site.as_str().parse().map_err(|e| format!("{e}"));
             }
         }
