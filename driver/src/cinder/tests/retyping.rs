@@ -1,4 +1,4 @@
-//! Retypes that have no way in place: the copy is given up only for one that will be made.
+//! Retypes: in place where there is a way, and else the copy is given up only for one that will be made.
 
 use super::*;
 
@@ -39,4 +39,41 @@ async fn hard_case_37_a_retype_that_would_be_refused_afterwards_leaves_the_copy(
     for v in &answer.volumes {
         assert_eq!(v.replication_status, ReplicationStatus::Enabled, "{v:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retype_changes_mode_and_schedule_in_place() {
+    let bench = bench().await;
+    let volumes = bench.replicated(1, &[]).await;
+    let periodic = [("rekindle:mode", "periodic"), ("rekindle:interval", "1h")];
+    let answer = bench.replicate(&volumes, &periodic).await;
+    assert_eq!(
+        answer.volumes[0].replication_status,
+        ReplicationStatus::Enabled,
+        "{answer:?}"
+    );
+    bench
+        .wait(&bench.b, &volumes[0].image, VolumeStatus::ActiveSecondary)
+        .await;
+    let often = [("rekindle:mode", "periodic"), ("rekindle:interval", "15m")];
+    bench.replicate(&volumes, &often).await;
+    let report = bench.a.volume(&volumes[0].image).await.unwrap();
+    let Some(ReplicationMode::Periodic(s)) = report.mode else {
+        panic!("{report:?}")
+    };
+    assert_eq!(s.interval, Span::secs(900));
+    let request = VolumesRequest {
+        backend: None,
+        volumes: volumes.clone(),
+    };
+    let off = bench.cinder.unreplicate(request.clone()).await.unwrap();
+    assert_eq!(
+        off.volumes[0].replication_status,
+        ReplicationStatus::Disabled
+    );
+    let status = bench.cinder.status(&request).await.unwrap();
+    assert_eq!(
+        status.volumes[0].replication_status,
+        ReplicationStatus::Disabled
+    );
 }
