@@ -257,15 +257,7 @@ impl Look {
             }
             None => self.moving(),
             Some(l) if !l.up => VolumeStatus::ErrorMirrorDown,
-            Some(l) => {
-                let says = self.copy_as_its_daemon_says(l, now);
-                // As of before the other side's promotion: nothing of that has arrived.
-                if says == VolumeStatus::ActiveSecondary && demotion_here(m) {
-                    VolumeStatus::ActiveUpdating
-                } else {
-                    says
-                }
-            }
+            Some(l) => self.copy_as_its_daemon_says(m, l, now),
         }
     }
 
@@ -277,7 +269,12 @@ impl Look {
         }
     }
 
-    fn copy_as_its_daemon_says(&mut self, local: &SiteStatus, now: Timestamp) -> VolumeStatus {
+    fn copy_as_its_daemon_says(
+        &mut self,
+        m: &Mirrored,
+        local: &SiteStatus,
+        now: Timestamp,
+    ) -> VolumeStatus {
         use DaemonState as D;
         let complete = self.complete_copy;
         match local.says() {
@@ -328,6 +325,8 @@ impl Look {
             }
             D::Replaying if complete == Known::No => VolumeStatus::PendingFirstSync,
             D::Replaying if self.peer_primary == Known::No => VolumeStatus::PendingDemotion,
+            // As of before the other side's promotion: nothing of that has arrived.
+            D::Replaying if demotion_here(m) => VolumeStatus::ActiveUpdating,
             D::Replaying => match self.lag {
                 Lag::None => VolumeStatus::ActiveSecondary,
                 Lag::Time { .. } | Lag::Entries { .. } | Lag::Unknown => {
