@@ -335,3 +335,26 @@ async fn leader_takes_over(b: &Bench, margin: Duration) -> Instant {
         }
     }
 }
+
+/// `trouble` until `end`, beside a leader that takes over as soon as it may. Whether it did: then the images were demoted before, and are.
+async fn is_taken_over(
+    b: &Bench,
+    seed: u64,
+    end: Instant,
+    trouble: impl Future<Output = ()>,
+) -> bool {
+    let leader = async {
+        let limit = end.saturating_duration_since(Instant::now());
+        tokio::time::timeout(limit, leader_takes_over(b, secs(20))).await
+    };
+    let ((), recorded) = tokio::join!(trouble, leader);
+    if let Ok(recorded) = recorded {
+        let demoted = b.images.with(|i| i.demoted_at);
+        assert!(
+            demoted.is_some_and(|d| d <= recorded),
+            "seed {seed}: {demoted:?}, recorded {recorded:?}"
+        );
+        assert!(!b.images.primary(), "seed {seed}");
+    }
+    recorded.is_ok()
+}
