@@ -144,8 +144,19 @@ impl SidecarClient {
     /// # Errors
     /// See [`Client`].
     pub async fn ceph(&self) -> Result<CephReport, ApiError> {
-        let report: ZoneReport = self.http.get("/v1/zone?parts=ceph").await?;
-        Ok(report.ceph)
+        Ok(self.without_volumes().await?.ceph)
+    }
+
+    /// Why it refuses actions; `None`: it takes them. As quick as [`Self::ceph`].
+    ///
+    /// # Errors
+    /// See [`Client`].
+    pub async fn frozen(&self) -> Result<Option<String>, ApiError> {
+        Ok(self.without_volumes().await?.frozen.map(|f| f.reason))
+    }
+
+    async fn without_volumes(&self) -> Result<ZoneReport, ApiError> {
+        self.http.get("/v1/zone?parts=ceph").await
     }
 
     /// One page of its volumes.

@@ -166,7 +166,7 @@ impl Cinder {
                 ));
             }
         }
-        if let Some(reason) = to.frozen(by).await {
+        if let Some(reason) = to.frozen(by).await? {
             return Err(ApiError::new(
                 ErrorCode::Frozen,
                 format!(
@@ -201,7 +201,7 @@ impl Cinder {
 
     /// Whether anything in a zone may change now.
     pub(super) async fn may_change(&self, side: &Side, by: Instant) -> Result<(), ApiError> {
-        if let Some(reason) = side.frozen(by).await {
+        if let Some(reason) = side.frozen(by).await? {
             return Err(ApiError::new(
                 ErrorCode::Frozen,
                 format!("{} is frozen: {reason}", side.zone()),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// For the question whether a zone is frozen.
-const ASK: Duration = Duration::from_secs(2);
+const ASK: Duration = Duration::from_secs(5);
 
 impl Cinder {
     /// Refuses every action in a backend's zone.
@@ -33,14 +33,15 @@ impl Cinder {
             return Ok(());
         };
         match other.frozen(Instant::now() + ASK).await {
-            Some(reason) if reason.ends_with(&self.mark()) => other.thaw().await,
-            Some(_) | None => Ok(()),
+            Ok(Some(reason)) if reason.ends_with(&self.mark()) => other.thaw().await,
+            Ok(Some(_) | None) | Err(_) => Ok(()),
         }
     }
 
-    /// Before anything is demoted: a zone that is frozen would refuse each promotion, and the volumes would be primary nowhere.
+    /// Before anything is demoted: a zone that is frozen would refuse each promotion, and the volumes would be primary nowhere. So would one
+    /// that does not say whether it is.
     pub(super) async fn refuse_into_frozen(&self, to: &Side) -> Result<(), ApiError> {
-        let Some(reason) = to.frozen(Instant::now() + ASK).await else {
+        let Some(reason) = to.frozen(Instant::now() + ASK).await? else {
             return Ok(());
         };
         let zone = to.zone();

@@ -23,7 +23,7 @@ impl Cinder {
         let side = self.side(request.backend.as_deref())?;
         let by = Instant::now() + self.inner.limits.call_time.get();
         if changes(request.operation) {
-            if let Some(reason) = side.frozen(by).await {
+            if let Some(reason) = side.frozen(by).await? {
                 return Err(ApiError::new(
                     ErrorCode::Frozen,
                     format!("{} is frozen: {reason}", side.zone()),

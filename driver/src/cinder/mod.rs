@@ -206,7 +206,7 @@ impl Cinder {
         Ok(BackendReport {
             zone: side.zone().clone(),
             reachable: side.health().reachable(),
-            frozen: side.frozen(by).await,
+            frozen: side.frozen(by).await.ok().flatten(),
             targets: self.inner.peer.iter().map(|(id, _)| id.clone()).collect(),
         })
     }

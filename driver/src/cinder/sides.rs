@@ -238,14 +238,16 @@ impl Side {
         }
     }
 
-    /// Why it is frozen; `None` also where that is not known.
-    pub async fn frozen(&self, by: Instant) -> Option<String> {
+    /// Why it is frozen, if it is.
+    ///
+    /// # Errors
+    /// [`ApiError`]: the other zone's sidecar does not say.
+    pub async fn frozen(&self, by: Instant) -> Result<Option<String>, ApiError> {
         match &self.reach {
-            Reach::Own(volumes, _) => volumes.frozen().map(|f| f.reason),
-            Reach::Other(client) => match timeout_at(by, client.zone()).await {
-                Ok(Ok(report)) => report.frozen.map(|f| f.reason),
-                Ok(Err(_)) | Err(_) => None,
-            },
+            Reach::Own(volumes, _) => Ok(volumes.frozen().map(|f| f.reason)),
+            Reach::Other(client) => timeout_at(by, client.frozen())
+                .await
+                .map_err(|_| self.no_answer())?,
         }
     }
 

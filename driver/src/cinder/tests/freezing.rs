@@ -46,3 +46,21 @@ async fn a_thaw_leaves_the_other_zone_frozen_where_somebody_else_froze_it() {
     assert_eq!(refused.code, ErrorCode::Frozen);
     assert_eq!(bench.role(&bench.a, &volumes[0]).await, Role::Primary);
 }
+
+/// It may be, and demoted volumes would be primary in no zone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_zone_that_does_not_say_whether_it_is_frozen_is_not_failed_over_into() {
+    let bench = bench().await;
+    let volumes = bench.replicated(1, &[]).await;
+    let there = &bench.cinder.inner.peer.as_ref().unwrap().1;
+    bench.cinder.refuse_into_frozen(there).await.unwrap();
+    bench.stop.cancel();
+    let soon = || Instant::now() + Duration::from_secs(1);
+    while there.frozen(soon()).await.is_ok() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let refused = bench.cinder.refuse_into_frozen(there).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::SidecarUnreachable, "{refused}");
+    bench.failover(None, None, &volumes).await.unwrap_err();
+    assert_eq!(bench.role(&bench.a, &volumes[0]).await, Role::Primary);
+}
