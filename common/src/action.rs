@@ -79,6 +79,10 @@ pub enum VolumeAction {
         /// It leaves its group, and is one of its own. Refused beside a `group`. Left out, as older senders do, it stays.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         leave_group: bool,
+        /// Between journal and snapshot mirroring there is no way in place: such a change is refused, unless this allows to give the copy up
+        /// and to make it anew. Until that has had its first sync there is none.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        anew: bool,
         /// What Cinder adds, so that it is there with the first of the data.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cinder: Option<Box<FromCinder>>,

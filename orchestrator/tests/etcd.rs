@@ -301,6 +301,7 @@ async fn over_real_etcd_and_mutual_tls_a_group_is_moved_and_then_failed_over() {
                 mode: ReplicationMode::Instant,
                 group: Some(db()),
                 leave_group: false,
+                anew: false,
                 cinder: None,
             },
             generation: Some(Generation(1)),

@@ -409,6 +409,7 @@ async fn hard_case_33_a_new_leader_names_the_volume_that_only_the_dead_primary_h
             mode: rekindle_common::mode::ReplicationMode::Instant,
             group: Some(group()),
             leave_group: false,
+            anew: false,
             cinder: None,
         },
         generation: Some(Generation(1)),

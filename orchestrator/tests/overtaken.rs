@@ -342,6 +342,7 @@ async fn a_plan_that_waits_for_a_person_bars_no_other_groups_failover() {
                 mode: ReplicationMode::Instant,
                 group: Some(name.clone()),
                 leave_group: false,
+                anew: false,
                 cinder: None,
             },
             generation: Some(generation),

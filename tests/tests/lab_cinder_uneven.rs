@@ -139,6 +139,7 @@ async fn hard_case_20_what_cannot_go_keeps_nothing_else_and_the_next_call_takes_
             mode,
             group: None,
             leave_group: false,
+            anew: false,
             cinder: None,
         };
         cloud.order(Site::ZoneA, &spec, replicate, None).await?;

@@ -217,6 +217,7 @@ fn order(asked: Asked, holder: &Holder, id: &str) -> Result<Order, ApiError> {
         Asked::Replicate { mode, group } => VolumeAction::Replicate {
             mode,
             leave_group: group == Group::Leaves,
+            anew: false,
             group: match group {
                 Group::Joins(group) => Some(group),
                 Group::Stays | Group::Leaves => None,

@@ -28,11 +28,22 @@ impl Inner {
             Step::AlreadySo => Ok(()),
             // The policy first: the first mirror snapshot then carries it, and a crash in between is seen as
             // "error - not mirrored" rather than as a volume without a policy.
-            Step::Enable { mode, set, remove } => {
+            Step::Enable {
+                mode,
+                set,
+                remove,
+                anew,
+            } => {
                 session.set_metadata(set, remove, d).await?;
+                if *anew {
+                    session.disable(d).await?;
+                }
                 let enabled = session.enable(*mode, d).await;
+                // Who was told before that it is replicated has to see that it is not.
+                let is_new = look.policy.is_none() && look.policy_fault.is_none();
                 if let Err(e) = &enabled
                     && e.kind != BackendErrorKind::Deadline
+                    && is_new
                 {
                     let keys: Vec<&str> = set.keys().map(String::as_str).collect();
                     if let Err(undo) = session.set_metadata(&BTreeMap::new(), &keys, d).await {

@@ -56,6 +56,7 @@ fn replicate(mode: ReplicationMode) -> Order {
             mode,
             group: Some(group()),
             leave_group: false,
+            anew: false,
             cinder: None,
         },
         generation: None,

@@ -128,6 +128,7 @@ impl Cinder {
                         mode,
                         group: None,
                         leave_group: true,
+                        anew: false,
                         cinder: None,
                     };
                     one(from, image, action, by).await?;

@@ -4,17 +4,16 @@ use super::{
     Cinder, bounded,
     failover::{Ended, end_of, order},
     look_at,
-    sides::{EndOfOrder, Ends},
+    sides::Ends,
     wire::{
         CinderVolume, ReplicateRequest, ReplicationStatus, VolumesAnswer, VolumesRequest, Wanted,
     },
 };
-use crate::replication::MODE_FIELD;
 use rekindle_common::{
     ApiError, ErrorCode, ImageSpec,
     action::{Effect, FromCinder, VolumeAction},
     status::VolumeStatus,
-    volume::{Role, VolumeReport},
+    volume::VolumeReport,
 };
 use tokio::time::Instant;
 
@@ -22,8 +21,7 @@ impl Cinder {
     /// Replicates volumes as their type asks, or changes how they are: the mode, the schedule or the group, in place.
     ///
     /// Between journal and snapshot mirroring there is no way in place in librbd. The type was changed on purpose, so the
-    /// copy is given up and made anew; until its first sync has ended the volume has none, and its status says so. It is asked for
-    /// in place first all the same: what speaks against it is then said while the copy is still there.
+    /// copy is given up and made anew; until its first sync has ended the volume has none, and its status says so.
     ///
     /// # Errors
     /// [`ApiError`]: the whole call is refused.
@@ -49,10 +47,6 @@ impl Cinder {
             let by = Instant::now() + this.inner.limits.call_time.get();
             let specs: Vec<ImageSpec> = request.volumes.iter().map(|v| v.image.clone()).collect();
             let now = look_at(side, &specs, by).await?;
-            let other_mode = |r: &VolumeReport| {
-                r.role == Role::Primary
-                    && r.mirror_mode.is_some_and(|m| m != mode.mirror_image_mode())
-            };
             // Cinder's ids are those of the zone that it stands in, wherever its volumes are served from.
             let home = this.inner.own.zone();
             let wanted = |v: &CinderVolume| {
@@ -68,30 +62,14 @@ impl Cinder {
                         group: group.clone(),
                         // The type says all of it: one that names no group asks for a volume that is in none.
                         leave_group: group.is_none(),
+                        // Nor was it changed but on purpose.
+                        anew: true,
                         cinder: Some(Box::new(cinder)),
                     },
                 )
             };
             let orders = request.volumes.iter().map(wanted).collect();
-            let mut ends: Ends = side.batch(orders, by).await;
-            let to_be_anew = |v: &&CinderVolume| {
-                now.get(&v.image).is_some_and(other_mode)
-                    && ends.get(&v.image).is_some_and(is_of_the_mode_alone)
-            };
-            let anew: Vec<&CinderVolume> = request.volumes.iter().filter(to_be_anew).collect();
-            let given_up = anew
-                .iter()
-                .map(|v| order(&v.image, VolumeAction::Unreplicate))
-                .collect();
-            let mut given_up: Ends = side.batch(given_up, by).await;
-            given_up.retain(|_, end| end.is_err());
-            let orders = anew
-                .into_iter()
-                .filter(|v| !given_up.contains_key(&v.image))
-                .map(wanted)
-                .collect();
-            ends.extend(side.batch(orders, by).await);
-            ends.append(&mut given_up);
+            let ends = side.batch(orders, by).await;
             Ok(answer(&request.volumes, &ends, ReplicationStatus::Enabled))
         })
         .await
@@ -136,12 +114,6 @@ impl Cinder {
             .collect();
         Ok(VolumesAnswer { volumes })
     }
-}
-
-/// Whether nothing speaks against an order but that there is no way to it in place.
-fn is_of_the_mode_alone(end: &EndOfOrder) -> bool {
-    end.as_ref()
-        .is_err_and(|e| e.code == ErrorCode::InvalidField && e.field.as_deref() == Some(MODE_FIELD))
 }
 
 fn answer(volumes: &[CinderVolume], ends: &Ends, good: ReplicationStatus) -> VolumesAnswer {

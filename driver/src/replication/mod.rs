@@ -11,7 +11,6 @@ mod look;
 mod policy;
 mod rules;
 
-pub(crate) use error::MODE_FIELD;
 pub use error::{Refusal, ReplicationError};
 pub use look::{CLAIM_MARGIN, Hints, Look};
 pub(crate) use policy::{KEEPING, ends_keeping, group_after, is_of_a_keeping, needs_lineage};

@@ -31,6 +31,9 @@ const OF_ANOTHER_LIFE: [&str; 6] = [
     metadata::DEMOTION_TOKEN,
 ];
 
+/// What a copy that is made anew has no part in.
+const OF_THE_PAST: [&str; 2] = [metadata::FORCED, metadata::DEMOTION_TOKEN];
+
 /// What is to be written beside the policy.
 #[derive(Debug, Default)]
 struct Extras {
@@ -110,6 +113,7 @@ fn not_looked_at() -> Refusal {
 pub(super) fn replicate(
     look: &Look,
     wanted: &VolumePolicy,
+    anew: bool,
     cinder: Option<&FromCinder>,
 ) -> Result<Step, Refusal> {
     if let ReplicationMode::Periodic(s) = &wanted.mode {
@@ -146,6 +150,7 @@ pub(super) fn replicate(
                 mode: wanted.mode.mirror_image_mode(),
                 remove: unused.chain(strange).collect(),
                 set,
+                anew: false,
             })
         }
         MirrorView::On(m) => {
@@ -158,6 +163,17 @@ pub(super) fn replicate(
             if m.mode != wanted.mode.mirror_image_mode() {
                 // Made anew, it could not be replicated at all: told now, while its copy is still there (hard case 37).
                 has_no_clones(look.view.lineage.as_ref().ok_or_else(not_looked_at)?)?;
+                if anew {
+                    let past = OF_THE_PAST
+                        .into_iter()
+                        .filter(|k| look.view.metadata.contains_key(*k));
+                    return Ok(Step::Enable {
+                        mode: wanted.mode.mirror_image_mode(),
+                        remove: unused.chain(extras.remove).chain(past).collect(),
+                        set: policy.clone().into_iter().chain(extras.set).collect(),
+                        anew,
+                    });
+                }
                 let name = |m| match m {
                     MirrorImageMode::Journal => "journal mirroring (instant)",
                     MirrorImageMode::Snapshot => "snapshot mirroring (once, periodic)",

@@ -60,6 +60,8 @@ pub enum Step {
         set: BTreeMap<String, String>,
         /// Keys of an older policy.
         remove: Vec<&'static str>,
+        /// Whether it is mirrored in the other mode, which is turned off in between.
+        anew: bool,
     },
     /// Write the policy of a volume that is mirrored already, or what else stands in its metadata.
     SetPolicy {
@@ -131,13 +133,14 @@ pub fn next(look: &Look, action: &VolumeAction, context: &Context) -> Result<Ste
             mode,
             group,
             leave_group,
+            anew,
             cinder,
         } => {
             let policy = VolumePolicy {
                 mode: *mode,
                 group: group_after(look, group.as_ref(), *leave_group)?,
             };
-            replicate(look, &policy, cinder.as_deref())
+            replicate(look, &policy, *anew, cinder.as_deref())
         }
         VolumeAction::Describe { facts } => describe(look, facts),
         VolumeAction::RecordServer { record } => record_server(look, record.as_deref()),

@@ -195,6 +195,7 @@ fn replicate(mode: ReplicationMode) -> VolumeAction {
         mode,
         group: Some("db".parse().unwrap()),
         leave_group: false,
+        anew: false,
         cinder: None,
     }
 }

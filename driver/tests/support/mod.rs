@@ -137,6 +137,7 @@ pub fn replicate(mode: ReplicationMode, group: &GroupName) -> Order {
             mode,
             group: Some(group.clone()),
             leave_group: false,
+            anew: false,
             cinder: None,
         },
         generation: None,

@@ -92,6 +92,7 @@ impl Play {
                 mode: ReplicationMode::Instant,
                 group: None,
                 leave_group: false,
+                anew: false,
                 cinder: None,
             },
         )

@@ -105,6 +105,7 @@ async fn a_late_list_adds_to_what_was_known() {
             mode: ReplicationMode::Instant,
             group: None,
             leave_group: true,
+            anew: false,
             cinder: None,
         },
         generation: None,

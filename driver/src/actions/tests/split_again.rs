@@ -48,6 +48,7 @@ async fn hard_case_16_what_is_written_between_two_splits_of_one_image_is_kept() 
             mode,
             group: None,
             leave_group: false,
+            anew: false,
             cinder: None,
         };
         pair.a.act(&spec(0), alone(replicate)).await.unwrap();

@@ -87,6 +87,7 @@ async fn hard_case_21_a_sidecar_that_is_out_of_threads_forces_nothing() {
             mode: ReplicationMode::Instant,
             group: None,
             leave_group: false,
+            anew: false,
             cinder: None,
         },
         generation: None,

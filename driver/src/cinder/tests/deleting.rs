@@ -37,6 +37,7 @@ impl Bench {
             mode: ReplicationMode::Instant,
             group: Some(GroupName::new("db").unwrap()),
             leave_group: false,
+            anew: false,
             cinder: Some(Box::new(rekindle_common::action::FromCinder {
                 facts: None,
                 on_delete: Some(OnDelete::Keep),

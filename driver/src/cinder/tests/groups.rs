@@ -373,6 +373,7 @@ async fn a_retype_to_a_type_without_a_group_leaves_the_group() {
         mode: ReplicationMode::Instant,
         group: None,
         leave_group: false,
+        anew: false,
         cinder: None,
     };
     bench.by_hand(&bench.a, &volumes[0], by_hand).await;

@@ -136,6 +136,7 @@ async fn a_grant_in_a_group_is_given_under_its_generation() {
         mode: ReplicationMode::Instant,
         group: Some("db".parse().unwrap()),
         leave_group: false,
+        anew: false,
         cinder: None,
     };
     bench

@@ -77,3 +77,41 @@ async fn a_retype_changes_mode_and_schedule_in_place() {
         ReplicationStatus::Disabled
     );
 }
+
+/// Cinder leaves such a volume its old type and its word `enabled`: what it is has to be seen elsewhere.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retype_that_breaks_between_the_modes_is_seen_and_taken_up_again() {
+    let bench = bench().await;
+    let volumes = bench.replicated(1, &[]).await;
+    let image = &volumes[0].image;
+    // Twice: what was seen to be replicated once is not forgotten by the next try either.
+    for _ in 0..2 {
+        bench.fabric.a().fail(Op::Enable, Some(image), 28, 1);
+        let answer = bench.replicate(&volumes, &OFTEN).await;
+        error_of(&answer.volumes[0]);
+        let report = bench.a.volume(image).await.unwrap();
+        assert_eq!(report.status, VolumeStatus::ErrorNotMirrored);
+        assert!(
+            matches!(report.mode, Some(ReplicationMode::Periodic(_))),
+            "{report:?}"
+        );
+        let request = VolumesRequest {
+            backend: None,
+            volumes: volumes.clone(),
+        };
+        let status = bench.cinder.status(&request).await.unwrap();
+        assert_eq!(
+            status.volumes[0].replication_status,
+            ReplicationStatus::Error
+        );
+    }
+    let answer = bench.replicate(&volumes, &OFTEN).await;
+    assert_eq!(
+        answer.volumes[0].replication_status,
+        ReplicationStatus::Enabled,
+        "{answer:?}"
+    );
+    bench
+        .wait(&bench.b, image, VolumeStatus::ActiveSecondary)
+        .await;
+}

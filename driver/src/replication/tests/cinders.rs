@@ -23,6 +23,7 @@ fn from_cinder(facts: Option<CinderFacts>, on_delete: Option<OnDelete>) -> Volum
         mode: ReplicationMode::Instant,
         group: Some("db".parse().unwrap()),
         leave_group: false,
+        anew: false,
         cinder: Some(Box::new(FromCinder { facts, on_delete })),
     }
 }

@@ -15,6 +15,7 @@ fn order(mode: ReplicationMode, group: Option<&str>, leave_group: bool) -> Volum
         mode,
         group: group.map(|g| g.parse().unwrap()),
         leave_group,
+        anew: false,
         cinder: None,
     }
 }

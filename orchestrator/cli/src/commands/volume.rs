@@ -51,6 +51,7 @@ pub(super) async fn run(
                 mode,
                 group: group.clone(),
                 leave_group,
+                anew: false,
                 cinder: None,
             };
             let fits = |v: &VolumeReport| matches!(v.role, Role::Primary | Role::NotMirrored);

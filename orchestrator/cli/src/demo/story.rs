@@ -151,6 +151,7 @@ impl<'a, W: World> Story<'a, W> {
                         mode: v.mode(start, every),
                         group: Some(self.group.clone()),
                         leave_group: false,
+                        anew: false,
                         cinder: None,
                     },
                     generation: Some(generation),

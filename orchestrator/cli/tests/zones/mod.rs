@@ -231,6 +231,7 @@ impl Zones {
                     mode: ReplicationMode::Instant,
                     group: Some(group()),
                     leave_group: false,
+                    anew: false,
                     cinder: None,
                 },
                 generation: Some(primary.generation),

@@ -84,6 +84,7 @@ pub(crate) fn create(
         mode: v.mode,
         group: None,
         leave_group: false,
+        anew: false,
         cinder: None,
     })?;
     if let Some((volume, error)) = batch.refused.first() {

@@ -164,6 +164,7 @@ async fn hard_case_32_a_groups_volume_whose_keeping_fails_is_in_its_group_again(
         mode: ReplicationMode::Instant,
         group: None,
         leave_group: true,
+        anew: false,
         cinder: None,
     };
     for action in [VolumeAction::MarkDeleted { then }, leave] {
