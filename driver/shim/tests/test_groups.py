@@ -34,7 +34,7 @@ def test_one_failed_volume_is_named_and_the_group_is_in_error(make, sidecar, dri
     assert found[bad.id]["replication_status"] in ("error", "failover-error")
 
 
-@pytest.mark.parametrize("hook", ["enable_replication", "disable_replication", "failover_replication"])
+@pytest.mark.parametrize("hook", ["enable_replication", "disable_replication"])
 def test_a_group_across_backends_is_refused(make, sidecar, driver, hook):
     group = make.group([make.replicated(), make.replicated(host="host@other#other")])
     with pytest.raises(exception.InvalidGroup, match="within one backend"):
@@ -42,7 +42,7 @@ def test_a_group_across_backends_is_refused(make, sidecar, driver, hook):
     assert sidecar.order() == []
 
 
-@pytest.mark.parametrize("hook", ["enable_replication", "disable_replication", "failover_replication"])
+@pytest.mark.parametrize("hook", ["enable_replication", "disable_replication"])
 def test_an_absent_sidecar_is_an_exception_that_the_manager_catches(make, sidecar, driver, hook):
     sidecar.stop()
     group = make.group([make.replicated()])
@@ -88,13 +88,77 @@ def test_other_drivers_words_in_replication_driver_data_are_kept(make, sidecar, 
     assert update["replication_driver_data"] == '{"had_journaling":true}'
 
 
-def test_an_unknown_target_and_a_refusal(make, sidecar, driver):
-    group = make.group([make.replicated()])
-    with pytest.raises(exception.InvalidReplicationTarget, match="zone-x"):
-        driver.failover_replication(make.context, group, group.volumes, "zone-x")
-    sidecar.refuses("failover", 409, "held", "not failed over")
-    with pytest.raises(exception.InvalidReplicationTarget, match="not failed over"):
-        driver.failover_replication(make.context, group, group.volumes, "default")
+def as_the_manager_does(volumes, updates):
+    """Before the call, and with what it answers."""
+    for volume in volumes:
+        volume.replication_status = "failing-over"
+    model, found = updates()
+    for volume, update in zip(volumes, found, strict=True):
+        volume.update({key: value for key, value in update.items() if key != "id"})
+    return model
+
+
+def test_a_failover_that_is_refused_leaves_the_groups_volumes_as_they_were(make, sidecar, driver, told):
+    """Of an exception the manager would make `error` of each, and they could not be attached any more."""
+    there, here = make.replicated(status="in-use"), make.replicated(status="in-use")
+    there.replication_driver_data = '{"rekindle_backend":"zone-b"}'
+    for volumes, target, word, reason in (
+        ([there], "default", "failed-over", "it is held"),
+        ([here], "zone-b", "enabled", "it is held"),
+        ([here], "zone-x", "enabled", "zone-x"),
+        ([make.replicated(host="host@other#other")], "zone-b", "enabled", "within one backend"),
+    ):
+        sidecar.refuses("failover", 409, "held", "it is held")
+        group = make.group(volumes)
+        model = as_the_manager_does(
+            volumes, lambda g=group, t=target: driver.failover_replication(make.context, g, g.volumes, t)
+        )
+        assert model == {"replication_status": "error"}
+        assert (volumes[0].replication_status, volumes[0].status) == (word, group.volumes[0].status)
+        assert volumes[0].status in ("in-use", "available")
+        assert reason in volumes[0].replication_extended_status
+        assert reason in told.pop()["event_id"]
+    sidecar.recovers()
+    assert driver.initialize_connection(there, {})["data"]["secret_uuid"] == "secret-b"
+    assert driver.get_volume_stats(True)["replication_status"] == "error"
+
+
+def test_how_far_a_groups_failover_got_may_not_be_known(make, sidecar, driver, told):
+    volume = make.replicated(status="in-use")
+    sidecar.sends("failover", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+    group = make.group([volume])
+    model = as_the_manager_does([volume], lambda: driver.failover_replication(make.context, group, group.volumes, "zone-b"))
+    assert model == {"replication_status": "error"}
+    assert (volume.status, volume.previous_status) == ("error", "in-use")
+    assert volume.replication_status == "failover-error"
+
+
+def test_an_absent_sidecar_fails_no_group_over(make, sidecar, driver, told):
+    sidecar.stop()
+    volume = make.replicated()
+    group = make.group([volume])
+    as_the_manager_does([volume], lambda: driver.failover_replication(make.context, group, group.volumes, "zone-b"))
+    assert (volume.status, volume.replication_status) == ("available", "enabled")
+    assert "Is rekindle-driver running" in volume.replication_extended_status
+
+
+@pytest.mark.parametrize("word", ["failed-over", "failover-error", "failing-over", "error"])
+def test_a_volume_of_a_group_that_moved_is_where_it_was_moved_to_whatever_its_word(make, sidecar, driver, word):
+    data = '{"rekindle_backend":"zone-b"}'
+    volume = make.replicated(replication_driver_data=data, replication_status=word)
+    assert driver.initialize_connection(volume, {})["data"]["secret_uuid"] == "secret-b"
+    driver.delete_volume(volume)
+    assert sidecar.asked("delete")[-1]["backend"] == "zone-b"
+
+
+def test_a_zone_that_is_silent_for_a_moment_puts_no_group_into_error(make, sidecar, driver):
+    volume = make.replicated()
+    group = make.group([volume])
+    unknown = {"id": volume.id, "image": f"volumes/{volume.name}", "result": "ok", "replication_status": "error"}
+    answer = {"volumes": [{**unknown, "status": "error - unknown", "effect": "already_so"}]}
+    sidecar.answers("status", lambda _: (200, answer))
+    assert driver.get_replication_error_status(make.context, [group]) == ([], [])
+    assert driver.get_volume_stats(True)["replication_status"] == "error"
 
 
 def test_errors_are_looked_for_after_one_was_seen_and_until_none_is_left(make, sidecar, driver):

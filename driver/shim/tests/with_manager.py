@@ -183,6 +183,20 @@ class WithManager(Managed):
             resource.refresh()
             resource.replication_status = "failing-over"
             resource.save()
+        # One that is refused changes nothing but the group's word.
+        self.sidecar.refusing = {"failover": Refused(409, "held", "it is not in step")}
+        back = (self.manager.failover_replication, self.context, group)
+        self.assertRaises(exception.ReplicationGroupError, *back, secondary_backend_id="default")
+        assert objects.Group.get_by_id(self.context, group.id).replication_status == "error"
+        for volume in (good, bad):
+            assert self.how_is(volume) == ("available", None, "failed-over")
+        found.refresh()
+        assert self.driver.initialize_connection(found, {})["data"]["auth_username"] == "dr"
+        self.sidecar.refusing = {}
+        for resource in (group, good, bad):
+            resource.refresh()
+            resource.replication_status = "failing-over"
+            resource.save()
         self.sidecar.failing = {bad.id}
         self.assertRaises(
             exception.ReplicationGroupError,

@@ -141,10 +141,13 @@ class RekindleRBDDriver(ManagingRBDDriver):
         self, context: Any, group: Any, volumes: Any, secondary_backend_id: str | None = None
     ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Fail over a group alone. Its volumes keep in mind where they are, for their service has not moved."""
-        self._refuse_scattered(group, volumes)
-        self._refuse_unknown(secondary_backend_id)
         volumes = list(volumes)
-        target, results = self._fail_over(volumes, secondary_backend_id)
+        try:
+            self._refuse_scattered(group, volumes)
+            self._refuse_unknown(secondary_backend_id)
+            target, results = self._fail_over(volumes, secondary_backend_id)
+        except exception.CinderException as error:
+            return self._not_moved(context, volumes, error)
         alone_in = None if target == (self._active_backend_id or DEFAULT) else target
         updates = [
             {"id": update["volume_id"], **update["updates"]}
@@ -154,6 +157,23 @@ class RekindleRBDDriver(ManagingRBDDriver):
         word = words.group_word(results, well, words.ERROR)
         self._group_in_error = self._group_in_error or word == words.ERROR
         return {"replication_status": word}, updates
+
+    def _not_moved(
+        self, context: Any, volumes: Sequence[Any], error: exception.CinderException
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """A group's failover that was refused as a whole. Of an exception Cinder's manager makes that all its volumes are
+        in error, and forgets what they were: none of them could be attached any more."""
+        behind = error.__cause__
+        why = behind if isinstance(behind, SidecarError) else Refused(400, "no_failover", str(error))
+        LOG.error("A group was not failed over: %s", error)
+        updates = []
+        for volume in volumes:
+            away = self._active_backend_id not in _HERE or words.zone_of(volume.replication_driver_data) is not None
+            messages.tell(context, "failover", volume.id, why, _project_of(volume))
+            update = words.stayed(why, away) if why.nothing_was_done else words.failed(volume, why)
+            updates.append({"id": volume.id, **update})
+        self._group_in_error = True
+        return {"replication_status": words.ERROR}, updates
 
     def get_replication_error_status(self, context: Any, groups: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """How the groups' volumes are now. What cannot be asked is not said to be well."""
@@ -168,6 +188,10 @@ class RekindleRBDDriver(ManagingRBDDriver):
                 LOG.warning("The replication of group %s is not known: %s", group.id, error)
                 in_error = True
                 continue
+            # A zone that is silent for a moment says nothing of its volumes, and Cinder would fail that group over no more.
+            known = [result for result in results if result.status != words.UNKNOWN]
+            in_error = in_error or len(known) < len(results)
+            results = known
             word = words.group_word(results, str(group.replication_status), words.ERROR)
             if any(result.replication_status == words.ERROR for result in results):
                 word = words.ERROR
@@ -234,8 +258,7 @@ class RekindleRBDDriver(ManagingRBDDriver):
             if result.failure:
                 LOG.error("Volume %s was not failed over: %s", volume.id, result.failure)
                 # The database keeps the reason too, where Cinder's API shows it to nobody.
-                project_id = volume.project_id if volume.obj_attr_is_set("project_id") else None
-                messages.tell(context, "failover", volume.id, result.failure, project_id)
+                messages.tell(context, "failover", volume.id, result.failure, _project_of(volume))
                 update = words.failed(volume, result.failure)
             else:
                 update = words.moved(volume, result.replication_status, alone_in)
@@ -298,6 +321,10 @@ class RekindleRBDDriver(ManagingRBDDriver):
     def _is_ours(self, volume: Any) -> bool:
         """Cinder hands every volume whose replication_status is not said to be none, also one that has no word yet."""
         return volume.replication_status not in words.NOT_REPLICATED or self._is_replicated_type(volume.volume_type)
+
+
+def _project_of(volume: Any) -> str | None:
+    return volume.project_id if volume.obj_attr_is_set("project_id") else None
 
 
 def _backend_name(resource: Any) -> str | None:

@@ -206,7 +206,7 @@ class GuardedRBDDriver(PatientRBDDriver):
         """This driver as it stands in the zone of the volume."""
         if self._active_backend_id not in (None, "", "default"):
             return self
-        if volume.replication_status not in (words.FAILED_OVER, words.FAILOVER_ERROR):
+        if volume.replication_status in (words.ENABLED, *words.NOT_REPLICATED):
             return self
         zone = words.zone_of(volume.replication_driver_data)
         if zone is None or zone not in self._target_names:

@@ -24,6 +24,9 @@ AT_WORK = ("attaching", "backing-up", "detaching", "extending", "retyping", "upl
 """What a volume is while Cinder works at it, where its image is there before and after. The work's end sets the status; a
 failover that failed meanwhile writes over that, and nobody sets it again."""
 
+UNKNOWN = "error - unknown"
+"""The sidecar's word for a volume whose cluster does not answer."""
+
 _ZONE_KEY = "rekindle_backend"
 _DRIVER_DATA_LIMIT = 255
 
@@ -43,6 +46,11 @@ def failed(volume: Any, why: SidecarError) -> dict[str, Any]:
         "replication_status": FAILOVER_ERROR,
         "replication_extended_status": cut(str(why)),
     }
+
+
+def stayed(why: SidecarError, away: bool) -> dict[str, Any]:
+    """The update for a volume of a group whose failover was refused. The manager has put `failing-over` there."""
+    return {"replication_status": FAILED_OVER if away else ENABLED, "replication_extended_status": cut(str(why))}
 
 
 def moved(volume: Any, replication_status: str, zone: str | None) -> dict[str, Any]:

@@ -31,7 +31,6 @@ _PAGE = 500
 _MOST = 100_000
 """Rows of one kind. A backend with more is none that this was made for."""
 
-_UNKNOWN = "error - unknown"
 _WELL = (words.ENABLED, words.FAILED_OVER)
 
 
@@ -125,7 +124,7 @@ def _with_seen(found: World, sidecar: Sidecar) -> World:
 
 def _believed(volume: Volume, active: str) -> str:
     """Where the driver takes a volume to be (GuardedRBDDriver._at)."""
-    if active != HOME or volume.replication_status not in (words.FAILED_OVER, words.FAILOVER_ERROR, words.ERROR):
+    if active != HOME or volume.replication_status in (words.ENABLED, *words.NOT_REPLICATED):
         return active
     return words.zone_of(volume.driver_data) or HOME
 
@@ -154,6 +153,6 @@ def _seen(backend: str, result: VolumeResult) -> Seen:
         return Unknown(str(result.failure))
     if result.replication_status in _WELL:
         return Primary(backend, words.ENABLED if backend == HOME else words.FAILED_OVER)
-    if result.status == _UNKNOWN:
+    if result.status == words.UNKNOWN:
         return Unknown(f"the zone of '{backend}' does not answer")
     return NotPrimary(result.status or f"it is {result.replication_status} there")
