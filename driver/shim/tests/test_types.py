@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 from cinder import exception
+from cinder.volume.drivers import rbd
 
 from rekindle_cinder.faults import RekindleFault, UnusableType
 from tests.fake_ceph import FakeImage
@@ -225,6 +228,78 @@ def test_retype_changes_mode_and_schedule_in_place(make, cluster, sidecar, drive
     assert (done, update["replication_status"]) == (True, "enabled")
     assert specs_of(sidecar) == other
     assert sidecar.asked("unreplicate") == []
+
+
+def test_a_retype_that_left_no_copy_is_said(make, cluster, sidecar, driver, told, monkeypatch):
+    """Cinder gives the volume its old type back and leaves its word, `enabled`."""
+    saved = []
+    monkeypatch.setattr("cinder.objects.Volume.save", lambda volume: saved.append(volume.replication_status))
+    other = make.type({"replication_enabled": "<is> True", "rekindle:mode": "periodic"})
+    for status, left in (("active - primary", "enabled"), ("error - unknown", "error"), ("error - not mirrored", "error")):
+        volume = make.replicated()
+        cluster.images[volume.name] = FakeImage(GIB)
+        sidecar.fails_volume(volume.id, "storage_error", "no space")
+        end = {"id": volume.id, "image": f"volumes/{volume.name}", "result": "ok", "replication_status": left}
+        answer = {"volumes": [{**end, "status": status, "effect": "already_so"}]}
+        sidecar.answers("status", lambda _, a=answer: (200, a))
+        saved.clear()
+        told.clear()
+        with pytest.raises(exception.CinderException, match="no space"):
+            driver.retype(make.context, volume, other, {}, None)
+        if status == "error - not mirrored":
+            assert (saved, volume.replication_status) == (["error"], "error")
+            assert "error - not mirrored" in told[-1]["event_id"]
+            # And is put right by the next one.
+            sidecar.recovers()
+            done, update = driver.retype(make.context, volume, other, {}, None)
+            assert (done, update["replication_status"]) == (True, "enabled")
+        else:
+            assert (saved, told, volume.replication_status) == ([], [], "enabled")
+
+
+def test_what_cinder_makes_for_itself_is_not_replicated(make, cluster, sidecar, driver):
+    source = make.replicated()
+    cluster.images[source.name] = FakeImage(GIB)
+    passing = make.volume(REPLICATED, use_quota=False)
+    update = driver.create_cloned_volume(passing, source)
+    assert update["replication_status"] == "disabled"
+    passing.update(update)
+    assert sidecar.asked("replicate") == []
+    driver.delete_volume(passing)
+    assert passing.name not in cluster.images
+    assert sidecar.asked("delete") == []
+
+
+def test_nothing_is_made_here_of_what_is_served_elsewhere(make, ceph, sidecar, driver, told):
+    source = make.replicated(replication_status="failed-over", replication_driver_data='{"rekindle_backend":"zone-b"}')
+    for cluster in ceph.clusters.values():
+        cluster.images[source.name] = FakeImage(GIB)
+    for made in (driver.create_cloned_volume, driver.create_volume_from_snapshot):
+        of = source if made == driver.create_cloned_volume else make.snapshot(source)
+        with pytest.raises(RekindleFault, match="served from 'zone-b'"):
+            made(make.volume(REPLICATED), of)
+    assert len(told) == 2
+    assert [len(cluster.images) for cluster in ceph.clusters.values()] == [1, 1]
+
+
+def test_an_image_is_written_and_read_where_its_volume_is(make, ceph, sidecar, driver, monkeypatch, tmp_path):
+    volume = make.replicated(replication_status="failed-over", replication_driver_data='{"rekindle_backend":"zone-b"}')
+    for cluster in ceph.clusters.values():
+        cluster.images[volume.name] = FakeImage(GIB)
+    monkeypatch.setattr("cinder.volume.volume_utils.image_conversion_dir", lambda: str(tmp_path))
+    monkeypatch.setattr("cinder.volume.volume_utils.upload_volume", lambda *_args: None)
+    monkeypatch.setattr("os.unlink", lambda _path: None)
+    driver.copy_volume_to_image(make.context, volume, None, {"id": "i", "disk_format": "qcow2", "container_format": "bare"})
+    [export] = [command for command in make.executed if command[:2] == ("rbd", "export")]
+    assert "b.conf" in export
+
+    if "disable_sparse" not in inspect.signature(rbd.RBDDriver._copy_image_to_volume).parameters:
+        return  # Cinder 21 makes the image anew.
+    written = []
+    monkeypatch.setattr("cinder.image.image_utils.fetch_to_raw", lambda *_args, **_kwargs: None)
+    monkeypatch.setattr("cinder.image.image_utils.convert_image", lambda _from, to, *_args, **_kwargs: written.append(to))
+    driver._copy_image_to_volume(make.context, volume, None, "i", disable_sparse=True)
+    assert written == [f"rbd:volumes/{volume.name}:conf=b.conf:id=dr"]
 
 
 def test_a_copy_is_not_retyped(make, cluster, sidecar, driver):

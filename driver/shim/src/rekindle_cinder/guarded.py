@@ -127,6 +127,10 @@ class GuardedRBDDriver(PatientRBDDriver):
         self._guard("attach", volume)
         return super(GuardedRBDDriver, self._at(volume)).initialize_connection(volume, connector)
 
+    def copy_volume_to_image(self, context: Any, volume: Any, image_service: Any, image_meta: Any) -> None:
+        self._guard("attach", volume)
+        super(GuardedRBDDriver, self._at(volume)).copy_volume_to_image(context, volume, image_service, image_meta)
+
     def get_backup_device(self, context: Any, backup: Any) -> Any:
         self._guard("backup", objects.Volume.get_by_id(context, backup.volume_id))
         return super().get_backup_device(context, backup)
@@ -162,6 +166,20 @@ class GuardedRBDDriver(PatientRBDDriver):
             f"The catalogue's keeper makes that right; ask for {has} GiB or more",
         )
         self._tell(volume, operation, refused)
+        raise RekindleFault(reason=str(refused))
+
+    def _refuse_elsewhere(self, volume: Any, source: Any) -> None:
+        """Upstream clones within the backend's cluster. There a volume whose group moved alone is a copy, and behind."""
+        zone = self._at(source)._active_backend_id
+        if zone == self._active_backend_id:
+            return
+        refused = Refused(
+            409,
+            NOT_PRIMARY,
+            f"the source is served from '{zone}', for its group was failed over alone, and its image here is a copy: "
+            "fail the group back first, or the whole backend over",
+        )
+        self._tell(volume, "clone", refused)
         raise RekindleFault(reason=str(refused))
 
     def _refuse_migration(self, volume: Any) -> None:

@@ -7,15 +7,17 @@ are made good.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
+from cinder import exception
 from cinder.volume.drivers import rbd
 from oslo_log import log as logging
 
-from rekindle_cinder import facts
+from rekindle_cinder import facts, words
 from rekindle_cinder.client import VolumeRef, VolumeResult
-from rekindle_cinder.errors import SidecarError
+from rekindle_cinder.errors import Refused, SidecarError
 from rekindle_cinder.faults import RekindleFault, UnusableType, as_fault, with_reason
 from rekindle_cinder.guarded import GuardedRBDDriver
 from rekindle_cinder.snapshots import by_its_name
@@ -23,6 +25,8 @@ from rekindle_cinder.snapshots import by_its_name
 LOG = logging.getLogger(__name__)
 
 _OUR_SPECS = "rekindle:"
+
+_NO_COPY = "the retype failed, and the volume has no copy now ({status}): retype it again"
 
 
 class ReplicatedRBDDriver(GuardedRBDDriver):
@@ -41,6 +45,7 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
 
     def create_volume_from_snapshot(self, volume: Any, snapshot: Any) -> Any:
         self._check_new(volume)
+        self._refuse_elsewhere(volume, snapshot.volume)
         self._guard("clone", snapshot.volume)
         named = by_its_name(snapshot)
         if volume.size != snapshot.volume_size:
@@ -51,6 +56,7 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
 
     def create_cloned_volume(self, volume: Any, src_vref: Any) -> Any:
         self._check_new(volume)
+        self._refuse_elsewhere(volume, src_vref)
         self._guard("clone", src_vref)
         if volume.size != src_vref.size:
             self._refuse_to_cut(volume, "clone", self._gib(self, src_vref.name), volume.size, src_vref)
@@ -70,18 +76,24 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
     def _copy_image_to_volume(self, context: Any, volume: Any, *args: Any, **kwargs: Any) -> None:
         """Upstream removes the new volume's image and imports another of that name. Mirroring is taken off first: a
         primary that is deleted under mirroring would be a lost volume in the other zone's eyes."""
+        there: Any = self
         if kwargs.get("disable_sparse"):
             self._guard("revert", volume)
+            there = _writing_where_it_is(self._at(volume))
         elif self._is_replicated_type(volume.volume_type):
             self._disable_replication(volume)
         with self._replaces(volume), with_reason(volume):
-            super()._copy_image_to_volume(context, volume, *args, **kwargs)
+            super(ReplicatedRBDDriver, there)._copy_image_to_volume(context, volume, *args, **kwargs)
 
     def retype(self, context: Any, volume: Any, new_type: Any, diff: Any, host: Any) -> Any:
         self._check_type(volume, new_type, "retype")
         self._guard("retype", volume)
-        with with_reason(volume):
-            return super(ReplicatedRBDDriver, self._at(volume)).retype(context, volume, new_type, diff, host)
+        try:
+            with with_reason(volume):
+                return super(ReplicatedRBDDriver, self._at(volume)).retype(context, volume, new_type, diff, host)
+        except exception.CinderException:
+            self._say_what_is_left(volume)
+            raise
 
     # What upstream's _setup_volume calls.
 
@@ -97,6 +109,8 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
         return update
 
     def _enable_replication(self, volume: Any) -> dict[str, Any]:
+        if _is_cinders_own(volume):
+            return {"replication_status": words.DISABLED}
         parent = self._flatten_clone(volume)
         update = self._replicate(volume)
         if parent:
@@ -114,6 +128,22 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
             described = [self._described(volume, volume_type)]
             result = self._sidecar.replicate(self._backend_of(volume), self._specs(volume_type), described)[0]
         return _good(result)
+
+    def _say_what_is_left(self, volume: Any) -> None:
+        """A retype that failed may have left a volume without a copy. Cinder leaves it its old type, and its old word."""
+        if not self._is_guarded(volume):
+            return
+        try:
+            result = self._sidecar.status(self._backend_of(volume), [self._ref(volume)])[0]
+        except SidecarError as error:
+            LOG.error("Volume %s: how its replication is after a failed retype is not known: %s", volume.id, error)
+            return
+        if result.replication_status in (words.ENABLED, words.FAILED_OVER) or result.status == words.UNKNOWN:
+            return
+        LOG.error("Volume %s is not replicated since a retype failed: %s", volume.id, result.status)
+        self._tell(volume, "retype", Refused(409, "not_replicated", _NO_COPY.format(status=result.status)))
+        volume.replication_status = words.ERROR
+        volume.save()
 
     def _described(self, volume: Any, volume_type: Any) -> VolumeRef:
         """With what Cinder knows of it: the other zone has it then from the volume's first moment on."""
@@ -181,6 +211,33 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
     def _specs(volume_type: Any) -> dict[str, str]:
         specs = getattr(volume_type, "extra_specs", None)
         return {str(key): str(value) for key, value in specs.items()} if isinstance(specs, Mapping) else {}
+
+
+class _Active:
+    """The backend's configuration, with the cluster that is active for its own."""
+
+    def __init__(self, configuration: Any, active: Mapping[str, Any]) -> None:
+        self._configuration = configuration
+        self.rbd_ceph_conf = active["conf"]
+        self.rbd_user = active["user"]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._configuration, name)
+
+
+def _writing_where_it_is(driver: Any) -> Any:
+    """Upstream's reimage writes to the cluster that is configured, wherever the volume is served from."""
+    if driver._active_backend_id in (None, "", "default"):
+        return driver
+    view = copy.copy(driver)
+    view.configuration = _Active(driver.configuration, driver._active_config)
+    return view
+
+
+def _is_cinders_own(volume: Any) -> bool:
+    """Whether Cinder makes it for itself and deletes it soon, for a backup say: of its user's type, and nothing that
+    anybody would want back. What a migration copies into counts for no quota either, and becomes the volume."""
+    return not volume.use_quota and not volume.migration_status
 
 
 def _good(result: VolumeResult) -> dict[str, Any]:
