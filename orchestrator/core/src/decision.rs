@@ -3,7 +3,9 @@
 //! [`decide`] is a pure function of one [`Snapshot`]. It has four answers: hold (with the reason), ask the operator (with the
 //! evidence), mark the group's protection, or begin a plan. The order of its questions is the order of this file.
 
+mod loss;
 mod protect;
+mod sides;
 mod takeover;
 mod word;
 mod words;

@@ -1,17 +1,16 @@
 //! The primary's zone is well: is the group protected, and is it where it belongs?
 
+use super::sides::{Sides, compare};
 use super::{Ask, Case, Decision, Hold, Refusal, begin, permitted};
 use crate::detector::Diagnosis;
-use crate::plan::{self, LeftOut, Plan, PlanKind, ReprotectParts};
+use crate::plan::{self, Plan, PlanKind, ReprotectParts};
 use crate::snapshot::{Approved, LeaseSight};
 use rekindle_common::{
     ImageSpec,
     lease::LeaseView,
     policy::{FailoverMode, IsolationResponse, OnReturn},
-    status::VolumeStatus,
-    volume::{Known, Role, VolumeReport},
+    volume::{Role, VolumeReport},
 };
-use std::collections::BTreeMap;
 
 /// The recorded primary's zone is healthy.
 pub(super) fn primary_well(case: Case<'_>) -> Decision {
@@ -419,97 +418,4 @@ pub(super) fn in_step(case: &Case<'_>) -> bool {
         && sides.broken.is_empty()
         && sides.incomplete.is_empty()
         && sides.unclear.is_empty()
-}
-
-/// The two zones' volumes, put side by side.
-#[derive(Debug, Default)]
-struct Sides {
-    /// Mirrored on the primary's side.
-    all: Vec<ImageSpec>,
-    /// Primary on the copy's side too.
-    stale_primaries: Vec<ImageSpec>,
-    /// Copies that their daemon has given up on: only a resync helps.
-    broken: Vec<ImageSpec>,
-    /// Copies that are catching up, complete or not.
-    behind: Vec<ImageSpec>,
-    /// Of those, the ones without a complete copy.
-    incomplete: Vec<ImageSpec>,
-    /// Of those, the ones that follow nothing now: on their way to a state that says more, or not reported on (hard case 29).
-    unclear: Vec<ImageSpec>,
-    /// What keeps a volume from being moved, in words.
-    not_in_step: BTreeMap<ImageSpec, String>,
-    /// Not mirrored.
-    left_out: Vec<LeftOut>,
-}
-
-impl Sides {
-    /// Each side has what the other lacks.
-    fn diverged(self) -> Vec<ImageSpec> {
-        let mut volumes = self.stale_primaries;
-        volumes.extend(self.broken);
-        volumes.sort();
-        volumes
-    }
-}
-
-fn compare(originals: &[VolumeReport], copies: &[VolumeReport]) -> Sides {
-    let copies: BTreeMap<&ImageSpec, &VolumeReport> =
-        copies.iter().map(|v| (&v.volume, v)).collect();
-    let mut s = Sides::default();
-    for original in originals {
-        let volume = &original.volume;
-        if original.role == Role::NotMirrored {
-            s.left_out.push(LeftOut {
-                volume: volume.clone(),
-                why: "is not mirrored".to_owned(),
-            });
-            continue;
-        }
-        s.all.push(volume.clone());
-        let Some(copy) = copies.get(volume) else {
-            s.behind.push(volume.clone());
-            s.incomplete.push(volume.clone());
-            s.not_in_step
-                .insert(volume.clone(), format!("{volume} has no copy yet"));
-            continue;
-        };
-        match (copy.role, copy.status) {
-            (Role::Primary, _) => s.stale_primaries.push(volume.clone()),
-            (_, VolumeStatus::ActiveSecondary) => {}
-            (_, VolumeStatus::ActiveUpdating | VolumeStatus::PendingFirstSync) => {
-                s.behind.push(volume.clone())
-            }
-            (_, VolumeStatus::ErrorSplitBrain) => s.broken.push(volume.clone()),
-            (
-                _,
-                VolumeStatus::ActivePrimary
-                | VolumeStatus::PendingPromotion
-                | VolumeStatus::PendingDemotion
-                | VolumeStatus::PendingResync
-                | VolumeStatus::ErrorNotMirrored
-                | VolumeStatus::ErrorMirrorDown
-                | VolumeStatus::ErrorMirroring
-                | VolumeStatus::ErrorOrphan
-                | VolumeStatus::ErrorUnknown,
-            ) => {
-                s.behind.push(volume.clone());
-                s.unclear.push(volume.clone());
-            }
-        }
-        if copy.role != Role::Primary && copy.complete_copy != Known::Yes {
-            s.incomplete.push(volume.clone());
-            s.not_in_step
-                .insert(volume.clone(), format!("{volume} has no complete copy"));
-        }
-        // A complete copy that is catching up may be moved: the demotion carries the rest, and the plan waits for it.
-        let movable = matches!(
-            copy.status,
-            VolumeStatus::ActiveSecondary | VolumeStatus::ActiveUpdating
-        );
-        if copy.role != Role::Primary && !movable {
-            s.not_in_step
-                .insert(volume.clone(), format!("{volume} is {}", copy.status));
-        }
-    }
-    s
 }

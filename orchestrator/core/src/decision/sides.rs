@@ -1,0 +1,102 @@
+//! The two zones' volumes of a group, put side by side.
+
+use crate::plan::LeftOut;
+use rekindle_common::{
+    ImageSpec,
+    status::VolumeStatus,
+    volume::{Known, Role, VolumeReport},
+};
+use std::collections::BTreeMap;
+
+/// The two zones' volumes, put side by side.
+#[derive(Debug, Default)]
+pub(super) struct Sides {
+    /// Mirrored on the primary's side.
+    pub(super) all: Vec<ImageSpec>,
+    /// Primary on the copy's side too.
+    pub(super) stale_primaries: Vec<ImageSpec>,
+    /// Copies that their daemon has given up on: only a resync helps.
+    pub(super) broken: Vec<ImageSpec>,
+    /// Copies that are catching up, complete or not.
+    pub(super) behind: Vec<ImageSpec>,
+    /// Of those, the ones without a complete copy.
+    pub(super) incomplete: Vec<ImageSpec>,
+    /// Of those, the ones that follow nothing now: on their way to a state that says more, or not reported on (hard case 29).
+    pub(super) unclear: Vec<ImageSpec>,
+    /// What keeps a volume from being moved, in words.
+    pub(super) not_in_step: BTreeMap<ImageSpec, String>,
+    /// Not mirrored.
+    pub(super) left_out: Vec<LeftOut>,
+}
+
+impl Sides {
+    /// Each side has what the other lacks.
+    pub(super) fn diverged(self) -> Vec<ImageSpec> {
+        let mut volumes = self.stale_primaries;
+        volumes.extend(self.broken);
+        volumes.sort();
+        volumes
+    }
+}
+
+pub(super) fn compare(originals: &[VolumeReport], copies: &[VolumeReport]) -> Sides {
+    let copies: BTreeMap<&ImageSpec, &VolumeReport> =
+        copies.iter().map(|v| (&v.volume, v)).collect();
+    let mut s = Sides::default();
+    for original in originals {
+        let volume = &original.volume;
+        if original.role == Role::NotMirrored {
+            s.left_out.push(LeftOut {
+                volume: volume.clone(),
+                why: "is not mirrored".to_owned(),
+            });
+            continue;
+        }
+        s.all.push(volume.clone());
+        let Some(copy) = copies.get(volume) else {
+            s.behind.push(volume.clone());
+            s.incomplete.push(volume.clone());
+            s.not_in_step
+                .insert(volume.clone(), format!("{volume} has no copy yet"));
+            continue;
+        };
+        match (copy.role, copy.status) {
+            (Role::Primary, _) => s.stale_primaries.push(volume.clone()),
+            (_, VolumeStatus::ActiveSecondary) => {}
+            (_, VolumeStatus::ActiveUpdating | VolumeStatus::PendingFirstSync) => {
+                s.behind.push(volume.clone())
+            }
+            (_, VolumeStatus::ErrorSplitBrain) => s.broken.push(volume.clone()),
+            (
+                _,
+                VolumeStatus::ActivePrimary
+                | VolumeStatus::PendingPromotion
+                | VolumeStatus::PendingDemotion
+                | VolumeStatus::PendingResync
+                | VolumeStatus::ErrorNotMirrored
+                | VolumeStatus::ErrorMirrorDown
+                | VolumeStatus::ErrorMirroring
+                | VolumeStatus::ErrorOrphan
+                | VolumeStatus::ErrorUnknown,
+            ) => {
+                s.behind.push(volume.clone());
+                s.unclear.push(volume.clone());
+            }
+        }
+        if copy.role != Role::Primary && copy.complete_copy != Known::Yes {
+            s.incomplete.push(volume.clone());
+            s.not_in_step
+                .insert(volume.clone(), format!("{volume} has no complete copy"));
+        }
+        // A complete copy that is catching up may be moved: the demotion carries the rest, and the plan waits for it.
+        let movable = matches!(
+            copy.status,
+            VolumeStatus::ActiveSecondary | VolumeStatus::ActiveUpdating
+        );
+        if copy.role != Role::Primary && !movable {
+            s.not_in_step
+                .insert(volume.clone(), format!("{volume} is {}", copy.status));
+        }
+    }
+    s
+}
