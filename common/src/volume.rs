@@ -171,14 +171,27 @@ pub struct Outlook {
 }
 
 impl VolumeReport {
-    /// A copy that could take over: complete, and following.
+    /// A copy that could take over: complete, and following, also where it is behind: a busy journal always is.
+    ///
+    /// One that is being updated follows once its daemon has said how far behind it is. Before that the daemon has only started, and may
+    /// find that the copy has diverged.
     #[must_use]
     pub fn is_in_step(&self) -> bool {
-        self.role == Role::Secondary
-            && self.complete_copy == Known::Yes
-            && matches!(
-                self.status,
-                VolumeStatus::ActiveSecondary | VolumeStatus::ActiveUpdating
-            )
+        let follows = match self.status {
+            VolumeStatus::ActiveSecondary => true,
+            VolumeStatus::ActiveUpdating => self.lag != Lag::Unknown,
+            VolumeStatus::ActivePrimary
+            | VolumeStatus::PendingFirstSync
+            | VolumeStatus::PendingPromotion
+            | VolumeStatus::PendingDemotion
+            | VolumeStatus::PendingResync
+            | VolumeStatus::ErrorSplitBrain
+            | VolumeStatus::ErrorNotMirrored
+            | VolumeStatus::ErrorMirrorDown
+            | VolumeStatus::ErrorMirroring
+            | VolumeStatus::ErrorOrphan
+            | VolumeStatus::ErrorUnknown => false,
+        };
+        self.role == Role::Secondary && self.complete_copy == Known::Yes && follows
     }
 }

@@ -4,7 +4,7 @@ use super::{Context, Pass, Result, Tally, volumes_of};
 use rekindle_common::{
     DemotionToken, ImageSpec, ZoneName,
     status::VolumeStatus,
-    volume::{Known, Role, VolumeReport},
+    volume::{Known, Lag, Role, VolumeReport},
 };
 use rekindle_core::plan::{PlannedStep, Step};
 use std::collections::BTreeSet;
@@ -37,7 +37,7 @@ pub(super) async fn await_demotion_replayed(
 
 /// Until the copies in `zone` are complete and follow their primary.
 ///
-/// In step is what `active - secondary` says, or `active - updating` of a complete copy: a busy journal never has nothing behind.
+/// In step is what [`VolumeReport::is_in_step`] says: one that its daemon has only started on may still show that it has diverged.
 ///
 /// A copy that shows only now that it has diverged is not waited for: it never comes by itself, and a plan cannot take a resync
 /// up. It ends as failed, the plan as partial, and the next decision sees the copy for what it is.
@@ -47,20 +47,13 @@ pub(super) async fn await_replay(
     tally: &mut Tally,
 ) -> Result<Pass> {
     let resynced = resynced(ctx);
-    let arrived = |v: &VolumeReport| {
-        let follows = matches!(
-            v.status,
-            VolumeStatus::ActiveSecondary | VolumeStatus::ActiveUpdating
-        );
-        v.role == Role::Secondary && follows && v.complete_copy == Known::Yes
-    };
     let hopeless = |v: &VolumeReport| {
         // One that this plan has given up may look like that until it is made anew.
         let diverged = v.status == VolumeStatus::ErrorSplitBrain && v.role == Role::Secondary;
         (diverged && !resynced.contains(&v.volume))
             .then(|| "has diverged, and this plan does not resync it".to_owned())
     };
-    wait(ctx, zone, tally, arrived, hopeless).await
+    wait(ctx, zone, tally, VolumeReport::is_in_step, hopeless).await
 }
 
 /// What this plan gives up and has made anew.
@@ -103,6 +96,12 @@ fn describe(_: &ImageSpec, v: Option<&VolumeReport>) -> String {
         None => "no image of it is there yet".to_owned(),
         Some(v) if v.complete_copy != Known::Yes && v.role == Role::Secondary => {
             format!("{}, no complete copy yet", v.status)
+        }
+        Some(v) if v.status == VolumeStatus::ActiveUpdating && v.lag == Lag::Unknown => {
+            format!(
+                "{}, its mirror daemon has not said yet how far behind it is",
+                v.status
+            )
         }
         Some(v) => v.status.to_string(),
     }

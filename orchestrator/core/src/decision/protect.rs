@@ -121,7 +121,8 @@ fn unprotected(case: &Case<'_>, diagnosis: Diagnosis) -> Decision {
 fn must_settle(case: &Case<'_>, sides: &Sides) -> bool {
     let by_itself = case.view.spec.policy.isolation_response == IsolationResponse::Demote;
     let stale = !sides.broken.is_empty() || (!sides.stale_primaries.is_empty() && by_itself);
-    stale && !sides.unclear.is_empty() && failover_was_ours(case)
+    let unsettled = !sides.unclear.is_empty() || !sides.starting.is_empty();
+    stale && unsettled && failover_was_ours(case)
 }
 
 /// Both zones say primary, or did: each has what the other lacks. Ours to mend only after a failover of ours, and then as
@@ -188,7 +189,9 @@ fn catching_up(case: &Case<'_>, sides: &Sides) -> Decision {
         // A complete copy that is a delta behind is what replication looks like on any working day.
         return Decision::Hold { why: Hold::AllWell };
     }
-    if updating_only {
+    // Before its daemon has said how far behind it is, a copy that has diverged looks the same, and the mark would forget that the failover
+    // which it diverged by was ours.
+    if updating_only && sides.starting.is_empty() {
         return Decision::MarkProtection { unprotected: None };
     }
     Decision::Hold {
@@ -418,4 +421,5 @@ pub(super) fn in_step(case: &Case<'_>) -> bool {
         && sides.broken.is_empty()
         && sides.incomplete.is_empty()
         && sides.unclear.is_empty()
+        && sides.starting.is_empty()
 }

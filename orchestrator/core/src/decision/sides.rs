@@ -4,7 +4,7 @@ use crate::plan::LeftOut;
 use rekindle_common::{
     ImageSpec,
     status::VolumeStatus,
-    volume::{Known, Role, VolumeReport},
+    volume::{Known, Lag, Role, VolumeReport},
 };
 use std::collections::BTreeMap;
 
@@ -21,6 +21,8 @@ pub(super) struct Sides {
     pub(super) behind: Vec<ImageSpec>,
     /// Of those, the ones without a complete copy.
     pub(super) incomplete: Vec<ImageSpec>,
+    /// Of those, the ones that are complete and whose daemon has not yet said how far behind they are: it starts, and may find that they have diverged.
+    pub(super) starting: Vec<ImageSpec>,
     /// Of those, the ones that follow nothing now: on their way to a state that says more, or not reported on (hard case 29).
     pub(super) unclear: Vec<ImageSpec>,
     /// What keeps a volume from being moved, in words.
@@ -63,9 +65,14 @@ pub(super) fn compare(originals: &[VolumeReport], copies: &[VolumeReport]) -> Si
         match (copy.role, copy.status) {
             (Role::Primary, _) => s.stale_primaries.push(volume.clone()),
             (_, VolumeStatus::ActiveSecondary) => {}
-            (_, VolumeStatus::ActiveUpdating | VolumeStatus::PendingFirstSync) => {
-                s.behind.push(volume.clone())
+            (_, VolumeStatus::ActiveUpdating) => {
+                s.behind.push(volume.clone());
+                // A daemon that replays always says it, of a journal and of a mirror snapshot.
+                if copy.lag == Lag::Unknown {
+                    s.starting.push(volume.clone());
+                }
             }
+            (_, VolumeStatus::PendingFirstSync) => s.behind.push(volume.clone()),
             (_, VolumeStatus::ErrorSplitBrain) => s.broken.push(volume.clone()),
             (
                 _,

@@ -14,7 +14,7 @@ use rekindle_common::{
     duration::Span,
     policy::{IsolationResponse, OnReturn},
     status::VolumeStatus,
-    volume::{Known, LastSync, Role},
+    volume::{Known, Lag, LastSync, Role, VolumeReport},
 };
 
 fn decided(w: &World) -> Decision {

@@ -108,6 +108,50 @@ fn hard_case_56_unprotected_is_said_until_it_is_over() {
     assert_eq!(decided(&w), Decision::MarkProtection { unprotected: None });
 }
 
+/// For some seconds it says that it starts, and then that the copies have diverged.
+#[test]
+fn hard_case_16_a_daemon_that_starts_has_not_said_yet_that_a_copy_follows() {
+    let mut w = World::after_failover(2);
+    w.policy().on_return = OnReturn::Stay;
+    let starting = |v: &mut VolumeReport| {
+        v.role = Role::Secondary;
+        v.status = VolumeStatus::ActiveUpdating;
+        v.complete_copy = Known::Yes;
+        v.lag = Lag::Unknown;
+    };
+    w.each_copy("zone-a", starting);
+    assert!(matches!(held(&w), Hold::Syncing { behind: 2 }));
+    let in_step = |w: &mut World| {
+        let copies = &w.view().volumes[&zone("zone-a")];
+        copies.iter().all(VolumeReport::is_in_step)
+    };
+    assert!(!in_step(&mut w));
+    // Nor is a plan made while one is so and the other has said it.
+    w.view().volumes.get_mut(&zone("zone-a")).unwrap()[0].status = VolumeStatus::ErrorSplitBrain;
+    assert!(matches!(held(&w), Hold::Syncing { .. }));
+    // They turn out to have diverged, and it is still known by what.
+    w.each_copy("zone-a", |v| v.status = VolumeStatus::ErrorSplitBrain);
+    assert_eq!(begun(&w).kind, PlanKind::Reprotect);
+    // A journal or a mirror snapshot that is being replayed is told with its lag: nothing more is waited for.
+    for lag in [
+        Lag::Entries { behind: 200_000 },
+        Lag::Time {
+            behind: Span::secs(3600),
+        },
+    ] {
+        w.each_copy("zone-a", |v| {
+            v.status = VolumeStatus::ActiveUpdating;
+            v.lag = lag;
+        });
+        assert!(in_step(&mut w));
+        assert_eq!(decided(&w), Decision::MarkProtection { unprotected: None });
+    }
+    // On a working day a daemon that is started anew takes nothing away.
+    w.view().state.unprotected = None;
+    w.each_copy("zone-a", starting);
+    assert_eq!(held(&w), Hold::AllWell);
+}
+
 #[test]
 fn hard_case_29_a_copy_that_follows_nothing_protects_nothing() {
     for status in [
