@@ -17,7 +17,7 @@ pub use rekindle_common::plan::Request;
 
 use crate::detector::{Diagnosis, diagnose, majority, takes_writes};
 use crate::plan::{self, Plan};
-use crate::snapshot::{Approved, GroupView, LeaseSight, Snapshot};
+use crate::snapshot::{Approved, FailoverMemory, GroupView, LeaseSight, Snapshot};
 use rekindle_common::{
     Generation, GroupName, PlanId, ZoneName,
     lease::{LeaseView, PrimaryRecord},
@@ -99,6 +99,15 @@ impl Case<'_> {
     fn approved(&self) -> Option<&Approved> {
         let a = self.view.approval.as_ref()?;
         (a.generation == self.primary.generation).then_some(&a.what)
+    }
+    /// The failover of ours that took the group from the other zone and began the generation that is now, as long as that zone's copies have not been
+    /// in step since: what diverges later is not what that failover left behind.
+    fn lost_by_the_other(&self) -> Option<&FailoverMemory> {
+        let unprotected = self.view.state.unprotected.as_ref()?;
+        let last = self.view.state.last_failover.as_ref()?;
+        let ours = last.from == *self.other && last.generation == self.primary.generation;
+        // Both were written down at once. A later mark is of a group that was protected in between.
+        (ours && unprotected.since <= last.at).then_some(last)
     }
     /// What the zone's sidecar says of this group's lease.
     fn lease_view(&self, zone: &ZoneName) -> Option<LeaseView> {

@@ -197,12 +197,16 @@ impl World {
 
     /// Every process of zone A is dead, for that long; its lease has been seen gone for `gone`.
     pub(crate) fn kill_a(&mut self, lost: u64, gone: u64) {
-        self.snapshot.observations.remove(&site("zone-a"));
-        for s in ["zone-b", "witness"] {
-            self.sees(s, "zone-a", Signal::Down, Signal::Down, lost);
+        self.kill("zone-a", "zone-b", lost, gone);
+    }
+    /// The same of one zone, which the other sees.
+    pub(crate) fn kill(&mut self, z: &str, other: &str, lost: u64, gone: u64) {
+        self.snapshot.observations.remove(&site(z));
+        for s in [other, "witness"] {
+            self.sees(s, z, Signal::Down, Signal::Down, lost);
         }
-        self.snapshot.zones.remove(&zone("zone-a"));
-        self.view().volumes.remove(&zone("zone-a"));
+        self.snapshot.zones.remove(&zone(z));
+        self.view().volumes.remove(&zone(z));
         self.view().lease = LeaseSight::Gone {
             seen_gone_for: Span::secs(gone),
         };

@@ -14,6 +14,9 @@ use std::time::Duration;
 /// demotion had arrived is no exception, for it may be an earlier one; nor is one without a lag, for the daemon's word is up
 /// to half a minute old.
 ///
+/// Where the zone is the loser of a failover and its copies have not been in step since, they show what that zone itself had, whatever
+/// time is on them: its own demotion after its return is dated then. So all is lost that was written since that failover.
+///
 /// A volume of mode `once` promises its snapshot and no more, so it has no loss to speak of.
 pub(super) fn expected_loss(
     case: &Case<'_>,
@@ -25,14 +28,15 @@ pub(super) fn expected_loss(
         .reference_time
         .checked_sub(lost_for.get())
         .ok();
+    let diverged_at = case.lost_by_the_other().map(|f| f.at);
     let loss = |v: &VolumeReport| -> Option<Option<Span>> {
-        if v.role == Role::Primary {
+        if v.role == Role::Primary && diverged_at.is_none() {
             return None;
         }
         match &v.mode {
             Some(ReplicationMode::Once) => None,
             Some(ReplicationMode::Instant | ReplicationMode::Periodic(_)) | None => {
-                let shows = v.last_sync.map(|s| s.at);
+                let shows = diverged_at.or(v.last_sync.map(|s| s.at));
                 Some(shows.zip(lost_at).map(|(shows, lost_at)| {
                     Span(Duration::try_from(lost_at.duration_since(shows)).unwrap_or_default())
                 }))
@@ -48,6 +52,27 @@ pub(super) fn expected_loss(
             })
         })
         .collect()
+}
+
+/// A failover back onto what another failover left behind is a person's to judge, with or without a limit: it gives up all that was written
+/// since, and nothing that is mirrored has any of it.
+pub(super) fn diverged_gate(case: &Case<'_>, lost_for: Span) -> Result<(), Decision> {
+    let Some(failover) = case.lost_by_the_other() else {
+        return Ok(());
+    };
+    if case.failover_approved() == Some(LossAccepted::Any) {
+        return Ok(());
+    }
+    let written_for = case.snapshot.reference_time.duration_since(failover.at);
+    let written_for = Duration::try_from(written_for).unwrap_or_default();
+    Err(Decision::AskOperator {
+        why: Ask::NotInStepSince {
+            zone: case.other.clone(),
+            plan: failover.plan.clone(),
+            at: failover.at,
+            loss: Span(written_for.saturating_sub(lost_for.get())),
+        },
+    })
 }
 
 /// Beyond the limit a person is asked, with the figure (hard case 25). An unknown loss is beyond any limit.

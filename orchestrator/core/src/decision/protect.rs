@@ -122,14 +122,14 @@ fn must_settle(case: &Case<'_>, sides: &Sides) -> bool {
     let by_itself = case.view.spec.policy.isolation_response == IsolationResponse::Demote;
     let stale = !sides.broken.is_empty() || (!sides.stale_primaries.is_empty() && by_itself);
     let unsettled = !sides.unclear.is_empty() || !sides.starting.is_empty();
-    stale && unsettled && failover_was_ours(case)
+    stale && unsettled && case.lost_by_the_other().is_some()
 }
 
 /// Both zones say primary, or did: each has what the other lacks. Ours to mend only after a failover of ours, and then as
 /// policy says. A sidecar that demotes what is not recorded turns the first into the second, and settles nothing by that.
 fn diverged(case: &Case<'_>, sides: Sides) -> Decision {
     let approved = matches!(case.approved(), Some(Approved::Reprotect));
-    if !failover_was_ours(case) && !approved {
+    if case.lost_by_the_other().is_none() && !approved {
         return Decision::AskOperator {
             why: Ask::SplitBrain {
                 volumes: sides.diverged(),
@@ -327,7 +327,7 @@ pub(super) fn reprotect_by_hand(case: &Case<'_>) -> Result<Plan, Refusal> {
             case.other
         )));
     }
-    if !failover_was_ours(case) && !approved {
+    if case.lost_by_the_other().is_none() && !approved {
         return Err(Refusal::Ask(Ask::SplitBrain {
             volumes: sides.diverged(),
         }));
@@ -368,19 +368,6 @@ fn lease_in_place(case: &Case<'_>) -> Result<(), Refusal> {
         }
         LeaseSight::Held(_) | LeaseSight::Gone { .. } => Err(refusal()),
     }
-}
-
-/// Whether the generation that is now was begun by a failover of ours away from the other zone, and that zone's copies have not
-/// been in step since: what diverges later is not what that failover left behind.
-fn failover_was_ours(case: &Case<'_>) -> bool {
-    let unsettled = case.view.state.unprotected.is_some();
-    let ours = case
-        .view
-        .state
-        .last_failover
-        .as_ref()
-        .is_some_and(|f| f.from == *case.other && f.generation == case.primary.generation);
-    unsettled && ours
 }
 
 fn mirrored(volumes: &[VolumeReport]) -> Vec<ImageSpec> {

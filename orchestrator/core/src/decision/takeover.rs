@@ -1,6 +1,6 @@
 //! The primary's zone is lost, or looks like it: may the other zone take over?
 
-use super::loss::{expected_loss, rpo_gate};
+use super::loss::{diverged_gate, expected_loss, rpo_gate};
 use super::words::before_this;
 use super::{Ask, Case, Decision, Hold, Refusal, begin};
 use crate::alone::left_behind;
@@ -165,6 +165,7 @@ fn assemble(case: &Case<'_>, why: String, lost_for: Span) -> Result<Plan, Decisi
             .collect();
         return Err(ask(Ask::NothingToPromote { why }));
     }
+    diverged_gate(case, lost_for)?;
     let expected_loss = expected_loss(case, copies, lost_for);
     rpo_gate(case, &expected_loss)?;
     let parts = FailoverParts {

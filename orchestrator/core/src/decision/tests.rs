@@ -1,3 +1,4 @@
+mod back_again;
 mod failover;
 mod lost_ceph;
 mod old_words;

@@ -120,6 +120,17 @@ pub enum Ask {
         /// The limit.
         limit: Span,
     },
+    /// The zone that would take over lost the group by a failover, and its copies have not been in step since.
+    NotInStepSince {
+        /// It.
+        zone: ZoneName,
+        /// The failover.
+        plan: PlanId,
+        /// When that was.
+        at: Timestamp,
+        /// How long the other zone wrote since.
+        loss: Span,
+    },
     /// The loss is within the limit, and so near to it that a zone's clock decides (hard case 12).
     ClockSkew {
         /// The worst volume.
@@ -279,6 +290,17 @@ impl fmt::Display for Ask {
                 }
                 f.write_str("; `rekindle approve GROUP failover --accept-loss` accepts it")
             }
+            Self::NotInStepSince {
+                zone,
+                plan,
+                at,
+                loss,
+            } => write!(
+                f,
+                "the copies in {zone} have not been in step since failover {plan} took the group from it at {at}: they hold what {zone} itself \
+                 had, and all that was written since would be lost, {} of it; `rekindle approve GROUP failover --accept-loss` accepts it",
+                loss.tenths()
+            ),
             Self::ClockSkew {
                 volume,
                 loss,
