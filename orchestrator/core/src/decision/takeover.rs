@@ -328,7 +328,7 @@ fn by_agent(case: &Case<'_>) -> Option<Proof> {
 enum Word<'a> {
     /// Given in the trouble that is there now.
     OfThis(&'a Approval),
-    /// Given before it: about another, and what was switched off then may run again.
+    /// Given before it, or nobody knows when: about another, and what was switched off then may run again.
     Earlier(&'a Approval),
 }
 

@@ -14,9 +14,13 @@ use rekindle_common::{GroupName, PlanId, duration::Span, lease::LeaseView};
 /// shorter than any hold-off that makes sense.
 pub(super) const SEEN_WITHIN: Span = Span::secs(10);
 
+/// By so much a word may be later than the look that it counts in: it was read after the look began, or another orchestrator took it, by its own clock.
+/// A word of more than that is by a clock that was wrong. When it was given is not known, and it would count in each trouble until its time has come.
+const AHEAD_AT_MOST: Span = Span::secs(5);
+
 impl Case<'_> {
     /// Whether the word was given in the trouble that the primary's zone is in now, as far back as that can be seen: since a majority sees
-    /// something of it down, or since its lease is gone, and a little before.
+    /// something of it down, or since its lease is gone, and a little before. Not later than now either.
     pub(super) fn of_this_trouble(&self, word: &Approval) -> bool {
         let seen = troubled_for(self.snapshot, &self.primary.zone);
         let gone = match &self.view.lease {
@@ -25,8 +29,10 @@ impl Case<'_> {
         };
         let trouble = seen.max(gone);
         let began = trouble.get().saturating_add(SEEN_WITHIN.get());
-        let since = self.snapshot.reference_time.checked_sub(began);
-        since.is_ok_and(|since| word.at >= since)
+        let now = self.snapshot.reference_time;
+        let since = now.checked_sub(began);
+        let until = now.checked_add(AHEAD_AT_MOST.get());
+        since.is_ok_and(|since| word.at >= since) && until.is_ok_and(|until| word.at <= until)
     }
 
     /// A person's yes to a failover in this trouble, and what loss it accepts.
@@ -38,7 +44,7 @@ impl Case<'_> {
         }
     }
 
-    /// When a yes to a failover was given that is about an earlier trouble.
+    /// When a yes to a failover was given that is not about this trouble.
     pub(super) fn approved_before(&self) -> Option<Timestamp> {
         let word = self.view.approval.as_ref()?;
         match self.approved()? {

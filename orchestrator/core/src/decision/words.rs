@@ -235,7 +235,7 @@ impl fmt::Display for Hold {
 /// Why a word that was given does not count.
 pub(super) fn before_this(at: Timestamp) -> String {
     format!(
-        "the word that was given at {at} is from before this trouble, and so is about another: give it again if it holds now"
+        "the word that was given at {at} is from before this trouble, or by a clock that was ahead, and so may be about another: give it again if it holds now"
     )
 }
 

@@ -59,6 +59,43 @@ fn hard_case_31_a_word_of_an_outage_that_passed_fails_no_living_zone_over() {
     assert!(matches!(held(&w), Hold::NotLost { .. }));
 }
 
+/// The clock of the orchestrator that took it was ahead, or this one's was set back: it would count in every trouble until then.
+#[test]
+fn hard_case_12_a_word_from_the_future_is_of_no_trouble_that_is_there() {
+    let mut w = sidecar_down(31, 1);
+    for ahead in [6, 3600, 30 * 86_400] {
+        word_of(&mut w, VOUCHED, -ahead);
+        let hold = held(&w);
+        assert!(
+            matches!(
+                &hold,
+                Hold::NotLost {
+                    vouched_before: Some(_),
+                    ..
+                }
+            ),
+            "{hold:?}"
+        );
+        assert!(
+            hold.to_string().contains("a clock that was ahead"),
+            "{hold}"
+        );
+    }
+    // It was given after the look began, or taken by another orchestrator.
+    word_of(&mut w, VOUCHED, -5);
+    assert!(matches!(begun(&w).proof, Some(Proof::Vouched { .. })));
+    // Nor is it an approval, or a loss that is accepted.
+    let mut w = World::healthy(2);
+    w.kill_a(3600, 3600);
+    w.policy().failover = FailoverMode::Approved;
+    word_of(&mut w, ACCEPTED, -6);
+    assert!(
+        matches!(asked(&w), Ask::Approve { why, .. } if why.contains("a clock that was ahead"))
+    );
+    word_of(&mut w, ACCEPTED, -5);
+    begun(&w);
+}
+
 /// One site's bad sight of a zone, which may be years old, is not the trouble that a word is about.
 #[test]
 fn a_word_is_as_old_as_what_a_majority_sees() {
