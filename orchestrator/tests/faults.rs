@@ -446,3 +446,47 @@ async fn hard_case_33_a_new_leader_names_the_volume_that_only_the_dead_primary_h
     let left: Vec<_> = detail.plan.left_out.iter().map(|l| &l.volume).collect();
     assert_eq!(left, [&alone]);
 }
+
+/// Its copy in zone-b still names the group, for zone-b hears of nothing: a failover that took it would make a second writer.
+#[tokio::test(start_paused = true)]
+async fn a_volume_that_left_its_group_is_not_promoted_beside_its_original() {
+    let mut rig = Rig::with(COUNT_IMAGES, policy()).await;
+    rig.until("all is well", |g| well(g, COUNT_IMAGES)).await;
+    let left = image(0);
+    let store = Store::from(rig.world.store("witness"));
+    let seen = || async {
+        let kv = store.get(&keys::group_volumes(&group())).await.unwrap()?;
+        Some(kv.json::<rekindle_core::alone::SeenVolumes>().unwrap())
+    };
+    common::eventually("it was seen in the group", || async {
+        seen().await?.volumes.contains(&left).then_some(())
+    })
+    .await;
+    rig.world.fabric().b().daemon().kill();
+    let order = Order {
+        action: VolumeAction::Unreplicate,
+        generation: Some(Generation(1)),
+    };
+    let sidecar = rig.world.volumes(&zone_a()).unwrap();
+    sidecar.act(&left, order).await.unwrap();
+    common::eventually("it was seen to leave", || async {
+        seen().await?.left.contains(&left).then_some(())
+    })
+    .await;
+    let leader = rig.status().await.leader.unwrap().site;
+    rig.world.kill_zone(&zone_a());
+    if leader != common::site(&zone_a()) {
+        rig.world.stop_orchestrator(&leader).await;
+        rig.world.start_orchestrator(&leader);
+    }
+    rig.until("zone-b has taken over", |g| {
+        g.active_plan.is_none() && g.primary.as_ref().is_some_and(|p| p.zone == zone_b())
+    })
+    .await;
+    let b = rig.world.fabric().b();
+    assert!(!b.is_primary(&left) && b.is_primary(&image(1)));
+    let plans = rig.client().plans(Some(&group()), 1).await.unwrap();
+    let detail = rig.client().plan(&plans[0].id).await.unwrap();
+    let named: Vec<_> = detail.plan.left_out.iter().map(|l| &l.volume).collect();
+    assert_eq!(named, [&left]);
+}

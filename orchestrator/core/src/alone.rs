@@ -1,4 +1,5 @@
-//! Volumes that stand in one zone alone: no failover helps them, and none may forget them.
+//! Volumes that stand in one zone alone: no failover helps them, and none may forget them. And those that the primary's zone has taken out of
+//! the group while the other zone's copy still names it: no failover may take them, for nobody demotes what they are copies of.
 //!
 //! What the primary holds is known as long as it answers. When it is dead, and another leads than the one that saw it last, the list
 //! must still be there: it stands in etcd as [`SeenVolumes`], written by the leader whenever it changes.
@@ -6,12 +7,15 @@
 use crate::detector::{Diagnosis, diagnose};
 use crate::plan::LeftOut;
 use crate::snapshot::{GroupView, Snapshot};
-use rekindle_common::{Generation, GroupName, ImageSpec, ZoneName};
+use rekindle_common::{Generation, GroupName, ImageSpec, ZoneName, volume::Role};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// So many are named; of more only the number is kept. A value in etcd has its limit.
 pub const MAX_SEEN: usize = 5_000;
+
+/// So many that left are remembered, at the most.
+pub const MAX_LEFT: usize = 1_000;
 
 /// The volumes that the primary's zone listed when it was last seen well. JSON at [`rekindle_common::keys::group_volumes`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,27 +29,113 @@ pub struct SeenVolumes {
     pub volumes: Vec<ImageSpec>,
     /// How many more there were.
     pub omitted: usize,
+    /// Those that were in the group under this generation and then left it there, or are not mirrored there any more; at most [`MAX_LEFT`].
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub left: BTreeSet<ImageSpec>,
 }
 
-/// What is to be written down of the primary's volumes; `None` where its word is not to be had now.
+/// One list of the primary's volumes, before it is put beside what was known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    zone: ZoneName,
+    generation: Generation,
+    /// Those that it takes part in the mirroring with, or whose part is not known now.
+    mirrored: BTreeSet<ImageSpec>,
+    /// Those that it does not mirror: nobody demotes them.
+    off: BTreeSet<ImageSpec>,
+    /// Whether what is not in it is not in the group. An image that cannot be read may be, and not name it.
+    complete: bool,
+    /// What the other zone lists, where it does.
+    copies: Option<BTreeSet<ImageSpec>>,
+}
+
+/// What the primary's zone lists now; `None` where its word is not to be had.
+///
+/// A zone that the other does not see is there all the same, and that is when a copy does not hear that its volume left.
 #[must_use]
-pub fn listed_now(snapshot: &Snapshot, group: &GroupName) -> Option<SeenVolumes> {
+pub fn listed_now(snapshot: &Snapshot, group: &GroupName) -> Option<Listing> {
     let view = snapshot.groups.get(group)?;
     let primary = view.primary.as_ref()?;
-    if diagnose(snapshot, &primary.zone, view.spec.policy.hold_off) != Diagnosis::Healthy {
-        return None;
+    match diagnose(snapshot, &primary.zone, view.spec.policy.hold_off) {
+        Diagnosis::Healthy | Diagnosis::LinkCut { .. } => {}
+        Diagnosis::StorageIll { .. }
+        | Diagnosis::StorageLost { .. }
+        | Diagnosis::SidecarDown { .. }
+        | Diagnosis::Suspect { .. }
+        | Diagnosis::Lost { .. }
+        | Diagnosis::Unknown { .. } => return None,
     }
-    let listed = view.volumes_in(&primary.zone)?;
-    let mut volumes: Vec<ImageSpec> = listed.iter().map(|v| v.volume.clone()).collect();
-    volumes.sort();
-    let omitted = volumes.len().saturating_sub(MAX_SEEN);
-    volumes.truncate(MAX_SEEN);
-    Some(SeenVolumes {
+    let names = |zone: &ZoneName, off: bool| -> Option<BTreeSet<ImageSpec>> {
+        let listed = view.volumes_in(zone)?.iter();
+        let part = listed.filter(|v| (v.role == Role::NotMirrored) == off);
+        Some(part.map(|v| v.volume.clone()).collect())
+    };
+    let report = snapshot.zones.get(&primary.zone)?;
+    // One that the report does not name has not been read since the sidecar's start.
+    let unread = report.groups.iter().find(|g| g.group == *group);
+    let copies = view.spec.other(&primary.zone);
+    Some(Listing {
         zone: primary.zone.clone(),
         generation: primary.generation,
-        volumes,
-        omitted,
+        mirrored: names(&primary.zone, false)?,
+        off: names(&primary.zone, true)?,
+        complete: unread.is_some_and(|g| g.unread == 0),
+        copies: copies.and_then(|zone| names(zone, false)),
     })
+}
+
+impl Listing {
+    /// What is to be written down, after what stood there.
+    #[must_use]
+    pub fn after(&self, before: Option<&SeenVolumes>) -> SeenVolumes {
+        let same = |s: &&SeenVolumes| s.zone == self.zone && s.generation == self.generation;
+        let before = before.filter(same);
+        let known = before.iter().flat_map(|s| &s.volumes);
+        let mut all: BTreeSet<ImageSpec> = self.mirrored.union(&self.off).cloned().collect();
+        let mut left: BTreeSet<ImageSpec> = self.off.clone();
+        left.extend(before.iter().flat_map(|s| &s.left).cloned());
+        if self.complete {
+            left.extend(known.filter(|v| !all.contains(*v)).cloned());
+        } else {
+            // They may be there and not be readable, and are looked for again in the next list.
+            let silent: Vec<ImageSpec> = known.filter(|v| !left.contains(*v)).cloned().collect();
+            all.extend(silent);
+        }
+        left.retain(|v| !self.mirrored.contains(v));
+        if left.len() > MAX_LEFT
+            && let Some(copies) = &self.copies
+        {
+            left.retain(|v| copies.contains(v));
+        }
+        SeenVolumes {
+            zone: self.zone.clone(),
+            generation: self.generation,
+            omitted: all.len().saturating_sub(MAX_SEEN),
+            volumes: all.into_iter().take(MAX_SEEN).collect(),
+            left: left.into_iter().take(MAX_LEFT).collect(),
+        }
+    }
+}
+
+/// Why a failover leaves a copy alone that names the group, or `None`.
+#[must_use]
+pub fn left_the_group(view: &GroupView, volume: &ImageSpec) -> Option<String> {
+    let primary = view.primary.as_ref()?;
+    let seen = last_seen(view)?;
+    seen.left.contains(volume).then(|| {
+        format!(
+            "left the group in {0}, or is replicated there no more: {0} demotes it for nobody",
+            primary.zone
+        )
+    })
+}
+
+/// What the primary listed last under its generation.
+fn last_seen(view: &GroupView) -> Option<&SeenVolumes> {
+    let primary = view.primary.as_ref()?;
+    view.seen
+        .as_ref()
+        .filter(|s| s.zone == primary.zone && s.generation == primary.generation)
 }
 
 /// The primary's volumes that have no image in the other zone. Empty where the other zone does not say what it holds.
@@ -98,101 +188,8 @@ fn originals(view: &GroupView) -> Vec<&ImageSpec> {
     if let Some(listed) = view.volumes_in(&primary.zone) {
         return listed.iter().map(|v| &v.volume).collect();
     }
-    let seen = view
-        .seen
-        .as_ref()
-        .filter(|s| s.zone == primary.zone && s.generation == primary.generation);
-    seen.map_or_else(Vec::new, |s| s.volumes.iter().collect())
+    last_seen(view).map_or_else(Vec::new, |s| s.volumes.iter().collect())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::decision::{Ask, Decision, Hold, Refusal, Request, decide, plan_for};
-    use crate::fixture::{World, group, original, plan_id, volume, zone};
-    use rekindle_common::policy::OnReturn;
-
-    /// Two volumes with a copy each, and a third that the primary alone has.
-    fn one_without_a_copy() -> World {
-        let mut w = World::healthy(2);
-        let originals = w.view().volumes.get_mut(&zone("zone-a")).unwrap();
-        originals.push(original("zone-a", 2));
-        w
-    }
-    fn names(left: &[LeftOut]) -> Vec<ImageSpec> {
-        left.iter().map(|l| l.volume.clone()).collect()
-    }
-
-    #[test]
-    fn the_primarys_list_is_taken_only_from_a_primary_that_is_well() {
-        let mut w = one_without_a_copy();
-        let seen = listed_now(&w.snapshot, &group()).unwrap();
-        assert_eq!((seen.volumes.len(), seen.omitted), (3, 0));
-        w.kill_a(600, 600);
-        assert_eq!(listed_now(&w.snapshot, &group()), None);
-    }
-
-    #[test]
-    fn a_list_has_its_bound_and_says_how_many_it_leaves_out() {
-        let w = World::healthy(MAX_SEEN + 7);
-        let seen = listed_now(&w.snapshot, &group()).unwrap();
-        assert_eq!((seen.volumes.len(), seen.omitted), (MAX_SEEN, 7));
-    }
-
-    #[test]
-    fn hard_case_33_a_failover_names_what_it_leaves_behind_though_the_primary_is_dead() {
-        let mut w = one_without_a_copy();
-        let seen = listed_now(&w.snapshot, &group());
-        w.view().seen = seen;
-        w.kill_a(3600, 3600);
-        let left = |w: &World| match decide(&w.snapshot, &group(), plan_id()).unwrap() {
-            Decision::Begin { plan } => names(&plan.left_out),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(left(&w), [volume(2)]);
-        // Of another generation it says nothing.
-        w.view().seen.as_mut().unwrap().generation = Generation(7);
-        assert_eq!(left(&w), Vec::<ImageSpec>::new());
-    }
-
-    #[test]
-    fn hard_case_33_without_any_copy_a_person_is_told_each_volume() {
-        let mut w = World::healthy(2);
-        let seen = listed_now(&w.snapshot, &group());
-        w.view().seen = seen;
-        w.kill_a(3600, 3600);
-        w.view().volumes.insert(zone("zone-b"), Vec::new());
-        match decide(&w.snapshot, &group(), plan_id()).unwrap() {
-            Decision::AskOperator {
-                why: Ask::NothingToPromote { why },
-            } => assert_eq!(why.len(), 2, "{why:?}"),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn hard_case_56_a_volume_without_a_copy_is_listed_and_holds_a_move_back() {
-        let mut w = one_without_a_copy();
-        assert_eq!(names(&alone(&w.snapshot.groups[&group()])), [volume(2)]);
-        let to_b = Request::Move { to: zone("zone-b") };
-        let refused = plan_for(&w.snapshot, &group(), &to_b, plan_id()).unwrap_err();
-        assert!(matches!(refused, Refusal::NotInStep(v) if v.len() == 1));
-        // And a move home by itself.
-        w.view().spec.home = zone("zone-b");
-        w.view().spec.away = zone("zone-a");
-        w.policy().on_return = OnReturn::Return;
-        let hold = Hold::Syncing { behind: 1 };
-        let decided = decide(&w.snapshot, &group(), plan_id()).unwrap();
-        assert_eq!(decided, Decision::Hold { why: hold });
-    }
-
-    #[test]
-    fn what_a_failover_left_behind_is_listed_when_its_zone_is_back() {
-        let mut w = World::after_failover(2);
-        let stale = w.view().volumes.get_mut(&zone("zone-a")).unwrap();
-        stale.push(original("zone-a", 2));
-        let alone = alone(&w.snapshot.groups[&group()]);
-        assert_eq!(names(&alone), [volume(2)]);
-        assert!(alone[0].why.contains("in zone-a alone"), "{alone:?}");
-    }
-}
+mod tests;

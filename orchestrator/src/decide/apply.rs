@@ -42,10 +42,10 @@ impl Term {
                 acts.push(Act::Forget(name.clone()));
             }
             acts.extend(self.outlived(&world, view));
-            if let Some(seen) = alone::listed_now(&world.snapshot, name)
-                && self.noted().get(name) != Some(&seen)
+            if let Some(listing) = alone::listed_now(&world.snapshot, name)
+                && self.is_news(name, &listing)
             {
-                acts.push(Act::Note(name.clone(), seen));
+                acts.push(Act::Note(name.clone(), listing));
             }
             let id = plan_id::new(world.snapshot.reference_time);
             let Some(decision) = decide(&world.snapshot, name, id) else {

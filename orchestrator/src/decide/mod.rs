@@ -39,7 +39,7 @@ use attempts::Attempts;
 use begin::stands_on;
 use rekindle_common::{GroupName, PlanId, SiteName, keys};
 use rekindle_core::{
-    alone::SeenVolumes,
+    alone::{Listing, SeenVolumes},
     plan::Plan,
     snapshot::{GroupState, LastLease, Unprotected},
 };
@@ -155,7 +155,7 @@ enum Act {
     /// Take an approval away that was read at that revision: what it was for is over.
     Outlived(GroupName, Revision),
     /// Write down what volumes the primary has.
-    Note(GroupName, SeenVolumes),
+    Note(GroupName, Listing),
     /// Say in the group's state whether it is protected.
     Mark(GroupName, Option<String>),
     /// Begin a plan.
@@ -297,7 +297,7 @@ impl Term {
                 self.change_state(&group, |s| s.last_lease = None).await
             }
             Act::Outlived(group, revision) => self.take_word_away(&group, revision).await,
-            Act::Note(group, seen) => self.note_volumes(&group, seen).await,
+            Act::Note(group, listing) => self.note_volumes(&group, &listing).await,
             Act::Mark(group, unprotected) => {
                 let since = self.means.clock.now();
                 match &unprotected {
@@ -386,22 +386,30 @@ impl Term {
     }
 
     /// Writes down the primary's volumes, if what stands there still is as it is read now.
-    async fn note_volumes(&self, group: &GroupName, seen: SeenVolumes) -> Result<(), LeadError> {
+    async fn note_volumes(&self, group: &GroupName, listing: &Listing) -> Result<(), LeadError> {
         let key = keys::group_volumes(group);
-        let compare = match self
-            .lead
-            .store()
-            .get(&key)
-            .await
-            .map_err(LeadError::Store)?
-        {
-            Some(kv) => Compare::ModRevision(key.clone(), kv.mod_revision),
-            None => Compare::Absent(key.clone()),
-        };
-        let put = Op::put_json(&key, &seen, None).map_err(LeadError::Store)?;
-        self.lead.txn(Txn::new().when(compare).then(put)).await?;
+        let found = self.lead.store().get(&key).await;
+        let found = found.map_err(LeadError::Store)?;
+        // What another leader wrote goes on; what cannot be read is begun anew.
+        let before = found.as_ref().and_then(|kv| kv.json().ok());
+        let seen = listing.after(before.as_ref());
+        if before.as_ref() != Some(&seen) {
+            let compare = match &found {
+                Some(kv) => Compare::ModRevision(key.clone(), kv.mod_revision),
+                None => Compare::Absent(key.clone()),
+            };
+            let put = Op::put_json(&key, &seen, None).map_err(LeadError::Store)?;
+            self.lead.txn(Txn::new().when(compare).then(put)).await?;
+        }
         self.noted().insert(group.clone(), seen);
         Ok(())
+    }
+
+    /// Whether that list says what this term has not written.
+    fn is_news(&self, group: &GroupName, listing: &Listing) -> bool {
+        let noted = self.noted();
+        let before = noted.get(group);
+        before != Some(&listing.after(before))
     }
 
     /// The lists that this term has written.

@@ -3,7 +3,7 @@
 use super::loss::{diverged_gate, expected_loss, rpo_gate};
 use super::words::before_this;
 use super::{Ask, Case, Decision, Hold, Refusal, begin};
-use crate::alone::left_behind;
+use crate::alone::{left_behind, left_the_group};
 use crate::detector::Diagnosis;
 use crate::plan::{self, FailoverParts, LeftOut, OldLease, Plan, PlanKind, Proof, VolumePromotion};
 use crate::snapshot::{Approval, Approved, LeaseSight, Vouch};
@@ -379,6 +379,13 @@ fn promotions(
             volume: v.volume.clone(),
             why: why.to_owned(),
         };
+        // In the lost zone nothing demotes what it is a copy of.
+        if v.role != Role::Primary
+            && let Some(why) = left_the_group(case.view, &v.volume)
+        {
+            left.push(out(&why));
+            continue;
+        }
         if v.role == Role::Secondary && v.status == VolumeStatus::PendingResync {
             // Its sidecar would refuse, by force too; a failover for it alone would name a primary without data (hard case 24).
             left.push(out("its copy was given up and is being made anew"));
