@@ -15,9 +15,10 @@ use support::{
 const DELETE: &str = r#"{"delete": {"delete-volumes": true}}"#;
 const FORCE: &str = r#"{"consistencygroup": {"force": true}}"#;
 /// What deletes a group with its volumes.
-const DELETIONS: [(&str, &str, &str); 4] = [
+const DELETIONS: [(&str, &str, &str); 5] = [
     ("POST", "/v3/p/groups/g-1/action", DELETE),
     ("POST", "/v3/p//groups/./g-1/action", DELETE),
+    ("DELETE", "/v3/p/groups/g-1", DELETE),
     ("POST", "/v3/p/consistencygroups/g-1/delete", FORCE),
     ("DELETE", "/v3/p/consistencygroups/g-1", FORCE),
 ];
@@ -108,8 +109,15 @@ async fn a_group_is_not_deleted_with_a_volume_that_may_not_be() {
     assert!(asked.iter().any(|(line, _)| line.starts_with(all)));
     // Without its volumes Cinder deletes none that has some.
     let alone = r#"{"delete": {"delete-volumes": false}}"#;
-    let path = "/v3/p/groups/g-1/action";
-    assert!(is_cinders(&scene.send("POST", path, "member", alone).await));
+    for (method, path) in [
+        ("POST", "/v3/p/groups/g-1/action"),
+        ("DELETE", "/v3/p/groups/g-1"),
+    ] {
+        for body in [alone, ""] {
+            let answer = scene.send(method, path, "member", body).await;
+            assert!(is_cinders(&answer), "{method} {body}: {}", answer.text());
+        }
+    }
     // A copy's record alone goes, and a primary as its policy says.
     policy(&scene, "delete:0s");
     scene

@@ -28,7 +28,7 @@ pub(super) enum Kind {
     Volume(String),
     /// `POST …/volumes/{id}/action`
     Action(String),
-    /// `POST …/groups/{id}/action`
+    /// `POST …/groups/{id}/action`, or `DELETE …/groups/{id}`
     Group(String),
     /// `POST …/consistencygroups/{id}/delete`
     ConsistencyGroup(String),
@@ -89,6 +89,8 @@ fn kind(method: &Method, rest: &[&str]) -> Option<Kind> {
     if method == Method::DELETE {
         return match rest {
             ["volumes", volume] if !is_list(volume) => Some(Kind::Volume(id(volume))),
+            // Cinder has no method for it, and then takes the action of that name, with the same body.
+            ["groups", group] => Some(Kind::Group(id(group))),
             ["consistencygroups", group] => Some(Kind::ConsistencyGroup(id(group))),
             _ => None,
         };

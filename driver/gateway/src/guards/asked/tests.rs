@@ -166,6 +166,8 @@ fn groups_snapshots_and_attachments_stand_for_their_volumes() {
             Delete,
             Target::Group,
         ),
+        ("DELETE groups/g-1", delete, Delete, Target::Group),
+        ("DELETE groups/g-1.json", delete, Delete, Target::Group),
         (
             "POST consistencygroups/g-1/delete",
             force,
