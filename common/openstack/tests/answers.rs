@@ -294,6 +294,19 @@ async fn volumes_are_looked_at_by_their_ids_in_one_call() {
 }
 
 #[tokio::test]
+async fn a_groups_volumes_are_those_of_all_projects() {
+    let fake = Fake::cinder(|_, _| page(&["v1", "v2"], false)).await;
+    let cinder = fake.cloud("").cinder(Scope::Home);
+    let found = cinder.volumes_in_group("g&1", 2).await.unwrap();
+    assert_eq!(found.len(), 2);
+    let asked = fake.asked("/volumes/detail");
+    let line = &asked[0].line;
+    assert!(line.contains("all_tenants=1&group_id=g%261&"), "{line}");
+    let e = cinder.volumes_in_group("g", 1).await.unwrap_err();
+    assert!(matches!(e, CloudError::TooMany { most: 1, .. }), "{e:?}");
+}
+
+#[tokio::test]
 async fn a_list_is_whole_or_an_error() {
     let fake = Fake::cinder(|n, _| match n {
         0 => page(&["v1", "v2"], true),

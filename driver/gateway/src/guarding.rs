@@ -5,12 +5,12 @@ use crate::{
     exchange::Exchange,
     fault::Fault,
     guards::{
-        BODY, GROUP, Guarded, Illegible, Place, Target, Unclear, ends_it, renames_its_method,
-        unknown,
+        BODY, GROUP, Guarded, Guards, Illegible, Place, Target, Unclear, ends_it,
+        renames_its_method, unknown,
     },
     proxy::{Proxy, body_fault},
     showing::{Ahead, ahead},
-    status::{Kind, Read, read},
+    status::{Kind, Members, Read, read},
 };
 use bytes::Bytes;
 use hyper::{
@@ -52,8 +52,11 @@ impl Stopped {
 }
 
 /// The volumes that something would be done to.
+#[derive(Default)]
 struct Volumes {
     ids: Vec<String>,
+    /// Those that the user does not see, and that Cinder would do it to all the same.
+    unseen: Vec<String>,
     /// Cinder's word to the user that there is no such one. It is the answer where a guard refuses the request: who does not see a volume learns
     /// nothing else of it. Where none does the request goes on, for Cinder may have more to say against it.
     none: Option<Box<Response<Bytes>>>,
@@ -61,8 +64,23 @@ struct Volumes {
 
 impl From<Vec<String>> for Volumes {
     fn from(ids: Vec<String>) -> Self {
-        Self { ids, none: None }
+        Self {
+            ids,
+            ..Self::default()
+        }
     }
+}
+
+fn texts(ids: &[String]) -> Vec<&str> {
+    ids.iter().map(String::as_str).collect()
+}
+
+/// A group is not deleted at once with so many.
+fn too_many() -> Fault {
+    let why = format!(
+        "the group has {GROUP} volumes or more, which are not looked at at once: delete some of them by themselves first"
+    );
+    Fault::new(StatusCode::CONFLICT, "guard_group", why)
 }
 
 /// Whether that tells a user that there is no such thing for them, or that their request has a form that Cinder does not take (its version, say).
@@ -117,9 +135,10 @@ impl Proxy {
             Fault::new(StatusCode::BAD_REQUEST, "guard_json", why)
         })?;
         for asked in asked {
-            let volumes = self.volumes(head, &place, &asked, exchange).await?;
-            let ids: Vec<&str> = volumes.ids.iter().map(String::as_str).collect();
-            let allowed = in_request(exchange.ids(), guards.allow(&asked, &ids)).await;
+            let volumes = self.volumes(guards, head, &place, &asked, exchange).await?;
+            let (seen, unseen) = (texts(&volumes.ids), texts(&volumes.unseen));
+            let allowed = guards.allow(&asked, &seen, &unseen);
+            let allowed = in_request(exchange.ids(), allowed).await;
             match (allowed, volumes.none) {
                 (Ok(()), _) => {}
                 (Err(_), Some(no)) => return Err(Stopped::ByCinder(no)),
@@ -134,6 +153,7 @@ impl Proxy {
     /// request itself. Where Cinder does not say, what would end them waits, and for all else the driver guards each.
     async fn volumes(
         &self,
+        guards: &Guards,
         head: &Parts,
         place: &Place,
         asked: &Guarded,
@@ -142,9 +162,13 @@ impl Proxy {
         let base = &place.base;
         let (path, thing, key) = match &asked.target {
             Target::Volume(id) => {
-                let none = self.sees(head, place, asked, id, exchange).await?;
+                let path = format!("{base}/volumes/{id}");
+                let none = self.sees(head, &path, "volume", asked, exchange).await?;
                 let ids = vec![id.clone()];
-                return Ok(Volumes { ids, none });
+                return Ok(Volumes { none, ..ids.into() });
+            }
+            Target::Group(id) if ends_it(asked.operation) => {
+                return self.members(guards, head, place, asked, id, exchange).await;
             }
             Target::Group(id) => {
                 let ids = self.volumes_of(head, place, asked, id, exchange).await?;
@@ -219,29 +243,66 @@ impl Proxy {
         }
     }
 
-    /// Whether the user sees the volume: else Cinder's word that there is none for them. Who may not look is told what Cinder told them. What
+    /// Whether the user sees the volume or the group: else Cinder's word that there is none for them. Who may not look is told what Cinder told them. What
     /// Cinder fails to answer tells neither: its next answer, to the request itself, may be another one.
     async fn sees(
         &self,
         head: &Parts,
-        place: &Place,
+        path: &str,
+        thing: &str,
         asked: &Guarded,
-        volume: &str,
         exchange: &mut Exchange,
     ) -> Result<Option<Box<Response<Bytes>>>, Stopped> {
-        let path = format!("{}/volumes/{volume}", place.base);
-        match self.unseen(head, &path, exchange).await? {
+        match self.unseen(head, path, exchange).await? {
             None => Ok(None),
             Some(no) if no.status() == StatusCode::NOT_FOUND => Ok(Some(Box::new(no))),
             Some(no) if is_told(no.status()) => Err(Stopped::ByCinder(Box::new(no))),
             Some(_) => {
                 let why = format!(
-                    "Cinder does not say now whether there is such a volume for this token: it is not {} before that is known",
+                    "Cinder does not say now whether there is such a {thing} for this token: it is not {} before that is known",
                     asked.operation.done()
                 );
                 Err(unknown(&why).into())
             }
         }
+    }
+
+    /// The volumes that end with one of Cinder's groups: all that it has, also those of other projects, which the gateway's own account is
+    /// told. The user is asked first whether they see the group: else Cinder says so to the request itself, and nobody else is asked.
+    async fn members(
+        &self,
+        guards: &Guards,
+        head: &Parts,
+        place: &Place,
+        asked: &Guarded,
+        group: &str,
+        exchange: &mut Exchange,
+    ) -> Result<Volumes, Stopped> {
+        if group.is_empty() {
+            return Ok(Volumes::default());
+        }
+        let mut look = head.clone();
+        look.headers.insert(VERSION, LISTS_GROUPS);
+        let path = place.path_of_group(group);
+        let none = self.sees(&look, &path, "group", asked, exchange).await?;
+        if none.is_some() {
+            return Ok(Volumes::default());
+        }
+        let ids = self.volumes_of(head, place, asked, group, exchange).await?;
+        let all = in_request(exchange.ids(), guards.members(group)).await;
+        let unseen = match all {
+            Members::Are(all) => all.into_iter().filter(|id| !ids.contains(id)).collect(),
+            Members::TooMany => return Err(too_many().into()),
+            Members::Unknown => {
+                let why = "it is not known now which volumes of other projects the group has: they are not deleted before that is known";
+                return Err(unknown(why).into());
+            }
+        };
+        Ok(Volumes {
+            ids,
+            unseen,
+            none: None,
+        })
     }
 
     /// The volumes of one of Cinder's groups, as far as the user sees them: an administrator, those of all projects. Where Cinder does not
@@ -291,10 +352,7 @@ impl Proxy {
             }
             if ids.len() >= GROUP {
                 if ends {
-                    let why = format!(
-                        "the group has {GROUP} volumes or more, which are not looked at at once: delete some of them by themselves first"
-                    );
-                    return Err(Fault::new(StatusCode::CONFLICT, "guard_group", why).into());
+                    return Err(too_many().into());
                 }
                 return Ok(ids);
             }

@@ -19,7 +19,7 @@ mod place;
 use crate::{
     fault::Fault,
     pause::Pause,
-    status::{Names, Under},
+    status::{Members, Names, Under},
 };
 pub(crate) use asked::{Guarded, Illegible, Target};
 use hyper::StatusCode;
@@ -86,8 +86,19 @@ impl Guards {
         }
     }
 
-    /// Whether that may be done to all of these volumes. The first that says no is told.
-    pub(crate) async fn allow(&self, asked: &Guarded, volumes: &[&str]) -> Result<(), Fault> {
+    /// All volumes of one of Cinder's groups, whosever they are.
+    pub(crate) async fn members(&self, group: &str) -> Members {
+        self.names.in_group(group, GROUP - 1, NAMES).await
+    }
+
+    /// Whether that may be done to all of these volumes. The first that says no is told, but of those that the user does not see.
+    pub(crate) async fn allow(
+        &self,
+        asked: &Guarded,
+        seen: &[&str],
+        unseen: &[&str],
+    ) -> Result<(), Fault> {
+        let volumes = &[seen, unseen].concat();
         // What ends a volume is not decided by an image that was under it some minutes ago: where it was moved since, that one is another's
         // or is gone, and says nothing of it.
         let under = if ends_it(asked.operation) {
@@ -95,33 +106,47 @@ impl Guards {
         } else {
             self.names.of(volumes, NAMES).await
         };
-        let seen = each(LOOKS, under, async |under| match under {
+        let how = each(LOOKS, under, async |under| match under {
             Under::Image(image) => self.look(&image).await,
             Under::Elsewhere | Under::Gone => Seen::Not,
             Under::Unknown => Seen::Unknown,
         })
         .await;
-        for (volume, seen) in volumes.iter().zip(seen) {
-            self.decide(asked, volume, seen)?;
+        for (n, (volume, how)) in volumes.iter().zip(how).enumerate() {
+            self.decide(asked, volume, n < seen.len(), how)?;
         }
         Ok(())
     }
 
-    fn decide(&self, asked: &Guarded, volume: &str, seen: Seen) -> Result<(), Fault> {
+    fn decide(&self, asked: &Guarded, volume: &str, is_seen: bool, how: Seen) -> Result<(), Fault> {
         let operation = asked.operation;
-        let verdict = match seen {
+        let verdict = match how {
             Seen::Not => Verdict::Pass,
             Seen::Unknown => Verdict::Unknown,
             Seen::Is(outlook) => judge(operation, &outlook, self.peer.as_ref()),
         };
         // Where the user named no volume, they are told which it is.
-        let named = |why: String| match &asked.target {
-            Target::Volume(_) => why,
-            Target::Group(_)
-            | Target::Attachment(_)
-            | Target::Snapshot(_)
-            | Target::GroupSnapshot(_)
-            | Target::ConsistencySnapshot(_) => format!("volume {volume}: {why}"),
+        let named = |why: String| {
+            // Of one that they do not see they are told nothing; the log says which it is.
+            if !is_seen {
+                tracing::info!(
+                    volume.id = volume,
+                    why,
+                    "a group is not deleted for a volume that its user does not see"
+                );
+                return format!(
+                    "the group has a volume that this token does not see, and that may not be {}",
+                    operation.done()
+                );
+            }
+            match &asked.target {
+                Target::Volume(_) => why,
+                Target::Group(_)
+                | Target::Attachment(_)
+                | Target::Snapshot(_)
+                | Target::GroupSnapshot(_)
+                | Target::ConsistencySnapshot(_) => format!("volume {volume}: {why}"),
+            }
         };
         match verdict {
             Verdict::Pass => Ok(()),

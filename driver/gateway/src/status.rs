@@ -23,7 +23,7 @@ pub(crate) use fields::Told;
 pub(crate) use fields::tests::report;
 use hyper::{Method, http::request::Parts};
 use listed::{List, Listed, Rows};
-pub(crate) use names::{Names, Under};
+pub(crate) use names::{Members, Names, Under};
 pub(crate) use page::{Collected, Page, next_link};
 pub(crate) use query::{PAGE, Query, read as read_query};
 use rekindle_common::ZoneName;

@@ -6,7 +6,7 @@ mod support;
 
 use serde_json::json;
 use support::{
-    cloud::{BLIND, GROUP, ITS_IMAGE, Odd, PLAIN, TAKEN_IN, Volume},
+    cloud::{BLIND, ELSEWHERE, GROUP, ITS_IMAGE, Odd, PLAIN, TAKEN_IN, Volume},
     raw::ask,
     scene::{Scene, is_cinders, scene},
     sidecar::copy,
@@ -130,6 +130,58 @@ async fn a_group_is_not_deleted_with_a_volume_that_may_not_be() {
     }
 }
 
+/// Cinder deletes those of all projects; who asks for it may see some of them alone, or none.
+#[tokio::test]
+async fn a_group_ends_with_volumes_that_its_user_does_not_see() {
+    let scene = scene("").await;
+    policy(&scene, "refuse");
+    let mut theirs = Volume::new(PLAIN, None);
+    theirs.project = "q";
+    for own in [vec![], vec![Volume::new(ELSEWHERE, None)]] {
+        let all = [own, vec![theirs.clone()]].concat();
+        scene.cloud.has(all);
+        for (method, path, body) in DELETIONS {
+            let answer = scene.send(method, path, "member", body).await;
+            assert_eq!(answer.status, 409, "{path}: {}", answer.text());
+            let why = answer.text();
+            assert!(why.contains("this token does not see"), "{why}");
+            assert!(!why.contains(PLAIN) && !why.contains("on_delete"), "{why}");
+            // Who sees it is told which it is.
+            let answer = scene.send(method, path, "admin", body).await;
+            let why = answer.text();
+            assert!(why.contains(&format!("volume {PLAIN}: ")), "{why}");
+            // Who does not see the group is told so by Cinder, and of its volumes nothing.
+            let answer = scene.send(method, path, "stranger", body).await;
+            assert!(is_cinders(&answer), "{path}: {}", answer.text());
+        }
+    }
+    let strangers = DELETIONS.len() * 2;
+    let changes = |(line, _): &&(String, String)| !line.starts_with("GET ");
+    assert_eq!(
+        scene.cloud.asked().iter().filter(changes).count(),
+        strangers
+    );
+    // While that is not known nobody's are deleted.
+    policy(&scene, "keep");
+    scene.cloud.silent(true);
+    for (method, path, body) in DELETIONS {
+        let answer = scene.send(method, path, "member", body).await;
+        let said = (answer.status, answer.header("retry-after"));
+        assert_eq!(said, (503, Some("5")), "{path}: {}", answer.text());
+    }
+}
+
+/// What is done to a group's volumes as they are asks for no more than its user sees.
+#[tokio::test]
+async fn a_group_that_stays_is_its_users_alone_to_look_at() {
+    let scene = scene("").await;
+    let body = r#"{"group_snapshot": {"group_id": "g-1"}}"#;
+    let path = "/v3/p/group_snapshots";
+    assert!(is_cinders(&scene.send("POST", path, "member", body).await));
+    let asked = scene.cloud.asked_by_us();
+    assert!(!asked.iter().any(|a| a.contains("group_id")), "{asked:?}");
+}
+
 #[tokio::test]
 async fn of_a_group_all_pages_are_looked_at() {
     let scene = scene("").await;
@@ -163,11 +215,18 @@ async fn what_would_end_a_group_waits_until_its_volumes_are_known() {
         })
     };
     for answer in [odd(500, ""), odd(400, "{}"), odd(200, "[]")] {
+        // That it does not take such a request is its answer.
+        let refuses = answer.as_ref().is_some_and(|odd| odd.status == 400);
+        let expected = if refuses {
+            (400, None)
+        } else {
+            (503, Some("5"))
+        };
         scene.cloud.odd(answer);
         for (method, path, body) in DELETIONS {
             let answer = scene.send(method, path, "member", body).await;
             let said = (answer.status, answer.header("retry-after"));
-            assert_eq!(said, (503, Some("5")), "{path}");
+            assert_eq!(said, expected, "{path}");
         }
         // A snapshot of it can wait for the driver's guards.
         let body = r#"{"group_snapshot": {"group_id": "g-1"}}"#;

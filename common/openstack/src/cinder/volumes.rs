@@ -195,6 +195,29 @@ impl Cinder {
         self.at.list(list).await
     }
 
+    /// Those of one of Cinder's groups, whatever their project. Whole, or an error.
+    ///
+    /// # Errors
+    /// See [`CloudError`]; `TooMany` where there are more than `most`.
+    pub async fn volumes_in_group(
+        &self,
+        group: &str,
+        most: usize,
+    ) -> Result<Vec<Volume>, CloudError> {
+        let path = format!(
+            "/volumes/detail?all_tenants=1&group_id={}&sort=created_at:asc,id:asc",
+            escaped(group)
+        );
+        let list = List {
+            path: &path,
+            key: "volumes",
+            id: "/id",
+            more: More::Link,
+            most,
+        };
+        self.at.list(list).await
+    }
+
     /// One volume.
     ///
     /// # Errors

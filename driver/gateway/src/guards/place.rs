@@ -83,6 +83,21 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Where Cinder shows one of its groups: one that was a consistency group it shows under that name alone.
+    pub(crate) fn path_of_group(&self, id: &str) -> String {
+        let Self { kind, base } = self;
+        match kind {
+            Kind::ConsistencyGroup(_) => format!("{base}/consistencygroups/{id}"),
+            Kind::Volume(_)
+            | Kind::Action(_)
+            | Kind::Group(_)
+            | Kind::Attachment(_)
+            | Kind::Under(_) => format!("{base}/groups/{id}"),
+        }
+    }
+}
+
 fn kind(method: &Method, rest: &[&str]) -> Option<Kind> {
     // In the one case that Cinder writes ids in: its database may take the other for the same.
     let id = |id: &str| id.to_ascii_lowercase();

@@ -39,6 +39,16 @@ pub(crate) enum Under {
     Unknown,
 }
 
+/// The volumes of one of Cinder's groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Members {
+    Are(Vec<String>),
+    /// They are more than were asked for.
+    TooMany,
+    /// It was not told.
+    Unknown,
+}
+
 /// On which backends volumes are, by pool: from the configuration.
 #[derive(Debug, Clone)]
 pub(crate) struct Backends(pub(crate) BTreeMap<String, String>);
@@ -150,6 +160,36 @@ impl Names {
         ids.iter()
             .map(|id| told.get(*id).cloned().unwrap_or(Under::Unknown))
             .collect()
+    }
+
+    /// The volumes of a group now, whatever their project. What is not told within `wait` is unknown. It ends with who waits for it, as above.
+    pub(crate) async fn in_group(&self, group: &str, most: usize, wait: Duration) -> Members {
+        if self.state().pause.holds() {
+            return Members::Unknown;
+        }
+        let look = async {
+            let _place = self.places.acquire().await.ok()?;
+            let cinder = self.cloud.cinder(Scope::Home);
+            Some(cinder.volumes_in_group(group, most).await)
+        };
+        match timeout(wait, look).await.ok().flatten() {
+            Some(Ok(volumes)) => Members::Are(volumes.into_iter().map(|v| v.id).collect()),
+            Some(Err(CloudError::TooMany { .. })) => Members::TooMany,
+            Some(Err(error)) => {
+                tracing::warn!(
+                    error = error.in_full(),
+                    "Cinder does not tell which volumes a group has"
+                );
+                self.state().pause.begin();
+                Members::Unknown
+            }
+            None => {
+                if self.state().pause.is_news() {
+                    tracing::warn!("Cinder does not tell in time which volumes a group has");
+                }
+                Members::Unknown
+            }
+        }
     }
 
     /// Looks at these, and waits for that no longer than `wait`. The look is carried to its end, for those who come later.
