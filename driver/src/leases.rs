@@ -1,7 +1,9 @@
 //! What the actions ask of the primary leases. `lease/` is the real thing; this is the seam between the two.
 
 use futures::future::BoxFuture;
-use rekindle_common::{ApiError, Generation, GroupName, lease::LeaseView, plan::PlanInSight};
+use rekindle_common::{
+    ApiError, Generation, GroupName, ZoneName, lease::LeaseView, plan::PlanInSight,
+};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -15,6 +17,8 @@ pub trait Leases: Send + Sync + fmt::Debug {
     fn view(&self, group: &GroupName) -> LeaseView;
     /// The groups of which this sidecar holds the lease; no I/O.
     fn held(&self) -> Vec<GroupName>;
+    /// The zone that the record names, where that is known to be another one: what is primary here is demoted. No I/O.
+    fn recorded_elsewhere(&self, group: &GroupName) -> Option<ZoneName>;
     /// Takes the group's lease under that generation, and keeps renewing it.
     ///
     /// Errors: `lease_not_held` where the primary record names another zone or generation, `store_unavailable`.
@@ -56,6 +60,7 @@ pub fn holds(view: &LeaseView, generation: Generation) -> bool {
 pub struct FixedLeases {
     held: Mutex<BTreeMap<GroupName, Generation>>,
     plans: Mutex<BTreeMap<GroupName, PlanInSight>>,
+    elsewhere: Mutex<BTreeMap<GroupName, ZoneName>>,
 }
 
 impl FixedLeases {
@@ -67,6 +72,12 @@ impl FixedLeases {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         plans.insert(group.clone(), plan);
     }
+    /// As if the record named that zone, which is another one.
+    pub fn set_elsewhere(&self, group: &GroupName, zone: ZoneName) {
+        let elsewhere = self.elsewhere.lock();
+        let mut elsewhere = elsewhere.unwrap_or_else(PoisonError::into_inner);
+        elsewhere.insert(group.clone(), zone);
+    }
     /// As if it were lost.
     pub fn lose(&self, group: &GroupName) {
         self.map().remove(group);
@@ -74,6 +85,11 @@ impl FixedLeases {
 }
 
 impl Leases for FixedLeases {
+    fn recorded_elsewhere(&self, group: &GroupName) -> Option<ZoneName> {
+        let elsewhere = self.elsewhere.lock();
+        let elsewhere = elsewhere.unwrap_or_else(PoisonError::into_inner);
+        elsewhere.get(group).cloned()
+    }
     fn held(&self) -> Vec<GroupName> {
         self.map().keys().cloned().collect()
     }
@@ -134,6 +150,9 @@ impl NoLeases {
 }
 
 impl Leases for NoLeases {
+    fn recorded_elsewhere(&self, _: &GroupName) -> Option<ZoneName> {
+        None
+    }
     fn held(&self) -> Vec<GroupName> {
         Vec::new()
     }

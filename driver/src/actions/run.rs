@@ -16,6 +16,7 @@ use rekindle_common::{
     ApiError, Generation, GroupName, ImageSpec,
     action::{ActionOutcome, Effect, Order, SafetyCopy, VolumeAction},
     given_up::GivenUp,
+    metadata,
     status::VolumeStatus,
     volume::Role,
 };
@@ -138,6 +139,7 @@ impl Inner {
             look.view.lineage = Some(session.lineage(d.answer).await?);
         }
         let group = group_of(&look, &order.action)?;
+        self.refuse_to_join_elsewhere(&look, &order.action)?;
         if let (VolumeAction::Demote { .. }, Some(group)) = (&order.action, &group)
             && self.takes().since(group, memo)
         {
@@ -267,6 +269,21 @@ impl Inner {
             .await
     }
 
+    /// What is put into a group is primary here from then on. Where the keeper knows that the group's primary is another zone, it would demote it
+    /// within seconds, under its writer. Where that is not known, whoever asks decides, as ever.
+    fn refuse_to_join_elsewhere(&self, look: &Look, action: &VolumeAction) -> Result<(), Refusal> {
+        let Some(group) = joins(look, action)? else {
+            return Ok(());
+        };
+        match self.leases.recorded_elsewhere(&group) {
+            None => Ok(()),
+            Some(zone) => Err(Refusal::GroupElsewhere {
+                group: group.to_string(),
+                zone,
+            }),
+        }
+    }
+
     fn need_lease(&self, group: &GroupName, generation: Generation) -> Result<(), Refusal> {
         if leases::holds(&self.leases.view(group), generation) {
             Ok(())
@@ -372,6 +389,27 @@ fn may_have_landed<T>(done: &Result<T, ReplicationError>) -> bool {
         ) => true,
         Err(ReplicationError::Refused(_)) => false,
     }
+}
+
+/// The group that a volume which is written to here is put into.
+fn joins(look: &Look, action: &VolumeAction) -> Result<Option<GroupName>, Refusal> {
+    let VolumeAction::Replicate {
+        group, leave_group, ..
+    } = action
+    else {
+        return Ok(None);
+    };
+    let after = replication::group_after(look, group.as_ref(), *leave_group)?;
+    // Its keeper goes by this entry.
+    let own = look.view.metadata.get(metadata::GROUP);
+    Ok(match look.role {
+        // It is in it already.
+        Role::Primary if after.as_ref().map(GroupName::as_str) == own.map(String::as_str) => None,
+        // Of one that is not mirrored what stands in its metadata binds nobody yet.
+        Role::Primary | Role::NotMirrored => after,
+        // Refused as a copy.
+        Role::Secondary | Role::Unknown => None,
+    })
 }
 
 /// The group whose authority an order needs.

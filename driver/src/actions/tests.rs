@@ -1,6 +1,7 @@
 //! The actions on two linked clusters in memory, under paused time.
 
 mod freezing;
+mod joining;
 mod lease_ends;
 mod lost;
 mod outlook;

@@ -149,6 +149,10 @@ impl Leases for LeaseHandle {
         }
     }
 
+    fn recorded_elsewhere(&self, group: &GroupName) -> Option<ZoneName> {
+        self.shared.slots().get(group)?.elsewhere()
+    }
+
     fn held(&self) -> Vec<GroupName> {
         let now = self.shared.clock.now();
         let slots = self.shared.slots();

@@ -7,7 +7,7 @@ use super::{
     sink::SeenImage,
 };
 use rekindle_common::{
-    ApiError, Generation, GroupName,
+    ApiError, Generation, GroupName, ZoneName,
     deletion::OnDelete,
     lease::{LeaseTiming, LeaseView},
     policy::IsolationResponse,
@@ -108,6 +108,8 @@ pub(super) struct Slot {
     pub(super) frozen: Option<bool>,
     /// The newest reading of the keys that was taken up.
     read: Option<(Revision, Moment)>,
+    /// The zone that the record named when it was read last.
+    pub(super) recorded: Option<ZoneName>,
     /// What the keeper asked for last.
     wanted: Vec<Action>,
 }
@@ -135,6 +137,7 @@ impl Slot {
             maybe_ours: false,
             frozen: None,
             read: None,
+            recorded: None,
             wanted: Vec::new(),
         }
     }
@@ -151,6 +154,19 @@ impl Slot {
             self.read = Some((revision, now));
         }
         !old
+    }
+
+    /// The zone that is primary, where the keeper knows that it is another one.
+    pub(super) fn elsewhere(&self) -> Option<ZoneName> {
+        match self.keeper.state() {
+            State::NotOurs { .. } => self.recorded.clone(),
+            State::Starting { .. }
+            | State::Held { .. }
+            | State::KeptByFailsafe { .. }
+            | State::Isolated { .. }
+            | State::Released { .. }
+            | State::Unmanaged => None,
+        }
     }
 
     /// Gives the keeper an event, and remembers what it asks for.

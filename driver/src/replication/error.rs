@@ -2,7 +2,7 @@
 
 use crate::backend::{BackendError, BackendErrorKind};
 use rekindle_common::{
-    ApiError, ErrorCode, Generation, action::SAFETY_FIELD, duration::Span, volume::Known,
+    ApiError, ErrorCode, Generation, ZoneName, action::SAFETY_FIELD, duration::Span, volume::Known,
 };
 
 /// The field of a refusal to change between journal and snapshot mirroring in place, and of no other.
@@ -139,6 +139,16 @@ pub enum Refusal {
         /// Under which generation it would have to.
         generation: Generation,
     },
+    /// Its lease's keeper has read that another zone is the group's primary, and demotes what is primary here.
+    #[error(
+        "group {group} is recorded as primary in {zone}: a volume that is written to in this zone would be demoted under its writer. Leave it out of the group until the group is primary here, or make it in {zone}"
+    )]
+    GroupElsewhere {
+        /// Which group.
+        group: String,
+        /// Where it is primary.
+        zone: ZoneName,
+    },
     /// An action is in flight.
     #[error("{action} is in flight on this volume, since {for_}", for_ = .since)]
     Busy {
@@ -261,7 +271,7 @@ fn refusal_code(r: &Refusal) -> ErrorCode {
             ErrorCode::StaleGeneration
         }
         Refusal::GenerationRequired { .. } => ErrorCode::GenerationRequired,
-        Refusal::LeaseNotHeld { .. } => ErrorCode::LeaseNotHeld,
+        Refusal::LeaseNotHeld { .. } | Refusal::GroupElsewhere { .. } => ErrorCode::LeaseNotHeld,
         Refusal::Busy { .. } | Refusal::Copying { .. } => ErrorCode::Busy,
         Refusal::Frozen { .. } => ErrorCode::Frozen,
         Refusal::CorruptPolicy { .. } => ErrorCode::CorruptRecord,
@@ -316,6 +326,7 @@ fn field(r: &Refusal) -> Option<&'static str> {
         | Refusal::StaleGeneration { .. }
         | Refusal::Overtaken { .. }
         | Refusal::LeaseNotHeld { .. }
+        | Refusal::GroupElsewhere { .. }
         | Refusal::Busy { .. }
         | Refusal::Frozen { .. }
         | Refusal::CorruptPolicy { .. }

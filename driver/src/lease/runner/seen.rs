@@ -106,6 +106,9 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
             self.note_on_delete(group, slot, now, spec.policy.on_delete);
         }
         if let Some(record) = found.record(&self.config.zone) {
+            if let Found::Is { value, .. } = &found.primary {
+                slot.recorded = Some(value.zone.clone());
+            }
             let sent = began;
             slot.apply(group, now, Event::RecordRead { sent, record });
         }

@@ -199,3 +199,25 @@ async fn a_corrupt_record_neither_takes_nor_loses_a_lease() {
     b.elsewhere.txn(put(&good.value)).await.unwrap();
     s.handle.take(&db(), Generation(1)).await.unwrap();
 }
+
+/// What an action asks that puts a volume into a group.
+#[tokio::test(start_paused = true)]
+async fn it_is_known_here_that_another_zone_is_recorded() {
+    let b = Bench::new(true, demote_policy()).await;
+    let s = b.start("host-a", "1");
+    assert_eq!(s.handle.recorded_elsewhere(&db()), None, "nothing was read");
+    b.held(&s).await;
+    assert_eq!(s.handle.recorded_elsewhere(&db()), None);
+    let elsewhere = || s.handle.recorded_elsewhere(&db()) == Some(zone("zone-b"));
+    b.record("zone-b", 2).await;
+    b.until("it was read", secs(15), elsewhere).await;
+    // Also while etcd is away.
+    b.memory.partition();
+    sleep(secs(60)).await;
+    assert!(elsewhere());
+    b.memory.heal();
+    b.record("zone-a", 3).await;
+    b.until("it was read", secs(15), || !elsewhere()).await;
+    let unknown = GroupName::new("none").unwrap();
+    assert_eq!(s.handle.recorded_elsewhere(&unknown), None);
+}
