@@ -32,7 +32,7 @@ use rekindle_common::{
     error::Advice,
 };
 use rekindle_net::{SidecarClient, carried};
-use rekindle_openstack::{Cloud, CloudError, Holder, Scope};
+use rekindle_openstack::{Cloud, CloudError, Holder, Scope, Volume};
 use rules::Allowed;
 pub(crate) use rules::Rules;
 pub use rules::RulesError;
@@ -66,6 +66,8 @@ pub(crate) struct Found {
 
 /// When one of a project's actions may have ended. An action takes a second or less, but for a resync.
 const SOON: u64 = 2;
+/// When a volume may have been moved.
+const MOVED: u64 = 5;
 
 impl Actions {
     /// Whether the holder of a token may ask for that, by the rules.
@@ -142,6 +144,15 @@ impl Actions {
             let why = "a volume that several servers may write to (multiattach) cannot be replicated: retype it to a type without multiattach first";
             return Err(Fault::new(StatusCode::CONFLICT, "multiattach", why));
         }
+        if let Some(word) = moving(&volume)
+            && matches!(asked, Asked::Replicate { .. })
+        {
+            let why = format!(
+                "Cinder is at work on the volume ({word}), and may delete the image that it has now: try again when that has ended"
+            );
+            let fault = Fault::new(StatusCode::CONFLICT, "volume_moving", why);
+            return Err(fault.retry_after(MOVED));
+        }
         match under {
             Under::Image(image) => Ok(Found {
                 image: std::sync::Arc::unwrap_or_clone(image),
@@ -210,6 +221,18 @@ impl Actions {
             }
         }
     }
+}
+
+/// What Cinder does to a volume whose image may be another at its end, in its own word: the image from before is deleted then, and a copy with
+/// it.
+fn moving(volume: &Volume) -> Option<&str> {
+    // As Cinder has it. `deleting` is what stays where a migration's source could not be deleted.
+    let over = ["none", "success", "error", "deleting"];
+    let migration = volume.migration_status.as_deref();
+    let migration = migration.filter(|word| !over.contains(word));
+    let status = Some(volume.status.as_str());
+    let status = status.filter(|word| ["retyping", "maintenance", "deleting"].contains(word));
+    migration.or(status)
 }
 
 fn order(asked: Asked, holder: &Holder, id: &str) -> Result<Order, ApiError> {

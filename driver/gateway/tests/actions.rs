@@ -212,6 +212,57 @@ async fn hard_case_39_what_several_servers_may_write_to_is_not_put_under_replica
     }
 }
 
+/// At a migration's end the image that it is from is deleted.
+#[tokio::test]
+async fn what_cinder_moves_is_not_put_under_replication() {
+    let scene = scene("").await;
+    let is = |status: &'static str, migration: Option<&'static str>| {
+        let mut volume = Volume::new(PLAIN, None);
+        (volume.status, volume.migration) = (status, migration);
+        scene.cloud.has(vec![volume]);
+    };
+    for (status, migration) in [
+        ("available", Some("starting")),
+        ("in-use", Some("migrating")),
+        ("available", Some("completing")),
+        (
+            "available",
+            Some("target:9d2a4c1e-0000-4000-8000-000000000009"),
+        ),
+        ("available", Some("a word of tomorrow's")),
+        ("retyping", None),
+        ("maintenance", Some("error")),
+        ("deleting", Some("success")),
+    ] {
+        is(status, migration);
+        for (body, name) in EACH {
+            let before = scene.sidecar.orders().len();
+            let answer = scene.act("admin", PLAIN, body).await;
+            let ordered = scene.sidecar.orders().len() - before;
+            if name == "replicate" {
+                let said = (answer.status, answer.header("retry-after"), ordered);
+                assert_eq!(said, (409, Some("5"), 0), "{status} {migration:?}");
+                let why = answer.json()["conflictingRequest"]["message"].to_string();
+                assert!(why.contains("Cinder is at work"), "{why}");
+            } else {
+                assert_eq!((answer.status, ordered), (202, 1), "{status} {migration:?}");
+            }
+        }
+    }
+    let (replicate, _) = EACH[0];
+    for (status, migration) in [
+        ("available", None),
+        ("available", Some("none")),
+        ("in-use", Some("success")),
+        ("available", Some("error")),
+        ("error_deleting", Some("deleting")),
+    ] {
+        is(status, migration);
+        let answer = scene.act("admin", PLAIN, replicate).await;
+        assert_eq!(answer.status, 202, "{status} {migration:?}");
+    }
+}
+
 fn in_chunks(body: &str) -> String {
     let pieces = body.as_bytes().chunks(1000).map(|c| {
         let text = std::str::from_utf8(c).unwrap();

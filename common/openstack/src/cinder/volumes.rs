@@ -68,6 +68,14 @@ pub struct Volume {
         deserialize_with = "wire::text"
     )]
     pub name_id: Option<String>,
+    /// How its migration is, while there is one and after it: `starting`, `migrating`, `completing`; `success`, `error`; `target:ID` of what
+    /// the volume of that id is migrated to, and `deleting` of what it was migrated from.
+    #[serde(
+        default,
+        rename = "os-vol-mig-status-attr:migstat",
+        deserialize_with = "wire::text"
+    )]
+    pub migration_status: Option<String>,
     /// Whether what it holds is encrypted.
     #[serde(default, deserialize_with = "wire::flag")]
     pub encrypted: bool,

@@ -41,6 +41,8 @@ pub struct Volume {
     pub host: &'static str,
     pub name_id: Option<String>,
     pub multiattach: bool,
+    pub status: &'static str,
+    pub migration: Option<&'static str>,
     /// Whose it is: all users but administrators are of `p`.
     pub project: &'static str,
 }
@@ -56,6 +58,8 @@ impl Volume {
             },
             name_id: name_id.map(str::to_owned),
             multiattach: false,
+            status: "available",
+            migration: None,
             project: "p",
         }
     }
@@ -247,10 +251,11 @@ async fn versions() -> Response {
 
 fn as_admin(volume: &Volume) -> Value {
     json!({
-        "id": volume.id, "status": "available", "size": 1,
+        "id": volume.id, "status": volume.status, "size": 1,
         "os-vol-tenant-attr:tenant_id": volume.project,
         "os-vol-host-attr:host": volume.host,
         "os-vol-mig-status-attr:name_id": volume.name_id,
+        "os-vol-mig-status-attr:migstat": volume.migration,
         "multiattach": volume.multiattach,
     })
 }
