@@ -79,7 +79,8 @@ impl Actions {
         let holder = self.cloud.holder(token).await;
         let holder = holder.map_err(|e| away("keystone", "Keystone", &e))?;
         let Some(holder) = holder else {
-            let why = "the token is not valid";
+            // Of a good one with access rules Keystone says the same to whoever does not say that they heed them.
+            let why = "the token is not valid, or of an application credential with access rules, which is not taken for volume actions";
             return Err(Fault::new(StatusCode::UNAUTHORIZED, "token", why));
         };
         match self.rules.allow(asked, &holder, None) {

@@ -212,6 +212,18 @@ async fn hard_case_39_what_several_servers_may_write_to_is_not_put_under_replica
     }
 }
 
+/// Keystone says 404 of its token, as of one that is none, and Cinder, which heeds the rules, takes it.
+#[tokio::test]
+async fn a_credential_with_access_rules_is_told_that_it_is_not_taken() {
+    let scene = scene("").await;
+    for (body, _) in EACH {
+        let answer = scene.act("ruled", PLAIN, body).await;
+        assert_eq!(answer.status, 401, "{}", answer.text());
+        assert!(answer.text().contains("access rules"), "{}", answer.text());
+    }
+    assert_eq!(scene.sidecar.orders().len(), 0);
+}
+
 /// At a migration's end the image that it is from is deleted.
 #[tokio::test]
 async fn what_cinder_moves_is_not_put_under_replication() {
