@@ -11,7 +11,10 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, Sleep},
+};
 
 /// What is wrong with a client's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +104,10 @@ pub(crate) struct RequestBody {
     inner: Option<Incoming>,
     limit: u64,
     left: u64,
+    /// All of it was read ahead.
+    whole: bool,
+    /// Its part of what bodies that are still to come may take. It is free when the body is sent, or given up.
+    share: Option<OwnedSemaphorePermit>,
     progress: Progress,
 }
 
@@ -111,6 +118,8 @@ impl RequestBody {
             inner: Some(inner),
             limit,
             left: limit,
+            whole: false,
+            share: None,
             progress: Progress::new(),
         }
     }
@@ -122,6 +131,8 @@ impl RequestBody {
             inner: None,
             limit: 0,
             left: 0,
+            whole: true,
+            share: None,
             progress: Progress::new(),
         }
     }
@@ -133,6 +144,10 @@ impl RequestBody {
         }
         let mut read = BytesMut::new();
         let whole = loop {
+            // Where its length was told there is no need to wait for its end.
+            if self.is_end_stream() {
+                break true;
+            }
             match self.frame().await {
                 None => break true,
                 Some(Ok(frame)) => {
@@ -147,8 +162,28 @@ impl RequestBody {
             }
         };
         let read = read.freeze();
+        self.whole = whole;
         self.first = Some(read.clone()).filter(|r| !r.is_empty());
         Ok(whole.then_some(read))
+    }
+
+    /// Whether more of it is to come of its client.
+    pub(crate) fn is_to_come(&self) -> bool {
+        !self.whole && self.inner.as_ref().is_some_and(|i| !i.is_end_stream())
+    }
+
+    /// Reads one ahead that is to come, and says that it has no more than `most` bytes.
+    pub(crate) async fn ahead_if_small(&mut self, most: usize) -> Result<(), BodyFault> {
+        let length = self.size_hint().exact();
+        if self.is_to_come() && length.is_some_and(|length| length <= most as u64) {
+            self.ahead(most).await?;
+        }
+        Ok(())
+    }
+
+    /// It has a place among those that are still to come.
+    pub(crate) fn holds(&mut self, share: OwnedSemaphorePermit) {
+        self.share = Some(share);
     }
 
     pub(crate) fn progress(&self) -> Progress {

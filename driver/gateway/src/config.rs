@@ -82,7 +82,7 @@ pub struct UpstreamConfig {
     /// The authorities that its certificate is of, in PEM. The file is read again when it changes.
     #[serde(default)]
     pub ca: Option<PathBuf>,
-    /// Connections to it, all together: as many requests are answered at once.
+    /// Connections to it, all together: as many requests are answered at once. Half of them wait for clients' bodies at most.
     #[serde(default = "default_connections")]
     pub connections: usize,
     /// For one of them to be free.

@@ -3,7 +3,7 @@
 //! | field | towards Cinder | towards the client |
 //! |---|---|---|
 //! | `Connection` and what it names, `Keep-Alive`, `Proxy-*`, `TE`, `Trailer`, `Transfer-Encoding`, `Upgrade` | taken off (RFC 9110 7.6.1) | taken off |
-//! | `Expect: 100-continue` | taken off: the gateway asks for the body itself, once it has a connection | - |
+//! | `Expect: 100-continue` | taken off: the gateway asks for the body itself, when it begins to read it | - |
 //! | names with an underscore | taken off: a WSGI server takes `X_Forwarded_For` for `X-Forwarded-For` | kept |
 //! | `Forwarded`, `X-Forwarded-*` | ours; a trusted proxy's are kept and added to | kept |
 //! | `X-OpenStack-Request-ID` | the client's, or ours where it sent none | kept |

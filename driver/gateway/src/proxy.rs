@@ -55,6 +55,8 @@ pub(crate) struct Proxy {
 
 /// An action's body is no larger.
 const ACTION: usize = 16 * 1024;
+/// A body that says that it is no larger is read before there is a connection to Cinder for it.
+const SMALL: usize = 16 * 1024;
 /// Nor is what Cinder says of one volume.
 const VOLUME: usize = 1024 * 1024;
 const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
@@ -168,6 +170,8 @@ impl Proxy {
                 return self.page(statuses, &head, query, exchange).await;
             }
         }
+        // Who is slow with it, whoever that is, keeps a connection from nobody meanwhile.
+        body.ahead_if_small(SMALL).await.map_err(body_fault)?;
         let request = Request::from_parts(head, body);
         let answer = self.send(request, exchange).await;
         let answer = answer.map_err(|fault| if unread { fault.closing() } else { fault })?;
@@ -338,7 +342,9 @@ fn no_answer(e: &UpstreamError, progress: &Progress, exchange: &Exchange) -> Fau
         return body_fault(fault);
     }
     let (status, name) = match e {
-        UpstreamError::Busy { .. } => (StatusCode::SERVICE_UNAVAILABLE, "upstream_busy"),
+        UpstreamError::Busy { .. } | UpstreamError::Uploads { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "upstream_busy")
+        }
         UpstreamError::Connect(_) => (StatusCode::BAD_GATEWAY, "upstream_connect"),
         UpstreamError::ConnectTime(_) => (StatusCode::GATEWAY_TIMEOUT, "upstream_connect_time"),
         UpstreamError::FirstByte(_) => (StatusCode::GATEWAY_TIMEOUT, "upstream_first_byte"),
@@ -353,9 +359,10 @@ fn no_answer(e: &UpstreamError, progress: &Progress, exchange: &Exchange) -> Fau
     // Where Cinder listens and how its connections fail is the operator's to know: the log has it under the id.
     let fault = Fault::new(status, name, e.to_string());
     match e {
-        UpstreamError::Busy { .. } | UpstreamError::Connect(_) | UpstreamError::ConnectTime(_) => {
-            fault.retry_after(1)
-        }
+        UpstreamError::Busy { .. }
+        | UpstreamError::Uploads { .. }
+        | UpstreamError::Connect(_)
+        | UpstreamError::ConnectTime(_) => fault.retry_after(1),
         UpstreamError::FirstByte(_) | UpstreamError::Broken(_) => fault,
     }
 }

@@ -5,6 +5,8 @@
 //!                                 └─ a new one (connect_time)  └─ nothing of it was sent: another connection
 //! ```
 //!
+//! A request whose body is still to come has a place among those first: they are half of all, so that slow clients leave the other half.
+//!
 //! A request is sent again only where nothing of it was: whether Cinder has carried out what it read a byte of, nobody knows.
 
 mod answer;
@@ -23,8 +25,11 @@ use hyper::{Request, Response, header::HeaderValue};
 use pool::{Lease, Pool};
 use rekindle_common::duration::Span;
 use rekindle_net::{TlsError, TrustedServers};
-use std::{io, path::Path, time::Duration};
-use tokio::time::{Instant, sleep_until, timeout};
+use std::{io, path::Path, sync::Arc, time::Duration};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep_until, timeout},
+};
 
 /// What Cinder may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +52,11 @@ pub(crate) enum UpstreamError {
     /// All connections are taken.
     #[error("all {connections} connections to Cinder were busy for {after}")]
     Busy { connections: usize, after: Span },
+    /// All connections are taken that bodies may have which are still to come.
+    #[error(
+        "all {places} connections to Cinder for bodies that are still to come were busy for {after}"
+    )]
+    Uploads { places: usize, after: Span },
     /// There is nobody.
     #[error("Cinder cannot be connected")]
     Connect(#[source] io::Error),
@@ -65,8 +75,15 @@ pub(crate) enum UpstreamError {
 pub(crate) struct Upstream {
     target: Target,
     pool: Pool,
+    /// Places for requests whose body is still to come.
+    uploads: Arc<Semaphore>,
     times: UpstreamTimes,
     metrics: Metrics,
+}
+
+/// So many of all connections wait for clients at most.
+fn uploads(connections: usize) -> usize {
+    (connections / 2).max(1)
 }
 
 impl Upstream {
@@ -82,6 +99,7 @@ impl Upstream {
         Ok(Self {
             target: Target::new(url, trusted),
             pool: Pool::new(connections, times.keep_alive),
+            uploads: Arc::new(Semaphore::new(uploads(connections))),
             times,
             metrics: metrics.clone(),
         })
@@ -103,6 +121,10 @@ impl Upstream {
         mut request: Request<RequestBody>,
     ) -> Result<Response<CinderBody>, UpstreamError> {
         let progress = request.body().progress();
+        if request.body().is_to_come() {
+            let share = self.upload().await?;
+            request.body_mut().holds(share);
+        }
         loop {
             let (mut lease, kept) = self.lease().await?;
             let answer = tokio::select! {
@@ -131,6 +153,19 @@ impl Upstream {
                 },
             }
         }
+    }
+
+    /// A place for a body that is still to come.
+    async fn upload(&self) -> Result<OwnedSemaphorePermit, UpstreamError> {
+        let place = Arc::clone(&self.uploads).acquire_owned();
+        let place = timeout(self.times.wait, place).await;
+        place
+            .ok()
+            .and_then(Result::ok)
+            .ok_or_else(|| UpstreamError::Uploads {
+                places: uploads(self.pool.size()),
+                after: Span(self.times.wait),
+            })
     }
 
     /// Ends when Cinder has had all that was sent for too long.
