@@ -132,6 +132,8 @@ codes! {
     CatalogueGap = "catalogue_gap", 409, AskOperator;
     /// A protected server's record or stand-by is not as it should be. Told in a status, never refused with.
     ServerGap = "server_gap", 409, AskOperator;
+    /// There is more of it than is held at once: a zone's volumes in one list, or a group in one plan. The message says how much is.
+    TooLarge = "too_large", 409, AskOperator;
     /// A fault of ours.
     Internal = "internal", 500, AskOperator;
 }

@@ -27,7 +27,7 @@ pub use ids::{RequestId, RequestIds, carried, in_request};
 pub use orchestrators::Orchestrators;
 pub use peers::{
     FencedClients, FreezeRequest, GenerationBody, GrantRequest, Granted, OrchestratorClient,
-    SidecarClient, VolumePage,
+    SidecarClient, VolumeList, VolumePage,
 };
 pub use rekindle_common::tls::TlsFiles;
 pub use server::{

@@ -22,7 +22,7 @@
 
 use crate::{Client, NdjsonStream};
 use rekindle_common::{
-    ApiError, Generation, GroupName, ImageSpec, PlanId, Timestamp,
+    ApiError, ErrorCode, Generation, GroupName, ImageSpec, PlanId, Timestamp,
     action::{ActionOutcome, BatchLine, BatchRequest, Order},
     duration::Span,
     plan::{GroupGlance, LeaderAnswer, PlanBegun, PlanLine, PlanRequest},
@@ -39,6 +39,57 @@ pub struct VolumePage {
     pub volumes: Vec<VolumeReport>,
     /// Where the next page starts: pass it as `after`. `None` on the last.
     pub next: Option<ImageSpec>,
+}
+
+/// As many volumes as were asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeList {
+    /// In the order of their names.
+    pub volumes: Vec<VolumeReport>,
+    /// There are more: what is not in it may be there all the same.
+    pub more: bool,
+}
+
+impl VolumeList {
+    /// Page by page, `most` at most.
+    ///
+    /// # Errors
+    /// The first page's that fails.
+    pub async fn read<F>(
+        most: usize,
+        page: impl Fn(Option<ImageSpec>) -> F,
+    ) -> Result<Self, ApiError>
+    where
+        F: Future<Output = Result<VolumePage, ApiError>>,
+    {
+        let mut volumes = Vec::new();
+        let mut after = None;
+        loop {
+            let page = page(after).await?;
+            volumes.extend(page.volumes);
+            after = page.next;
+            if after.is_none() || volumes.len() >= most {
+                let more = after.is_some() || volumes.len() > most;
+                volumes.truncate(most);
+                return Ok(Self { volumes, more });
+            }
+        }
+    }
+
+    /// All, for whom a part is of no use: what it does not see it would leave behind.
+    ///
+    /// # Errors
+    /// `too_large` where there are more.
+    pub fn whole(self) -> Result<Vec<VolumeReport>, ApiError> {
+        if self.more {
+            let text = format!(
+                "there are more than {} volumes, the most that go into one list",
+                self.volumes.len()
+            );
+            return Err(ApiError::new(ErrorCode::TooLarge, text));
+        }
+        Ok(self.volumes)
+    }
 }
 
 /// The generation that an order about a group is given under.
@@ -180,26 +231,31 @@ impl SidecarClient {
         self.http.get(&path).await
     }
 
-    /// All volumes of a group, or of the zone: page by page, up to `most`.
+    /// The first volumes of a group, or of the zone, `most` at most, and whether there are more.
     ///
     /// # Errors
     /// See [`Client`].
+    pub async fn first_volumes(
+        &self,
+        group: Option<&GroupName>,
+        most: usize,
+    ) -> Result<VolumeList, ApiError> {
+        let page = |after: Option<ImageSpec>| async move {
+            self.volumes(group, 500, after.as_ref()).await
+        };
+        VolumeList::read(most, page).await
+    }
+
+    /// All volumes of a group, or of the zone.
+    ///
+    /// # Errors
+    /// `too_large` where there are more than `most`; see [`Client`].
     pub async fn all_volumes(
         &self,
         group: Option<&GroupName>,
         most: usize,
     ) -> Result<Vec<VolumeReport>, ApiError> {
-        let mut all = Vec::new();
-        let mut after = None;
-        loop {
-            let page = self.volumes(group, 500, after.as_ref()).await?;
-            all.extend(page.volumes);
-            after = page.next;
-            if after.is_none() || all.len() >= most {
-                all.truncate(most);
-                return Ok(all);
-            }
-        }
+        self.first_volumes(group, most).await?.whole()
     }
 
     /// One volume.

@@ -226,6 +226,7 @@ fn advice_for(e: &ApiError) -> Option<String> {
         | C::ClockSkew
         | C::CatalogueGap
         | C::ServerGap
+        | C::TooLarge
         | C::BodyTooLarge
         | C::Unsupported
         | C::StorageFull

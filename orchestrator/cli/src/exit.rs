@@ -110,7 +110,8 @@ impl From<ErrorCode> for Exit {
             | ErrorCode::CorruptRecord
             | ErrorCode::ClockSkew
             | ErrorCode::CatalogueGap
-            | ErrorCode::ServerGap => Self::Held,
+            | ErrorCode::ServerGap
+            | ErrorCode::TooLarge => Self::Held,
             ErrorCode::DeadlineExceeded
             | ErrorCode::NotLeader
             | ErrorCode::ClusterUnreachable

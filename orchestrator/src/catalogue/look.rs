@@ -9,6 +9,7 @@ use rekindle_common::{
     zone::ZoneReport,
 };
 use rekindle_core::catalogue::{Ask, Named, Records, mapping::Project};
+use rekindle_net::VolumeList;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -59,7 +60,7 @@ impl fmt::Display for Lack {
             Self::Cluster => f.write_str("its cluster does not answer"),
             Self::TooMany => write!(
                 f,
-                "it has {MOST} volumes or more, which is all that is looked at"
+                "it has more than {MOST} volumes, which is all that is looked at"
             ),
         }
     }
@@ -162,15 +163,19 @@ async fn images(place: &Place, deadline: Duration) -> Result<Listed, String> {
     }
     Ok(Listed {
         lacks: lacks(&report, &all),
-        images: all.into_iter().map(|r| (r.volume.clone(), r)).collect(),
+        images: all
+            .volumes
+            .into_iter()
+            .map(|r| (r.volume.clone(), r))
+            .collect(),
     })
 }
 
-fn lacks(report: &ZoneReport, all: &[VolumeReport]) -> Option<Lack> {
-    if report.ceph.health.is_none() || all.iter().any(|r| r.role == Role::Unknown) {
+fn lacks(report: &ZoneReport, all: &VolumeList) -> Option<Lack> {
+    if report.ceph.health.is_none() || all.volumes.iter().any(|r| r.role == Role::Unknown) {
         return Some(Lack::Cluster);
     }
-    (all.len() >= MOST).then_some(Lack::TooMany)
+    all.more.then_some(Lack::TooMany)
 }
 
 /// Asks both zones for images by name.

@@ -14,7 +14,7 @@ use rekindle_common::{
     zone::{GroupReport, ZoneReport},
 };
 use rekindle_driver::actions::{VolumeQuery, Volumes};
-use rekindle_net::{GrantRequest, Granted};
+use rekindle_net::{GrantRequest, Granted, VolumeList};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The sidecar that runs now, if one does.
@@ -68,26 +68,17 @@ impl ReachedSidecar {
         }
     }
 
-    async fn list(
-        &self,
-        group: Option<GroupName>,
-        most: usize,
-    ) -> Result<Vec<VolumeReport>, ApiError> {
-        let volumes = self.reach()?;
-        let mut all = Vec::new();
-        let mut query = VolumeQuery {
-            group,
-            ..VolumeQuery::default()
+    async fn list(&self, group: Option<GroupName>, most: usize) -> Result<VolumeList, ApiError> {
+        let (volumes, group) = (&self.reach()?, &group);
+        let page = |after| async move {
+            let query = VolumeQuery {
+                group: group.clone(),
+                after,
+                ..VolumeQuery::default()
+            };
+            volumes.volumes(&query).await
         };
-        loop {
-            let page = volumes.volumes(&query).await?;
-            all.extend(page.volumes);
-            query.after = page.next;
-            if query.after.is_none() || all.len() >= most {
-                all.truncate(most);
-                return Ok(all);
-            }
-        }
+        VolumeList::read(most, page).await
     }
 }
 
@@ -99,9 +90,13 @@ impl Sidecar for ReachedSidecar {
         &'a self,
         group: &'a GroupName,
     ) -> BoxFuture<'a, Result<Vec<VolumeReport>, ApiError>> {
-        self.list(Some(group.clone()), usize::MAX).boxed()
+        async move {
+            let list = self.list(Some(group.clone()), usize::MAX).await?;
+            list.whole()
+        }
+        .boxed()
     }
-    fn all(&self, most: usize) -> BoxFuture<'_, Result<Vec<VolumeReport>, ApiError>> {
+    fn all(&self, most: usize) -> BoxFuture<'_, Result<VolumeList, ApiError>> {
         self.list(None, most).boxed()
     }
     fn volume<'a>(&'a self, image: &'a ImageSpec) -> BoxFuture<'a, Result<VolumeReport, ApiError>> {

@@ -16,7 +16,7 @@ use rekindle_common::{
     volume::VolumeReport,
     zone::{GroupReport, ZoneReport},
 };
-use rekindle_net::{GrantRequest, Granted};
+use rekindle_net::{GrantRequest, Granted, VolumeList};
 use std::{
     fmt,
     future::Future,
@@ -35,13 +35,13 @@ const RETRY_EVERY: Duration = Duration::from_secs(3);
 pub trait Sidecar: Send + Sync + fmt::Debug {
     /// `GET /v1/zone`.
     fn report(&self) -> BoxFuture<'_, Result<ZoneReport, ApiError>>;
-    /// `GET /v1/volumes?group=`: all of a group's volumes in the zone.
+    /// `GET /v1/volumes?group=`: all of a group's volumes in the zone. More than go into one list are an error: what is not seen would not be promoted.
     fn volumes<'a>(
         &'a self,
         group: &'a GroupName,
     ) -> BoxFuture<'a, Result<Vec<VolumeReport>, ApiError>>;
-    /// `GET /v1/volumes`: all replicated volumes of the zone, in a group or in none, with what Cinder says of each; `most` at most.
-    fn all(&self, most: usize) -> BoxFuture<'_, Result<Vec<VolumeReport>, ApiError>>;
+    /// `GET /v1/volumes`: all replicated volumes of the zone, in a group or in none, with what Cinder says of each; `most` at most, and whether there are more.
+    fn all(&self, most: usize) -> BoxFuture<'_, Result<VolumeList, ApiError>>;
     /// `GET /v1/volumes/{pool}/{image}`: one image, replicated or not; `unknown_volume` is the zone's word that there is none.
     fn volume<'a>(&'a self, image: &'a ImageSpec) -> BoxFuture<'a, Result<VolumeReport, ApiError>>;
     /// `POST /v1/batch`: orders, and a line for each as it ends. The stream may break off: what has no line is not known.
@@ -191,7 +191,7 @@ mod tests {
         ) -> BoxFuture<'a, Result<Vec<VolumeReport>, ApiError>> {
             Box::pin(pending())
         }
-        fn all(&self, _: usize) -> BoxFuture<'_, Result<Vec<VolumeReport>, ApiError>> {
+        fn all(&self, _: usize) -> BoxFuture<'_, Result<VolumeList, ApiError>> {
             Box::pin(pending())
         }
         fn volume<'a>(&'a self, _: &'a ImageSpec) -> BoxFuture<'a, Result<VolumeReport, ApiError>> {

@@ -268,7 +268,7 @@ impl<'c> Group<'c> {
     /// As a look: it does not answer.
     pub async fn volumes_in(&self, site: Site) -> Look<Vec<VolumeReport>> {
         let sidecar = self.cloud.sidecar_of(site);
-        let all = sidecar.all_volumes(Some(&self.name), 100).await;
+        let all = sidecar.all_volumes(Some(&self.name), 10_000).await;
         all.map_err(|e| e.to_string())
     }
 

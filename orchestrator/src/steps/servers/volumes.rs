@@ -258,10 +258,10 @@ impl<'a> Volumes<'a> {
             let zone = self.ctx.zone(&self.rules.zone)?;
             let asked = zone.sidecar().all(MOST);
             Ok(match zone.ask(self.ctx.tools.zone_deadline, asked).await {
-                Ok(reports) if reports.len() >= MOST => Err(self
+                Ok(list) if list.more => Err(self
                     .rules
-                    .not_known(&format!("there are {MOST} or more, and no list has all"))),
-                Ok(reports) => Ok(self.index(reports)),
+                    .not_known(&format!("there are more than {MOST}, and no list has all"))),
+                Ok(list) => Ok(self.index(list.volumes)),
                 Err(e) => Err(self.rules.not_known(&e.message)),
             })
         });

@@ -16,7 +16,7 @@ use rekindle_common::{
 use serde::Serialize;
 
 /// More than a zone of this design holds; a list has to end somewhere.
-const MOST: usize = 20_000;
+const MOST: usize = 50_000;
 
 /// What one zone says.
 #[derive(Debug, Serialize)]
