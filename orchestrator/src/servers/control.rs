@@ -68,8 +68,11 @@ pub enum ServerState {
     Stopped,
     /// Something is at work on it.
     Changing,
-    /// Nova says that it failed.
-    Failed,
+    /// Nova says that it failed. That says nothing of its domain: it failed to stop, say, and writes on.
+    Failed {
+        /// It never ran, or Nova saw it off.
+        off: bool,
+    },
     /// Nova cannot see it now: its cell does not answer.
     Unknown,
 }

@@ -445,7 +445,9 @@ fn state(server: &Server) -> ServerState {
             | None => ServerState::Stopped,
         },
         Status::Shelved | Status::ShelvedOffloaded => ServerState::Stopped,
-        Status::Error | Status::SoftDeleted | Status::Deleted => ServerState::Failed,
+        Status::Error | Status::SoftDeleted | Status::Deleted => ServerState::Failed {
+            off: server.launched_at.is_none() || was_seen_off(server.power_state.as_ref()),
+        },
         Status::Build
         | Status::HardReboot
         | Status::Migrating
@@ -455,6 +457,21 @@ fn state(server: &Server) -> ServerState {
         | Status::Resize
         | Status::RevertResize => ServerState::Changing,
         Status::Unknown | Status::Other(_) => ServerState::Unknown,
+    }
+}
+
+/// By the domain's own state as Nova last saw it. Where it found no domain it may not have seen the host.
+fn was_seen_off(power: Option<&PowerState>) -> bool {
+    match power {
+        Some(PowerState::Shutdown | PowerState::Crashed) => true,
+        Some(
+            PowerState::NoState
+            | PowerState::Running
+            | PowerState::Paused
+            | PowerState::Suspended
+            | PowerState::Other(_),
+        )
+        | None => false,
     }
 }
 

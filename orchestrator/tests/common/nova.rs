@@ -249,7 +249,7 @@ impl FakeNova {
             ServerState::Running
             | ServerState::Stopped
             | ServerState::Changing
-            | ServerState::Failed
+            | ServerState::Failed { .. }
             | ServerState::Unknown => Ok(()),
         }
     }
@@ -300,10 +300,17 @@ impl Servers for FakeNova {
             self.called(within).await?;
             let mut i = self.inside();
             let k = wanted.key.as_str();
-            if let Some(e) = Self::fault(&mut i, Verb::Hold, k) {
+            let fault = Self::fault(&mut i, Verb::Hold, k);
+            let found = Self::find(&i, wanted)?;
+            if let Some(e) = fault {
+                // As the real one: locked first, and what failed then does not stop.
+                if let Some(s) = found.as_ref().and_then(|id| i.servers.get_mut(id))
+                    && matches!(s.state, ServerState::Failed { .. })
+                {
+                    s.held = true;
+                }
                 return Err(e);
             }
-            let found = Self::find(&i, wanted)?;
             if let Some(id) = &found {
                 Self::thawed(&i, id)?;
             }

@@ -14,7 +14,10 @@ use rekindle_core::{
     plan::Step,
     saga::{End, Event},
 };
-use rekindle_orchestrator::{servers::control::ServerState, steps::Pass};
+use rekindle_orchestrator::{
+    servers::control::{ServerState, ServersError},
+    steps::Pass,
+};
 use rekindle_store::{Op, Txn};
 use std::collections::BTreeSet;
 
@@ -213,6 +216,24 @@ async fn what_a_resume_could_not_stop_begins_anew_in_the_next() {
     let over = bench.hand.work(&id, None).await;
     assert_well(&bench, &id, over).await;
     assert_eq!(told(a, "db"), [Verb::Hold, Verb::Start]);
+}
+
+/// Its stop failed in Nova, which calls it failed since, and its domain writes on: that it is locked does not make it stopped.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_failed_and_runs_is_stopped_before_its_volumes_are_demoted() {
+    let bench = bench(Kind::Move).await;
+    let a = bench.rig.nova(&zone_a());
+    let runs = Server {
+        ours: false,
+        ..server("db", 0, ServerState::Failed { off: false }, false)
+    };
+    a.has("a-db", runs);
+    let late = ServersError::NotNow("it was not stopped in time".to_owned());
+    a.fails(Verb::Hold, "db", late, 1);
+    let (id, over) = run(&bench).await;
+    assert_well(&bench, &id, over).await;
+    assert_eq!(told(a, "db"), [Verb::Hold]);
+    assert!(a.all_held());
 }
 
 /// It could not be stopped, and that is why the move is undone: its volumes are its own all the time.

@@ -107,12 +107,12 @@ async fn hard_case_51_a_half_built_stand_by_is_built_to_its_end_and_its_namesake
         disks: vec![0],
     };
     // What stands by is half built, and the users have a server of the same name.
-    b.has("b-db", server(ServerState::Failed, true));
+    b.has("b-db", server(ServerState::Failed { off: true }, true));
     b.has("b-theirs", server(ServerState::Stopped, false));
     // Of another one a half is there that nobody has written down.
     let web_2 = Server {
         key: "web-2".to_owned(),
-        state: ServerState::Failed,
+        state: ServerState::Failed { off: true },
         held: false,
         ours: true,
         disks: vec![2],

@@ -167,7 +167,8 @@ async fn hypervisors_that_start_a_stand_by_do_not_leave_it_running() {
     play.round().await;
     assert_eq!(play.b.orders(), ["hold built-1"]);
     // Its users' own in the primary zone is never touched, whatever it does.
-    play.a.change("s1", |s| s.state = ServerState::Failed);
+    play.a
+        .change("s1", |s| s.state = ServerState::Failed { off: true });
     play.round().await;
     assert_eq!(play.a.orders(), Vec::<String>::new());
 }

@@ -170,7 +170,8 @@ async fn hard_case_51_a_late_build_beside_the_word_of_an_earlier_one_is_found_to
 async fn what_failed_on_a_volume_that_is_gone_is_built_anew_without_it() {
     let play = late().await;
     comes_up(&play, "zone-a/s1");
-    play.b.change("half", |s| s.state = ServerState::Failed);
+    play.b
+        .change("half", |s| s.state = ServerState::Failed { off: true });
     play.a.change("s1", |s| s.record.disks.truncate(1));
     let mut volumes = volumes(play.clock.now());
     for (zone, all) in &mut volumes.zones {

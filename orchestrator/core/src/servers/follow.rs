@@ -118,7 +118,10 @@ pub enum Rests {
     /// Something is at work on it.
     Changing,
     /// Nova says that it failed.
-    Failed,
+    Failed {
+        /// It is off all the same.
+        off: bool,
+    },
     /// Nova cannot see it now.
     Unknown,
 }
@@ -276,7 +279,7 @@ fn keep(s: &Sight<'_>, record: &ServerRecord, trouble: Option<&str>) -> Option<A
         Standby::There {
             id, state, held, ..
         } if is_written_down(s, id, *state) => {
-            let at_rest = *held && *state == Rests::Resting;
+            let at_rest = *held && is_off(*state);
             note(s, &mut instances, s.other, id, at_rest);
         }
         Standby::Absent => {
@@ -302,6 +305,14 @@ fn keep(s: &Sight<'_>, record: &ServerRecord, trouble: Option<&str>) -> Option<A
     Some(Act::Keep(Box::new(new)))
 }
 
+/// Nothing of it runs.
+fn is_off(state: Rests) -> bool {
+    match state {
+        Rests::Resting | Rests::Failed { off: true } => true,
+        Rests::Running | Rests::Changing | Rests::Failed { off: false } | Rests::Unknown => false,
+    }
+}
+
 /// One of ours is, once it is at rest: what is not written down a start takes for one that came up on the copies.
 fn is_written_down(s: &Sight<'_>, id: &str, state: Rests) -> bool {
     let kept = s.kept.and_then(|k| k.instances.get(s.other));
@@ -310,7 +321,7 @@ fn is_written_down(s: &Sight<'_>, id: &str, state: Rests) -> bool {
         (Build::Users, _) | (Build::Standby { .. }, Rests::Resting) => true,
         (
             Build::Standby { .. },
-            Rests::Running | Rests::Changing | Rests::Failed | Rests::Unknown,
+            Rests::Running | Rests::Changing | Rests::Failed { .. } | Rests::Unknown,
         ) => already,
     }
 }
@@ -438,10 +449,11 @@ fn hold(s: &Sight<'_>) -> Option<Acts> {
         return None;
     };
     let is_due = match (state, build_of(s, s.other, id)) {
-        (Rests::Running, _) => true,
+        // One of ours that failed is taken away instead.
+        (Rests::Running, _) | (Rests::Failed { off: false }, Build::Users) => true,
         (Rests::Resting, Build::Users) => !held,
-        (Rests::Resting, Build::Standby { .. })
-        | (Rests::Changing | Rests::Failed | Rests::Unknown, _) => false,
+        (Rests::Resting | Rests::Failed { off: false }, Build::Standby { .. })
+        | (Rests::Changing | Rests::Failed { off: true } | Rests::Unknown, _) => false,
     };
     is_due.then(|| match may_touch(s) {
         Ok(()) => (vec![Act::Hold { id: id.clone() }], None),
@@ -464,7 +476,7 @@ fn theirs(s: &Sight<'_>, id: &str, state: Rests, disks: Option<&[String]>) -> Ac
     match state {
         Rests::Resting => (Vec::new(), other_disks(s, disks)),
         Rests::Running | Rests::Changing => (Vec::new(), None),
-        Rests::Failed => nothing(format!(
+        Rests::Failed { .. } => nothing(format!(
             "its stand-by in {} ({id}) failed, and was built by its users: `openstack server show {id}` there",
             s.other
         )),
@@ -497,21 +509,21 @@ fn ours(s: &Sight<'_>, id: &str, state: Rests, held: bool, words: &str) -> Acts 
         Rests::Unknown => {
             return nothing(format!("{}'s Nova cannot see its stand-by now", s.other));
         }
-        Rests::Resting | Rests::Failed => {}
+        Rests::Resting | Rests::Failed { .. } => {}
     }
     if let Err(why) = may_touch(s) {
         return left_as_it_is(&why);
     }
     match (state, wanted) {
-        (Rests::Resting | Rests::Failed, false) => {
+        (Rests::Resting | Rests::Failed { .. }, false) => {
             (vec![remove("no stand-by is wanted any more")], None)
         }
         // One that is of no use is in the way of the one that is built when it is needed.
-        (Rests::Failed, true) if s.copies == Copies::Journaled => (
+        (Rests::Failed { .. }, true) if s.copies == Copies::Journaled => (
             vec![remove(&format!("it failed: {words}"))],
             Some(format!("its stand-by is not built: {}", journaled(s))),
         ),
-        (Rests::Failed, true) => match buildable(s) {
+        (Rests::Failed { .. }, true) => match buildable(s) {
             Ok(record) => {
                 let why = format!("it failed: {words}");
                 (vec![remove(&why), build(s, record)], None)

@@ -67,27 +67,28 @@ pub fn leave(
             (Rests::Running | Rests::Changing | Rests::Unknown, _) => wait(format!(
                 "its stand-by in {zone} ({id}) is not at rest: stop it, or take the property rekindle:standby-of from it to keep it"
             )),
-            (Rests::Resting | Rests::Failed, Copies::Writable) => wait(format!(
+            (Rests::Resting | Rests::Failed { .. }, Copies::Writable) => wait(format!(
                 "its stand-by in {zone} ({id}) has a volume that can be written there: delete it by hand, or take the property rekindle:standby-of from it to keep it"
             )),
-            (Rests::Resting | Rests::Failed, Copies::Unknown) => wait(match built {
+            (Rests::Resting | Rests::Failed { .. }, Copies::Unknown) => wait(match built {
                 Some(_) => format!("its volumes in {zone} cannot be seen now"),
                 None => format!(
                     "what its stand-by in {zone} ({id}) was built from is not written down, so that its volumes cannot be looked at: delete it by hand"
                 ),
             }),
-            (Rests::Resting | Rests::Failed, Copies::All | Copies::Journaled | Copies::Some) => {
-                Leave::Remove {
-                    id: instance.id.clone(),
-                    counterpart: built.map_or_else(
-                        || {
-                            let (zone, id) = kept.record.identity();
-                            format!("{zone}/{id}")
-                        },
-                        |b| b.counterpart.clone(),
-                    ),
-                }
-            }
+            (
+                Rests::Resting | Rests::Failed { .. },
+                Copies::All | Copies::Journaled | Copies::Some,
+            ) => Leave::Remove {
+                id: instance.id.clone(),
+                counterpart: built.map_or_else(
+                    || {
+                        let (zone, id) = kept.record.identity();
+                        format!("{zone}/{id}")
+                    },
+                    |b| b.counterpart.clone(),
+                ),
+            },
         },
     }
 }
@@ -119,21 +120,24 @@ pub fn leave_half(
             (Rests::Changing | Rests::Unknown, _) => wait(format!(
                 "its stand-by in {zone} ({id}) is still being built, or cannot be seen"
             )),
-            (Rests::Running | Rests::Resting | Rests::Failed, Copies::Writable) => wait(format!(
-                "its stand-by in {zone} ({id}) has a volume that can be written there: delete it by hand, or take the property rekindle:standby-of from it to keep it"
-            )),
-            (Rests::Running | Rests::Resting | Rests::Failed, Copies::Unknown) => {
+            (Rests::Running | Rests::Resting | Rests::Failed { .. }, Copies::Writable) => {
+                wait(format!(
+                    "its stand-by in {zone} ({id}) has a volume that can be written there: delete it by hand, or take the property rekindle:standby-of from it to keep it"
+                ))
+            }
+            (Rests::Running | Rests::Resting | Rests::Failed { .. }, Copies::Unknown) => {
                 wait(format!("its volumes in {zone} cannot be seen now"))
             }
             (Rests::Running, Copies::All | Copies::Journaled | Copies::Some) => {
                 Leave::Hold { id: id.clone() }
             }
-            (Rests::Resting | Rests::Failed, Copies::All | Copies::Journaled | Copies::Some) => {
-                Leave::Remove {
-                    id: id.clone(),
-                    counterpart: begun.counterpart.clone(),
-                }
-            }
+            (
+                Rests::Resting | Rests::Failed { .. },
+                Copies::All | Copies::Journaled | Copies::Some,
+            ) => Leave::Remove {
+                id: id.clone(),
+                counterpart: begun.counterpart.clone(),
+            },
         },
     }
 }

@@ -104,7 +104,7 @@ impl Looked {
                 Rests::Running => StandbyState::Running,
                 Rests::Resting => StandbyState::Resting,
                 Rests::Changing => StandbyState::Changing,
-                Rests::Failed => StandbyState::Failed,
+                Rests::Failed { .. } => StandbyState::Failed,
                 Rests::Unknown => StandbyState::Unknown,
             },
         };
@@ -374,7 +374,7 @@ pub(super) fn rests(state: ServerState) -> Rests {
         ServerState::Running | ServerState::Frozen => Rests::Running,
         ServerState::Stopped => Rests::Resting,
         ServerState::Changing => Rests::Changing,
-        ServerState::Failed => Rests::Failed,
+        ServerState::Failed { off } => Rests::Failed { off },
         ServerState::Unknown => Rests::Unknown,
     }
 }

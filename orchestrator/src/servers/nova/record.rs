@@ -172,7 +172,7 @@ fn power(s: &Server) -> Option<PowerWish> {
             | Status::Other(_) => Some(PowerWish::Running),
         },
         ServerState::Stopped => Some(PowerWish::ShutOff),
-        ServerState::Changing | ServerState::Failed | ServerState::Unknown => None,
+        ServerState::Changing | ServerState::Failed { .. } | ServerState::Unknown => None,
     }
 }
 

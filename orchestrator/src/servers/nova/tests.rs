@@ -46,8 +46,13 @@ fn only_what_is_off_for_certain_is_stopped_and_only_what_can_serve_runs() {
         ("SUSPENDED", None, Some(4), ServerState::Frozen),
         ("RESCUE", None, Some(1), ServerState::Frozen),
         ("VERIFY_RESIZE", None, Some(1), ServerState::Running),
-        ("ERROR", None, Some(4), ServerState::Failed),
-        ("SOFT_DELETED", None, None, ServerState::Failed),
+        ("ERROR", None, Some(4), ServerState::Failed { off: true }),
+        (
+            "SOFT_DELETED",
+            None,
+            None,
+            ServerState::Failed { off: true },
+        ),
         ("UNKNOWN", None, None, ServerState::Unknown),
         ("NEW_WORD", None, None, ServerState::Unknown),
     ] {
@@ -56,6 +61,29 @@ fn only_what_is_off_for_certain_is_stopped_and_only_what_can_serve_runs() {
             is,
             "{status} {task:?} {power:?}"
         );
+    }
+}
+
+#[test]
+fn what_failed_is_off_only_where_it_never_ran_or_was_seen_off() {
+    let failed = |launched: Option<&str>, power: Option<i64>| {
+        let server = json!({
+            "id": "s1", "status": "ERROR", "OS-EXT-STS:power_state": power, "OS-SRV-USG:launched_at": launched,
+        });
+        state(&Server::deserialize(server).unwrap())
+    };
+    let once = Some("2026-11-25T22:00:10.000000");
+    for (launched, power, off) in [
+        (None, Some(0), true),
+        (once, Some(4), true),
+        (once, Some(6), true),
+        (once, Some(1), false),
+        (once, Some(3), false),
+        (once, Some(0), false),
+        (once, None, false),
+    ] {
+        let is = failed(launched, power);
+        assert_eq!(is, ServerState::Failed { off }, "{launched:?} {power:?}");
     }
 }
 

@@ -131,11 +131,11 @@ async fn present(
             started(env, s, memo, wanted).await
         }
         ServerState::Changing | ServerState::Unknown => Ok(One::Waits(seen.words.clone())),
-        ServerState::Failed if env.is_theirs(s, kept) || kept.is_none() => {
+        ServerState::Failed { .. } if env.is_theirs(s, kept) || kept.is_none() => {
             Ok(One::Failed(format!("Nova says {}", seen.words)))
         }
         // A stand-by that was half built: what bears our mark is built to its end, or anew (hard case 51).
-        ServerState::Failed => build(env, s, memo, kept, wanted).await,
+        ServerState::Failed { .. } => build(env, s, memo, kept, wanted).await,
     }
 }
 
@@ -233,7 +233,7 @@ async fn build(
                     started(env, s, memo, &wanted).await
                 }
                 ServerState::Changing | ServerState::Unknown => Ok(One::Waits(seen.words)),
-                ServerState::Failed => Ok(One::Failed(format!(
+                ServerState::Failed { .. } => Ok(One::Failed(format!(
                     "it was built, and Nova says {}",
                     seen.words
                 ))),
@@ -258,7 +258,7 @@ async fn started(
             | ServerState::Stopped
             | ServerState::Changing
             | ServerState::Unknown => Ok(One::Waits(seen.words)),
-            ServerState::Failed => Ok(One::Failed(format!("Nova says {}", seen.words))),
+            ServerState::Failed { .. } => Ok(One::Failed(format!("Nova says {}", seen.words))),
         },
         Err(e) => Ok(not_done(e)),
     }

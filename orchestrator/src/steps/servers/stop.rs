@@ -106,8 +106,9 @@ async fn held(
 fn is_held(seen: &Seen) -> bool {
     match seen.state {
         // Nova never starts what failed by itself, but a person may.
-        ServerState::Stopped | ServerState::Failed => seen.held,
-        ServerState::Running
+        ServerState::Stopped | ServerState::Failed { off: true } => seen.held,
+        ServerState::Failed { off: false }
+        | ServerState::Running
         | ServerState::Frozen
         | ServerState::Changing
         | ServerState::Unknown => false,

@@ -39,7 +39,7 @@ fn hard_case_51_what_a_cut_off_build_left_is_looked_for_before_its_server_is_for
     for copies in [Copies::All, Copies::Journaled, Copies::Some] {
         let held = left(&there(Rests::Running), copies, 1);
         assert_eq!(held, Leave::Hold { id: id() });
-        for state in [Rests::Resting, Rests::Failed] {
+        for state in [Rests::Resting, Rests::Failed { off: true }] {
             let gone = Leave::Remove {
                 id: id(),
                 counterpart: "zone-a/server-a".to_owned(),
@@ -51,7 +51,7 @@ fn hard_case_51_what_a_cut_off_build_left_is_looked_for_before_its_server_is_for
         }
     }
     for copies in [Copies::Writable, Copies::Unknown] {
-        for state in [Rests::Running, Rests::Resting, Rests::Failed] {
+        for state in [Rests::Running, Rests::Resting, Rests::Failed { off: true }] {
             assert!(waits(left(&there(state), copies, 60)), "{state:?}");
         }
     }

@@ -76,7 +76,7 @@ fn on_a_copy_that_no_server_can_open_nothing_is_built_anew_and_what_rests_stays(
     other.mapped = Mapped::Record(Box::new(record));
     let mut failed = on_journals(World::settled());
     if let Standby::There { state, .. } = &mut failed.standby {
-        *state = Rests::Failed;
+        *state = Rests::Failed { off: true };
     }
     for w in [other, failed] {
         assert_eq!(names(&w.acts()), ["remove"]);
@@ -259,14 +259,14 @@ fn one_that_is_not_held_or_failed_is_mended() {
     };
     assert_eq!(names(&w.acts()), ["build"]);
     assert_eq!(
-        names(&World::settled().state(Rests::Failed).acts()),
+        names(&World::settled().state(Rests::Failed { off: true }).acts()),
         ["remove", "build"]
     );
     let unmapped = World {
         mapped: Mapped::NoRecord,
         ..World::settled()
     }
-    .state(Rests::Failed);
+    .state(Rests::Failed { off: true });
     assert_eq!(
         unmapped.acts(),
         [],

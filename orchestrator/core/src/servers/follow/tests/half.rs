@@ -102,7 +102,10 @@ fn what_could_not_be_seen_to_be_off_is_unsettled_until_it_is_seen_at_rest() {
     for (state, held, so) in [
         (Rests::Running, false, true),
         (Rests::Changing, true, true),
-        (Rests::Failed, true, true),
+        // What Nova calls failed may run.
+        (Rests::Failed { off: false }, true, true),
+        (Rests::Failed { off: true }, false, true),
+        (Rests::Failed { off: true }, true, false),
         (Rests::Resting, false, true),
         (Rests::Resting, true, false),
     ] {

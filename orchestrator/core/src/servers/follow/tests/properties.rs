@@ -8,7 +8,7 @@ fn any_standby() -> impl Strategy<Value = Standby> {
         Just(Rests::Running),
         Just(Rests::Resting),
         Just(Rests::Changing),
-        Just(Rests::Failed),
+        any::<bool>().prop_map(|off| Rests::Failed { off }),
         Just(Rests::Unknown)
     ];
     prop_oneof![
@@ -78,7 +78,7 @@ proptest! {
             _ => false,
         };
         prop_assert!(!(removes && users), "{acts:?}");
-        let at_rest = matches!(w.standby, Standby::There { state: Rests::Resting | Rests::Failed, .. });
+        let at_rest = matches!(w.standby, Standby::There { state: Rests::Resting | Rests::Failed { .. }, .. });
         prop_assert!(!removes || at_rest, "{acts:?}");
     }
 

@@ -58,7 +58,10 @@ fn after_a_failover_the_users_own_stands_by_and_is_never_taken_away() {
             []
         );
     }
-    assert_eq!(World::turned().state(Rests::Failed).acts(), []);
+    let failed = |off| World::turned().state(Rests::Failed { off });
+    assert_eq!(failed(true).acts(), []);
+    // Nova says that it failed, and it runs on what is a copy there.
+    assert_eq!(names(&failed(false).acts()), ["hold"]);
     let disks = |volumes: &[&str]| {
         let mut w = World::turned();
         let volumes = volumes.iter().map(|v| (*v).to_owned()).collect();
@@ -157,7 +160,7 @@ fn hard_case_51_a_stand_by_of_ours_is_written_down_once_it_is_at_rest() {
     for state in [
         Rests::Running,
         Rests::Changing,
-        Rests::Failed,
+        Rests::Failed { off: true },
         Rests::Unknown,
     ] {
         assert_eq!(written(half().state(state)), "server-b", "{state:?}");
