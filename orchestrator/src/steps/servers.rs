@@ -5,12 +5,14 @@
 //! | [`round`] | one pass over a step's servers: a few at a time, each after those that it needs |
 //! | [`env`] | what is known of a server, and the right to give an order |
 //! | [`start`], [`stop`] | one server |
+//! | [`absent`] | a zone whose Nova is not in the configuration |
 //! | [`wait`] | what must be so beside Nova's word |
 //! | [`volumes`] | whether a server's volumes can be written where it is to start |
 //!
 //! Which server it is in this zone stands in what is kept of it (`keys::kept_server`), not in the plan: the keeper of stand-bys may have
 //! built it anew since. Before each order the lead is asked, and the primary record must still be of the step's generation.
 
+mod absent;
 mod env;
 mod round;
 mod start;
@@ -19,6 +21,8 @@ mod volumes;
 mod wait;
 
 use super::{Context, Pass, Result, StepError, Tally};
+use crate::servers::control::Servers;
+use absent::NoNova;
 use env::{Env, Serves};
 use rekindle_common::{Generation, ServerKey, ZoneName, runbook::RunbookServer};
 use round::{Gate, Round, round};
@@ -148,7 +152,13 @@ pub(super) async fn stop(
     generation: Generation,
     tally: &mut Tally,
 ) -> Result<Pass> {
-    let nova = nova(ctx, zone)?;
+    let none = NoNova(not_configured(zone));
+    let nova: &dyn Servers = match ctx.tools.servers.get(zone) {
+        Some(nova) => nova.as_ref(),
+        // Its volumes are wanted whatever becomes of its servers.
+        None if stop::goes_on(ctx.plan.kind, stop::Gone::IsNamed) => &none,
+        None => return Err(StepError::refused(not_configured(zone))),
+    };
     let env = Env::new(ctx, zone, generation, Serves::Here, nova).await?;
     // In the order opposite to that of the start: first those that need this one.
     let servers: Vec<&RunbookServer> = ctx.plan.level(level).iter().rev().collect();
@@ -177,10 +187,12 @@ pub(super) async fn hold(
     generation: Generation,
     tally: &mut Tally,
 ) -> Result<Pass> {
-    let Some(nova) = ctx.tools.servers.get(zone) else {
-        return Ok(no_nova(zone, tally));
+    let none = NoNova(not_configured(zone));
+    let nova: &dyn Servers = match ctx.tools.servers.get(zone) {
+        Some(nova) => nova.as_ref(),
+        None => &none,
     };
-    let env = Env::new(ctx, zone, generation, Serves::Elsewhere, nova.as_ref()).await?;
+    let env = Env::new(ctx, zone, generation, Serves::Elsewhere, nova).await?;
     let servers: Vec<&RunbookServer> = ctx.plan.runbook.servers().collect();
     // Nothing waits for another: one that hangs keeps no other running.
     let gate = |_: &Tally, _: &RunbookServer| Gate::Open;
@@ -221,16 +233,6 @@ fn left_to_people(servers: &BTreeSet<ServerKey>) -> String {
         "; to be started by hand, as their policy says: {}{more}",
         named.join(", ")
     )
-}
-
-fn nova<'a>(
-    ctx: &'a Context<'_>,
-    zone: &ZoneName,
-) -> Result<&'a dyn crate::servers::control::Servers> {
-    match ctx.tools.servers.get(zone) {
-        Some(nova) => Ok(nova.as_ref()),
-        None => Err(StepError::refused(not_configured(zone))),
-    }
 }
 
 /// What cannot be reached for want of a configuration is named, as what fails is: it holds nothing else up.

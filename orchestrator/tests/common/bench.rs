@@ -161,7 +161,13 @@ impl Drop for Bench {
 
 impl Hand {
     async fn new(rig: &Rig, at: &SiteName) -> Self {
-        let orchestrator = build(rig.world.parts(at));
+        Self::lacking(rig, at, None).await
+    }
+
+    async fn lacking(rig: &Rig, at: &SiteName, cloud: Option<&ZoneName>) -> Self {
+        let mut parts = rig.world.parts(at);
+        parts.servers.retain(|zone, _| Some(zone) != cloud);
+        let orchestrator = build(parts);
         let means = Arc::clone(&orchestrator.service().means);
         let me = LeaderRecord {
             site: at.clone(),
@@ -511,13 +517,20 @@ impl Bench {
 
     /// The leader dies, and another site's takes its place.
     pub async fn another_leads(&mut self) {
+        self.led_by_another(None).await;
+    }
+    /// The same, and the other's configuration has no cloud for that zone.
+    pub async fn another_leads_without(&mut self, cloud: &ZoneName) {
+        self.led_by_another(Some(cloud)).await;
+    }
+    async fn led_by_another(&mut self, lacks: Option<&ZoneName>) {
         self.hand.coordinator.abort();
         let at = if *self.hand.means.site.as_str() == *"witness" {
             site(&zone_b())
         } else {
             witness()
         };
-        self.hand = Hand::new(&self.rig, &at).await;
+        self.hand = Hand::lacking(&self.rig, &at, lacks).await;
     }
 
     pub fn store(&self) -> Store {

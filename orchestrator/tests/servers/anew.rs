@@ -218,6 +218,46 @@ async fn what_a_resume_could_not_stop_begins_anew_in_the_next() {
     assert_eq!(told(a, "db"), [Verb::Hold, Verb::Start]);
 }
 
+/// The volumes of a zone are wanted whatever becomes of its servers: a leader that has no way to its Nova names them, and promotes.
+#[tokio::test(start_paused = true)]
+async fn a_resume_promotes_where_the_leader_has_no_cloud_for_the_zone() {
+    let mut bench = bench(Kind::Resume).await;
+    bench.another_leads_without(&zone_a()).await;
+    let (id, over) = run(&bench).await;
+    assert_eq!(over, ended(End::Partial));
+    let named = failed(&bench, &id).await;
+    assert_eq!(named.len(), 3, "{named:?}");
+    assert!(named["db"].contains("no [clouds.zone-a]"), "{named:?}");
+    assert_eq!(bench.rig.primaries(&zone_a()), 3);
+    assert!(kept(&bench, "db").await.instances[&zone_a()].unsettled);
+    assert_eq!(told(bench.rig.nova(&zone_a()), "db"), []);
+
+    // Who has one has them begin anew: nobody saw them off when their volumes were given back.
+    bench.another_leads().await;
+    let again = bench.plan_for(&Request::Resume).await;
+    let id = bench.begin(&again).await;
+    let over = bench.hand.work(&id, None).await;
+    assert_well(&bench, &id, over).await;
+    for k in ["db", "web-1", "web-2"] {
+        assert_eq!(
+            told(bench.rig.nova(&zone_a()), k),
+            [Verb::Hold, Verb::Start],
+            "{k}"
+        );
+    }
+}
+
+/// A move without it would demote under what runs: that it refuses.
+#[tokio::test(start_paused = true)]
+async fn a_move_is_given_up_where_the_leader_has_no_cloud_for_the_zone() {
+    let mut bench = bench(Kind::Move).await;
+    bench.another_leads_without(&zone_a()).await;
+    let (_, over) = run(&bench).await;
+    assert_eq!(over, ended(End::Unwound));
+    assert_eq!(bench.rig.primaries(&zone_a()), 3);
+    bench.assert_at(&zone_a(), Generation(1)).await;
+}
+
 /// Its stop failed in Nova, which calls it failed since, and its domain writes on: that it is locked does not make it stopped.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_failed_and_runs_is_stopped_before_its_volumes_are_demoted() {

@@ -39,15 +39,15 @@ async fn pass(env: &Env<'_>, s: &RunbookServer, memo: &mut Memo, gone: Gone) -> 
     // By its first pass: the step, or the plan, may end before another.
     if memo.rested {
         env.settle(s, known.kept(), false).await?;
-    } else if one != One::Done && !memo.unsettled && goes_on(env, gone) {
+    } else if one != One::Done && !memo.unsettled && goes_on(env.ctx.plan.kind, gone) {
         memo.unsettled = env.settle(s, known.kept(), true).await?;
     }
     Ok(one)
 }
 
 /// Whether its volumes go on without it: those of a move wait until all are stopped, or serve on where they are.
-fn goes_on(env: &Env<'_>, gone: Gone) -> bool {
-    match (gone, env.ctx.plan.kind) {
+pub(super) fn goes_on(plan: PlanKind, gone: Gone) -> bool {
+    match (gone, plan) {
         (Gone::IsWell, _) | (Gone::IsNamed, PlanKind::Resume) => true,
         (
             Gone::IsNamed,
