@@ -3,6 +3,10 @@
 //! Record `n` is put in a transaction that compares the leader's key and that record `n` is absent, so two executors can never
 //! both go on from the same place. An answer that was lost is settled by reading the record back.
 
+mod stored;
+
+pub use stored::{TooLarge, Unwritable, put as put_plan};
+
 use crate::{
     coordination::{Lead, LeadError},
     wire::Problem,
@@ -141,7 +145,7 @@ pub async fn read_plan(store: &Store, id: &PlanId) -> Result<Plan, JournalError>
         .await
         .map_err(JournalError::Store)?
         .ok_or_else(|| JournalError::Unknown(id.clone()))?;
-    let plan: Plan = kv.json().map_err(|e| corrupted(&key, &e))?;
+    let plan = stored::read(&kv).map_err(|e| corrupted(&key, &e))?;
     if plan.id != *id {
         return Err(JournalError::Corrupted {
             about: key,

@@ -1,11 +1,17 @@
 //! From an event to what is to be done. Nothing waits here.
 
 use super::{Act, Event, Picture, Term, WorkState, begin::stands_on, describe};
-use crate::{executor::Over, plan_id, wire::DecisionView, world::World};
+use crate::{
+    executor::Over,
+    journal::{self, Unwritable},
+    plan_id,
+    wire::DecisionView,
+    world::World,
+};
 use rekindle_common::{GroupName, duration::Span};
 use rekindle_core::{
     alone,
-    decision::{Decision, Hold, decide, forget_lease, outlived, remember_lease},
+    decision::{Ask, Decision, Hold, decide, forget_lease, outlived, remember_lease},
     plan::{Plan, Step},
     snapshot::{GroupView, Snapshot},
 };
@@ -52,7 +58,7 @@ impl Term {
                 continue;
             };
             let decision = bound(&world.snapshot, decision);
-            let decision = self.patient(view, decision);
+            let decision = writable(self.patient(view, decision));
             let asks = matches!(decision, Decision::AskOperator { .. });
             let unprotected = view.state.unprotected.is_some();
             self.means.metrics.group(name.as_str(), unprotected, asks);
@@ -222,6 +228,28 @@ impl Term {
                 tracing::error!(about = p.about, code = %p.code, "{}", p.message);
             }
         }
+    }
+}
+
+/// A plan that etcd does not hold would be decided, and refused, for ever: a person has to hear of it.
+pub(super) fn writable(decision: Decision) -> Decision {
+    let too_large = match &decision {
+        Decision::Begin { plan } => match journal::put_plan(plan) {
+            Err(Unwritable::TooLarge(e)) => Some((plan.kind, e)),
+            Ok(_) | Err(Unwritable::NoJson(_)) => None,
+        },
+        Decision::Hold { .. } | Decision::AskOperator { .. } | Decision::MarkProtection { .. } => {
+            None
+        }
+    };
+    match too_large {
+        Some((kind, e)) => Decision::AskOperator {
+            why: Ask::TooLarge {
+                kind,
+                why: e.to_string(),
+            },
+        },
+        None => decision,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     coordination::{Lead, LeadError},
+    journal::{self, Unwritable},
     world::GroupRecords,
 };
 use rekindle_common::{ApiError, ErrorCode, PlanId, keys};
@@ -32,6 +33,9 @@ pub enum BeginError {
     /// What the plan was made for has changed.
     #[error("the group was changed meanwhile: look again")]
     Changed,
+    /// No value of etcd holds it.
+    #[error(transparent)]
+    Unwritable(#[from] Unwritable),
     /// etcd did not do it.
     #[error("the plan was not written")]
     Store(#[source] StoreError),
@@ -39,11 +43,12 @@ pub enum BeginError {
 
 impl From<BeginError> for ApiError {
     fn from(e: BeginError) -> Self {
-        match &e {
+        match e {
             BeginError::Lost => Self::new(ErrorCode::NotLeader, e.to_string()),
             BeginError::PlanActive(_) | BeginError::Changed => {
                 Self::new(ErrorCode::PlanActive, e.to_string())
             }
+            BeginError::Unwritable(e) => e.into(),
             BeginError::Store(cause) => Self::from(cause),
         }
     }
@@ -73,7 +78,7 @@ pub async fn begin(
             keys::group_primary(&plan.group),
             primary.revision,
         ))
-        .then(Op::put_json(keys::plan(&plan.id), plan, None).map_err(BeginError::Store)?)
+        .then(journal::put_plan(plan)?)
         .then(Op::put_json(&active, &plan.id, None).map_err(BeginError::Store)?);
     if begun == Begun::ByItself {
         txn = txn.when(Compare::Absent(keys::MAINTENANCE.to_owned()));

@@ -86,9 +86,13 @@ impl Term {
         {
             return Err(held(Hold::Promised { left }.to_string()));
         }
-        if request.run == Run::Begin {
-            begin(&self.lead, records, &plan, Begun::ByHand).await?;
-            self.refresh().await;
+        match request.run {
+            Run::Begin => {
+                begin(&self.lead, records, &plan, Begun::ByHand).await?;
+                self.refresh().await;
+            }
+            // What is shown can be begun.
+            Run::DryRun => journal::put_plan(&plan).map(drop)?,
         }
         Ok(PlanAnswer {
             run: request.run,

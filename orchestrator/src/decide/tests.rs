@@ -3,7 +3,7 @@
 use super::*;
 use crate::wire::Problem;
 use rekindle_common::ErrorCode;
-use rekindle_core::{plan::PlanKind, snapshot::Snapshot};
+use rekindle_core::{decision::Decision, plan::PlanKind, snapshot::Snapshot};
 
 /// What the decision core's own tests say about being overtaken, it says of a snapshot with this group in it; here is none.
 fn nothing_known() -> Snapshot {
@@ -79,4 +79,25 @@ fn a_margin_that_runs_down_is_one_decision() {
     assert_eq!(describe::sort(&margin(3)), describe::sort(&margin(2)));
     assert_ne!(describe::sort(&margin(3)), describe::sort(&well));
     assert_ne!(text(&margin(3)), text(&margin(2)));
+}
+
+#[test]
+fn a_plan_that_etcd_does_not_hold_is_for_a_person_to_decide() {
+    let fits = Decision::Begin { plan: a_plan() };
+    assert_eq!(apply::writable(fits.clone()), fits);
+    let mut plan = a_plan();
+    plan.why = "because ".repeat(200_000);
+    let asks = apply::writable(Decision::Begin { plan });
+    let Decision::AskOperator { why } = &asks else {
+        panic!("{asks:?}");
+    };
+    let words = why.to_string();
+    assert!(
+        words.starts_with("the move that is due cannot be begun"),
+        "{words}"
+    );
+    assert!(
+        words.contains("1048576") && words.contains("split the group"),
+        "{words}"
+    );
 }

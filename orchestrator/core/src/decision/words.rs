@@ -175,6 +175,13 @@ pub enum Ask {
         /// The volumes.
         volumes: Vec<ImageSpec>,
     },
+    /// The plan that is due is larger than what can be written down, and so can never be begun.
+    TooLarge {
+        /// Which kind.
+        kind: PlanKind,
+        /// How large it is, and what a person can do.
+        why: String,
+    },
     /// No zone is primary, and the recorded one holds its lease: somebody demoted by hand (hard case 14).
     NoPrimaryImages {
         /// The recorded zone.
@@ -349,6 +356,9 @@ impl fmt::Display for Ask {
                  `rekindle approve GROUP reprotect` to discard the side that is not recorded",
                 volumes.len()
             ),
+            Self::TooLarge { kind, why } => {
+                write!(f, "the {kind} that is due cannot be begun: {why}")
+            }
             Self::NoPrimaryImages { zone, volumes } => write!(
                 f,
                 "{} volumes are primary in no zone; `rekindle group resume GROUP` promotes them in {zone}",
