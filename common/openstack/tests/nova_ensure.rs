@@ -297,6 +297,37 @@ async fn locks_are_ours_or_respected() {
     assert_eq!(told[1..], [r#"{"os-stop":null}"#]);
 }
 
+/// Its owner does not want it touched: what we held for a while is his again, with his words.
+#[tokio::test]
+async fn what_its_owner_had_locked_is_locked_again_once_it_serves() {
+    for (owners, again) in [
+        (
+            "do not touch (Ana)",
+            r#"{"lock":{"locked_reason":"do not touch (Ana)"}}"#,
+        ),
+        ("", r#"{"lock":null}"#),
+    ] {
+        let mut server = Srv::new("s1", "ACTIVE");
+        server.lock = Some(owners.to_owned());
+        let stub = Stub::new().with(server);
+        let (fake, nova) = up(&stub).await;
+        let held = nova.ensure_held("s1", "zone-b serves now", PATIENCE).await;
+        let held = held.unwrap().locked_reason.unwrap();
+        assert_eq!(
+            held,
+            format!("rekindle: zone-b serves now (it was locked: {owners})")
+        );
+        nova.ensure_active("s1", PATIENCE).await.unwrap();
+        let lock = stub.servers()[0].lock.clone();
+        assert_eq!(lock.as_deref(), Some(owners));
+        let told = fake.asked("/s1/action").into_iter().map(|a| a.body);
+        let told: Vec<String> = told.skip(2).collect();
+        // Before its start: who dies in between has not lost it.
+        let start = r#"{"os-start":null}"#;
+        assert_eq!(told, [r#"{"unlock":null}"#, again, start]);
+    }
+}
+
 #[tokio::test]
 async fn hard_case_52_an_unshelving_over_the_quota_is_named() {
     let quota = json!({ "quota_set": { "cores": { "limit": 4, "in_use": 4, "reserved": 0 } } });

@@ -23,6 +23,8 @@ use tokio::time::{Instant, sleep};
 
 /// What a lock's reason begins with where we locked it. What others locked stays so.
 pub const LOCKED_BY_US: &str = "rekindle: ";
+/// What that reason says of a lock that ours is in the place of, before its own reason.
+const WAS_LOCKED: &str = " (it was locked: ";
 
 /// An order whose work was undone is given again, with growing pauses, and not for ever.
 const ORDERS: u32 = 5;
@@ -85,7 +87,7 @@ impl Nova {
         self.towards(id, wish, patience, Orders::NotGiven).await
     }
 
-    /// Has it run. A lock of ours is taken off; another's stays.
+    /// Has it run. A lock of ours is taken off, and what it was in the place of is there again; another's stays.
     ///
     /// # Errors
     /// See [`ServerError`]: why it does not.
@@ -154,7 +156,7 @@ impl Nova {
         }
         let mut reason = format!("{LOCKED_BY_US}{reason}");
         if server.locked {
-            reason = format!("{reason} (it was locked: {before})");
+            reason = format!("{reason}{WAS_LOCKED}{before})");
         }
         let reason: String = reason.chars().take(REASON).collect();
         let home = self.at.cloud.nova(Scope::Home);
@@ -173,6 +175,25 @@ impl Nova {
         let reason = server.locked_reason.as_deref().unwrap_or_default();
         if server.locked && reason.starts_with(LOCKED_BY_US) {
             self.unlock(&server.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes it off because the server is to serve. What its owner had locked is locked for him again, before it is started: nobody else knows of
+    /// it by then, and an administrator starts what is locked.
+    async fn hand_back(&self, server: &Server) -> Result<(), CloudError> {
+        self.unlock_ours(server).await?;
+        let reason = server.locked_reason.as_deref().unwrap_or_default();
+        let Some(before) = replaced(reason).filter(|_| server.locked) else {
+            return Ok(());
+        };
+        let project = server.project_id.clone().map(Scope::Project);
+        let owner = self.at.cloud.nova(project.unwrap_or(Scope::Home));
+        if let Err(e) = owner.lock(&server.id, before).await {
+            tracing::debug!(error = e.in_full(), server.id = %server.id, "not locked from its own project");
+            if let Err(e) = self.lock(&server.id, before).await {
+                tracing::warn!(error = e.in_full(), server.id = %server.id, reason = before, "its owner's lock is lost: lock it again");
+            }
         }
         Ok(())
     }
@@ -238,7 +259,7 @@ impl Nova {
         orders: Orders,
     ) -> Result<bool, ServerError> {
         if orders == Orders::Given && road.wish == Wish::Active {
-            match self.unlock_ours(server).await {
+            match self.hand_back(server).await {
                 Ok(()) => {}
                 Err(e) if is_final(&e) => return Err(self.locked(server, e)),
                 Err(e) => {
@@ -347,6 +368,13 @@ impl Nova {
             trouble: road.unseen.or(road.unheard).map(Box::new),
         }
     }
+}
+
+/// The reason of the lock that ours is in the place of.
+fn replaced(reason: &str) -> Option<&str> {
+    let (_, before) = reason.strip_prefix(LOCKED_BY_US)?.split_once(WAS_LOCKED)?;
+    // A long one was cut.
+    Some(before.strip_suffix(')').unwrap_or(before))
 }
 
 /// Whether an order that failed so is worth no other look.

@@ -295,12 +295,15 @@ impl Nova {
     }
 
     /// Locks it: its owner can then do nothing to it, and sees why. Under a token of the server's own project Nova takes it for the owner's
-    /// lock: he may take it off, and one that is locked already keeps its reason.
+    /// lock: he may take it off, and one that is locked already keeps its reason. One without a reason has none.
     ///
     /// # Errors
     /// See [`CloudError`].
     pub async fn lock(&self, id: &str, reason: &str) -> Result<(), CloudError> {
-        let body = json!({ "lock": { "locked_reason": reason } });
+        let body = match reason {
+            "" => json!({ "lock": null }),
+            reason => json!({ "lock": { "locked_reason": reason } }),
+        };
         self.at.act("servers", id, &body).await
     }
 
