@@ -1,8 +1,13 @@
 //! Each rule by itself, and what holds whatever is seen.
 
 use super::*;
-use crate::servers::samples::{record, zone};
-use rekindle_common::servers::PowerWish;
+use crate::servers::{
+    built::{Begun, Built},
+    mapped::Gap,
+    samples::{record, zone},
+};
+use jiff::Timestamp;
+use rekindle_common::{GroupName, ImageSpec, ServerKey};
 
 mod building;
 mod half;
