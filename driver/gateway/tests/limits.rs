@@ -325,7 +325,7 @@ async fn slow_bodies_leave_connections_to_cinder() {
     }
     assert_eq!(stub.book.seen().len(), 0);
     // Others have half of them.
-    let mut large = vec![
+    let mut large = [
         begun("Content-Length: 20000").await,
         begun("Transfer-Encoding: chunked").await,
     ];

@@ -89,7 +89,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     fn image(n: usize) -> ImageSpec {
-        ImageSpec::new("volumes", &format!("volume-{n:06}")).unwrap()
+        ImageSpec::new("volumes", format!("volume-{n:06}")).unwrap()
     }
 
     fn report(n: usize) -> VolumeReport {

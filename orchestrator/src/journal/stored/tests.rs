@@ -47,7 +47,7 @@ fn a_move(volumes: usize) -> Plan {
     };
     let name = |n: usize| format!("volume-00000000-0000-4000-8000-{n:012}");
     let images: Vec<ImageSpec> = (0..volumes)
-        .map(|n| ImageSpec::new("volumes", &name(n)).unwrap())
+        .map(|n| ImageSpec::new("volumes", name(n)).unwrap())
         .collect();
     failback_or_move(
         PlanId::new("p1").unwrap(),
