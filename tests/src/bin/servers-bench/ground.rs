@@ -1,5 +1,6 @@
 //! What stands in etcd before a count is measured, who leads, and the real parts.
 
+use crate::sidecar::NoVolumes;
 use anyhow::Context;
 use jiff::Timestamp;
 use rekindle_common::{
@@ -13,7 +14,7 @@ use rekindle_common::{
 };
 use rekindle_openstack::{Cloud, CloudConfig};
 use rekindle_orchestrator::{
-    Parts, SitePart, Timing,
+    Parts, SitePart, Timing, ZonePart,
     agent::Agents,
     build,
     clock::Clock,
@@ -97,9 +98,14 @@ impl Ground {
         let (a, b) = (zone("zone-a")?, zone("zone-b")?);
         let shown = cloud(b.clone(), url, folder)?;
         let mut novas: BTreeMap<ZoneName, Arc<dyn Servers>> = BTreeMap::new();
+        let mut zones = Vec::new();
         for zone in [a, b] {
             let cloud = cloud(zone.clone(), url, folder)?;
-            novas.insert(zone, Arc::new(NovaServers::new(cloud, Span(poll))));
+            novas.insert(zone.clone(), Arc::new(NovaServers::new(cloud, Span(poll))));
+            zones.push(ZonePart {
+                name: zone,
+                sidecar: Arc::new(NoVolumes),
+            });
         }
         let site = SiteName::new("witness")?;
         let orchestrator = build(Parts {
@@ -108,7 +114,7 @@ impl Ground {
                 name: site.clone(),
                 url: None,
             }],
-            zones: Vec::new(),
+            zones,
             probes: Vec::new(),
             store: store.clone(),
             clock: Clock::System,

@@ -5,6 +5,7 @@
 //!   measure.rs  one count of servers, in a process of its own: a bare loop of `ensure_active`, then a plan by the real executor on a real
 //!               etcd, then the keeper's rounds
 //!   ground.rs   what stands in etcd before, and who leads
+//!   sidecar.rs  each zone's, which has no volumes
 //!   report.rs   the table and the JSON
 //! ```
 //!
@@ -14,6 +15,7 @@
 mod ground;
 mod measure;
 mod report;
+mod sidecar;
 mod stub;
 
 use anyhow::{Context, ensure};
