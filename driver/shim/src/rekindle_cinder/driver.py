@@ -31,7 +31,6 @@ from rekindle_cinder.managing import ManagingRBDDriver
 LOG = logging.getLogger(__name__)
 
 DEFAULT = members.HOME
-_HERE = (None, "", DEFAULT)
 
 
 @interface.volumedriver
@@ -97,7 +96,7 @@ class RekindleRBDDriver(ManagingRBDDriver):
     def failover_completed(self, context: Any, secondary_id: str | None = None) -> None:
         """Take the backend's connection from now on. '' and None are what the manager says for the zone's own."""
         self._active_config = self._get_target_config(secondary_id)
-        self._active_backend_id = DEFAULT if secondary_id in _HERE else secondary_id
+        self._active_backend_id = DEFAULT if secondary_id in words.AT_HOME else secondary_id
         self._set_default_secret_uuid()
 
     def freeze_backend(self, context: Any) -> bool:
@@ -168,7 +167,7 @@ class RekindleRBDDriver(ManagingRBDDriver):
         LOG.error("A group was not failed over: %s", error)
         updates = []
         for volume in volumes:
-            away = self._active_backend_id not in _HERE or words.zone_of(volume.replication_driver_data) is not None
+            away = self._backend_of(volume) not in words.AT_HOME
             messages.tell(context, "failover", volume.id, why, _project_of(volume))
             update = words.stayed(why, away) if why.nothing_was_done else words.failed(volume, why)
             updates.append({"id": volume.id, **update})
@@ -301,7 +300,7 @@ class RekindleRBDDriver(ManagingRBDDriver):
     def _refuse_unknown(self, target: str | None) -> None:
         if target:
             self._get_target_config(target)
-        elif self._active_backend_id not in _HERE:
+        elif self._active_backend_id not in words.AT_HOME:
             raise exception.InvalidReplicationTarget(
                 reason=f"the backend is failed over to '{self._active_backend_id}' already: name the target, or "
                 "'default' to fail back"

@@ -222,7 +222,7 @@ class GuardedRBDDriver(PatientRBDDriver):
 
     def _at(self, volume: Any) -> Any:
         """This driver as it stands in the zone of the volume."""
-        if self._active_backend_id not in (None, "", "default"):
+        if self._active_backend_id not in words.AT_HOME:
             return self
         if volume.replication_status in (words.ENABLED, *words.NOT_REPLICATED):
             return self

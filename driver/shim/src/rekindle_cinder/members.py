@@ -19,10 +19,10 @@ from rekindle_cinder import words
 
 LOG = logging.getLogger(__name__)
 
-HOME = "default"
+HOME = words.HOME
 _BINARY = "cinder-volume"
 _FROZEN = "frozen"
-_SETTLED = (words.ENABLED, words.FAILED_OVER)
+_SETTLED = words.WELL
 """A cluster that says anything else is at a failover, whose broadcast is still to come, or for repair to put right."""
 _WORDS = ("replication_status", "active_backend_id", "disabled", "disabled_reason", "frozen")
 """What the broadcast brings, and what Cinder copies for a member that is new."""

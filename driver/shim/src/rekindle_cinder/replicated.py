@@ -138,7 +138,7 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
         except SidecarError as error:
             LOG.error("Volume %s: how its replication is after a failed retype is not known: %s", volume.id, error)
             return
-        if result.replication_status in (words.ENABLED, words.FAILED_OVER) or result.status == words.UNKNOWN:
+        if result.replication_status in words.WELL or result.status == words.UNKNOWN:
             return
         LOG.error("Volume %s is not replicated since a retype failed: %s", volume.id, result.status)
         self._tell(volume, "retype", Refused(409, "not_replicated", _NO_COPY.format(status=result.status)))
@@ -227,7 +227,7 @@ class _Active:
 
 def _writing_where_it_is(driver: Any) -> Any:
     """Upstream's reimage writes to the cluster that is configured, wherever the volume is served from."""
-    if driver._active_backend_id in (None, "", "default"):
+    if driver._active_backend_id in words.AT_HOME:
         return driver
     view = copy.copy(driver)
     view.configuration = _Active(driver.configuration, driver._active_config)

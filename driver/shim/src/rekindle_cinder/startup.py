@@ -15,7 +15,7 @@ from cinder.volume.drivers import rbd
 from eventlet import tpool
 from oslo_log import log as logging
 
-from rekindle_cinder import options
+from rekindle_cinder import options, words
 from rekindle_cinder.away import Away, timed_out
 from rekindle_cinder.client import Sidecar
 from rekindle_cinder.errors import SidecarError
@@ -118,7 +118,7 @@ class PatientRBDDriver(rbd.RBDDriver):
         if self._active_config.get("secret_uuid"):
             return
         try:
-            if self._active_backend_id in (None, "", "default"):
+            if self._active_backend_id in words.AT_HOME:
                 super(PatientRBDDriver, self._hasty())._set_default_secret_uuid()
             else:
                 # Upstream writes it to the configuration too, where it would become the primary's on the way back.

@@ -24,6 +24,15 @@ AT_WORK = ("attaching", "backing-up", "detaching", "extending", "retyping", "upl
 """What a volume is while Cinder works at it, where its image is there before and after. The work's end sets the status; a
 failover that failed meanwhile writes over that, and nobody sets it again."""
 
+WELL = (ENABLED, FAILED_OVER)
+"""Statuses of a replicated volume that is served from where it should be."""
+
+HOME = "default"
+"""Cinder's name for the backend that a service was configured with."""
+
+AT_HOME = (None, "", HOME)
+"""What stands for it in an `active_backend_id`."""
+
 UNKNOWN = "error - unknown"
 """The sidecar's word for a volume whose cluster does not answer."""
 

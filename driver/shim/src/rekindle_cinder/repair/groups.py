@@ -9,7 +9,6 @@ from rekindle_cinder import words
 from rekindle_cinder.repair.facts import HOME, Change, Group, Left, Rules, World
 
 _ILL = (words.FAILING_OVER, words.FAILOVER_ERROR, words.ERROR)
-_WELL = (words.ENABLED, words.FAILED_OVER)
 
 
 def plan(group: Group, world: World, rules: Rules, become: Mapping[str, str | None]) -> Iterator[Change | Left]:
@@ -22,7 +21,7 @@ def plan(group: Group, world: World, rules: Rules, become: Mapping[str, str | No
         yield Left("group", group.id, "it is failing over since a short time: that may be at work (--older-than)")
         return
     found = [(v.id, become.get(v.id)) for v in world.volumes if v.group_id == group.id]
-    ill = [f"{volume} ({word})" for volume, word in found if word not in _WELL]
+    ill = [f"{volume} ({word})" for volume, word in found if word not in words.WELL]
     if ill:
         yield Left("group", group.id, f"{len(ill)} of its {len(found)} volumes are not well; the first: {ill[0]}")
         return

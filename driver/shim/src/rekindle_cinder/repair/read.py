@@ -31,8 +31,6 @@ _PAGE = 500
 _MOST = 100_000
 """Rows of one kind. A backend with more is none that this was made for."""
 
-_WELL = (words.ENABLED, words.FAILED_OVER)
-
 
 def world(context: Any, settings: Settings) -> World:
     services, cluster = _services(context, settings.host)
@@ -151,7 +149,7 @@ def _ask(sidecar: Sidecar, backend: str, volumes: list[Volume]) -> dict[str, See
 def _seen(backend: str, result: VolumeResult) -> Seen:
     if result.failure:
         return Unknown(str(result.failure))
-    if result.replication_status in _WELL:
+    if result.replication_status in words.WELL:
         return Primary(backend, words.ENABLED if backend == HOME else words.FAILED_OVER)
     if result.status == words.UNKNOWN:
         return Unknown(f"the zone of '{backend}' does not answer")

@@ -64,7 +64,7 @@ def _unreplicated(volume: Volume, world: World, rules: Rules) -> Iterator[Change
 def _replicated(volume: Volume, world: World, rules: Rules) -> Iterator[Change | Left]:
     """What its image is in the zone that is served from decides, not what Cinder believes."""
     seen = world.seen.get(volume.id, Unknown("the sidecar was not asked"))
-    ill = volume.replication_status not in (words.ENABLED, words.FAILED_OVER)
+    ill = volume.replication_status not in words.WELL
     if volume.replication_status == words.FAILING_OVER and may_be_moving(volume, world, rules):
         yield _left(volume, "its group is failing over since a short time: that may be at work (--older-than)")
         return
