@@ -1,6 +1,7 @@
 //! What a sidecar says of its zone.
 
 use crate::{
+    duration::Span,
     ids::{Generation, GroupName, SiteName, ZoneName},
     lease::LeaseView,
     status::VolumeStatus,
@@ -101,6 +102,10 @@ pub enum FailsafeAnswer {
     StillYours {
         /// Who answers.
         site: SiteName,
+        /// How long it is bound, by the lease's times as it last read them: those that the asker goes by may be longer. `None` is of an
+        /// orchestrator of before; beside one no group is changed (`docs/installing.md`, *Upgrading*).
+        #[serde(default)]
+        lasts: Option<Span>,
     },
     /// This site reaches an etcd majority: what etcd says counts, and the asker must act as isolated.
     EtcdIsWell {

@@ -305,7 +305,7 @@ impl<L: LeaseSink, S: OtherSites> Running<L, S> {
                 };
                 self.tasks.spawn(async move {
                     let answers = sites.ask(&question).await;
-                    let confirmed = all_confirmed(&sites.names(), &answers);
+                    let confirmed = all_confirmed(&sites.names(), &answers, terms.timing.promise());
                     tracing::warn!(%group, %generation, confirmed, ?answers, "asked the other sites whether the group is still ours");
                     Done::Asked {
                         group,

@@ -3,6 +3,7 @@
 use futures::future::join_all;
 use rekindle_common::{
     ApiError, SiteName,
+    duration::Span,
     zone::{FailsafeAnswer, FailsafeQuestion},
 };
 use rekindle_net::OrchestratorClient;
@@ -39,15 +40,19 @@ impl OtherSites for Vec<OtherSite> {
     }
 }
 
-/// Whether every other site has bound itself. Without other sites nobody has: a zone alone proves nothing.
+/// Whether every other site has bound itself, for as long as `promise` at least: a right may not outlast what its promise was
+/// reckoned from. Without other sites nobody has: a zone alone proves nothing.
 pub(super) fn all_confirmed(
     others: &BTreeSet<SiteName>,
     answers: &[Result<FailsafeAnswer, ApiError>],
+    promise: Span,
 ) -> bool {
     let confirmed: BTreeSet<&SiteName> = answers
         .iter()
         .filter_map(|a| match a {
-            Ok(FailsafeAnswer::StillYours { site }) => Some(site),
+            Ok(FailsafeAnswer::StillYours { site, lasts }) => {
+                lasts.is_none_or(|l| l >= promise).then_some(site)
+            }
             Ok(FailsafeAnswer::EtcdIsWell { .. } | FailsafeAnswer::NotYours { .. }) | Err(_) => {
                 None
             }
@@ -64,9 +69,18 @@ mod tests {
     #[test]
     fn only_all_other_sites_together_confirm() {
         let site = |s: &str| SiteName::new(s).unwrap();
-        let yes = |s: &str| Ok(FailsafeAnswer::StillYours { site: site(s) });
+        let promise = Span::secs(50);
+        let bound = |s: &str, lasts| {
+            Ok(FailsafeAnswer::StillYours {
+                site: site(s),
+                lasts,
+            })
+        };
+        let yes = |s: &str| bound(s, Some(promise));
         let others = BTreeSet::from([site("zone-b"), site("witness")]);
-        assert!(all_confirmed(&others, &[yes("zone-b"), yes("witness")]));
+        let all = |answers: &[_]| all_confirmed(&others, answers, promise);
+        assert!(all(&[yes("zone-b"), yes("witness")]));
+        assert!(all(&[yes("zone-b"), bound("witness", None)]));
         let well = Ok(FailsafeAnswer::EtcdIsWell {
             site: site("witness"),
         });
@@ -75,9 +89,11 @@ mod tests {
             generation: Generation(2),
         });
         let silent = Err(ApiError::new(ErrorCode::SidecarUnreachable, "silent"));
-        for second in [well, not, silent, yes("zone-b"), yes("zone-a")] {
-            assert!(!all_confirmed(&others, &[yes("zone-b"), second]));
+        // The ttl was raised, and the witness had not read that when it lost etcd.
+        let shorter = bound("witness", Some(Span::secs(49)));
+        for second in [well, not, silent, shorter, yes("zone-b"), yes("zone-a")] {
+            assert!(!all(&[yes("zone-b"), second]));
         }
-        assert!(!all_confirmed(&BTreeSet::new(), &[]));
+        assert!(!all_confirmed(&BTreeSet::new(), &[], promise));
     }
 }

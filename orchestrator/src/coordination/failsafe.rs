@@ -145,7 +145,8 @@ impl Failsafe {
         let until = Instant::now() + group.lasts;
         group.promised_until = group.promised_until.max(Some(until));
         tracing::warn!(group = %question.group, zone = %question.zone, "failsafe: etcd is lost here too; promised to record no other primary");
-        Ok(FailsafeAnswer::StillYours { site })
+        let lasts = Some(Span(group.lasts));
+        Ok(FailsafeAnswer::StillYours { site, lasts })
     }
 
     /// Until when this site may record no other primary for the group; `None`: it is free.

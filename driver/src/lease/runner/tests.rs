@@ -185,7 +185,10 @@ impl OtherSites for Sites {
             .into_iter()
             .zip(said)
             .map(|(site, said)| match said {
-                "yours" => Ok(FailsafeAnswer::StillYours { site }),
+                "yours" => Ok(FailsafeAnswer::StillYours {
+                    site,
+                    lasts: Some(Span::secs(600)),
+                }),
                 "well" => Ok(FailsafeAnswer::EtcdIsWell { site }),
                 _ => Err(ApiError::new(ErrorCode::SidecarUnreachable, "silent")),
             })

@@ -49,7 +49,7 @@ async fn without_etcd_it_promises_and_is_bound() {
     store.partition();
     let answer = f.answer(&question("zone-a", 3)).await.unwrap();
     assert!(
-        matches!(answer, FailsafeAnswer::StillYours { .. }),
+        matches!(answer, FailsafeAnswer::StillYours { lasts, .. } if lasts == Some(TTL)),
         "{answer:?}"
     );
     let left = f.begin_recording(&group(), TTL).unwrap_err();
