@@ -202,11 +202,14 @@ async fn hard_case_40_and_52_preflight_names_what_would_fail() -> anyhow::Result
         );
         preflight.file = file;
 
-        // Much at once, in the files and in the zones.
-        preflight.mapping =
-            "same_name = [\"types\"]\n[[projects]]\nzone-a = \"admin\"\nzone-b = \"service\"\n\
-                             [[projects]]\nzone-a = \"demo\"\nzone-b = \"nobody\"\n"
-                .to_owned();
+        // Much at once, in the files and in the zones. The project is this scenario's own: of those of a lab that is kept another
+        // scenario may have made us administrator.
+        let strange = cloud.name();
+        b.admin(&["project", "create", strange])?;
+        preflight.mapping = format!(
+            "same_name = [\"types\"]\n[[projects]]\nzone-a = \"admin\"\nzone-b = \"{strange}\"\n\
+             [[projects]]\nzone-a = \"demo\"\nzone-b = \"nobody\"\n"
+        );
         preflight.file["clouds"]["zone-b"]["backends"]["volumes"] = "zone-b@nobody#x".into();
         b.admin(&[
             "volume",
@@ -216,17 +219,14 @@ async fn hard_case_40_and_52_preflight_names_what_would_fail() -> anyhow::Result
             "rekindle:mode=once",
             &fast,
         ])?;
-        let limit = |n: &str| b.admin(&["quota", "set", "--volumes", n, "service"]);
-        limit("0")?;
-        let seen = preflight.run();
-        limit("1000")?;
-        let (exit, gaps, page) = seen?;
+        b.admin(&["quota", "set", "--volumes", "0", strange])?;
+        let (exit, gaps, page) = preflight.run()?;
         assert_eq!(exit, GAPS, "{page:#}");
         has(
             &gaps,
             "not_administrator",
             Some(Site::ZoneB),
-            "Default:service",
+            &format!("Default:{strange}"),
         );
         has(&gaps, "mapped_project", None, "\"nobody\"");
         has(&gaps, "quota", Some(Site::ZoneB), "more volumes are needed");
@@ -254,6 +254,7 @@ async fn hard_case_40_and_52_preflight_names_what_would_fail() -> anyhow::Result
         has(&gaps, "cloud_unreachable", Some(Site::ZoneB), "not reached");
 
         a.admin(&["volume", "delete", &volume])?;
+        b.admin(&["project", "delete", strange])?;
         Ok(())
     })
     .await
