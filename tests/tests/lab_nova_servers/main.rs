@@ -6,6 +6,7 @@
 
 mod disks;
 mod home;
+mod interrupted;
 mod refused;
 mod returns;
 
