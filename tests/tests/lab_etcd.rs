@@ -246,3 +246,31 @@ async fn hard_case_09_a_failover_whose_leader_is_killed_is_finished_by_another()
     })
     .await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hard_case_09_a_failover_whose_leader_dies_in_each_step_is_finished_by_others()
+-> anyhow::Result<()> {
+    Cloud::play("each-step", async |cloud| {
+        let group = cloud.group(&[Kind::Instant, Kind::Periodic]).await?;
+        let writer = Writer::start(&group, ZoneA, FIRST)?;
+        writer.wait_more(1).await?;
+        group.replicate(FIRST).await?;
+        writer.wait_more(10).await?;
+
+        let cut = Timestamp::now();
+        cloud.zone_a().kill()?;
+        let killed = group.kill_leader_in_each_step(PlanKind::Failover).await?;
+        let plan = group.wait_plan(PlanKind::Failover, cut).await?;
+        assert_eq!(killed.len(), plan.plan.steps.len(), "{:#?}", plan.journal);
+        group.wait_primary(ZoneB, SECOND).await?;
+        let plans = group.plans().await.map_err(Error::msg)?;
+        assert_eq!(plans, [PlanKind::Failover]);
+        for v in group.specs() {
+            let found = cloud.read(ZoneB, v).await?;
+            assert_eq!(found.faults, Vec::<String>::new(), "{v}");
+            assert!(!found.records.is_empty(), "{v}");
+        }
+        Ok(())
+    })
+    .await
+}

@@ -1,5 +1,6 @@
 //! A group of volumes under replication, and what is seen of it.
 
+mod killed;
 mod waits;
 
 use super::{

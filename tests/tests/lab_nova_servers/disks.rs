@@ -2,8 +2,8 @@
 //! names where the zones have them.
 
 use super::{
-    RECORDS, SNAPSHOTS, add_volume, carry_out, group_type, join, level, name_of, runbook,
-    wait_records,
+    RECORDS, SNAPSHOTS, add_volume, carry_out, group_type, join, level, make_flavor, name_of,
+    resize, runbook, wait_records,
 };
 use rekindle_cli::demo::volumes::Kind;
 use rekindle_common::runbook::StandbyPolicy;
@@ -50,8 +50,7 @@ async fn hard_case_49_a_shelved_stand_by_has_the_disks_of_its_server_in_their_or
         let [(_, big, large), (_, front, edge)] = config::RENAMED;
         for (zone, flavor, group) in [(&a, big, front), (&b, large, edge)] {
             // A lab that is kept has them.
-            let sizes = ["--ram", "160", "--disk", "0", "--vcpus", "1"];
-            let _ = zone.admin(&[&["flavor", "create"], &sizes[..], &[flavor]].concat());
+            let _ = make_flavor(zone, flavor);
             let os = &zone.clients;
             if os
                 .openstack(&os.member, &["security group", "show", group])
@@ -60,11 +59,9 @@ async fn hard_case_49_a_shelved_stand_by_has_the_disks_of_its_server_in_their_or
                 os.openstack(&os.member, &["security group", "create", group])?;
             }
         }
-        let os = a.clients.clone().deadline(BOOT);
-        let admin = |args: &[&str]| os.openstack(&os.admin, args);
-        admin(&["server", "resize", "--wait", "--flavor", big, &web.server])?;
-        admin(&["server", "resize", "confirm", &web.server])?;
-        admin(&["server", "set", "--property", "tier=front", &web.server])?;
+        resize(&a, &web, big)?;
+        a.admin(&["server", "set", "--property", "tier=front", &web.server])?;
+        let os = &a.clients;
         os.openstack(
             &os.member,
             &["server", "add", "security", "group", &web.server, front],

@@ -132,3 +132,39 @@ async fn wait_records(
     })
     .await
 }
+
+/// Makes a flavor of a guest's size.
+fn make_flavor(zone: &CinderZone<'_>, name: &str) -> anyhow::Result<()> {
+    let sizes = ["--ram", "160", "--disk", "0", "--vcpus", "1"];
+    zone.admin(&[&["flavor", "create"], &sizes[..], &[name]].concat())
+        .map(drop)
+}
+
+/// Gives a guest another flavor.
+fn resize(zone: &CinderZone<'_>, guest: &Guest, flavor: &str) -> anyhow::Result<()> {
+    let os = zone.clients.clone().deadline(BOOT);
+    let admin = |args: &[&str]| os.openstack(&os.admin, args);
+    admin(&[
+        "server",
+        "resize",
+        "--wait",
+        "--flavor",
+        flavor,
+        &guest.server,
+    ])?;
+    admin(&["server", "resize", "confirm", &guest.server])?;
+    Ok(())
+}
+
+/// Waits until a guest's record is kept.
+async fn wait_recorded(group: &Group<'_>, guest: &Guest) -> anyhow::Result<()> {
+    let what = format!("the record of {}", guest.key);
+    until(&what, BOOT, async || {
+        let view = group.server(&guest.key).await?;
+        match view.recorded_at {
+            Some(_) => Ok(()),
+            None => Err(format!("{view:?}")),
+        }
+    })
+    .await
+}

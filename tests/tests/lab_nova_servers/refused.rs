@@ -1,7 +1,8 @@
 //! A server that is not built in the other zone: one of its name is somebody else's, and then the quota is used up.
 
 use super::{
-    PLAN, RECORDS, SNAPSHOTS, carry_out, group_type, join, level, name_of, runbook, wait_records,
+    PLAN, RECORDS, SNAPSHOTS, carry_out, group_type, join, level, name_of, runbook, wait_recorded,
+    wait_records,
 };
 use anyhow::{Context, ensure};
 use rekindle_cli::demo::volumes::Kind;
@@ -75,16 +76,7 @@ async fn hard_case_51_and_52_a_quota_holds_up_one_server_and_one_of_its_name_is_
         group.set_runbook(&runbook(levels)).await?;
         let view = group.wait_stand_by(&web.key, Site::ZoneA).await?;
         let standby = view.instances[&name_of(Site::ZoneB)].clone();
-        until("the record of db", BOOT, async || {
-            let view = group.server(&db.key).await?;
-            let kept = view.recorded_at.is_some() && view.trouble.is_none();
-            if kept {
-                Ok(())
-            } else {
-                Err(format!("{view:?}"))
-            }
-        })
-        .await?;
+        wait_recorded(&group, &db).await?;
         // There is room for what is there, and for no other.
         let quota = |many: &str| b.admin(&["quota", "set", "--instances", many, "demo"]);
         quota("2")?;
