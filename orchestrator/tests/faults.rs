@@ -22,6 +22,7 @@ use rekindle_common::{
 };
 use rekindle_core::{
     decision::Request,
+    detector::Diagnosis,
     saga::{End, State},
 };
 use rekindle_driver::backend::{Op, error::errno};
@@ -489,4 +490,20 @@ async fn a_volume_that_left_its_group_is_not_promoted_beside_its_original() {
     let detail = rig.client().plan(&plans[0].id).await.unwrap();
     let named: Vec<_> = detail.plan.left_out.iter().map(|l| &l.volume).collect();
     assert_eq!(named, [&left]);
+}
+
+/// It is decided, and then its zone is back and serves: a record that is refused has changed nothing, so the plan ends, and bars no other.
+#[tokio::test(start_paused = true)]
+async fn hard_case_31_a_failover_whose_zone_is_back_before_the_record_is_abandoned() {
+    for kind in [Kind::FailoverVouched, Kind::FailoverByLease] {
+        let mut bench = Bench::prepared(kind).await;
+        let id = bench.begin(&bench.plan().await).await;
+        bench.rig.start_zone(&zone_a());
+        bench.until_diagnosed(|d| *d == Diagnosis::Healthy).await;
+        let over = bench.hand.work(&id, None).await;
+        let end = End::Abandoned;
+        assert_eq!(over, Over::Ended { end }, "{kind:?}");
+        bench.assert_at(&zone_a(), Generation(1)).await;
+        assert_eq!(bench.rig.primaries(&zone_b()), 0, "{kind:?}");
+    }
 }

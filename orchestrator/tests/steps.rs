@@ -106,11 +106,17 @@ async fn a_promise_that_was_given_meanwhile_binds_the_record() {
         Ok(Pass::Bound { left }) => assert_eq!(left, policy().lease.promise()),
         other => panic!("{other:?}"),
     }
-    tokio::time::sleep(policy().lease.promise().get() + Duration::from_millis(1)).await;
-    assert!(matches!(
-        once(&bench, &plan, &record(2, 1)).await,
-        Ok(Pass::Done { .. })
-    ));
+    // Passes as the executor makes them, each of which also looks at the lease.
+    let promised = tokio::time::Instant::now() + policy().lease.promise().get();
+    loop {
+        match once(&bench, &plan, &record(2, 1)).await {
+            Ok(Pass::Done { .. }) => break,
+            Ok(Pass::Bound { .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(tokio::time::Instant::now() >= promised);
     // It has recorded another: it vouches for zone-a no more.
     store.partition();
     let answer = tools.failsafe.answer(&question).await.unwrap();

@@ -137,11 +137,27 @@ fn without_the_proof_a_ceph_that_returns_has_its_writers_beside_the_others() {
 #[test]
 fn without_a_look_right_before_it_a_lease_is_taken_from_a_zone_that_is_well_again() {
     let guards = Guards {
-        revoked_on_what_is_now: false,
+        recorded_on_what_is_now: false,
         ..Guards::ALL
     };
     let start = World::well_with_an_agent();
     violated_without(&start, guards, &[Fault::Storage, Fault::Etcd], 4);
+}
+
+/// A plan is older than its proof: the zone that it was made for came back, served, and lost its sidecar alone.
+#[test]
+fn a_failover_that_waited_while_its_zone_came_back_records_nobody() {
+    let faults = [Fault::CutOff, Fault::Power, Fault::Pause];
+    let start = World::with_a_plan_that_waited(Guards::ALL);
+    let found = explore(&start, Guards::ALL, &faults, HORIZON, budget());
+    println!("{} states", found.states);
+    assert_eq!(found.violation, None);
+    assert!(found.states > 1000, "{found:?}");
+    let guards = Guards {
+        recorded_on_what_is_now: false,
+        ..Guards::ALL
+    };
+    violated_without(&World::with_a_plan_that_waited(guards), guards, &[], 0);
 }
 
 #[test]

@@ -314,7 +314,9 @@ pub fn forget_lease(snapshot: &Snapshot, group: &GroupName) -> bool {
         .ttl
         .get()
         .saturating_sub(policy.lease.renew_every.get());
-    let unseen = word::SEEN_WITHIN.get().saturating_sub(outlasts_a_cut_by);
+    let unseen = crate::standing::SEEN_WITHIN
+        .get()
+        .saturating_sub(outlasts_a_cut_by);
     let is_there = match diagnose(snapshot, &primary.zone, policy.hold_off) {
         Diagnosis::Healthy
         | Diagnosis::StorageIll { .. }

@@ -17,7 +17,7 @@
 //! * [`servers`]: each protected server's record and its stand-by: what is to be kept and mended.
 //! * [`daily`]: when a group's turn comes for what is done once a day.
 //! * [`skew`]: how far a zone's clock is from ours, which only the figure of a loss needs to know.
-//! * [`revoke`]: whether a lease may still be taken from a zone whose Ceph is lost.
+//! * [`standing`]: whether what a failover was decided on is so still, right before its record.
 //! * [`overtaken`]: when a zone's loss makes a plan's waiting vain, and the plan make way.
 //!
 //! The rules on who may write are in [`rekindle_common::lease`] and in [`decision`]'s choice of a [`plan::Proof`].
@@ -33,11 +33,11 @@ pub mod detector;
 pub mod observation;
 pub mod overtaken;
 pub mod plan;
-pub mod revoke;
 pub mod saga;
 pub mod servers;
 pub mod skew;
 pub mod snapshot;
+pub mod standing;
 
 #[cfg(test)]
 mod fixture;

@@ -84,6 +84,8 @@ impl Executor<'_> {
         let mut until = Instant::now() + deadline.get();
         let mut waits = self.backoff();
         let mut last = "it was not done".to_owned();
+        // Whether etcd has left open what became of a change.
+        let mut unsure = false;
         loop {
             if self.lead.check().is_err() {
                 return Err(Stop::Lost);
@@ -93,7 +95,9 @@ impl Executor<'_> {
             let slot = tokio::select! {
                 slot = self.slot(plan, step) => slot?,
                 // A zone may die while its plan waits for its turn, and what takes that plan's place is not to wait for it.
-                why = self.hangs_in_vain(plan, step) => return give_up(tally, &why, &last, owes),
+                why = self.hangs_in_vain(plan, step) => {
+                    return give_up(tally, &why, &last, owes, left_by(step, unsure));
+                }
             };
             until += asked.elapsed();
             // Never cut off while its transaction is under way: its calls have deadlines of their own.
@@ -107,7 +111,7 @@ impl Executor<'_> {
                 () = self.lead.ended() => return Err(Stop::Lost),
                 why = self.hangs_in_vain(plan, step) => {
                     tally.touch();
-                    return give_up(tally, &why, &last, owes);
+                    return give_up(tally, &why, &last, owes, Left::MaybeSomething);
                 }
             };
             drop(slot);
@@ -135,6 +139,7 @@ impl Executor<'_> {
                 }
                 Ok(Err(StepError::StoreAway(why))) => {
                     last = why;
+                    unsure = true;
                     until = until.max(Instant::now() + self.pauses.longest * 2);
                     waits.next().unwrap_or(self.pauses.longest)
                 }
@@ -142,7 +147,13 @@ impl Executor<'_> {
                 Err(_) => {
                     // Cut off in the middle of a pass.
                     tally.touch();
-                    return give_up(tally, &not_within(deadline), &last, owes);
+                    return give_up(
+                        tally,
+                        &not_within(deadline),
+                        &last,
+                        owes,
+                        Left::MaybeSomething,
+                    );
                 }
             };
             if owes == Owes::All && tally.has_failed() {
@@ -155,11 +166,17 @@ impl Executor<'_> {
                 }
             });
             if let Some(why) = self.in_vain(plan, step).await {
-                return give_up(tally, &why, &last, owes);
+                return give_up(tally, &why, &last, owes, left_by(step, unsure));
             }
             let next = Instant::now() + pause;
             if next >= until {
-                return give_up(tally, &not_within(deadline), &last, owes);
+                return give_up(
+                    tally,
+                    &not_within(deadline),
+                    &last,
+                    owes,
+                    left_by(step, unsure),
+                );
             }
             tokio::select! {
                 () = sleep_until(next) => {}
@@ -204,11 +221,27 @@ fn not_within(deadline: Span) -> String {
     format!("not within {deadline}")
 }
 
-fn give_up(mut tally: Tally, why: &str, last: &str, owes: Owes) -> Result<StepOutcome, Stop> {
+/// What a step leaves behind that is given up between two passes. Of a record it is known, unless etcd left it open: a pass that did not make it changed
+/// nothing.
+fn left_by(step: &Step, unsure: bool) -> Left {
+    if matches!(step, Step::RecordPrimary { .. }) && !unsure {
+        Left::Nothing
+    } else {
+        Left::MaybeSomething
+    }
+}
+
+fn give_up(
+    mut tally: Tally,
+    why: &str,
+    last: &str,
+    owes: Owes,
+    left: Left,
+) -> Result<StepOutcome, Stop> {
     if tally.progress().1 == 0 {
         return Err(Stop::Failed {
             why: format!("{why}: {last}"),
-            left: Left::MaybeSomething,
+            left,
         });
     }
     tally.give_up(why);
@@ -321,5 +354,38 @@ pub(super) fn unwind_deadline(plan: &Plan, step: &Step) -> Span {
         | Step::MarkUnprotected { .. }
         | Step::Pause { .. }
         | Step::MarkProtected => Span::secs(60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rekindle_common::{Generation, ZoneName};
+    use rekindle_core::plan::OldLease;
+
+    #[test]
+    fn a_record_that_was_refused_to_the_end_has_changed_nothing() {
+        let zone = ZoneName::new("zone-b").unwrap();
+        let record = Step::RecordPrimary {
+            zone: zone.clone(),
+            generation: Generation(2),
+            replaces: Generation(1),
+            lease: OldLease::Gone,
+        };
+        let take = Step::TakeLease {
+            zone,
+            generation: Generation(2),
+        };
+        let tally = || Tally::new(steps::volumes_of(&record), &BTreeSet::new());
+        let left = |step: &Step, unsure| {
+            let left = left_by(step, unsure);
+            match give_up(tally(), "not within 30s", "refused", Owes::All, left) {
+                Err(Stop::Failed { left, .. }) => Some(left),
+                Err(Stop::Lost) | Ok(_) => None,
+            }
+        };
+        assert_eq!(left(&record, false), Some(Left::Nothing));
+        assert_eq!(left(&record, true), Some(Left::MaybeSomething));
+        assert_eq!(left(&take, false), Some(Left::MaybeSomething));
     }
 }

@@ -1,6 +1,6 @@
 //! The primary lease: see it gone, have it given back, have it taken.
 
-use super::{Context, Pass, Result, StepError, revoke::Taken};
+use super::{Context, Pass, Result, StepError, proof::Taken};
 use rekindle_common::{
     ApiError, ErrorCode, Generation, ZoneName, duration::Span, keys, lease::LeaseRecord,
     policy::GroupSpec,
@@ -16,12 +16,7 @@ pub(super) async fn await_end(
     generation: Generation,
     margin: Span,
 ) -> Result<Pass> {
-    let ttl = spec(ctx).await?.policy.lease.ttl;
-    let asked = Instant::now();
-    let lease = read(ctx).await?;
-    let read = (asked, Instant::now());
-    let sight = ctx.leases.see(&ctx.plan.group, lease.as_ref(), ttl, read);
-    match sight {
+    match sight(ctx).await? {
         LeaseSight::Held(l) => Ok(Pass::NotYet {
             note: format!(
                 "{} in {} still renews the lease of generation {}",
@@ -41,6 +36,15 @@ pub(super) async fn await_end(
             ),
         }),
     }
+}
+
+/// The lease now, and for how long this leader has seen it gone.
+pub(super) async fn sight(ctx: &Context<'_>) -> Result<LeaseSight> {
+    let ttl = spec(ctx).await?.policy.lease.ttl;
+    let asked = Instant::now();
+    let lease = read(ctx).await?;
+    let read = (asked, Instant::now());
+    Ok(ctx.leases.see(&ctx.plan.group, lease.as_ref(), ttl, read))
 }
 
 /// Has the zone give it back, and looks that it is gone. What a second sidecar of the zone holds goes with the record, where the plan says so.

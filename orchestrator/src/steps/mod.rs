@@ -12,10 +12,10 @@ mod lease;
 mod orders;
 pub mod pause;
 mod promote;
+mod proof;
 mod record;
 mod replay;
 mod resync;
-mod revoke;
 mod servers;
 mod tally;
 

@@ -3,7 +3,7 @@
 use super::{
     Context, Pass, Result, StepError,
     lease::{self, spec},
-    revoke::{self, Taken},
+    proof,
 };
 use crate::coordination::LeadError;
 use rekindle_common::{Generation, ZoneName, keys, lease::PrimaryRecord};
@@ -14,7 +14,7 @@ use rekindle_core::{
 };
 use rekindle_store::{Compare, KeyValue, Op, Txn};
 
-/// Names the primary. The transaction compares this leader's key, the record that was read, and that the lease is absent, or is still
+/// Names the primary, while what the plan was decided on is so still. The transaction compares this leader's key, the record that was read, and that the lease is absent, or is still
 /// the one that it takes away; and no promise to an isolated zone may stand against it.
 pub(super) async fn primary(
     ctx: &Context<'_>,
@@ -49,11 +49,8 @@ pub(super) async fn primary(
         plan: Some(ctx.plan.id.clone()),
     };
     let old = match lease {
-        OldLease::Gone => Taken {
-            compare: Compare::Absent(keys::group_lease(group)),
-            delete: None,
-        },
-        OldLease::Revoked { from } => revoke::prepare(ctx, from, replaces).await?,
+        OldLease::Gone => proof::gone(ctx).await?,
+        OldLease::Revoked { from } => proof::revoked(ctx, from, replaces).await?,
         OldLease::Demoted { from } => lease::left_over(ctx, from, replaces).await?,
     };
     let taken = match &old.delete {

@@ -7,9 +7,9 @@ use rekindle_common::{Generation, action::Promotion};
 use rekindle_core::{
     decision::{Decision, Request, decide, forget_lease, plan_for, remember_lease},
     overtaken::{in_vain, overtaken},
-    plan::{OldLease, Plan, PlanKind, Step, VolumePromotion},
-    revoke::{Revocation, revocation},
+    plan::{OldLease, Plan, PlanKind, Proof, Step, VolumePromotion},
     saga::{End, Event, Left, Next, Record, Saga, State, StepOutcome},
+    standing::{Standing, standing},
 };
 use std::rc::Rc;
 
@@ -354,7 +354,7 @@ impl World {
                 lease,
             } => {
                 let to = Self::index(zone);
-                self.record(n, (to, *generation), *replaces, lease, guards)
+                self.record(n, plan, (to, *generation, *replaces), lease, guards)
             }
             Step::TakeLease { zone, generation } => {
                 let z = Self::index(zone);
@@ -406,8 +406,8 @@ impl World {
     fn record(
         &mut self,
         n: usize,
-        (to, new): (usize, Generation),
-        old: Generation,
+        plan: &Plan,
+        (to, new, old): (usize, Generation, Generation),
         lease: &OldLease,
         guards: Guards,
     ) -> Did {
@@ -436,16 +436,18 @@ impl World {
         if !free {
             return Did::Failed(Left::Nothing);
         }
-        if let (OldLease::Revoked { from }, true) = (lease, guards.revoked_on_what_is_now) {
+        if guards.recorded_on_what_is_now {
             let fresh = |at: Tick| self.now - at <= FRESH;
-            if !self.leaders[n].fenced_at.is_some_and(fresh) {
-                self.fence(n, Self::index(from), guards);
+            if matches!(plan.proof, Some(Proof::FenceAgent { .. }))
+                && !self.leaders[n].fenced_at.is_some_and(fresh)
+            {
+                self.fence(n, Self::index(&plan.from), guards);
             }
             let snapshot = self.snapshot(&self.leaders[n], guards);
-            match revocation(&snapshot, &group(), from) {
-                Revocation::Stands => {}
-                Revocation::NotNow(_) => return Did::NotYet,
-                Revocation::Over(_) => return Did::Failed(Left::Nothing),
+            match standing(&snapshot, plan, lease) {
+                Standing::Stands => {}
+                Standing::NotNow(_) => return Did::NotYet,
+                Standing::Over(_) => return Did::Failed(Left::Nothing),
             }
         }
         self.put_record(to, new);

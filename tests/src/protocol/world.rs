@@ -57,8 +57,8 @@ pub struct Guards {
     pub ill_storage_is_no_proof: bool,
     /// A lease is taken from a zone only once its clients are fenced.
     pub revoked_after_proof: bool,
-    /// Right before it is, the fence is made sure of, and the zone is seen without its Ceph.
-    pub revoked_on_what_is_now: bool,
+    /// Right before another zone is recorded, what the plan was decided on is so still, the fence among it.
+    pub recorded_on_what_is_now: bool,
     /// The transaction that takes it compares the leader, the record and the lease.
     pub revocation_compares: bool,
     /// A person's word counts only in the trouble that it was given in.
@@ -78,7 +78,7 @@ impl Guards {
         a_lone_end_is_forgotten: true,
         ill_storage_is_no_proof: true,
         revoked_after_proof: true,
-        revoked_on_what_is_now: true,
+        recorded_on_what_is_now: true,
         revocation_compares: true,
         words_have_an_age: true,
     };
@@ -315,7 +315,22 @@ impl World {
         world
     }
 
-    /// The same, and a person vouched for zone A in an outage that passed before its sidecar died.
+    /// The same, and a failover that was decided while zone A was lost has waited since: behind a hook, or stuck before its record. Zone A came back meanwhile,
+    /// and served, before its sidecar died.
+    #[must_use]
+    pub fn with_a_plan_that_waited(guards: Guards) -> Self {
+        let mut lost = Self::well();
+        lost.zones[A].toggle_power(lost.now);
+        while lost.etcd.plan.is_none() {
+            lost.pass(guards, Pace::ZonesFirst);
+        }
+        let mut world = Self::with_a_dead_sidecar(guards);
+        world.etcd.plan = lost.etcd.plan;
+        world.etcd.plans_made = lost.etcd.plans_made;
+        world
+    }
+
+    /// As [`Self::with_a_dead_sidecar`], and a person vouched for zone A in an outage that passed before its sidecar died.
     #[must_use]
     pub fn with_an_old_word(guards: Guards) -> Self {
         let mut world = Self::with_a_dead_sidecar(guards);

@@ -7,6 +7,7 @@ use crate::alone::{left_behind, left_the_group};
 use crate::detector::Diagnosis;
 use crate::plan::{self, FailoverParts, LeftOut, OldLease, Plan, PlanKind, Proof, VolumePromotion};
 use crate::snapshot::{Approval, Approved, LeaseSight, Vouch};
+use crate::standing::ended_with_its_zone;
 use jiff::Timestamp;
 use rekindle_common::{
     SiteName,
@@ -155,7 +156,7 @@ fn assemble(case: &Case<'_>, why: String, lost_for: Span) -> Result<Plan, Decisi
             zone: case.other.clone(),
         }));
     };
-    let (proof, lease) = proof(case, lost_for)?;
+    let (proof, lease) = proof(case)?;
     let (volumes, mut left_out) = promotions(case, copies, &why);
     left_out.extend(left_behind(case.view));
     if volumes.is_empty() {
@@ -195,13 +196,12 @@ fn assemble(case: &Case<'_>, why: String, lost_for: Span) -> Result<Plan, Decisi
 /// A lease that ran out proves that its holder demoted only where the holder lost its link to etcd, and so did all of its zone: where
 /// the sidecar alone died, its lease runs out all the same, nobody demotes, and the zone's writers go on. So the zone must be
 /// lost, and have been so before its lease was gone.
-fn proof(case: &Case<'_>, lost_for: Span) -> Result<(Proof, OldLease), Decision> {
+fn proof(case: &Case<'_>) -> Result<(Proof, OldLease), Decision> {
     match &case.view.lease {
         LeaseSight::Held(lease) => proof_against(case, lease),
-        LeaseSight::Gone { seen_gone_for } => Ok((
-            proof_without(case, lost_for, *seen_gone_for)?,
-            OldLease::Gone,
-        )),
+        LeaseSight::Gone { seen_gone_for } => {
+            Ok((proof_without(case, *seen_gone_for)?, OldLease::Gone))
+        }
     }
 }
 
@@ -255,27 +255,10 @@ fn proof_against(case: &Case<'_>, lease: &LeaseRecord) -> Result<(Proof, OldLeas
 }
 
 /// The lease is gone, and this leader has seen it so for that long.
-fn proof_without(case: &Case<'_>, lost_for: Span, gone_for: Span) -> Result<Proof, Decision> {
+fn proof_without(case: &Case<'_>, gone_for: Span) -> Result<Proof, Decision> {
     let policy = &case.view.spec.policy;
-    // By the lease and by the policy: a leader may have missed the change of either to something weaker.
-    let demotes_itself = policy.isolation_response == IsolationResponse::Demote
-        && case.view.state.last_lease.as_ref().is_some_and(|l| {
-            l.zone == case.primary.zone
-                && l.generation == case.primary.generation
-                && l.isolation_response == IsolationResponse::Demote
-        });
-    let lost_before_the_lease = match case.diagnose(&case.primary.zone) {
-        Diagnosis::Lost { .. } => gone_for <= lost_for,
-        Diagnosis::Healthy
-        | Diagnosis::StorageIll { .. }
-        | Diagnosis::SidecarDown { .. }
-        | Diagnosis::Suspect { .. }
-        // Its sidecar is there, and cannot have demoted anything.
-        | Diagnosis::StorageLost { .. }
-        | Diagnosis::LinkCut { .. }
-        | Diagnosis::Unknown { .. } => false,
-    };
-    if demotes_itself && lost_before_the_lease {
+    let zone = &case.primary.zone;
+    if ended_with_its_zone(case.view, zone, &case.diagnose(zone), gone_for) {
         let left = policy.lease.margin.get().saturating_sub(gone_for.get());
         if left.is_zero() {
             return Ok(Proof::LeaseExpired {

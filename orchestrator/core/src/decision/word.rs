@@ -5,14 +5,11 @@
 //! takes it away ([`outlived`]). The first alone would lose nothing but the second's certainty: it rests on what is seen now.
 
 use super::{Case, protect};
-use crate::detector::{Diagnosis, troubled_for};
+use crate::detector::Diagnosis;
 use crate::snapshot::{Approval, Approved, LeaseSight, LossAccepted, Snapshot};
+use crate::standing::{since, trouble};
 use jiff::Timestamp;
 use rekindle_common::{GroupName, PlanId, duration::Span, lease::LeaseView};
-
-/// For so long a trouble may be there before it is seen: a probe has to run into its deadline, be published and read. Who stands beside it is quicker. Much
-/// shorter than any hold-off that makes sense.
-pub(super) const SEEN_WITHIN: Span = Span::secs(10);
 
 /// By so much a word may be later than the look that it counts in: it was read after the look began, or another orchestrator took it, by its own clock.
 /// A word of more than that is by a clock that was wrong. When it was given is not known, and it would count in each trouble until its time has come.
@@ -22,17 +19,12 @@ impl Case<'_> {
     /// Whether the word was given in the trouble that the primary's zone is in now, as far back as that can be seen: since a majority sees
     /// something of it down, or since its lease is gone, and a little before. Not later than now either.
     pub(super) fn of_this_trouble(&self, word: &Approval) -> bool {
-        let seen = troubled_for(self.snapshot, &self.primary.zone);
-        let gone = match &self.view.lease {
-            LeaseSight::Gone { seen_gone_for } => *seen_gone_for,
-            LeaseSight::Held(_) => Span::default(),
-        };
-        let trouble = seen.max(gone);
-        let began = trouble.get().saturating_add(SEEN_WITHIN.get());
-        let now = self.snapshot.reference_time;
-        let since = now.checked_sub(began);
-        let until = now.checked_add(AHEAD_AT_MOST.get());
-        since.is_ok_and(|since| word.at >= since) && until.is_ok_and(|until| word.at <= until)
+        let lasted = trouble(self.snapshot, self.view, &self.primary.zone);
+        let until = self
+            .snapshot
+            .reference_time
+            .checked_add(AHEAD_AT_MOST.get());
+        since(self.snapshot, word.at, lasted) && until.is_ok_and(|until| word.at <= until)
     }
 
     /// A person's yes to a failover in this trouble, and what loss it accepts.

@@ -200,10 +200,16 @@ pub fn failover(
         Proof::Vouched { .. } => {}
     }
     let why = format!("{from} was lost; {to} is primary since generation {new} and has no copy");
-    let record_deadline = match &parts.lease {
-        OldLease::Gone | OldLease::Demoted { .. } => SHORT,
+    let policy = &view.spec.policy;
+    let record_deadline = match (&parts.lease, &parts.proof) {
+        (OldLease::Demoted { .. }, _) => SHORT,
+        // A later leader counts the end of the lease from its own first look, and a site that was started anew the loss from its own.
+        (OldLease::Gone, Proof::LeaseExpired { margin }) => {
+            let again = margin.get() + policy.lease.ttl.get() * 3;
+            Span(SHORT.get() + again + policy.hold_off.get())
+        }
         // It looks again how the zone is, and may have to ask the fence agent again.
-        OldLease::Revoked { .. } => APPLICATION,
+        (OldLease::Gone | OldLease::Revoked { .. }, _) => APPLICATION,
     };
     steps.extend([
         step(
@@ -215,12 +221,13 @@ pub fn failover(
             },
             record_deadline,
         ),
+        // From here it only goes forward, and a person is not called for a cluster that takes the other's load and is slow for a minute.
         step(
             Step::TakeLease {
                 zone: to.clone(),
                 generation: new,
             },
-            SHORT,
+            ORDERS,
         ),
         step(
             Step::MarkUnprotected {
