@@ -34,7 +34,7 @@ pub enum VolumeStatus {
     ErrorMirroring,
     /// A secondary whose primary is gone or was never announced (hard case 33).
     ErrorOrphan,
-    /// The zone's cluster did not answer: nothing is known.
+    /// The zone's cluster did not answer: nothing is known. Beside a known role: its group is known, and its policy cannot be read.
     ErrorUnknown,
 }
 

@@ -171,6 +171,17 @@ pub struct Outlook {
 }
 
 impl VolumeReport {
+    /// What the image's metadata says of its policy cannot be read, although the image can. Its zone refuses to promote it.
+    #[must_use]
+    pub fn policy_is_unreadable(&self) -> bool {
+        let seen = match self.role {
+            Role::Primary | Role::Secondary => true,
+            // What does not answer has no role.
+            Role::NotMirrored | Role::Unknown => false,
+        };
+        seen && self.status == VolumeStatus::ErrorUnknown
+    }
+
     /// A copy that could take over: complete, and following, also where it is behind: a busy journal always is.
     ///
     /// One that is being updated follows once its daemon has said how far behind it is. Before that the daemon has only started, and may

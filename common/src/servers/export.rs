@@ -2,7 +2,7 @@
 //!
 //! Whatever is called otherwise in the other zone is a variable in each of them, numbered in the order of the record: `network_1` is the
 //! first network, wherever it stands. Volumes are found by what the catalogue writes on a copy (`rekindle:peer`), or given.
-//! User data goes into none of them but our own JSON: the others are handed round, and it may hold secrets.
+//! User data goes into none of them but our own JSON, nor does metadata that is a secret by its name: the others are handed round.
 
 mod heat;
 mod shell;
@@ -13,6 +13,7 @@ use super::{
     quote,
     read::InvalidRecord,
     record::{PowerWish, ServerRecord},
+    shown::is_secret_name,
 };
 
 /// A form.
@@ -84,10 +85,21 @@ fn heading(record: &ServerRecord, left_out: &[String]) -> Vec<String> {
             record.zone
         ));
     }
-    for line in left_out {
+    let secret = record.metadata.keys().filter(|key| is_secret_name(key));
+    let secret = secret.map(|key| {
+        let key = quote::comment(key);
+        format!("its metadata {key}, a secret by its name: the value is in its record alone")
+    });
+    for line in left_out.iter().cloned().chain(secret) {
         lines.push(format!("Not done here: {line}"));
     }
     lines
+}
+
+/// The metadata that a form has; of what it has not, [`heading`] has the names.
+fn plain_metadata(record: &ServerRecord) -> Vec<(&String, &String)> {
+    let all = record.metadata.iter();
+    all.filter(|(key, _)| !is_secret_name(key)).collect()
 }
 
 /// What only Nova's own API can be told.

@@ -3,7 +3,8 @@
 //!
 //! Items wait for a slot, so that a batch may go on for minutes. Its demotions must not outlive the step that ordered them: where that failed
 //! the plan is undone and what was demoted is promoted again, and a demotion that came after that would take the disks from under
-//! running servers. So none is begun once its reader is gone, nor once the group's lease was ordered to be taken after the batch came.
+//! running servers. Nor must its resyncs, which destroy what is here: the zone may be the primary's by then. So none of these is begun once
+//! its reader is gone, nor once the group's lease was ordered to be taken after the batch came.
 
 use super::{
     Inner, Volumes,
@@ -24,12 +25,12 @@ use tokio::{
     time::Instant,
 };
 
-/// The lines of a batch, as they come. Dropping it stops no item that was begun, and no other but demotions.
+/// The lines of a batch, as they come. Dropping it stops no item that was begun, and no other but demotions and resyncs.
 pub type BatchStream = mpsc::Receiver<BatchLine>;
 
 type Checked = Result<Option<GroupRecord>, ReplicationError>;
 
-/// A batch checks each (group, generation) against the zone's record once, not once a volume.
+/// A batch checks each (group, generation) against the zone's record once, not once a volume; a resync looks for itself.
 #[derive(Debug, Default)]
 pub(super) struct GenerationMemo {
     checked: Mutex<BTreeMap<(GroupName, Generation, Seen), Checked>>,
@@ -55,6 +56,20 @@ impl Takes {
     pub(super) fn since(&self, group: &GroupName, batch: &GenerationMemo) -> bool {
         let last = self.last.get(group).copied().unwrap_or_default();
         batch.takes.is_some_and(|before| last > before)
+    }
+}
+
+/// Whether an action must not be begun once whoever ordered it may mean it no more: it takes a right away, or destroys a copy.
+pub(super) fn goes_with_its_order(action: &VolumeAction) -> bool {
+    match action {
+        VolumeAction::Demote { .. } | VolumeAction::Resync { .. } => true,
+        VolumeAction::Replicate { .. }
+        | VolumeAction::Describe { .. }
+        | VolumeAction::RecordServer { .. }
+        | VolumeAction::MarkDeleted { .. }
+        | VolumeAction::Undelete
+        | VolumeAction::Unreplicate
+        | VolumeAction::Promote { .. } => false,
     }
 }
 
@@ -139,8 +154,8 @@ impl Volumes {
     ) -> Option<BatchLine> {
         // The zone's bound on all batches together. It is never closed.
         let _slot = self.inner.slots.acquire().await;
-        if lines.is_closed() && matches!(item.order.action, VolumeAction::Demote { .. }) {
-            tracing::info!(zone = %self.inner.zone, volume.id = %item.volume, "not demoted: whoever ordered it is gone, and it had not begun");
+        if lines.is_closed() && goes_with_its_order(&item.order.action) {
+            tracing::info!(zone = %self.inner.zone, volume.id = %item.volume, action = item.order.action.name(), "not done: whoever ordered it is gone, and it had not begun");
             return None;
         }
         let result = match self.act_in(&item.volume, item.order, memo).await {

@@ -7,8 +7,7 @@ use crate::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use rekindle_common::{
-    ApiError, ErrorCode, Generation, GroupName, ImageSpec,
-    metadata::{self, VolumePolicy},
+    ApiError, ErrorCode, Generation, GroupName, ImageSpec, metadata,
     volume::{Known, Role},
     zone::GroupReport,
 };
@@ -65,10 +64,8 @@ impl Volumes {
         Ok(views
             .iter()
             .filter(|v| v.primary() != Known::No)
-            .filter_map(|v| {
-                let policy = VolumePolicy::from_metadata(&v.metadata).ok().flatten()?;
-                Some((v.spec.clone(), policy.group?))
-            })
+            // As the keeper does, and not by the policy: of one that cannot be read the image is primary all the same.
+            .filter_map(|v| Some((v.spec.clone(), v.group()?)))
             .collect())
     }
 

@@ -1,6 +1,9 @@
 //! A step, done on a backend.
 
-use super::{Inner, records::GroupRecord};
+use super::{
+    Inner,
+    records::{GroupRecord, Seen},
+};
 use crate::{
     backend::{BackendError, BackendErrorKind, Deadlines, Force, Session},
     replication::{Look, Promote, Refusal, ReplicationError, Step, ends_keeping, plain_refused},
@@ -96,6 +99,13 @@ impl Inner {
                         why: "the other zone ceased to be primary while what is given up was measured and kept",
                     }
                     .into());
+                }
+                // So must the order: the zone may have been given a newer one in that time.
+                let group = look.policy.as_ref().and_then(|p| p.group.as_ref());
+                if let (Some(group), Some(generation)) = (group, generation) {
+                    self.records
+                        .check(group, generation, Seen::Order, d.abandon)
+                        .await?;
                 }
                 session.resync(d).await?;
                 self.hints().entry(spec.clone()).or_default().resync_id =

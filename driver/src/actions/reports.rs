@@ -384,7 +384,7 @@ impl Inner {
         VolumeReport {
             volume: spec.clone(),
             zone: self.zone.clone(),
-            group: policy.as_ref().and_then(|p| p.group.clone()),
+            group: view.and_then(ImageView::member_of),
             status: VolumeStatus::ErrorUnknown,
             role: Role::Unknown,
             mode: policy.map(|p| p.mode),

@@ -2,7 +2,7 @@
 
 use super::{
     Inner, Volumes,
-    batch::GenerationMemo,
+    batch::{GenerationMemo, goes_with_its_order},
     perform::promoted_before,
     records::{GroupRecord, Seen},
     registry::InFlight,
@@ -140,7 +140,8 @@ impl Inner {
         }
         let group = group_of(&look, &order.action)?;
         self.refuse_to_join_elsewhere(&look, &order.action)?;
-        if let (VolumeAction::Demote { .. }, Some(group)) = (&order.action, &group)
+        if let Some(group) = &group
+            && goes_with_its_order(&order.action)
             && self.takes().since(group, memo)
         {
             let group = group.to_string();
@@ -265,8 +266,23 @@ impl Inner {
         if seen == Seen::Promotion {
             self.need_lease(group, generation)?;
         }
-        memo.check(&self.records, group, generation, seen, deadline)
-            .await
+        match order.action {
+            // What it destroys is worth a read of its own: the zone may have taken a newer order since the batch's first.
+            VolumeAction::Resync { .. } => {
+                self.records.check(group, generation, seen, deadline).await
+            }
+            VolumeAction::Promote { .. }
+            | VolumeAction::Demote { .. }
+            | VolumeAction::Replicate { .. }
+            | VolumeAction::Describe { .. }
+            | VolumeAction::RecordServer { .. }
+            | VolumeAction::MarkDeleted { .. }
+            | VolumeAction::Undelete
+            | VolumeAction::Unreplicate => {
+                memo.check(&self.records, group, generation, seen, deadline)
+                    .await
+            }
+        }
     }
 
     /// What is put into a group is primary here from then on. Where the keeper knows that the group's primary is another zone, it would demote it

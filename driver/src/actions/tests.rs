@@ -7,6 +7,7 @@ mod lost;
 mod outlook;
 mod promoting;
 mod removing;
+mod resyncing;
 mod split_again;
 mod together;
 mod unreadable;

@@ -3,7 +3,7 @@
 use super::words::Says;
 use jiff::Timestamp;
 use rekindle_common::{
-    ImageSpec,
+    GroupName, ImageSpec, metadata,
     mode::MirrorImageMode,
     volume::{Known, SiteView},
 };
@@ -39,6 +39,24 @@ impl ImageView {
             MirrorView::On(_) | MirrorView::Off | MirrorView::Disabling => Known::No,
             MirrorView::Unread(u) => u.primary,
         }
+    }
+
+    /// The group that its metadata names, whatever else stands there: what the lease's keeper goes by.
+    #[must_use]
+    pub fn group(&self) -> Option<GroupName> {
+        self.metadata.get(metadata::GROUP)?.parse().ok()
+    }
+
+    /// The group that it is told as a member of. What is mirrored is one by its name alone, also where its mode cannot be read: its keeper
+    /// demotes it with the others, and a plan that does not know of it would leave it behind so. What is not mirrored, only by a policy.
+    #[must_use]
+    pub fn member_of(&self) -> Option<GroupName> {
+        let may_be_demoted = match &self.mirror {
+            MirrorView::On(_) | MirrorView::Unread(_) => true,
+            MirrorView::Off | MirrorView::Disabling => false,
+        };
+        self.group()
+            .filter(|_| may_be_demoted || self.metadata.contains_key(metadata::MODE))
     }
 
     /// That it may be primary here and of any group: it cannot be read, and never could be.

@@ -3,7 +3,7 @@
 use super::vouch::{Board, BoardChange};
 use crate::{
     actions::Volumes,
-    backend::{Access, ImageView, view::MirrorView},
+    backend::{Access, view::MirrorView},
 };
 use rekindle_common::{
     ApiError, GroupName, deletion::OnDelete, metadata, policy::IsolationResponse, volume::Known,
@@ -99,7 +99,7 @@ impl Volumes {
                 MirrorView::On(m) => m.primary,
                 MirrorView::Off | MirrorView::Disabling | MirrorView::Unread(_) => false,
             };
-            if group_of(view).as_ref() != Some(group) || !readable || noted == Some(text) {
+            if view.group().as_ref() != Some(group) || !readable || noted == Some(text) {
                 continue;
             }
             let session = self
@@ -112,10 +112,6 @@ impl Volumes {
     }
 }
 
-fn group_of(view: &ImageView) -> Option<GroupName> {
-    view.metadata.get(metadata::GROUP)?.parse().ok()
-}
-
 impl LeaseSink for Volumes {
     async fn look(&self) -> Result<Vec<SeenImage>, ApiError> {
         let deadline = Instant::now() + self.limits().look.get();
@@ -124,7 +120,7 @@ impl LeaseSink for Volumes {
         Ok(views
             .iter()
             .filter_map(|v| {
-                let group = group_of(v);
+                let group = v.group();
                 if group.is_none() && v.may_be_any_groups().is_none() {
                     return None;
                 }

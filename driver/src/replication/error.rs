@@ -115,9 +115,9 @@ pub enum Refusal {
         /// The highest seen.
         seen: Generation,
     },
-    /// A demotion that has waited for its turn, and the group's lease was ordered to be taken meanwhile.
+    /// A demotion or a resync that has waited for its turn, and the group's lease was ordered to be taken meanwhile.
     #[error(
-        "the lease of group {group} was ordered to be taken after this demotion was ordered: order it anew if it is still meant"
+        "the lease of group {group} was ordered to be taken after this was ordered: order it anew if it is still meant"
     )]
     Overtaken {
         /// Which group.

@@ -83,7 +83,8 @@ impl Look {
     #[must_use]
     pub fn derive(view: ImageView, hints: &Hints, now: Timestamp) -> Self {
         let (policy, policy_fault) = match VolumePolicy::from_metadata(&view.metadata) {
-            Ok(p) => (p, None),
+            Ok(Some(p)) => (Some(p), None),
+            Ok(None) => (None, no_mode(&view)),
             Err(e) => (None, Some(e.to_string())),
         };
         let mut look = Self {
@@ -376,14 +377,37 @@ impl Look {
         }
     }
 
+    /// What a user is shown. A volume of a group whose policy cannot be read may not be promoted, so that nothing may be moved with it as if it
+    /// were well; what is wrong with it beside that is said first.
+    fn shown(&self) -> VolumeStatus {
+        if self.policy_fault.is_none() || self.view.member_of().is_none() {
+            return self.status;
+        }
+        match self.status {
+            VolumeStatus::ActivePrimary
+            | VolumeStatus::ActiveSecondary
+            | VolumeStatus::ActiveUpdating
+            | VolumeStatus::PendingFirstSync
+            | VolumeStatus::PendingPromotion
+            | VolumeStatus::PendingDemotion
+            | VolumeStatus::PendingResync => VolumeStatus::ErrorUnknown,
+            VolumeStatus::ErrorSplitBrain
+            | VolumeStatus::ErrorNotMirrored
+            | VolumeStatus::ErrorMirrorDown
+            | VolumeStatus::ErrorMirroring
+            | VolumeStatus::ErrorOrphan
+            | VolumeStatus::ErrorUnknown => self.status,
+        }
+    }
+
     /// As it goes over the wire.
     #[must_use]
     pub fn report(&self, zone: &ZoneName, in_flight: Option<String>) -> VolumeReport {
         VolumeReport {
             volume: self.view.spec.clone(),
             zone: zone.clone(),
-            group: self.policy.as_ref().and_then(|p| p.group.clone()),
-            status: self.status,
+            group: self.view.member_of(),
+            status: self.shown(),
             role: self.role,
             mode: self.policy.as_ref().map(|p| p.mode),
             mirror_mode: self.mirrored_as().map(|m| m.mode),
@@ -444,5 +468,17 @@ impl Look {
                 && p.state == DaemonState::Stopped
                 && p.last_update.is_some_and(|at| now < after(at, FRESH))
         })
+    }
+}
+
+/// A mirrored image that names a group and no mode: somebody took that away, for we write and remove them together.
+fn no_mode(view: &ImageView) -> Option<String> {
+    match &view.mirror {
+        MirrorView::On(_) if view.group().is_some() => Some(format!(
+            "image metadata {}: is missing, and {} is there",
+            metadata::MODE,
+            metadata::GROUP
+        )),
+        MirrorView::On(_) | MirrorView::Off | MirrorView::Disabling | MirrorView::Unread(_) => None,
     }
 }

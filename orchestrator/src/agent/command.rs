@@ -2,10 +2,15 @@
 
 use super::{AgentError, AgentOrder};
 use rustix::process::{Pid, Signal, kill_process_group};
-use std::{process::Stdio, time::Duration};
+use std::{
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     process::{Child, Command},
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -104,41 +109,49 @@ async fn talk(child: &mut Child, input: &[u8]) -> std::io::Result<(Option<i32>, 
             let _ = stdin.write_all(input).await;
         }
     };
-    let out = keep(stdout);
-    let err = keep(stderr);
-    let talk = async { tokio::join!(feed, out, err) };
+    let ((out, out_read), (err, err_read)) = (keep(stdout), keep(stderr));
+    let talk = async { tokio::join!(feed, out_read, err_read) };
     // A grandchild may hold the pipes open after the command itself has ended: its end counts.
     tokio::pin!(talk);
-    let (status, output) = tokio::select! {
-        ((), out, err) = &mut talk => (child.wait().await?, (out, err)),
+    let status = tokio::select! {
+        _ = &mut talk => child.wait().await?,
         status = child.wait() => {
             let status = status?;
-            let rest = timeout(Duration::from_millis(200), &mut talk).await;
-            (status, rest.map(|((), out, err)| (out, err)).unwrap_or_default())
+            // What it has said by now is in the pipes.
+            let _ = timeout(Duration::from_millis(200), &mut talk).await;
+            status
         }
     };
-    let text = [output.1, output.0]
+    let text = [err, out]
         .iter()
-        .map(|o| clean(o))
+        .map(|kept| clean(&kept.lock().unwrap_or_else(PoisonError::into_inner)))
         .filter(|o| !o.is_empty())
         .collect::<Vec<_>>()
         .join("; ");
     Ok((status.code(), text))
 }
 
-/// Reads to the end, keeps the first bytes.
-async fn keep(from: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
-    let mut kept = Vec::new();
-    let Some(mut from) = from else { return kept };
-    let mut buffer = [0u8; 1024];
-    while let Ok(n) = from.read(&mut buffer).await {
-        if n == 0 {
-            break;
+/// The first bytes of an output, as far as they have come.
+type Kept = Arc<Mutex<Vec<u8>>>;
+
+/// Reads to the end, keeps the first bytes. It goes on also once nobody waits for it: what the command left in the background would be killed
+/// by its next line (`SIGPIPE`) if the pipe were closed. The task ends with the last of those that hold it.
+fn keep(from: Option<impl AsyncRead + Unpin + Send + 'static>) -> (Kept, JoinHandle<()>) {
+    let kept = Kept::default();
+    let into = Arc::clone(&kept);
+    let read = tokio::spawn(async move {
+        let Some(mut from) = from else { return };
+        let mut buffer = [0u8; 1024];
+        while let Ok(n) = from.read(&mut buffer).await {
+            if n == 0 {
+                break;
+            }
+            let mut kept = into.lock().unwrap_or_else(PoisonError::into_inner);
+            let room = MAX_OUTPUT.saturating_sub(kept.len()).min(n);
+            kept.extend_from_slice(buffer.get(..room).unwrap_or_default());
         }
-        let room = MAX_OUTPUT.saturating_sub(kept.len()).min(n);
-        kept.extend_from_slice(buffer.get(..room).unwrap_or_default());
-    }
-    kept
+    });
+    (kept, read)
 }
 
 /// As people may read it on a terminal: what is no text and what is an order to the terminal is left out.
@@ -253,6 +266,31 @@ mod tests {
             e.to_string().len()
         );
         assert!(before.elapsed() < LONG, "it waited for the daemon");
+    }
+
+    #[tokio::test]
+    async fn what_it_leaves_in_the_background_may_go_on_printing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("printed");
+        let script = format!(
+            "(sleep 1; echo up && echo up >&2 && head -c 1000000 /dev/zero && echo > {}) & exit 0",
+            file.display()
+        );
+        let before = Instant::now();
+        sh(&script, LONG).run(&order()).await.unwrap();
+        while !file.exists() && before.elapsed() < LONG {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(file.exists(), "it was killed by what it printed");
+    }
+
+    #[tokio::test]
+    async fn its_reason_is_told_though_what_it_left_holds_its_outputs() {
+        let e = sh("echo no disk >&2; echo half; sleep 30 & exit 1", LONG)
+            .run(&order())
+            .await;
+        let why = "/bin/sh: exit code 1: no disk; half";
+        assert_eq!(e, Err(AgentError::Failed(why.to_owned())));
     }
 
     #[tokio::test]

@@ -245,6 +245,45 @@ async fn hard_case_55_a_server_deleted_by_its_users_before_a_move_does_not_come_
     bench.assert_at(&zone_b(), Generation(2)).await;
 }
 
+/// Where the group serves in the other zone its servers are ours, and ours are built where they are not there: but not these.
+#[tokio::test(start_paused = true)]
+async fn hard_case_55_a_server_deleted_by_its_users_is_not_built_again_when_a_failback_is_undone() {
+    // Of either level; behind its stop; and in the level whose stop fails, which says nothing of its servers.
+    for (deleted, after_its_stop, stop_fails) in [
+        ("web-1", false, false),
+        ("db", true, false),
+        ("web-1", false, true),
+    ] {
+        let bench = bench(Kind::Failback).await;
+        let b = bench.rig.nova(&zone_b());
+        if after_its_stop {
+            b.delete_after(Verb::Hold, deleted);
+        } else {
+            b.delete(deleted);
+        }
+        if stop_fails {
+            b.fails(Verb::Hold, "web-2", refused("locked by its users"), 1);
+        } else {
+            let cluster = bench.rig.world.fabric().b();
+            cluster.fail(Op::Demote, Some(&image(1)), errno::EIO, 1000);
+        }
+        let before = b.orders().len();
+        let (id, over) = run(&bench).await;
+        let about = format!("{deleted} {after_its_stop} {stop_fails}");
+        assert_eq!(over, ended(End::Unwound), "{about}");
+        let built = (Verb::Build, deleted.to_owned());
+        assert!(!b.orders()[before..].contains(&built), "{about}");
+        assert!(b.of(deleted).is_empty(), "{about}");
+        let named = failed(&bench, &id).await;
+        assert_eq!(named.keys().collect::<Vec<_>>(), [deleted], "{about}");
+        assert!(named[deleted].contains("deleted by its users"), "{named:?}");
+        // The others serve again: also what starts after it.
+        let others = ["db", "web-1", "web-2"];
+        let others = others.into_iter().filter(|k| *k != deleted);
+        assert_eq!(b.serving(), others.collect::<Vec<_>>(), "{about}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn hard_case_55_a_server_deleted_while_it_is_stopped_does_not_come_back() {
     let bench = bench(Kind::Move).await;

@@ -1,6 +1,6 @@
 //! As a Heat template.
 
-use super::{heading, is_off, only_by_nova, port_name, variables::Variables};
+use super::{heading, is_off, only_by_nova, plain_metadata, port_name, variables::Variables};
 use crate::servers::{
     quote::yaml,
     record::{PortRecord, ServerRecord},
@@ -90,7 +90,7 @@ pub(super) fn write(record: &ServerRecord) -> String {
 
 /// The metadata, unless Heat would take it for a function.
 fn usable_metadata(record: &ServerRecord) -> Option<Vec<(&String, &String)>> {
-    let all: Vec<_> = record.metadata.iter().collect();
+    let all = plain_metadata(record);
     match all.as_slice() {
         [(key, _)] if FUNCTIONS.contains(&key.as_str()) => None,
         _ => Some(all),

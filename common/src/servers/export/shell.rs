@@ -3,7 +3,7 @@
 //! Every value of the record is one quoted word, set once and then only used as `"$NAME"`; each option is one word with its value
 //! (`--flavor=…`), and names come after `--`, so that none can be taken for an option.
 
-use super::{heading, is_off, only_by_nova, peer, port_name, variables::Variables};
+use super::{heading, is_off, only_by_nova, peer, plain_metadata, port_name, variables::Variables};
 use crate::servers::{
     quote::sh,
     record::{DiskRecord, PortRecord, ServerRecord},
@@ -229,7 +229,7 @@ fn server(s: &mut Script, record: &ServerRecord) {
     if record.server_group.is_some() {
         s.line("[ -z \"$SERVER_GROUP\" ] || set -- \"$@\" --hint=group=\"$SERVER_GROUP\"");
     }
-    for (key, value) in &record.metadata {
+    for (key, value) in plain_metadata(record) {
         s.line(format!(
             "set -- \"$@\" --property={}",
             sh(&format!("{key}={value}"))

@@ -1,6 +1,8 @@
 //! As Terraform's language, for the other zone.
 
-use super::{PEER, heading, is_off, only_by_nova, peer, port_name, variables::Variables};
+use super::{
+    PEER, heading, is_off, only_by_nova, peer, plain_metadata, port_name, variables::Variables,
+};
 use crate::servers::{
     quote::hcl,
     record::{FixedIp, PortRecord, ServerRecord},
@@ -212,9 +214,10 @@ fn server(out: &mut Hcl, record: &ServerRecord) {
     if record.user_data.is_some() {
         out.line("  user_data = var.user_data");
     }
-    if !record.metadata.is_empty() {
+    let metadata = plain_metadata(record);
+    if !metadata.is_empty() {
         out.line("  metadata = {");
-        for (key, value) in &record.metadata {
+        for (key, value) in metadata {
             out.line(format!("    {} = {}", hcl(key), hcl(value)));
         }
         out.line("  }");

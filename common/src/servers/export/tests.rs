@@ -37,6 +37,19 @@ proptest! {
     }
 
     #[test]
+    fn metadata_that_is_a_secret_by_its_name_stands_in_our_own_json_alone(mut r in any_record()) {
+        for key in ["db_password", "get_token"] {
+            r.metadata.insert(key.to_owned(), "hunter2-hunter2".to_owned());
+        }
+        for form in FORMS {
+            let text = write(&r, form);
+            prop_assert_eq!(text.contains("hunter2"), form == Form::Json, "{:?}", form);
+            let told = text.contains("# Not done here: its metadata db_password, a secret by its name");
+            prop_assert_eq!(told, form != Form::Json, "{:?}", form);
+        }
+    }
+
+    #[test]
     fn no_form_takes_volumes_with_the_server(mut r in any_record()) {
         for disk in &mut r.disks {
             disk.delete_on_termination = true;

@@ -8,7 +8,7 @@ const BUDGET: Duration = Duration::from_secs(5);
 /// With a timer's grain.
 const IN_TIME: Duration = Duration::from_millis(5_100);
 
-async fn called(cluster: &Cluster, op: Op) {
+pub(super) async fn called(cluster: &Cluster, op: Op) {
     while !cluster.calls().iter().any(|(o, _)| *o == op) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

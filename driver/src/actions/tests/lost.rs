@@ -295,8 +295,13 @@ async fn hard_case_37_clones_and_unmirrored_pools_are_refused_and_leave_no_polic
 }
 
 /// `n` volumes whose copies in A have diverged, and B is primary.
-async fn diverged(n: u32) -> Pair {
-    let pair = Pair::replicated(n, ReplicationMode::Instant).await;
+pub(super) async fn diverged(n: u32) -> Pair {
+    diverged_with(n, Limits::default()).await
+}
+
+pub(super) async fn diverged_with(n: u32, limits: Limits) -> Pair {
+    let pair = Pair::with(limits);
+    pair.fill(n, ReplicationMode::Instant).await;
     pair.fabric.a().kill();
     pair.b.take_lease(&group(), Generation(2)).await.unwrap();
     for i in 0..n {

@@ -1,7 +1,8 @@
-//! One image that does not answer, in a cluster that does.
+//! One image that does not answer, in a cluster that does; and one that does, whose policy cannot be read.
 
 use super::*;
-use crate::{lease::LeaseSink, schedule::SnapshotSource};
+use crate::{backend::Access, lease::LeaseSink, schedule::SnapshotSource};
+use rekindle_common::metadata;
 
 fn other() -> GroupName {
     GroupName::new("web").unwrap()
@@ -156,4 +157,73 @@ async fn hard_case_60_a_group_of_which_nothing_can_be_read_is_reported_as_such()
     later().await;
     LeaseSink::look(&pair.a).await.unwrap_err();
     assert_eq!(unread(&pair).await, Some(0));
+}
+
+async fn spoil(zone: &Volumes, spec: &ImageSpec, key: &str, value: Option<&str>) {
+    let soon = Instant::now() + Duration::from_secs(10);
+    let session = zone
+        .backend()
+        .open(spec, Access::Write, soon)
+        .await
+        .unwrap();
+    let set = value.map(|v| (key.to_owned(), v.to_owned())).into_iter();
+    let remove: Vec<&str> = value.is_none().then_some(key).into_iter().collect();
+    session
+        .set_metadata(&set.collect(), &remove, soon)
+        .await
+        .unwrap();
+}
+
+/// Its keeper goes by the group's name alone, and so must whoever asks what there is to move and whether all is demoted.
+#[tokio::test(start_paused = true)]
+async fn hard_case_36_a_volume_whose_policy_cannot_be_read_is_of_its_group_and_not_well() {
+    for (key, value) in [
+        (metadata::MODE, Some("hourly")),
+        (metadata::MODE, None),
+        (metadata::INTERVAL, Some("soon")),
+        (metadata::START, None),
+    ] {
+        let pair = Pair::replicated(3, periodic()).await;
+        spoil(&pair.a, &spec(1), key, value).await;
+        later().await;
+        let of_group = VolumeQuery {
+            group: Some(group()),
+            ..VolumeQuery::default()
+        };
+        let page = pair.a.volumes(&of_group).await.unwrap();
+        let told: Vec<_> = page.volumes.iter().map(|v| (v.role, v.status)).collect();
+        let well = (Role::Primary, VolumeStatus::ActivePrimary);
+        let not_well = (Role::Primary, VolumeStatus::ErrorUnknown);
+        assert_eq!(told, [well, not_well, well], "{key} {value:?}");
+        assert!(page.volumes[1].concerns[0].contains("rekindle."));
+        // It can be read, and is demoted with the others: that is no reason to mistrust the lease.
+        assert_eq!(pair.a.group_report(&group()).await.unread, 0);
+        // The others demoted, it keeps the lease, for it is primary.
+        for n in [0, 2] {
+            let demote = order(VolumeAction::Demote { token: None }, 1);
+            pair.a.act(&spec(n), demote).await.unwrap();
+        }
+        let refused = pair.a.give_up_lease(&group(), Generation(1)).await;
+        assert_eq!(code(refused), ErrorCode::IsPrimary, "{key} {value:?}");
+        // A cluster that is silent then says no less of it.
+        pair.fabric.a().silence(&spec(1), true);
+        assert_eq!(all(&pair.a).await[1].group, Some(group()));
+        pair.fabric.a().unsilence(&spec(1));
+        // Said again, it is well.
+        let again = pair.a.act(&spec(1), replicate(periodic())).await.unwrap();
+        assert_eq!(again.report.status, VolumeStatus::ActivePrimary);
+    }
+}
+
+/// What is left of a policy on an image that nobody mirrors makes it no member: nobody demotes it, and nobody takes over from it.
+#[tokio::test(start_paused = true)]
+async fn an_image_that_is_not_mirrored_is_no_member_by_its_name_alone() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    pair.a
+        .act(&spec(0), order(VolumeAction::Unreplicate, 1))
+        .await
+        .unwrap();
+    spoil(&pair.a, &spec(0), metadata::GROUP, Some(group().as_str())).await;
+    let report = pair.a.volume(&spec(0)).await.unwrap();
+    assert_eq!((report.role, report.group), (Role::NotMirrored, None));
 }

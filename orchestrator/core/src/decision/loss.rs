@@ -33,6 +33,10 @@ pub(super) fn expected_loss(
         if v.role == Role::Primary && diverged_at.is_none() {
             return None;
         }
+        // It is left out whatever anybody accepts, and must not keep the others.
+        if v.policy_is_unreadable() {
+            return None;
+        }
         match &v.mode {
             Some(ReplicationMode::Once) => None,
             Some(ReplicationMode::Instant | ReplicationMode::Periodic(_)) | None => {

@@ -53,7 +53,7 @@ pub(super) fn primary_well(case: Case<'_>) -> Decision {
     if !sides.stale_primaries.is_empty() || !sides.broken.is_empty() {
         return diverged(&case, sides);
     }
-    if !sides.behind.is_empty() {
+    if !sides.behind.is_empty() || !sides.unreadable.is_empty() {
         return catching_up(&case, &sides);
     }
     if case.view.state.unprotected.is_some() {
@@ -182,9 +182,14 @@ fn reprotect_plan(case: &Case<'_>, sides: Sides, why: String) -> Plan {
 }
 
 fn catching_up(case: &Case<'_>, sides: &Sides) -> Decision {
-    let behind = sides.behind.len() + sides.broken.len() + sides.stale_primaries.len();
-    let updating_only =
-        sides.broken.is_empty() && sides.incomplete.is_empty() && sides.unclear.is_empty();
+    let behind = sides.behind.len()
+        + sides.broken.len()
+        + sides.stale_primaries.len()
+        + sides.unreadable.len();
+    let updating_only = sides.broken.is_empty()
+        && sides.incomplete.is_empty()
+        && sides.unclear.is_empty()
+        && sides.unreadable.is_empty();
     if updating_only && case.view.state.unprotected.is_none() {
         // A complete copy that is a delta behind is what replication looks like on any working day.
         return Decision::Hold { why: Hold::AllWell };
@@ -248,6 +253,13 @@ pub(super) fn planned_move(case: &Case<'_>) -> Result<Plan, Refusal> {
             .stale_primaries
             .iter()
             .map(|v| format!("{v} is primary in both zones")),
+    );
+    // What does not answer cannot be demoted.
+    against.extend(
+        originals
+            .iter()
+            .filter(|v| v.role == Role::Unknown)
+            .map(|v| format!("{} is {} in {}", v.volume, v.status, case.primary.zone)),
     );
     against.extend(sides.not_in_step.values().cloned());
     against.extend(
@@ -408,5 +420,6 @@ pub(super) fn in_step(case: &Case<'_>) -> bool {
         && sides.broken.is_empty()
         && sides.incomplete.is_empty()
         && sides.unclear.is_empty()
+        && sides.unreadable.is_empty()
         && sides.starting.is_empty()
 }

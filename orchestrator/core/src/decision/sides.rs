@@ -25,9 +25,11 @@ pub(super) struct Sides {
     pub(super) starting: Vec<ImageSpec>,
     /// Of those, the ones that follow nothing now: on their way to a state that says more, or not reported on (hard case 29).
     pub(super) unclear: Vec<ImageSpec>,
+    /// Those whose policy cannot be read in one zone: they are left out of every plan, and what they hold is not protected.
+    pub(super) unreadable: Vec<ImageSpec>,
     /// What keeps a volume from being moved, in words.
     pub(super) not_in_step: BTreeMap<ImageSpec, String>,
-    /// Not mirrored.
+    /// Not mirrored, or with a policy that cannot be read: no plan waits for them.
     pub(super) left_out: Vec<LeftOut>,
 }
 
@@ -54,8 +56,19 @@ pub(super) fn compare(originals: &[VolumeReport], copies: &[VolumeReport]) -> Si
             });
             continue;
         }
+        let copy = copies.get(volume);
+        // Two primaries are that first. Else its sidecar refuses what would be ordered, and a plan that waited for it would keep all others.
+        let two_primaries = copy.is_some_and(|c| c.role == Role::Primary);
+        let mut sides = [Some(original), copy.copied()].into_iter().flatten();
+        if let Some(v) = sides.find(|v| v.policy_is_unreadable())
+            && !two_primaries
+        {
+            s.unreadable.push(volume.clone());
+            s.left_out.push(unreadable_policy(v));
+            continue;
+        }
         s.all.push(volume.clone());
-        let Some(copy) = copies.get(volume) else {
+        let Some(copy) = copy else {
             s.behind.push(volume.clone());
             s.incomplete.push(volume.clone());
             s.not_in_step
@@ -106,4 +119,13 @@ pub(super) fn compare(originals: &[VolumeReport], copies: &[VolumeReport]) -> Si
         }
     }
     s
+}
+
+/// Why a volume is left out whose policy cannot be read.
+pub(super) fn unreadable_policy(v: &VolumeReport) -> LeftOut {
+    let why = v.concerns.first().map_or("", String::as_str);
+    LeftOut {
+        volume: v.volume.clone(),
+        why: format!("has a policy in {} that cannot be read ({why})", v.zone),
+    }
 }

@@ -1,6 +1,7 @@
 //! The primary's zone is lost, or looks like it: may the other zone take over?
 
 use super::loss::{diverged_gate, expected_loss, rpo_gate};
+use super::sides::unreadable_policy;
 use super::words::before_this;
 use super::{Ask, Case, Decision, Hold, Refusal, begin};
 use crate::alone::{left_behind, left_the_group};
@@ -372,6 +373,10 @@ fn promotions(
         if v.role == Role::Secondary && v.status == VolumeStatus::PendingResync {
             // Its sidecar would refuse, by force too; a failover for it alone would name a primary without data (hard case 24).
             left.push(out("its copy was given up and is being made anew"));
+            continue;
+        }
+        if v.policy_is_unreadable() {
+            left.push(unreadable_policy(v));
             continue;
         }
         match (v.role, v.complete_copy) {

@@ -90,6 +90,14 @@ async fn absent(
     kept: Option<&Kept>,
     wanted: &Wanted,
 ) -> Result<One> {
+    // Nothing of ours takes a server away where a move began: its stop held it there, or named it for the same. Those that start after it
+    // served without it, or with it in vain, and go on.
+    if is_put_back(env) && wanted.id.is_some() {
+        return Ok(One::Named(format!(
+            "it is not in {} any more: deleted by its users, and is not built again",
+            env.zone
+        )));
+    }
     if env.is_theirs(s, kept) {
         return Ok(One::Failed(format!(
             "its users' server is not in {} any more, and is not built again",
@@ -168,10 +176,14 @@ fn begins_anew(
     kept: Option<&Kept>,
     seen: &Seen,
 ) -> bool {
-    let plan = env.ctx.plan;
     // Its volumes never left it, or it was stopped before they did: one that could not be stopped is what the move is undone for.
-    let undone = *env.zone == plan.from && plan.from != plan.to;
-    !undone && (seen.held || !is_settled(env, s, memo, kept, seen))
+    !is_put_back(env) && (seen.held || !is_settled(env, s, memo, kept, seen))
+}
+
+/// Whether a move is being undone: it starts nothing else in the zone that it leaves.
+fn is_put_back(env: &Env<'_>) -> bool {
+    let plan = env.ctx.plan;
+    *env.zone == plan.from && plan.from != plan.to
 }
 
 /// Stopped, so that the next pass starts it on what its volumes have now. Held like any: a start that is cut off here finds it at rest.

@@ -81,3 +81,65 @@ fn a_frozen_zone_is_named_before_a_plan_is_made() {
     freeze(&mut w, "zone-a");
     assert!(matches!(asked(&w), Ask::Frozen { .. }));
 }
+
+fn spoilt(v: &mut VolumeReport) {
+    v.status = VolumeStatus::ErrorUnknown;
+    v.mode = None;
+    v.concerns = vec!["image metadata rekindle.mode: is missing".to_owned()];
+}
+
+/// A plan that took no notice of it would leave it in the old zone, whose sidecar then demotes it: it would be primary nowhere.
+#[test]
+fn hard_case_36_a_move_is_refused_while_a_volumes_policy_cannot_be_read_in_either_zone() {
+    let to_b = Request::Move { to: zone("zone-b") };
+    for z in ["zone-a", "zone-b"] {
+        let mut w = World::healthy(3);
+        spoilt(&mut w.view().volumes.get_mut(&zone(z)).unwrap()[1]);
+        let Err(Refusal::NotInStep(why)) = plan_for(&w.snapshot, &group(), &to_b, plan_id()) else {
+            panic!("not refused: {z}");
+        };
+        assert_eq!(why.len(), 1, "{why:?}");
+        assert!(
+            why[0].contains(volume(1).image()) && why[0].contains(z),
+            "{why:?}"
+        );
+        assert!(why[0].contains("rekindle.mode"), "{why:?}");
+        assert_eq!(held(&w), Hold::Syncing { behind: 1 });
+    }
+}
+
+#[test]
+fn hard_case_20_a_move_is_refused_while_an_image_of_the_primary_does_not_answer() {
+    let mut w = World::healthy(3);
+    let v = &mut w.view().volumes.get_mut(&zone("zone-a")).unwrap()[1];
+    (v.role, v.status) = (Role::Unknown, VolumeStatus::ErrorUnknown);
+    let to_b = Request::Move { to: zone("zone-b") };
+    let refused = plan_for(&w.snapshot, &group(), &to_b, plan_id());
+    assert!(matches!(refused, Err(Refusal::NotInStep(why)) if why.len() == 1));
+}
+
+#[test]
+fn hard_case_20_a_failover_goes_on_without_a_volume_whose_policy_cannot_be_read_and_names_it() {
+    let mut w = World::healthy(3);
+    w.policy().rpo_limit = Some(Span::secs(900));
+    w.kill_a(60, 50);
+    let v = &mut w.view().volumes.get_mut(&zone("zone-b")).unwrap()[1];
+    spoilt(v);
+    // No schedule of it is followed: what it lost is no reason to keep the others.
+    v.last_sync = None;
+    let plan = begun(&w);
+    assert_eq!(plan.left_out.len(), 1);
+    assert_eq!(plan.left_out[0].volume, volume(1));
+    assert!(
+        plan.left_out[0].why.contains("cannot be read"),
+        "{:?}",
+        plan.left_out
+    );
+    let promoted = plan.steps.iter().find_map(|s| match &s.step {
+        Step::Promote { volumes, .. } => Some(volumes.len()),
+        _ => None,
+    });
+    assert_eq!(promoted, Some(2));
+    w.each_copy("zone-b", spoilt);
+    assert!(matches!(asked(&w), Ask::NothingToPromote { why } if why.len() == 3));
+}

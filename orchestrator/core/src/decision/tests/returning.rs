@@ -213,6 +213,32 @@ fn hard_case_16_a_reprotect_waits_until_every_copy_has_said_what_it_is() {
     }
 }
 
+/// The others are made anew without it. Which sides it is of does not matter, but that two zones say primary is never passed over for it.
+#[test]
+fn hard_case_20_a_reprotect_goes_on_without_a_volume_whose_policy_cannot_be_read() {
+    let spoilt = VolumeStatus::ErrorUnknown;
+    for (z, role, resynced) in [
+        ("zone-a", Role::Secondary, 2),
+        ("zone-b", Role::Primary, 2),
+        ("zone-a", Role::Primary, 3),
+    ] {
+        let mut w = World::after_failover(3);
+        w.policy().on_return = OnReturn::Stay;
+        w.each_copy("zone-a", |v| {
+            (v.role, v.status) = (Role::Secondary, VolumeStatus::ErrorSplitBrain);
+        });
+        let v = &mut w.view().volumes.get_mut(&zone(z)).unwrap()[1];
+        (v.role, v.status) = (role, spoilt);
+        let plan = begun(&w);
+        let anew = plan.steps.iter().find_map(|s| match &s.step {
+            Step::Resync { volumes, .. } => Some(volumes.len()),
+            _ => None,
+        });
+        assert_eq!(anew, Some(resynced), "{z} {role:?}");
+        assert_eq!(plan.left_out.len(), 3 - resynced, "{z} {role:?}");
+    }
+}
+
 #[test]
 fn return_brings_it_home_only_when_protected() {
     let mut w = World::after_failover(1);
