@@ -34,6 +34,8 @@ fn wanted() -> PortRequest {
         }],
         mac: None,
         security_groups: Some(vec!["g1".into()]),
+        port_security_enabled: None,
+        allowed_address_pairs: Vec::new(),
     }
 }
 

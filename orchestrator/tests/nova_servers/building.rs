@@ -91,6 +91,74 @@ async fn a_port_of_another_project_keeps_no_server_from_being_built() {
     assert_eq!(ids, ["strange", "port-2"]);
 }
 
+/// A router's port, a Kubernetes node's, one that nothing is to reach: what a record says of its port is said to Neutron, also that there is nothing.
+#[tokio::test]
+async fn a_port_comes_up_filtered_as_the_servers_is() {
+    for (says, groups, enabled, pairs) in [
+        // As in a record of an older release.
+        (json!({}), Value::Null, Value::Null, Value::Null),
+        (
+            json!({ "port_security": "on" }),
+            json!([]),
+            json!(true),
+            Value::Null,
+        ),
+        (
+            json!({ "port_security": "off" }),
+            json!([]),
+            json!(false),
+            Value::Null,
+        ),
+        (
+            json!({ "port_security": "on", "security_groups": ["web"], "address_pairs": [{ "address": "10.0.0.9" }, { "address": "10.244.0.0/16", "mac": "00:00:5e:00:01:07" }] }),
+            json!(["g1"]),
+            json!(true),
+            json!([{ "ip_address": "10.0.0.9" }, { "ip_address": "10.244.0.0/16", "mac_address": "00:00:5e:00:01:07" }]),
+        ),
+    ] {
+        let bench = up(Stub::new()).await;
+        let mut port = json!({ "network": "front" });
+        port.as_object_mut()
+            .unwrap()
+            .extend(says.as_object().unwrap().clone());
+        let order = order(StandbyPolicy::Shutoff, json!({ "ports": [port] }));
+        bench.servers.build(&order, WITHIN).await.unwrap();
+        let port = bench.net.ports().remove(0);
+        let got = [
+            "security_groups",
+            "port_security_enabled",
+            "allowed_address_pairs",
+        ];
+        assert_eq!(
+            got.map(|field| port[field].clone()),
+            [groups, enabled, pairs],
+            "{says}"
+        );
+    }
+}
+
+/// A Neutron without the extension shows it on no network, and refuses a port that names it.
+#[tokio::test]
+async fn where_neutron_filters_every_port_that_is_not_said_and_a_server_that_needs_another_is_refused()
+ {
+    let on = |says: &str| json!({ "ports": [{ "network": "private", "port_security": says }] });
+    let bench = up(Stub::new()).await;
+    let filtered = order(StandbyPolicy::Shutoff, on("on"));
+    bench.servers.build(&filtered, WITHIN).await.unwrap();
+    let port = bench.net.ports().remove(0);
+    assert_eq!(port.get("port_security_enabled"), None);
+    assert_eq!(port["security_groups"], json!([]));
+
+    let bench = up(Stub::new()).await;
+    let open = order(StandbyPolicy::Shutoff, on("off"));
+    let words = refused(bench.servers.build(&open, WITHIN).await);
+    assert!(
+        words.contains("network \"private\" has no port without port security"),
+        "{words}"
+    );
+    assert!(bench.net.ports().is_empty() && bench.stub.servers().is_empty());
+}
+
 /// Neutron shows an administrator every project's networks, and makes a port on any: an entry of the mapping names one for all projects.
 #[tokio::test]
 async fn a_server_comes_into_no_network_of_another_project() {

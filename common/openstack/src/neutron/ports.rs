@@ -38,9 +38,15 @@ pub struct Port {
     /// `compute:…`, `network:router_interface`, …
     #[serde(default, deserialize_with = "wire::text")]
     pub device_owner: Option<String>,
-    /// Its security groups, by id.
+    /// Its security groups, by id; none: this Neutron has no such thing.
+    #[serde(default)]
+    pub security_groups: Option<Vec<String>>,
+    /// Whether what passes it is filtered; none: this Neutron knows no port that is not.
+    #[serde(default)]
+    pub port_security_enabled: Option<bool>,
+    /// What it may use beside its own addresses.
     #[serde(default, deserialize_with = "wire::list")]
-    pub security_groups: Vec<String>,
+    pub allowed_address_pairs: Vec<AddressPair>,
     /// Whether it works.
     pub status: PortStatus,
     /// Whose it is.
@@ -87,6 +93,17 @@ pub struct FixedIp {
     pub address: Option<String>,
 }
 
+/// An address that a port may use though it is not its own.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct AddressPair {
+    /// An address or a range.
+    #[serde(rename = "ip_address")]
+    pub address: String,
+    /// With which hardware address; Neutron takes the port's where none is wanted.
+    #[serde(default, rename = "mac_address", deserialize_with = "wire::text")]
+    pub mac: Option<String>,
+}
+
 /// A port that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortRequest {
@@ -104,6 +121,10 @@ pub struct PortRequest {
     pub mac: Option<String>,
     /// Its security groups by id; the project's `default` where none are said.
     pub security_groups: Option<Vec<String>>,
+    /// Whether what passes it is filtered; as its network has it where nothing is said.
+    pub port_security_enabled: Option<bool>,
+    /// What it may use beside its own addresses.
+    pub allowed_address_pairs: Vec<AddressPair>,
 }
 
 /// What can go wrong with a port.
@@ -177,6 +198,19 @@ impl PortRequest {
         }
         if let Some(groups) = &self.security_groups {
             port["security_groups"] = json!(groups);
+        }
+        if let Some(enabled) = self.port_security_enabled {
+            port["port_security_enabled"] = json!(enabled);
+        }
+        if !self.allowed_address_pairs.is_empty() {
+            let pairs = self.allowed_address_pairs.iter().map(|pair| {
+                let mut one = json!({ "ip_address": pair.address });
+                if let Some(mac) = &pair.mac {
+                    one["mac_address"] = json!(mac);
+                }
+                one
+            });
+            port["allowed_address_pairs"] = pairs.collect();
         }
         json!({ "port": port })
     }

@@ -6,7 +6,7 @@ use rekindle_common::{
     ZoneName,
     duration::Span,
     runbook::StandbyPolicy,
-    servers::{PowerWish, ServerRecord, diff},
+    servers::{PortSecurity, PowerWish, ServerRecord, diff},
 };
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,12 @@ fn as_built(record: &ServerRecord) -> ServerRecord {
     let mut record = record.clone();
     record.power = PowerWish::ShutOff;
     record.locked = false;
+    // A record of an older release does not say that a port with groups is filtered: it was made so, and is not built anew to say it.
+    for port in &mut record.ports {
+        if port.port_security == PortSecurity::Unknown && !port.security_groups.is_empty() {
+            port.port_security = PortSecurity::On;
+        }
+    }
     for disk in &mut record.disks {
         disk.delete_on_termination = false;
         disk.volume.name = None;

@@ -9,11 +9,11 @@ use rekindle_common::{
     ZoneName,
     duration::Span,
     runbook::StandbyPolicy,
-    servers::{PortRecord, ServerRecord},
+    servers::{PortRecord, PortSecurity, ServerRecord},
 };
 use rekindle_openstack::{
     CloudError, Neutron, Nova, Scope,
-    neutron::{ByName, FixedIp, Network as NetworkThere, PortRequest, Subnet},
+    neutron::{AddressPair, ByName, FixedIp, Network as NetworkThere, PortRequest, Subnet},
     nova::{Disk, GROUP, Network, Nic, Rest, STANDBY_OF, Server, ServerRequest, Status, UserData},
 };
 use std::collections::BTreeMap;
@@ -327,6 +327,15 @@ impl Place<'_> {
             let security_groups = self
                 .security_groups(record.groups_of(port), &mut groups)
                 .await?;
+            let security_groups = match port.port_security {
+                // The project's `default`, as in every release before.
+                PortSecurity::Unknown if security_groups.is_empty() => None,
+                // Also none: Neutron would give it the project's `default` else.
+                PortSecurity::Unknown | PortSecurity::On | PortSecurity::Off => {
+                    Some(security_groups)
+                }
+            };
+            let port_security_enabled = self.port_security(&network, port)?;
             let request = PortRequest {
                 mark: port_mark(wanted, &n.to_string()),
                 project: self.project.clone(),
@@ -335,6 +344,15 @@ impl Place<'_> {
                 fixed_ips,
                 mac: port.mac.clone(),
                 security_groups,
+                port_security_enabled,
+                allowed_address_pairs: port
+                    .address_pairs
+                    .iter()
+                    .map(|pair| AddressPair {
+                        address: pair.address.clone(),
+                        mac: pair.mac.clone(),
+                    })
+                    .collect(),
             };
             let made = self.neutron.ensure_port(&request).await;
             nics.push(Nic {
@@ -343,6 +361,24 @@ impl Place<'_> {
             });
         }
         Ok(nics)
+    }
+
+    /// What Neutron is told: nothing where it is not known, or where this one filters each port and knows no other way.
+    fn port_security(
+        &self,
+        network: &NetworkThere,
+        port: &PortRecord,
+    ) -> Result<Option<bool>, ServersError> {
+        match (port.port_security, network.port_security_enabled) {
+            (PortSecurity::Unknown, _) | (PortSecurity::On, None) => Ok(None),
+            (PortSecurity::On, Some(_)) => Ok(Some(true)),
+            (PortSecurity::Off, Some(_)) => Ok(Some(false)),
+            (PortSecurity::Off, None) => Err(self.missing(
+                "network",
+                &port.network,
+                "has no port without port security, as the server's is: load Neutron's extension port-security there, or turn it on for the server's port",
+            )),
+        }
     }
 
     async fn fixed_ips(
@@ -382,12 +418,12 @@ impl Place<'_> {
         Ok(all)
     }
 
-    /// By id; none: the project's `default`.
+    /// By id.
     async fn security_groups(
         &self,
         texts: &[String],
         known: &mut BTreeMap<String, String>,
-    ) -> Result<Option<Vec<String>>, ServersError> {
+    ) -> Result<Vec<String>, ServersError> {
         let mut all = Vec::new();
         for text in texts {
             let id = match known.get(text) {
@@ -402,6 +438,6 @@ impl Place<'_> {
             };
             all.push(id);
         }
-        Ok((!all.is_empty()).then_some(all))
+        Ok(all)
     }
 }
