@@ -147,6 +147,14 @@ pub trait Servers: Send + Sync + fmt::Debug {
         wanted: &'a Wanted,
         within: Span,
     ) -> BoxFuture<'a, Result<(), ServersError>>;
+    /// Has gone what was made for a server that did not come to be: its ports. Where it is there after all nothing is done.
+    fn clear<'a>(
+        &'a self,
+        _wanted: &'a Wanted,
+        _within: Span,
+    ) -> BoxFuture<'a, Result<(), ServersError>> {
+        async { Ok(()) }.boxed()
+    }
     /// The server's record as it is now, in this zone's names; `None`: it is certain that there is none.
     fn record<'a>(
         &'a self,

@@ -304,6 +304,17 @@ impl NovaServers {
         self.within(left, self.remove_ports(wanted, project, root))
             .await
     }
+
+    /// Its ports alone: what is there all the same is not touched here.
+    async fn cleared(&self, wanted: &Wanted) -> Result<(), ServersError> {
+        let Some(root) = &wanted.root else {
+            return Ok(());
+        };
+        match self.find_kept(wanted).await? {
+            Some(_) => Ok(()),
+            None => self.remove_ports(wanted, None, root).await,
+        }
+    }
 }
 
 impl Servers for NovaServers {
@@ -363,6 +374,14 @@ impl Servers for NovaServers {
     ) -> BoxFuture<'a, Result<(), ServersError>> {
         self.within(a_little_more(within), self.removed(wanted, within))
             .boxed()
+    }
+
+    fn clear<'a>(
+        &'a self,
+        wanted: &'a Wanted,
+        within: Span,
+    ) -> BoxFuture<'a, Result<(), ServersError>> {
+        self.within(within, self.cleared(wanted)).boxed()
     }
 
     fn record<'a>(
@@ -490,9 +509,10 @@ fn unseen(e: &CloudError) -> ServersError {
 fn no_port(e: &PortError) -> ServersError {
     match e {
         PortError::Cloud(e) => unseen(e),
-        PortError::AddressTaken { .. } | PortError::OverQuota { .. } | PortError::Twice { .. } => {
-            ServersError::Refused(e.to_string())
-        }
+        PortError::AddressTaken { .. }
+        | PortError::OverQuota { .. }
+        | PortError::InUse { .. }
+        | PortError::Twice { .. } => ServersError::Refused(e.to_string()),
     }
 }
 

@@ -159,6 +159,46 @@ async fn where_neutron_filters_every_port_that_is_not_said_and_a_server_that_nee
     assert!(bench.net.ports().is_empty() && bench.stub.servers().is_empty());
 }
 
+/// Nova refused the build for which it was made, and the server has another address since.
+#[tokio::test]
+async fn hard_case_51_a_port_of_a_build_that_was_refused_has_not_the_address_of_that_day() {
+    let refuses = Stub::new().fault(
+        "POST /compute/v2.1/servers ",
+        1,
+        Fault::Instead(Say::status(400, r#"{"badRequest":{"message":"no"}}"#)),
+    );
+    let bench = up(refuses).await;
+    refused(bench.build(StandbyPolicy::Shutoff).await);
+    assert_eq!(bench.net.ports().len(), 1);
+    let other = order(
+        StandbyPolicy::Shutoff,
+        json!({ "ports": [{ "network": "front", "fixed_ips": [{ "address": "10.0.0.7", "subnet": "four" }], "security_groups": ["web"] }] }),
+    );
+    bench.servers.build(&other, WITHIN).await.unwrap();
+    let ports = bench.net.ports();
+    assert_eq!(ports.len(), 1);
+    assert_eq!(ports[0]["fixed_ips"][0]["ip_address"], "10.0.0.7");
+}
+
+#[tokio::test]
+async fn the_ports_of_a_build_that_came_to_nothing_are_taken_away_and_no_servers() {
+    let refuses = Stub::new().fault(
+        "POST /compute/v2.1/servers ",
+        1,
+        Fault::Instead(Say::status(400, r#"{"badRequest":{"message":"no"}}"#)),
+    );
+    let root = json!({ "volume": { "id": "v8", "status": "available", "size": 1, "os-vol-tenant-attr:tenant_id": "p1" } });
+    let bench = up(refuses.says("/volume/v3/p1/volumes/v8", root)).await;
+    refused(bench.build(StandbyPolicy::Shutoff).await);
+    assert_eq!(bench.net.ports().len(), 1);
+    bench.servers.clear(&wanted(None), WITHIN).await.unwrap();
+    assert!(bench.net.ports().is_empty());
+    // One that is there after all keeps them.
+    bench.build(StandbyPolicy::Shutoff).await.unwrap();
+    bench.servers.clear(&wanted(None), WITHIN).await.unwrap();
+    assert_eq!(bench.net.ports().len(), 1);
+}
+
 /// Neutron shows an administrator every project's networks, and makes a port on any: an entry of the mapping names one for all projects.
 #[tokio::test]
 async fn a_server_comes_into_no_network_of_another_project() {

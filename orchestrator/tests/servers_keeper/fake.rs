@@ -274,6 +274,13 @@ impl Servers for FakeCloud {
         })
         .boxed()
     }
+    fn clear<'a>(&'a self, _: &'a Wanted, within: Span) -> BoxFuture<'a, Result<(), ServersError>> {
+        self.with(within, false, |w| {
+            w.log.push("clear".to_owned());
+            Ok(())
+        })
+        .boxed()
+    }
     fn record<'a>(
         &'a self,
         wanted: &'a Wanted,

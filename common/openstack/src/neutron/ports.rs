@@ -12,6 +12,7 @@ use hyper::Method;
 use rekindle_common::ZoneName;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::{collections::BTreeSet, net::IpAddr};
 
 /// A port.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -159,6 +160,21 @@ pub enum PortError {
         /// In Neutron's own words.
         source: Box<CloudError>,
     },
+    /// The one with the mark is another's by now, or has what is not wanted any more.
+    #[error(
+        "{zone}: port {port}{} was made for this server before, with other {what} than it is to have now: detach it, and it is made anew",
+        of_device(.device.as_deref())
+    )]
+    InUse {
+        /// Whose cloud.
+        zone: ZoneName,
+        /// It.
+        port: String,
+        /// What has it.
+        device: Option<String>,
+        /// What of it differs.
+        what: String,
+    },
     /// Two ports have the same mark.
     #[error("{zone}: ports {} have the same description {mark:?}: delete all but one", .ports.join(" and "))]
     Twice {
@@ -171,11 +187,76 @@ pub enum PortError {
     },
 }
 
+/// An address or a range in its one form.
+fn whole(text: &str) -> String {
+    let (base, prefix) = text.split_once('/').unwrap_or((text, ""));
+    let Ok(base) = base.parse::<IpAddr>() else {
+        return text.to_owned();
+    };
+    match (prefix, base.is_ipv4()) {
+        ("", _) | ("32", true) | ("128", false) => base.to_string(),
+        (prefix, _) => format!("{base}/{prefix}"),
+    }
+}
+
 fn of_device(device: Option<&str>) -> String {
     device.map_or_else(String::new, |d| format!(" of {d}"))
 }
 
 impl PortRequest {
+    /// What of a port is not as it is wanted. What Neutron chose or does not show is.
+    fn differs(&self, port: &Port) -> Option<String> {
+        let groups = |list: &[String]| list.iter().cloned().collect::<BTreeSet<_>>();
+        let other_groups = self
+            .security_groups
+            .as_ref()
+            .zip(port.security_groups.as_ref())
+            .is_some_and(|(wanted, has)| groups(wanted) != groups(has));
+        let other_filter = self
+            .port_security_enabled
+            .zip(port.port_security_enabled)
+            .is_some_and(|(wanted, has)| wanted != has);
+        let other_mac = self
+            .mac
+            .as_ref()
+            .zip(port.mac.as_ref())
+            .is_some_and(|(wanted, has)| !wanted.eq_ignore_ascii_case(has));
+        let pairs = |list: &[AddressPair]| -> BTreeSet<_> {
+            let one = |p: &AddressPair| {
+                let mac = p.mac.as_ref().or(port.mac.as_ref());
+                (whole(&p.address), mac.map(|m| m.to_lowercase()))
+            };
+            list.iter().map(one).collect()
+        };
+        let other_pairs = pairs(&self.allowed_address_pairs) != pairs(&port.allowed_address_pairs);
+        let what = [
+            ("addresses", self.other_addresses(port)),
+            ("hardware address", other_mac),
+            ("security groups", other_groups),
+            ("port security", other_filter),
+            ("allowed address pairs", other_pairs),
+        ];
+        let what: Vec<&str> = what.iter().filter(|(_, d)| *d).map(|(w, _)| *w).collect();
+        (!what.is_empty()).then(|| what.join(", "))
+    }
+
+    /// IPv6 addresses beyond those that are wanted may be Neutron's own: it adds one of each subnet that gives them by itself.
+    fn other_addresses(&self, port: &Port) -> bool {
+        if self.fixed_ips.is_empty() {
+            return false;
+        }
+        let fits = |wanted: &FixedIp, has: &FixedIp| {
+            let subnet = wanted.subnet.is_none() || wanted.subnet == has.subnet;
+            let address = |ip: &FixedIp| ip.address.as_deref().map(whole);
+            subnet && (wanted.address.is_none() || address(wanted) == address(has))
+        };
+        let lacks = |wanted: &FixedIp| !port.fixed_ips.iter().any(|has| fits(wanted, has));
+        let is_four = |ip: &FixedIp| ip.address.as_deref().is_some_and(|a| !a.contains(':'));
+        let strange =
+            |has: &FixedIp| is_four(has) && !self.fixed_ips.iter().any(|wanted| fits(wanted, has));
+        self.fixed_ips.iter().any(lacks) || port.fixed_ips.iter().any(strange)
+    }
+
     fn body(&self) -> Value {
         let mut port = json!({
             "network_id": self.network, "name": self.name, "description": self.mark, "admin_state_up": true,
@@ -257,13 +338,26 @@ impl Neutron {
         self.all(&path, "ports").await
     }
 
-    /// Has a port there: the project's one with the mark, or a new one. What was found is not compared with what was asked for.
+    /// Has a port there: the project's one with the mark, or a new one. One that was made before, and is not as it is asked for, is made anew where
+    /// nothing has it.
     ///
     /// # Errors
     /// See [`PortError`]. Where an answer is lost and the port is not seen, ask again: it is looked for first.
     pub async fn ensure_port(&self, new: &PortRequest) -> Result<Port, PortError> {
         if let Some(port) = self.marked(new).await? {
-            return Ok(port);
+            let Some(what) = new.differs(&port) else {
+                return Ok(port);
+            };
+            if port.device_id.is_some() {
+                return Err(PortError::InUse {
+                    zone: self.at.cloud.zone().clone(),
+                    port: port.id,
+                    device: port.device_id,
+                    what,
+                });
+            }
+            tracing::info!(port.id = %port.id, mark = new.mark, what, "a port that was made before is not as it is to be: it is made anew");
+            self.ensure_port_absent(&port.id).await?;
         }
         let e = match self.at.post("/ports", &new.body()).await {
             Ok((op, answer)) => return Ok(self.at.take(&op, answer, "port")?),

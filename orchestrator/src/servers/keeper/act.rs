@@ -114,8 +114,8 @@ pub(super) async fn all(
 /// Whether it changes anything of the stand-by's cloud.
 fn touches(act: &Act) -> bool {
     match act {
-        Act::Keep(_) | Act::Describe { .. } | Act::Forget => false,
-        Act::Hold { .. } | Act::Remove { .. } | Act::Build { .. } => true,
+        Act::Keep(_) | Act::Describe { .. } => false,
+        Act::Hold { .. } | Act::Remove { .. } | Act::Forget | Act::Build { .. } => true,
     }
 }
 
@@ -158,6 +158,11 @@ impl Hands<'_> {
             } => self.remove(id, &counterpart, &why).await,
             Act::Forget => {
                 let ground = &self.looked.ground;
+                let servers = self.keeper.servers(&ground.other);
+                let servers = servers.map_err(NotDone::Failed)?;
+                let wanted = self.looked.wanted(None, &self.looked.begun_as());
+                self.on_ground(servers.clear(&wanted, self.keeper.timing.build))
+                    .await?;
                 let ended = self.looked.built.ended(&ground.other);
                 self.lead.txn(ground.txn().then(ended)).await?;
                 Ok(())

@@ -79,13 +79,20 @@ impl NovaServers {
                 order.wanted.key
             ));
         }
+        // It has its ports until it is gone, and they may be others than are due now.
+        if let Some(server) = there.take_if(|s| failed_at_once(s)) {
+            let nova = self.home();
+            nova.ensure_absent(&server.id, &mark, self.patience(end))
+                .await
+                .map_err(|e| told(&e))?;
+        }
         let request = match there {
             // It is gone on with as it is: nothing more is asked for.
-            Some(server) if !failed_at_once(&server) => {
+            Some(server) => {
                 let place = self.place(server.project_id.clone().unwrap_or_default());
                 (place, bare(record))
             }
-            Some(_) | None => {
+            None => {
                 let left = self.patience(end).within;
                 self.within(left, self.request(order)).await?
             }
