@@ -359,6 +359,14 @@ impl Servers for NovaServers {
             .boxed()
     }
 
+    fn check<'a>(
+        &'a self,
+        order: &'a BuildOrder,
+        within: Span,
+    ) -> BoxFuture<'a, Result<(), ServersError>> {
+        self.within(within, self.checked(order)).boxed()
+    }
+
     fn translate<'a>(
         &'a self,
         kept: &'a KeptServer,

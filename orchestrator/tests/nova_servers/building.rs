@@ -324,6 +324,74 @@ async fn what_is_missing_is_named_before_anything_is_made() {
     refused(bench.servers.build(&order, WITHIN).await);
 }
 
+/// Before one that stands by is taken away for another: what that one needs is looked up, and nothing is made.
+#[tokio::test]
+async fn hard_case_52_whether_another_could_be_built_is_seen_before_the_one_that_stands_by_goes() {
+    let cloud = |cores: i64| {
+        let quota =
+            |limit: i64, used: i64| json!({ "limit": limit, "in_use": used, "reserved": 0 });
+        Stub::new()
+            .with(ours("s2", "SHUTOFF"))
+            .says("/os-keypairs", json!({ "keypairs": [{ "keypair": { "name": "ops" } }] }))
+            .says("/os-availability-zone", json!({ "availabilityZoneInfo": [
+                { "zoneName": "az1", "zoneState": { "available": true } }, { "zoneName": "az2", "zoneState": { "available": false } },
+            ] }))
+            .says("/os-quota-sets/p1/detail", json!({ "quota_set": { "id": "p1", "instances": quota(3, 3), "cores": quota(cores, 3), "ram": quota(-1, 0) } }))
+    };
+    let check = async |bench: &Bench, more: Value| {
+        let order = BuildOrder {
+            wanted: wanted(Some("s2")),
+            ..order(StandbyPolicy::Shutoff, more)
+        };
+        let end = bench.servers.check(&order, WITHIN).await;
+        assert!(bench.net.ports().is_empty() && bench.stub.servers().len() == 1);
+        end
+    };
+    // Of a quota that is used up so much is free as the one that goes has.
+    let bench = up(cloud(3)).await;
+    let well = json!({ "key_name": "ops", "availability_zone": "az1" });
+    assert_eq!(check(&bench, well).await, Ok(()));
+    for (more, word) in [
+        (
+            json!({ "flavor": { "name": "large" } }),
+            "flavor \"large\" is missing",
+        ),
+        (
+            json!({ "server_group": "apart" }),
+            "server group \"apart\" is missing",
+        ),
+        (
+            json!({ "ports": [{ "network": "front", "security_groups": ["db"] }] }),
+            "security group \"db\" is missing",
+        ),
+        (
+            json!({ "key_name": "mine" }),
+            "key pair \"mine\" is missing",
+        ),
+        (
+            json!({ "availability_zone": "az2" }),
+            "availability zone \"az2\" is missing, or does not work now",
+        ),
+        (
+            json!({ "flavor": { "name": "big" } }),
+            "cores: 3 needed, 0 left of 3",
+        ),
+        (
+            json!({ "zone": "zone-b" }),
+            "the record is in zone-b's names",
+        ),
+    ] {
+        let words = refused(check(&bench, more).await);
+        assert!(
+            words.starts_with("zone-a: ") && words.contains(word),
+            "{word}: {words}"
+        );
+    }
+    let bench = up(cloud(6)).await;
+    let big = json!({ "flavor": { "name": "big" } });
+    assert_eq!(check(&bench, big).await, Ok(()));
+}
+
 #[tokio::test]
 async fn hard_case_52_a_quota_is_named_and_a_host_that_is_full_too() {
     let quota = |limit: i64, used: i64| json!({ "limit": limit, "in_use": used, "reserved": 0 });

@@ -95,7 +95,9 @@ struct Bench {
 async fn up(stub: Stub) -> Bench {
     let stub = stub.says(
         "/flavors/detail",
-        json!({ "flavors": [{ "id": "f1", "name": "small", "vcpus": 1, "ram": 512 }] }),
+        json!({ "flavors": [
+            { "id": "f1", "name": "small", "vcpus": 1, "ram": 512 }, { "id": "f2", "name": "big", "vcpus": 4, "ram": 512 },
+        ] }),
     );
     let net = Net::default();
     let (compute, network) = (stub.script(), net.clone());

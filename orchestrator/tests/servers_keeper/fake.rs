@@ -44,6 +44,8 @@ pub enum Mode {
     BuildsHang,
     /// Builds alone are refused.
     BuildsFail(String),
+    /// Another could not be built.
+    ChecksFail(String),
 }
 
 #[derive(Debug, Default)]
@@ -252,6 +254,20 @@ impl Servers for FakeCloud {
                 mark: order.wanted.counterpart.clone(),
             });
             Ok(seen(w.servers.last().unwrap()))
+        })
+        .boxed()
+    }
+    fn check<'a>(
+        &'a self,
+        _: &'a BuildOrder,
+        within: Span,
+    ) -> BoxFuture<'a, Result<(), ServersError>> {
+        let fails = match &self.world.lock().unwrap().mode {
+            Mode::ChecksFail(words) => Some(words.clone()),
+            _ => None,
+        };
+        self.with(within, false, |_| {
+            fails.map_or(Ok(()), |words| Err(ServersError::Refused(words)))
         })
         .boxed()
     }

@@ -59,7 +59,7 @@ fn hard_case_51_what_a_cut_off_build_brought_up_is_held_and_goes_whatever_is_wan
     w.begun = Some(begun(&w, "zone-a/before", 1));
     let anew = w.acts();
     assert!(
-        matches!(&anew[..], [Act::Remove { counterpart, .. }, Act::Build { .. }] if counterpart == "zone-a/before"),
+        matches!(&anew[..], [Act::Check { .. }, Act::Remove { counterpart, .. }, Act::Build { .. }] if counterpart == "zone-a/before"),
         "{anew:?}"
     );
 }
@@ -93,6 +93,7 @@ fn what_could_not_be_seen_to_be_off_is_unsettled_until_it_is_seen_at_rest() {
             Act::Keep(kept) => Some(kept.as_ref()),
             Act::Describe { .. }
             | Act::Hold { .. }
+            | Act::Check { .. }
             | Act::Remove { .. }
             | Act::Forget
             | Act::Build { .. } => None,
