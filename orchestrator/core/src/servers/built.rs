@@ -52,15 +52,25 @@ impl Begun {
     pub fn came_to_nothing(&self, now: Timestamp) -> bool {
         now.duration_since(self.at).unsigned_abs() >= MAY_COME_UP.get()
     }
+
+    /// What would be built otherwise now, in words.
+    #[must_use]
+    pub fn differs_from(&self, now: &ServerRecord) -> Vec<String> {
+        differs(&self.record, now)
+    }
 }
 
 impl Built {
     /// What would be built otherwise now, in words.
     #[must_use]
     pub fn differs_from(&self, now: &ServerRecord) -> Vec<String> {
-        let changes = diff::diff(&as_built(&self.record), &as_built(now));
-        changes.iter().map(ToString::to_string).collect()
+        differs(&self.record, now)
     }
+}
+
+fn differs(built: &ServerRecord, now: &ServerRecord) -> Vec<String> {
+    let changes = diff::diff(&as_built(built), &as_built(now));
+    changes.iter().map(ToString::to_string).collect()
 }
 
 /// Without what no build heeds: whether it runs, whether its owner locked it, and what Nova is to do with its volumes.

@@ -386,7 +386,16 @@ fn ours(s: &Sight<'_>, id: &str, state: Rests, held: bool, words: &str) -> Acts 
         record: Box::new(record.clone()),
         policy: s.policy,
     };
-    let anew = |why: &str, record| vec![check(record), remove(why), build(s, record)];
+    let anew = |why: &str, record| match s.copies {
+        // No server runs on them: the other one comes when it is needed.
+        Copies::Journaled => (
+            vec![check(record), remove(why)],
+            Some(format!("its stand-by is not built: {}", journaled(s))),
+        ),
+        Copies::All | Copies::Some | Copies::Writable | Copies::Unknown => {
+            (vec![check(record), remove(why), build(s, record)], None)
+        }
+    };
     let wanted = match s.policy {
         StandbyPolicy::Shutoff | StandbyPolicy::Shelved => true,
         StandbyPolicy::Record | StandbyPolicy::None => false,
@@ -430,10 +439,17 @@ fn ours(s: &Sight<'_>, id: &str, state: Rests, held: bool, words: &str) -> Acts 
             // A build that did not end, and another serves by now.
             (Ok(record), None) if bears != s.counterpart => {
                 let why = format!("whose stand-by: was {bears}, is {}", s.counterpart);
-                (anew(&why, record), None)
+                anew(&why, record)
             }
-            // It was built, and the word of it was lost.
-            (Ok(record), None) => (vec![build(s, record)], None),
+            // It was built, and the word of it was lost: that it is as it was begun is all that is known.
+            (Ok(record), None) => {
+                let differs = s.begun.map(|b| b.differs_from(record)).unwrap_or_default();
+                if differs.is_empty() {
+                    (vec![build(s, record)], None)
+                } else {
+                    anew(&differs.join("; "), record)
+                }
+            }
             (Ok(record), Some(built)) => {
                 let mut differs = built.differs_from(record);
                 if built.counterpart != s.counterpart {
@@ -446,12 +462,8 @@ fn ours(s: &Sight<'_>, id: &str, state: Rests, held: bool, words: &str) -> Acts 
                 if built.policy == StandbyPolicy::Shelved && s.policy == StandbyPolicy::Shutoff {
                     differs.push("stand-by: was shelved, is shutoff".to_owned());
                 }
-                if !differs.is_empty() && s.copies == Copies::Journaled {
-                    let why = format!("its stand-by is not built: {}", journaled(s));
-                    let acts = vec![check(record), remove(&differs.join("; "))];
-                    (acts, Some(why))
-                } else if !differs.is_empty() {
-                    (anew(&differs.join("; "), record), None)
+                if !differs.is_empty() {
+                    anew(&differs.join("; "), record)
                 } else if held && built.policy == s.policy {
                     (Vec::new(), None)
                 } else {

@@ -78,8 +78,8 @@ fn on_a_copy_that_no_server_can_open_nothing_is_built_anew_and_what_rests_stays(
     if let Standby::There { state, .. } = &mut failed.standby {
         *state = Rests::Failed { off: true };
     }
-    for w in [other, failed] {
-        assert_eq!(names(&w.acts()), ["remove"]);
+    for (w, acts) in [(other, &["check", "remove"][..]), (failed, &["remove"][..])] {
+        assert_eq!(names(&w.acts()), acts);
         assert!(w.trouble().contains("when it is needed"), "{}", w.trouble());
     }
 }
