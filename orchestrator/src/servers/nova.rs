@@ -12,9 +12,10 @@ mod names;
 mod record;
 mod root;
 mod shared;
+mod states;
 
 use super::{
-    control::{BuildOrder, Seen, ServerState, Servers, ServersError, Wanted},
+    control::{BuildOrder, Seen, Servers, ServersError, Wanted},
     translate::translated,
 };
 use crate::catalogue::volumes::VolumeFeed;
@@ -29,9 +30,10 @@ use rekindle_core::catalogue::mapping::Mapping;
 use rekindle_openstack::{
     Cloud, CloudError, Nova, Scope,
     neutron::{Neutron, PortError},
-    nova::{LOCKED_BY_US, Mark, Patience, PowerState, Server, ServerError, Status},
+    nova::{LOCKED_BY_US, Mark, Patience, Server, ServerError, Status},
 };
 use shared::Shared;
+use states::state;
 use std::{
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
@@ -438,68 +440,6 @@ fn address(server: &Server) -> Option<IpAddr> {
     // Stable: within a family the order stays.
     all.sort_by_key(IpAddr::is_ipv6);
     all.into_iter().next()
-}
-
-fn state(server: &Server) -> ServerState {
-    if server.is_hidden() {
-        return ServerState::Unknown;
-    }
-    if server.task_state.is_some() {
-        return ServerState::Changing;
-    }
-    match &server.status {
-        Status::Paused | Status::Suspended | Status::Rescue => ServerState::Frozen,
-        // With another flavor that may be taken back: it serves meanwhile.
-        Status::VerifyResize => ServerState::Running,
-        Status::Active => match server.power_state {
-            // Nova has not yet taken notice.
-            Some(PowerState::Shutdown | PowerState::Crashed) => ServerState::Changing,
-            Some(PowerState::Paused | PowerState::Suspended) => ServerState::Frozen,
-            Some(PowerState::NoState | PowerState::Running | PowerState::Other(_)) | None => {
-                ServerState::Running
-            }
-        },
-        Status::Shutoff => match server.power_state {
-            Some(PowerState::Running) => ServerState::Changing,
-            Some(
-                PowerState::NoState
-                | PowerState::Paused
-                | PowerState::Shutdown
-                | PowerState::Crashed
-                | PowerState::Suspended
-                | PowerState::Other(_),
-            )
-            | None => ServerState::Stopped,
-        },
-        Status::Shelved | Status::ShelvedOffloaded => ServerState::Stopped,
-        Status::Error | Status::SoftDeleted | Status::Deleted => ServerState::Failed {
-            off: server.launched_at.is_none() || was_seen_off(server.power_state.as_ref()),
-        },
-        Status::Build
-        | Status::HardReboot
-        | Status::Migrating
-        | Status::Password
-        | Status::Reboot
-        | Status::Rebuild
-        | Status::Resize
-        | Status::RevertResize => ServerState::Changing,
-        Status::Unknown | Status::Other(_) => ServerState::Unknown,
-    }
-}
-
-/// By the domain's own state as Nova last saw it. Where it found no domain it may not have seen the host.
-fn was_seen_off(power: Option<&PowerState>) -> bool {
-    match power {
-        Some(PowerState::Shutdown | PowerState::Crashed) => true,
-        Some(
-            PowerState::NoState
-            | PowerState::Running
-            | PowerState::Paused
-            | PowerState::Suspended
-            | PowerState::Other(_),
-        )
-        | None => false,
-    }
 }
 
 /// What came of an order.
