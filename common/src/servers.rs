@@ -26,7 +26,8 @@ mod user_data;
 pub use kept::{Build, Instance, KeptServer};
 pub use read::InvalidRecord;
 pub use record::{
-    DiskRecord, FixedIp, FlavorRecord, PortRecord, PowerWish, RecordSource, ServerRecord, VolumeRef,
+    AddressPair, DiskRecord, FixedIp, FlavorRecord, PortRecord, PortSecurity, PowerWish,
+    RecordSource, ServerRecord, VolumeRef,
 };
 pub use user_data::{MAX_USER_DATA, UserData};
 

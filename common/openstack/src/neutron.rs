@@ -14,7 +14,7 @@ use crate::{
     url::escaped,
     wire,
 };
-pub use ports::{FixedIp, Port, PortError, PortRequest, PortStatus};
+pub use ports::{AddressPair, FixedIp, Port, PortError, PortRequest, PortStatus};
 use serde::Deserialize;
 
 /// No cloud has more.
@@ -46,6 +46,9 @@ pub struct Network {
     /// Its subnets.
     #[serde(default, deserialize_with = "wire::list")]
     pub subnets: Vec<String>,
+    /// Whether its ports are filtered where nothing else is said; none: this Neutron knows no port that is not.
+    #[serde(default)]
+    pub port_security_enabled: Option<bool>,
 }
 
 impl Network {

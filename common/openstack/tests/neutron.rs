@@ -14,7 +14,7 @@ mod fake;
 use fake::{Asked, Fake, Say};
 use rekindle_openstack::{
     CloudError, Neutron, Scope,
-    neutron::{ByName, FixedIp, PortError, PortRequest, PortStatus},
+    neutron::{AddressPair, ByName, FixedIp, PortError, PortRequest, PortStatus},
     placement::Room,
 };
 
@@ -34,6 +34,8 @@ fn wanted() -> PortRequest {
         }],
         mac: None,
         security_groups: Some(vec!["g1".into()]),
+        port_security_enabled: None,
+        allowed_address_pairs: Vec::new(),
     }
 }
 
@@ -168,6 +170,118 @@ async fn hard_case_52_a_quota_of_ports_is_named_and_two_of_a_mark_are_too() {
         .unwrap_err()
         .to_string();
     assert!(e.contains("p1 and p2"), "{e}");
+}
+
+/// What an earlier build left behind has the address and the groups of that day.
+#[tokio::test]
+async fn hard_case_51_a_port_that_was_made_for_what_is_not_wanted_any_more_is_made_anew() {
+    let mark = "rekindle:zone-a/s0/0";
+    let wishes: [(PortRequest, &str); 5] = [
+        (
+            PortRequest {
+                fixed_ips: vec![FixedIp {
+                    subnet: Some("sub1".into()),
+                    address: Some("10.0.0.6".into()),
+                }],
+                ..wanted()
+            },
+            "addresses",
+        ),
+        (
+            PortRequest {
+                mac: Some("fa:16:3e:00:00:02".into()),
+                ..wanted()
+            },
+            "hardware address",
+        ),
+        (
+            PortRequest {
+                security_groups: Some(Vec::new()),
+                ..wanted()
+            },
+            "security groups",
+        ),
+        (
+            PortRequest {
+                port_security_enabled: Some(false),
+                ..wanted()
+            },
+            "port security",
+        ),
+        (
+            PortRequest {
+                allowed_address_pairs: vec![AddressPair {
+                    address: "10.0.0.9".into(),
+                    mac: None,
+                }],
+                ..wanted()
+            },
+            "allowed address pairs",
+        ),
+    ];
+    for (wish, what) in wishes {
+        let shown = |id: &str, device: &str| {
+            let mut port: serde_json::Value =
+                serde_json::from_str(&port(id, mark, "10.0.0.5", device)).unwrap();
+            port["port_security_enabled"] = true.into();
+            port.to_string()
+        };
+        let (free, new) = (shown("p3", ""), shown("p9", ""));
+        let fake = Fake::cinder(move |n, asked| match n {
+            0 => ports(std::slice::from_ref(&free)),
+            1 => {
+                assert!(is(asked, "DELETE /network/v2.0/ports/p3 "));
+                Say::status(204, "")
+            }
+            _ => Say::status(201, format!(r#"{{"port":{new}}}"#)),
+        })
+        .await;
+        assert_eq!(neutron(&fake).ensure_port(&wish).await.unwrap().id, "p9");
+        assert_eq!(fake.asked("POST /network").len(), 1, "{what}");
+
+        // Somebody has it: it is left, and said.
+        let taken = shown("p3", "s7");
+        let fake = Fake::cinder(move |_, _| ports(std::slice::from_ref(&taken))).await;
+        let e = neutron(&fake).ensure_port(&wish).await.unwrap_err();
+        let words = format!("port p3 of s7 was made for this server before, with other {what}");
+        assert!(e.to_string().contains(&words), "{e}");
+        assert_eq!(
+            fake.asked("DELETE").len() + fake.asked("POST /network").len(),
+            0
+        );
+    }
+}
+
+/// In other words, or beside what was asked for: it is taken as it is.
+#[tokio::test]
+async fn a_port_that_was_made_as_it_is_wanted_is_taken_whatever_neutron_adds() {
+    let mark = "rekindle:zone-a/s0/0";
+    let mut found: serde_json::Value =
+        serde_json::from_str(&port("p3", mark, "10.0.0.5", "")).unwrap();
+    found["fixed_ips"].as_array_mut().unwrap().push(
+        serde_json::json!({ "subnet_id": "sub6", "ip_address": "2001:db8::f816:3eff:fe00:1" }),
+    );
+    found["security_groups"] = serde_json::json!(["g2", "g1"]);
+    found["port_security_enabled"] = true.into();
+    found["allowed_address_pairs"] =
+        serde_json::json!([{ "ip_address": "10.0.0.9/32", "mac_address": "fa:16:3e:00:00:01" }]);
+    let found = found.to_string();
+    let fake = Fake::cinder(move |_, _| ports(std::slice::from_ref(&found))).await;
+    let wish = PortRequest {
+        mac: Some("FA:16:3E:00:00:01".into()),
+        security_groups: Some(vec!["g1".into(), "g2".into()]),
+        port_security_enabled: Some(true),
+        allowed_address_pairs: vec![AddressPair {
+            address: "10.0.0.9".into(),
+            mac: None,
+        }],
+        ..wanted()
+    };
+    assert_eq!(neutron(&fake).ensure_port(&wish).await.unwrap().id, "p3");
+    assert_eq!(
+        fake.asked("DELETE").len() + fake.asked("POST /network").len(),
+        0
+    );
 }
 
 /// A description may be written by everybody on ports of his own, and an administrator is shown everybody's.

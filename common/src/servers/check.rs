@@ -3,9 +3,9 @@
 use super::{
     read::InvalidRecord,
     record::{
-        DiskRecord, FixedIp, FlavorRecord, MAX_DISKS, MAX_FIXED_IPS, MAX_METADATA, MAX_NAME,
-        MAX_PORTS, MAX_RECORD, MAX_SECURITY_GROUPS, MAX_TAG, MAX_TAGS, PortRecord, RecordSource,
-        ServerRecord,
+        AddressPair, DiskRecord, FixedIp, FlavorRecord, MAX_ADDRESS_PAIRS, MAX_DISKS,
+        MAX_FIXED_IPS, MAX_METADATA, MAX_NAME, MAX_PORTS, MAX_RECORD, MAX_SECURITY_GROUPS, MAX_TAG,
+        MAX_TAGS, PortRecord, PortSecurity, RecordSource, ServerRecord,
     },
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -256,15 +256,9 @@ fn check_ports(ports: &[PortRecord]) -> Checked {
             }
             names([(format!("{at}.subnet").as_str(), subnet.as_ref())])?;
         }
-        if let Some(mac) = &port.mac
-            && !is_mac(mac)
-        {
-            return refuse(
-                at("mac"),
-                "is no MAC address in lower case: fa:16:3e:00:00:01 is one",
-            );
-        }
+        check_mac(&at("mac"), port.mac.as_deref())?;
         groups(&at("security_groups"), &port.security_groups)?;
+        check_filter(&at, port)?;
         if let Some(id) = &port.port_id {
             name(&at("port_id"), id)?;
             if !ids.insert(id) {
@@ -274,6 +268,53 @@ fn check_ports(ports: &[PortRecord]) -> Checked {
         if let Some(text) = &port.tag {
             tag(&at("tag"), text)?;
         }
+    }
+    Ok(())
+}
+
+fn check_mac(at: &str, mac: Option<&str>) -> Checked {
+    if mac.is_some_and(|mac| !is_mac(mac)) {
+        return refuse(
+            at,
+            "is no MAC address in lower case: fa:16:3e:00:00:01 is one",
+        );
+    }
+    Ok(())
+}
+
+/// What passes it. Neutron's rule: where nothing is filtered there is nothing to filter by.
+fn check_filter(at: &impl Fn(&str) -> String, port: &PortRecord) -> Checked {
+    let pairs = &port.address_pairs;
+    match port.port_security {
+        PortSecurity::Off if !port.security_groups.is_empty() => {
+            return refuse(
+                at("security_groups"),
+                "are named, and port security is off, so that none counts",
+            );
+        }
+        PortSecurity::Off if !pairs.is_empty() => {
+            return refuse(
+                at("address_pairs"),
+                "are named, and port security is off, so that every address is allowed",
+            );
+        }
+        PortSecurity::Unknown | PortSecurity::On | PortSecurity::Off => {}
+    }
+    most(
+        &at("address_pairs"),
+        pairs.len(),
+        MAX_ADDRESS_PAIRS,
+        "addresses",
+    )?;
+    for (m, pair) in pairs.iter().enumerate() {
+        let AddressPair { address: _, mac } = pair;
+        if pair.range().is_none() {
+            return refuse(
+                at(&format!("address_pairs[{m}].address")),
+                "is neither an IPv4 or IPv6 address nor a range of them: 10.8.0.0/16 is one",
+            );
+        }
+        check_mac(&at(&format!("address_pairs[{m}].mac")), mac.as_deref())?;
     }
     Ok(())
 }

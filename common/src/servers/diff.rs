@@ -223,6 +223,16 @@ fn of_port(port: &PortRecord) -> Facts {
     put(&mut f, "fixed_ips", list(&ips));
     put(&mut f, "mac", port.mac.as_ref());
     put(&mut f, "security_groups", list(&port.security_groups));
+    put(&mut f, "port_security", port.port_security.as_str());
+    let pairs: Vec<String> = port
+        .address_pairs
+        .iter()
+        .map(|pair| match &pair.mac {
+            Some(mac) => format!("{} with {mac}", pair.address),
+            None => pair.address.clone(),
+        })
+        .collect();
+    put(&mut f, "address_pairs", list(&pairs));
     put(&mut f, "port_id", port.port_id.as_ref());
     put(&mut f, "tag", port.tag.as_ref());
     f

@@ -4,8 +4,8 @@
 //! a secret. serde's own messages carry it.
 
 use super::record::{
-    DiskRecord, FixedIp, FlavorRecord, PortRecord, PowerWish, RecordSource, ServerRecord, VERSION,
-    VolumeRef,
+    AddressPair, DiskRecord, FixedIp, FlavorRecord, PortRecord, PortSecurity, PowerWish,
+    RecordSource, ServerRecord, VERSION, VolumeRef,
 };
 use super::user_data::UserData;
 use crate::ids::ZoneName;
@@ -248,6 +248,16 @@ impl FromJson for PowerWish {
     }
 }
 
+impl FromJson for PortSecurity {
+    fn read(at: &str, value: Value) -> Read<Self> {
+        let text = String::read(at, value)?;
+        [Self::On, Self::Off]
+            .into_iter()
+            .find(|known| known.as_str() == Some(text.as_str()))
+            .ok_or_else(|| InvalidRecord::new(at, "is neither on nor off"))
+    }
+}
+
 impl FromJson for FlavorRecord {
     fn read(at: &str, value: Value) -> Read<Self> {
         let mut f = Fields::of(at, value)?;
@@ -302,6 +312,18 @@ impl FromJson for FixedIp {
     }
 }
 
+impl FromJson for AddressPair {
+    fn read(at: &str, value: Value) -> Read<Self> {
+        let mut f = Fields::of(at, value)?;
+        let pair = Self {
+            address: f.needed("address")?,
+            mac: f.optional("mac")?,
+        };
+        f.done()?;
+        Ok(pair)
+    }
+}
+
 impl FromJson for PortRecord {
     fn read(at: &str, value: Value) -> Read<Self> {
         let mut f = Fields::of(at, value)?;
@@ -310,6 +332,8 @@ impl FromJson for PortRecord {
             fixed_ips: f.or_default("fixed_ips")?,
             mac: f.optional("mac")?,
             security_groups: f.or_default("security_groups")?,
+            port_security: f.or_default("port_security")?,
+            address_pairs: f.or_default("address_pairs")?,
             port_id: f.optional("port_id")?,
             tag: f.optional("tag")?,
         };

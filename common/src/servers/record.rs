@@ -25,6 +25,8 @@ pub const MAX_DISKS: usize = 256;
 pub const MAX_PORTS: usize = 64;
 /// The most fixed addresses of a port; Neutron's default quota is 5.
 pub const MAX_FIXED_IPS: usize = 16;
+/// The most further addresses that a port may use. Neutron's default is 10.
+pub const MAX_ADDRESS_PAIRS: usize = 256;
 /// The most security groups of a server or a port.
 pub const MAX_SECURITY_GROUPS: usize = 64;
 /// The most entries of metadata (Nova's default quota), and of a flavor's extra specs.
@@ -140,9 +142,15 @@ pub struct PortRecord {
     /// Its MAC address, in lower case: `fa:16:3e:00:00:01`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<String>,
-    /// Its security groups, by name or id. None: the server's.
+    /// Its security groups, by name or id. None: the server's, unless it is known whether it is filtered ([`PortSecurity`]).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub security_groups: Vec<String>,
+    /// Whether what passes it is filtered.
+    #[serde(skip_serializing_if = "PortSecurity::is_unknown")]
+    pub port_security: PortSecurity,
+    /// What it may use beside its own addresses: one that moves between servers, a network behind it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub address_pairs: Vec<AddressPair>,
     /// Its id in the record's zone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port_id: Option<String>,
@@ -160,6 +168,67 @@ pub struct FixedIp {
     /// The subnet, by name or id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subnet: Option<String>,
+}
+
+/// Whether what passes a port is filtered, by its security groups and to its own addresses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PortSecurity {
+    /// It is not known, as in every record of an older release: a port without groups has the server's, or the project's `default`.
+    #[default]
+    Unknown,
+    /// It is: by the port's groups and no others. Without any nothing passes.
+    On,
+    /// It is not: a router's port, or a Kubernetes node's.
+    Off,
+}
+
+impl PortSecurity {
+    /// Its text in JSON; none: it is not known.
+    #[must_use]
+    pub fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::Unknown => None,
+            Self::On => Some("on"),
+            Self::Off => Some("off"),
+        }
+    }
+
+    fn is_unknown(&self) -> bool {
+        *self == Self::Unknown
+    }
+}
+
+/// An address that a port may use though it is not its own (Neutron's `allowed_address_pairs`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct AddressPair {
+    /// An address, or a range: `10.0.0.9`, `10.8.0.0/16`.
+    pub address: String,
+    /// With which MAC address, in lower case; none: the port's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+}
+
+impl AddressPair {
+    /// The address, and the length of a range's prefix; none: it is neither.
+    #[must_use]
+    pub fn range(&self) -> Option<(IpAddr, Option<u8>)> {
+        match self.address.split_once('/') {
+            None => Some((self.address.parse().ok()?, None)),
+            Some((base, prefix)) => {
+                let base: IpAddr = base.parse().ok()?;
+                let prefix: u8 = prefix.parse().ok()?;
+                let most = if base.is_ipv4() { 32 } else { 128 };
+                (prefix <= most).then_some((base, (prefix < most).then_some(prefix)))
+            }
+        }
+    }
+
+    /// An address or a range in its one form: `10.0.0.9/32` is `10.0.0.9`.
+    #[must_use]
+    pub fn text(base: IpAddr, prefix: Option<u8>) -> String {
+        prefix.map_or_else(|| base.to_string(), |p| format!("{base}/{p}"))
+    }
 }
 
 /// Whether a server is to run.
@@ -230,13 +299,12 @@ impl ServerRecord {
         (&self.zone, self.id.as_deref().unwrap_or(&self.name))
     }
 
-    /// The security groups of a port: its own, or else the server's.
+    /// The security groups of a port: its own, or else the server's. Where it is known whether the port is filtered, its own alone.
     #[must_use]
     pub fn groups_of<'a>(&'a self, port: &'a PortRecord) -> &'a [String] {
-        if port.security_groups.is_empty() {
-            &self.security_groups
-        } else {
-            &port.security_groups
+        match port.port_security {
+            PortSecurity::Unknown if port.security_groups.is_empty() => &self.security_groups,
+            PortSecurity::Unknown | PortSecurity::On | PortSecurity::Off => &port.security_groups,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Records for tests, and strategies that make any.
 
 use super::{
-    DiskRecord, FixedIp, FlavorRecord, PortRecord, PowerWish, RecordSource, ServerRecord, UserData,
-    VolumeRef,
+    AddressPair, DiskRecord, FixedIp, FlavorRecord, PortRecord, PortSecurity, PowerWish,
+    RecordSource, ServerRecord, UserData, VolumeRef,
 };
 use crate::ids::ZoneName;
 use proptest::{collection, option, prelude::*};
@@ -36,6 +36,8 @@ pub(super) fn port(network: &str) -> PortRecord {
         fixed_ips: Vec::new(),
         mac: None,
         security_groups: Vec::new(),
+        port_security: PortSecurity::Unknown,
+        address_pairs: Vec::new(),
         port_id: None,
         tag: None,
     }
@@ -73,6 +75,11 @@ pub(super) fn record() -> ServerRecord {
                 ],
                 mac: Some("fa:16:3e:00:00:01".to_owned()),
                 security_groups: vec!["web".to_owned()],
+                port_security: PortSecurity::On,
+                address_pairs: vec![AddressPair {
+                    address: "10.0.0.9".to_owned(),
+                    mac: Some("00:00:5e:00:01:07".to_owned()),
+                }],
                 port_id: Some("port-1".to_owned()),
                 tag: Some("front".to_owned()),
                 ..port("net-front")
@@ -142,8 +149,14 @@ prop_compose! {
         fixed_ips in collection::vec((any::<std::net::IpAddr>(), option::of(line(12)), any::<bool>()), 0..3),
         mac in option::of("[0-9a-f]{2}(:[0-9a-f]{2}){5}"),
         security_groups in collection::vec(line(12), 0..3),
+        port_security in proptest::sample::select(vec![PortSecurity::Unknown, PortSecurity::On, PortSecurity::Off]),
+        pairs in collection::vec((any::<std::net::IpAddr>(), option::of(0_u8..32), option::of("[0-9a-f]{2}(:[0-9a-f]{2}){5}")), 0..3),
         tag in option::of(tag()),
     ) -> PortRecord {
+        let off = port_security == PortSecurity::Off;
+        let security_groups = if off { Vec::new() } else { security_groups };
+        let pairs = pairs.into_iter().filter(|_| !off);
+        let address_pairs = pairs.map(|(base, prefix, mac)| AddressPair { address: AddressPair::text(base, prefix), mac }).collect();
         let fixed_ips = fixed_ips
             .into_iter()
             .map(|(address, subnet, any)| FixedIp {
@@ -151,7 +164,7 @@ prop_compose! {
                 subnet,
             })
             .collect();
-        PortRecord { network, fixed_ips, mac, security_groups, port_id: None, tag }
+        PortRecord { network, fixed_ips, mac, security_groups, port_security, address_pairs, port_id: None, tag }
     }
 }
 

@@ -1,5 +1,5 @@
 use super::{
-    InvalidRecord, PortRecord, RecordSource, ServerRecord, UserData,
+    InvalidRecord, PortRecord, PortSecurity, RecordSource, ServerRecord, UserData,
     record::{MAX_DISKS, MAX_METADATA, MAX_RECORD},
     samples::{any_record, disk, record},
     script::{self, Defaults},
@@ -106,6 +106,22 @@ pub(super) fn breaches() -> Vec<(Breach, &'static str)> {
             ("/ports/0/security_groups/0", Some(json!(""))),
             "ports[0].security_groups[0]",
         ),
+        (
+            ("/ports/0/port_security", Some(json!(true))),
+            "ports[0].port_security",
+        ),
+        (
+            ("/ports/0/port_security", Some(json!("off"))),
+            "ports[0].security_groups",
+        ),
+        (
+            ("/ports/0/address_pairs/0/mac", Some(json!("x"))),
+            "ports[0].address_pairs[0].mac",
+        ),
+        (
+            ("/ports/0/address_pairs/0/address", None),
+            "ports[0].address_pairs[0].address",
+        ),
         (("/metadata/a=b", Some(json!("x"))), "metadata"),
         (("/metadata/role", long()), "metadata.role"),
         (("/metadata/role", Some(json!(1))), "metadata.role"),
@@ -153,6 +169,13 @@ fn more_breaches() -> Vec<(Breach, &'static str)> {
         (
             ("/ports/0/fixed_ips/0/address", Some(json!("10.0.0"))),
             "ports[0].fixed_ips[0].address",
+        ),
+        (
+            (
+                "/ports/0/address_pairs/0/address",
+                Some(json!("10.0.0.0/33")),
+            ),
+            "ports[0].address_pairs[0].address",
         ),
         (
             ("/ports/1/port_id", Some(json!("port-1"))),
@@ -386,6 +409,48 @@ fn a_script_gives_one_record_or_many_and_one_servers_fault_is_no_others() {
         };
         assert_eq!(first.field, field, "{text}");
     }
+}
+
+/// As every record of an older release.
+#[test]
+fn a_port_that_does_not_say_whether_it_is_filtered_is_read_and_has_the_servers_groups() {
+    let mut value = serde_json::to_value(record()).unwrap();
+    let port = value["ports"][0].as_object_mut().unwrap();
+    for field in ["security_groups", "port_security", "address_pairs"] {
+        port.remove(field).unwrap();
+    }
+    let mut read = ServerRecord::try_from(value).unwrap();
+    assert_eq!(read.ports[0].port_security, PortSecurity::Unknown);
+    assert_eq!(read.groups_of(&read.ports[0]), ["default"]);
+    let written = serde_json::to_value(&read).unwrap();
+    assert_eq!(written["ports"][0].get("port_security"), None);
+    for known in [PortSecurity::On, PortSecurity::Off] {
+        read.ports[0].port_security = known;
+        assert!(read.groups_of(&read.ports[0]).is_empty(), "{known:?}");
+        let again = ServerRecord::parse(&read.to_json()).unwrap();
+        assert_eq!(again, read);
+    }
+}
+
+#[test]
+fn what_is_filtered_and_what_is_allowed_beside_it_are_changes_of_a_port() {
+    let before = record();
+    let mut after = before.clone();
+    after.ports[0].port_security = PortSecurity::Off;
+    after.ports[0].security_groups.clear();
+    after.ports[0].address_pairs.clear();
+    let fields: Vec<String> = super::diff::diff(&before, &after)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        fields,
+        [
+            "ports.port-1.address_pairs: gone; was 10.0.0.9 with 00:00:5e:00:01:07",
+            "ports.port-1.port_security: was on, is off",
+            "ports.port-1.security_groups: gone; was web",
+        ]
+    );
 }
 
 #[test]

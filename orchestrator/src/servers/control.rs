@@ -128,6 +128,15 @@ pub trait Servers: Send + Sync + fmt::Debug {
         order: &'a BuildOrder,
         within: Span,
     ) -> BoxFuture<'a, Result<Seen, ServersError>>;
+    /// Whether [`Self::build`] would find all that the record names, and room in its project's quota once what stands there now is gone. Nothing is made. An
+    /// address that another has, and whether a host has room, only the build itself shows.
+    fn check<'a>(
+        &'a self,
+        _order: &'a BuildOrder,
+        _within: Span,
+    ) -> BoxFuture<'a, Result<(), ServersError>> {
+        async { Ok(()) }.boxed()
+    }
     /// The server's record in this zone's names and on this zone's volumes, as [`Self::build`] takes it. A refusal names what has no
     /// counterpart here.
     fn translate<'a>(
@@ -147,6 +156,14 @@ pub trait Servers: Send + Sync + fmt::Debug {
         wanted: &'a Wanted,
         within: Span,
     ) -> BoxFuture<'a, Result<(), ServersError>>;
+    /// Has gone what was made for a server that did not come to be: its ports. Where it is there after all nothing is done.
+    fn clear<'a>(
+        &'a self,
+        _wanted: &'a Wanted,
+        _within: Span,
+    ) -> BoxFuture<'a, Result<(), ServersError>> {
+        async { Ok(()) }.boxed()
+    }
     /// The server's record as it is now, in this zone's names; `None`: it is certain that there is none.
     fn record<'a>(
         &'a self,

@@ -12,9 +12,10 @@ mod names;
 mod record;
 mod root;
 mod shared;
+mod states;
 
 use super::{
-    control::{BuildOrder, Seen, ServerState, Servers, ServersError, Wanted},
+    control::{BuildOrder, Seen, Servers, ServersError, Wanted},
     translate::translated,
 };
 use crate::catalogue::volumes::VolumeFeed;
@@ -29,9 +30,10 @@ use rekindle_core::catalogue::mapping::Mapping;
 use rekindle_openstack::{
     Cloud, CloudError, Nova, Scope,
     neutron::{Neutron, PortError},
-    nova::{LOCKED_BY_US, Mark, Patience, PowerState, Server, ServerError, Status},
+    nova::{LOCKED_BY_US, Mark, Patience, Server, ServerError, Status},
 };
 use shared::Shared;
+use states::state;
 use std::{
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
@@ -304,6 +306,17 @@ impl NovaServers {
         self.within(left, self.remove_ports(wanted, project, root))
             .await
     }
+
+    /// Its ports alone: what is there all the same is not touched here.
+    async fn cleared(&self, wanted: &Wanted) -> Result<(), ServersError> {
+        let Some(root) = &wanted.root else {
+            return Ok(());
+        };
+        match self.find_kept(wanted).await? {
+            Some(_) => Ok(()),
+            None => self.remove_ports(wanted, None, root).await,
+        }
+    }
 }
 
 impl Servers for NovaServers {
@@ -348,6 +361,14 @@ impl Servers for NovaServers {
             .boxed()
     }
 
+    fn check<'a>(
+        &'a self,
+        order: &'a BuildOrder,
+        within: Span,
+    ) -> BoxFuture<'a, Result<(), ServersError>> {
+        self.within(within, self.checked(order)).boxed()
+    }
+
     fn translate<'a>(
         &'a self,
         kept: &'a KeptServer,
@@ -363,6 +384,14 @@ impl Servers for NovaServers {
     ) -> BoxFuture<'a, Result<(), ServersError>> {
         self.within(a_little_more(within), self.removed(wanted, within))
             .boxed()
+    }
+
+    fn clear<'a>(
+        &'a self,
+        wanted: &'a Wanted,
+        within: Span,
+    ) -> BoxFuture<'a, Result<(), ServersError>> {
+        self.within(within, self.cleared(wanted)).boxed()
     }
 
     fn record<'a>(
@@ -413,68 +442,6 @@ fn address(server: &Server) -> Option<IpAddr> {
     all.into_iter().next()
 }
 
-fn state(server: &Server) -> ServerState {
-    if server.is_hidden() {
-        return ServerState::Unknown;
-    }
-    if server.task_state.is_some() {
-        return ServerState::Changing;
-    }
-    match &server.status {
-        Status::Paused | Status::Suspended | Status::Rescue => ServerState::Frozen,
-        // With another flavor that may be taken back: it serves meanwhile.
-        Status::VerifyResize => ServerState::Running,
-        Status::Active => match server.power_state {
-            // Nova has not yet taken notice.
-            Some(PowerState::Shutdown | PowerState::Crashed) => ServerState::Changing,
-            Some(PowerState::Paused | PowerState::Suspended) => ServerState::Frozen,
-            Some(PowerState::NoState | PowerState::Running | PowerState::Other(_)) | None => {
-                ServerState::Running
-            }
-        },
-        Status::Shutoff => match server.power_state {
-            Some(PowerState::Running) => ServerState::Changing,
-            Some(
-                PowerState::NoState
-                | PowerState::Paused
-                | PowerState::Shutdown
-                | PowerState::Crashed
-                | PowerState::Suspended
-                | PowerState::Other(_),
-            )
-            | None => ServerState::Stopped,
-        },
-        Status::Shelved | Status::ShelvedOffloaded => ServerState::Stopped,
-        Status::Error | Status::SoftDeleted | Status::Deleted => ServerState::Failed {
-            off: server.launched_at.is_none() || was_seen_off(server.power_state.as_ref()),
-        },
-        Status::Build
-        | Status::HardReboot
-        | Status::Migrating
-        | Status::Password
-        | Status::Reboot
-        | Status::Rebuild
-        | Status::Resize
-        | Status::RevertResize => ServerState::Changing,
-        Status::Unknown | Status::Other(_) => ServerState::Unknown,
-    }
-}
-
-/// By the domain's own state as Nova last saw it. Where it found no domain it may not have seen the host.
-fn was_seen_off(power: Option<&PowerState>) -> bool {
-    match power {
-        Some(PowerState::Shutdown | PowerState::Crashed) => true,
-        Some(
-            PowerState::NoState
-            | PowerState::Running
-            | PowerState::Paused
-            | PowerState::Suspended
-            | PowerState::Other(_),
-        )
-        | None => false,
-    }
-}
-
 /// What came of an order.
 fn told(e: &ServerError) -> ServersError {
     let unsure = matches!(e, ServerError::Cloud(c) if c.may_have_taken_effect());
@@ -490,9 +457,10 @@ fn unseen(e: &CloudError) -> ServersError {
 fn no_port(e: &PortError) -> ServersError {
     match e {
         PortError::Cloud(e) => unseen(e),
-        PortError::AddressTaken { .. } | PortError::OverQuota { .. } | PortError::Twice { .. } => {
-            ServersError::Refused(e.to_string())
-        }
+        PortError::AddressTaken { .. }
+        | PortError::OverQuota { .. }
+        | PortError::InUse { .. }
+        | PortError::Twice { .. } => ServersError::Refused(e.to_string()),
     }
 }
 

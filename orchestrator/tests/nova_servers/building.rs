@@ -91,6 +91,114 @@ async fn a_port_of_another_project_keeps_no_server_from_being_built() {
     assert_eq!(ids, ["strange", "port-2"]);
 }
 
+/// A router's port, a Kubernetes node's, one that nothing is to reach: what a record says of its port is said to Neutron, also that there is nothing.
+#[tokio::test]
+async fn a_port_comes_up_filtered_as_the_servers_is() {
+    for (says, groups, enabled, pairs) in [
+        // As in a record of an older release.
+        (json!({}), Value::Null, Value::Null, Value::Null),
+        (
+            json!({ "port_security": "on" }),
+            json!([]),
+            json!(true),
+            Value::Null,
+        ),
+        (
+            json!({ "port_security": "off" }),
+            json!([]),
+            json!(false),
+            Value::Null,
+        ),
+        (
+            json!({ "port_security": "on", "security_groups": ["web"], "address_pairs": [{ "address": "10.0.0.9" }, { "address": "10.244.0.0/16", "mac": "00:00:5e:00:01:07" }] }),
+            json!(["g1"]),
+            json!(true),
+            json!([{ "ip_address": "10.0.0.9" }, { "ip_address": "10.244.0.0/16", "mac_address": "00:00:5e:00:01:07" }]),
+        ),
+    ] {
+        let bench = up(Stub::new()).await;
+        let mut port = json!({ "network": "front" });
+        port.as_object_mut()
+            .unwrap()
+            .extend(says.as_object().unwrap().clone());
+        let order = order(StandbyPolicy::Shutoff, json!({ "ports": [port] }));
+        bench.servers.build(&order, WITHIN).await.unwrap();
+        let port = bench.net.ports().remove(0);
+        let got = [
+            "security_groups",
+            "port_security_enabled",
+            "allowed_address_pairs",
+        ];
+        assert_eq!(
+            got.map(|field| port[field].clone()),
+            [groups, enabled, pairs],
+            "{says}"
+        );
+    }
+}
+
+/// A Neutron without the extension shows it on no network, and refuses a port that names it.
+#[tokio::test]
+async fn where_neutron_filters_every_port_that_is_not_said_and_a_server_that_needs_another_is_refused()
+ {
+    let on = |says: &str| json!({ "ports": [{ "network": "private", "port_security": says }] });
+    let bench = up(Stub::new()).await;
+    let filtered = order(StandbyPolicy::Shutoff, on("on"));
+    bench.servers.build(&filtered, WITHIN).await.unwrap();
+    let port = bench.net.ports().remove(0);
+    assert_eq!(port.get("port_security_enabled"), None);
+    assert_eq!(port["security_groups"], json!([]));
+
+    let bench = up(Stub::new()).await;
+    let open = order(StandbyPolicy::Shutoff, on("off"));
+    let words = refused(bench.servers.build(&open, WITHIN).await);
+    assert!(
+        words.contains("network \"private\" has no port without port security"),
+        "{words}"
+    );
+    assert!(bench.net.ports().is_empty() && bench.stub.servers().is_empty());
+}
+
+/// Nova refused the build for which it was made, and the server has another address since.
+#[tokio::test]
+async fn hard_case_51_a_port_of_a_build_that_was_refused_has_not_the_address_of_that_day() {
+    let refuses = Stub::new().fault(
+        "POST /compute/v2.1/servers ",
+        1,
+        Fault::Instead(Say::status(400, r#"{"badRequest":{"message":"no"}}"#)),
+    );
+    let bench = up(refuses).await;
+    refused(bench.build(StandbyPolicy::Shutoff).await);
+    assert_eq!(bench.net.ports().len(), 1);
+    let other = order(
+        StandbyPolicy::Shutoff,
+        json!({ "ports": [{ "network": "front", "fixed_ips": [{ "address": "10.0.0.7", "subnet": "four" }], "security_groups": ["web"] }] }),
+    );
+    bench.servers.build(&other, WITHIN).await.unwrap();
+    let ports = bench.net.ports();
+    assert_eq!(ports.len(), 1);
+    assert_eq!(ports[0]["fixed_ips"][0]["ip_address"], "10.0.0.7");
+}
+
+#[tokio::test]
+async fn the_ports_of_a_build_that_came_to_nothing_are_taken_away_and_no_servers() {
+    let refuses = Stub::new().fault(
+        "POST /compute/v2.1/servers ",
+        1,
+        Fault::Instead(Say::status(400, r#"{"badRequest":{"message":"no"}}"#)),
+    );
+    let root = json!({ "volume": { "id": "v8", "status": "available", "size": 1, "os-vol-tenant-attr:tenant_id": "p1" } });
+    let bench = up(refuses.says("/volume/v3/p1/volumes/v8", root)).await;
+    refused(bench.build(StandbyPolicy::Shutoff).await);
+    assert_eq!(bench.net.ports().len(), 1);
+    bench.servers.clear(&wanted(None), WITHIN).await.unwrap();
+    assert!(bench.net.ports().is_empty());
+    // One that is there after all keeps them.
+    bench.build(StandbyPolicy::Shutoff).await.unwrap();
+    bench.servers.clear(&wanted(None), WITHIN).await.unwrap();
+    assert_eq!(bench.net.ports().len(), 1);
+}
+
 /// Neutron shows an administrator every project's networks, and makes a port on any: an entry of the mapping names one for all projects.
 #[tokio::test]
 async fn a_server_comes_into_no_network_of_another_project() {
@@ -214,6 +322,74 @@ async fn what_is_missing_is_named_before_anything_is_made() {
         ..order(StandbyPolicy::Shutoff, json!({}))
     };
     refused(bench.servers.build(&order, WITHIN).await);
+}
+
+/// Before one that stands by is taken away for another: what that one needs is looked up, and nothing is made.
+#[tokio::test]
+async fn hard_case_52_whether_another_could_be_built_is_seen_before_the_one_that_stands_by_goes() {
+    let cloud = |cores: i64| {
+        let quota =
+            |limit: i64, used: i64| json!({ "limit": limit, "in_use": used, "reserved": 0 });
+        Stub::new()
+            .with(ours("s2", "SHUTOFF"))
+            .says("/os-keypairs", json!({ "keypairs": [{ "keypair": { "name": "ops" } }] }))
+            .says("/os-availability-zone", json!({ "availabilityZoneInfo": [
+                { "zoneName": "az1", "zoneState": { "available": true } }, { "zoneName": "az2", "zoneState": { "available": false } },
+            ] }))
+            .says("/os-quota-sets/p1/detail", json!({ "quota_set": { "id": "p1", "instances": quota(3, 3), "cores": quota(cores, 3), "ram": quota(-1, 0) } }))
+    };
+    let check = async |bench: &Bench, more: Value| {
+        let order = BuildOrder {
+            wanted: wanted(Some("s2")),
+            ..order(StandbyPolicy::Shutoff, more)
+        };
+        let end = bench.servers.check(&order, WITHIN).await;
+        assert!(bench.net.ports().is_empty() && bench.stub.servers().len() == 1);
+        end
+    };
+    // Of a quota that is used up so much is free as the one that goes has.
+    let bench = up(cloud(3)).await;
+    let well = json!({ "key_name": "ops", "availability_zone": "az1" });
+    assert_eq!(check(&bench, well).await, Ok(()));
+    for (more, word) in [
+        (
+            json!({ "flavor": { "name": "large" } }),
+            "flavor \"large\" is missing",
+        ),
+        (
+            json!({ "server_group": "apart" }),
+            "server group \"apart\" is missing",
+        ),
+        (
+            json!({ "ports": [{ "network": "front", "security_groups": ["db"] }] }),
+            "security group \"db\" is missing",
+        ),
+        (
+            json!({ "key_name": "mine" }),
+            "key pair \"mine\" is missing",
+        ),
+        (
+            json!({ "availability_zone": "az2" }),
+            "availability zone \"az2\" is missing, or does not work now",
+        ),
+        (
+            json!({ "flavor": { "name": "big" } }),
+            "cores: 3 needed, 0 left of 3",
+        ),
+        (
+            json!({ "zone": "zone-b" }),
+            "the record is in zone-b's names",
+        ),
+    ] {
+        let words = refused(check(&bench, more).await);
+        assert!(
+            words.starts_with("zone-a: ") && words.contains(word),
+            "{word}: {words}"
+        );
+    }
+    let bench = up(cloud(6)).await;
+    let big = json!({ "flavor": { "name": "big" } });
+    assert_eq!(check(&bench, big).await, Ok(()));
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ impl Net {
         let mut ports = self.0.lock().unwrap();
         match (method, path) {
             ("GET", "/networks") => Say::ok(json!({ "networks": [
-                { "id": "n1", "name": "front", "project_id": "p1" }, { "id": "n2", "name": "twin", "project_id": "p1" }, { "id": "n3", "name": "twin", "project_id": "p1" },
+                { "id": "n1", "name": "front", "project_id": "p1", "port_security_enabled": true }, { "id": "n2", "name": "twin", "project_id": "p1" }, { "id": "n3", "name": "twin", "project_id": "p1" },
                 { "id": "n4", "name": "private", "project_id": "p1" }, { "id": "n5", "name": "private", "project_id": "p2" }, { "id": "n6", "name": "lent", "project_id": "p2", "shared": true },
             ] }).to_string()),
             ("GET", "/subnets") => Say::ok(json!({ "subnets": [{ "id": "n1-4", "name": "four", "network_id": "n1", "cidr": "10.0.0.0/24", "ip_version": 4 }] }).to_string()),
@@ -95,7 +95,9 @@ struct Bench {
 async fn up(stub: Stub) -> Bench {
     let stub = stub.says(
         "/flavors/detail",
-        json!({ "flavors": [{ "id": "f1", "name": "small", "vcpus": 1, "ram": 512 }] }),
+        json!({ "flavors": [
+            { "id": "f1", "name": "small", "vcpus": 1, "ram": 512 }, { "id": "f2", "name": "big", "vcpus": 4, "ram": 512 },
+        ] }),
     );
     let net = Net::default();
     let (compute, network) = (stub.script(), net.clone());

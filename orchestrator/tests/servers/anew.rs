@@ -4,7 +4,7 @@ use super::{assert_well, bench, ended, failed, one_pass, run};
 use crate::common::{
     bench::{Bench, Kind},
     group,
-    nova::{FakeNova, Server, Verb, key},
+    nova::{FakeNova, Server, Verb, key, record},
     pass::{pass, tally},
     zone_a, zone_b,
 };
@@ -13,6 +13,7 @@ use rekindle_core::{
     decision::Request,
     plan::Step,
     saga::{End, Event},
+    servers::{Begun, Built},
 };
 use rekindle_orchestrator::{
     servers::control::{ServerState, ServersError},
@@ -76,6 +77,47 @@ async fn hard_case_51_a_half_built_stand_by_that_came_up_on_the_copies_begins_an
     let (over, _) = one_pass(&bench, &plan, &second_level()).await;
     assert!(matches!(over, Ok(Pass::Done { .. })), "{over:?}");
     assert_eq!(told(b, "web-2"), [Verb::Hold, Verb::Start]);
+}
+
+/// What it has is what it was begun with, and not what its server has by now: the keeper builds it anew once it stands by.
+#[tokio::test(start_paused = true)]
+async fn hard_case_51_a_half_built_stand_by_is_written_down_as_it_was_begun() {
+    let bench = bench(Kind::FailoverByLease).await;
+    let b = bench.rig.nova(&zone_b());
+    b.has(
+        "b-web-2-half",
+        server("web-2", 2, ServerState::Running, false),
+    );
+    let mut record = record("web-2", 2);
+    (record.zone, record.flavor.name) = (zone_b(), "of-that-day".to_owned());
+    let begun = Begun {
+        zone: zone_b(),
+        counterpart: "zone-a/a-web-2".to_owned(),
+        record,
+        at: jiff::Timestamp::UNIX_EPOCH,
+    };
+    let at = keys::begun_standby(&group(), &key("web-2"), &zone_b());
+    let put = Op::put_json(at.clone(), &begun, None).unwrap();
+    bench.store().txn(Txn::new().then(put)).await.unwrap();
+    let (id, over) = run(&bench).await;
+    assert_well(&bench, &id, over).await;
+    let word = keys::built_standby(&group(), &key("web-2"), &zone_b());
+    let built: Built = bench
+        .store()
+        .get(&word)
+        .await
+        .unwrap()
+        .unwrap()
+        .json()
+        .unwrap();
+    assert_eq!(
+        (built.id.as_str(), &built.record),
+        ("b-web-2-half", &begun.record)
+    );
+    assert!(
+        bench.store().get(&at).await.unwrap().is_none(),
+        "its build has ended"
+    );
 }
 
 /// That it was seen while it was being built does not make it one that was at rest.

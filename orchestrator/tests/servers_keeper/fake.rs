@@ -44,6 +44,8 @@ pub enum Mode {
     BuildsHang,
     /// Builds alone are refused.
     BuildsFail(String),
+    /// Another could not be built.
+    ChecksFail(String),
 }
 
 #[derive(Debug, Default)]
@@ -255,6 +257,20 @@ impl Servers for FakeCloud {
         })
         .boxed()
     }
+    fn check<'a>(
+        &'a self,
+        _: &'a BuildOrder,
+        within: Span,
+    ) -> BoxFuture<'a, Result<(), ServersError>> {
+        let fails = match &self.world.lock().unwrap().mode {
+            Mode::ChecksFail(words) => Some(words.clone()),
+            _ => None,
+        };
+        self.with(within, false, |_| {
+            fails.map_or(Ok(()), |words| Err(ServersError::Refused(words)))
+        })
+        .boxed()
+    }
     fn remove<'a>(
         &'a self,
         wanted: &'a Wanted,
@@ -270,6 +286,13 @@ impl Servers for FakeCloud {
             let id = s.id.clone();
             w.log.push(format!("remove {id}"));
             w.servers.retain(|s| s.id != id);
+            Ok(())
+        })
+        .boxed()
+    }
+    fn clear<'a>(&'a self, _: &'a Wanted, within: Span) -> BoxFuture<'a, Result<(), ServersError>> {
+        self.with(within, false, |w| {
+            w.log.push("clear".to_owned());
             Ok(())
         })
         .boxed()

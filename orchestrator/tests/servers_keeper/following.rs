@@ -1,5 +1,6 @@
 //! A server's record is kept, and its stand-by follows it: built, changed, held, and the other way round after a failover.
 
+use super::fake::Mode;
 use super::*;
 use rekindle_common::servers::Build;
 
@@ -103,6 +104,36 @@ async fn each_policy_has_its_own_stand_by_and_a_change_is_followed() {
         [&zone_a()]
     );
     assert_eq!(play.built().await, None);
+}
+
+/// A flavor that the other zone lacks, say, or a quota that is too small there: the one that stands by would have served.
+#[tokio::test(start_paused = true)]
+async fn hard_case_52_a_stand_by_is_kept_where_another_could_not_be_built() {
+    let play = Play::settled().await;
+    let refuses = || Mode::ChecksFail("zone-b: flavor \"s1.large\" is missing".to_owned());
+    play.b.mode(refuses());
+    play.a.change("s1", |s| {
+        s.record = ServerRecord {
+            id: Some("s1".to_owned()),
+            ..record(json!({ "flavor": { "name": "large" } }))
+        }
+    });
+    for _ in 0..3 {
+        let trouble = play.trouble().await;
+        for part in [
+            "its stand-by is as it was built",
+            "flavor \"s1.large\" is missing",
+        ] {
+            assert!(trouble.contains(part), "{trouble}");
+        }
+        tokio::time::sleep(TIMING.again).await;
+    }
+    assert_eq!(play.b.orders(), [""; 0]);
+    assert_eq!(play.b.servers()[0].id, "built-1");
+    play.b.mode(Mode::Well);
+    tokio::time::sleep(TIMING.longest).await;
+    assert_eq!(play.trouble().await, "");
+    assert_eq!(play.b.orders(), ["remove built-1", "build built-2"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -77,6 +77,7 @@ async fn hard_case_51_what_a_late_build_brought_up_goes_with_its_server_from_the
     sleep(Duration::from_secs(1800)).await;
     play.round().await;
     assert_eq!((play.kept().await, begun(&play).await), (None, None));
+    assert_eq!(play.b.orders(), ["clear"], "its ports go too");
 }
 
 #[tokio::test(start_paused = true)]
@@ -130,7 +131,7 @@ async fn a_build_that_came_to_nothing_is_forgotten() {
     sleep(Duration::from_secs(1800)).await;
     assert_eq!(play.trouble().await, "");
     assert_eq!(begun(&play).await, None);
-    assert_eq!(play.b.orders(), Vec::<String>::new());
+    assert_eq!(play.b.orders(), ["clear"], "its ports go too");
 }
 
 /// On volumes that can be written there it may serve.

@@ -12,6 +12,7 @@ use hyper::Method;
 use rekindle_common::ZoneName;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::{collections::BTreeSet, net::IpAddr};
 
 /// A port.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -38,9 +39,15 @@ pub struct Port {
     /// `compute:…`, `network:router_interface`, …
     #[serde(default, deserialize_with = "wire::text")]
     pub device_owner: Option<String>,
-    /// Its security groups, by id.
+    /// Its security groups, by id; none: this Neutron has no such thing.
+    #[serde(default)]
+    pub security_groups: Option<Vec<String>>,
+    /// Whether what passes it is filtered; none: this Neutron knows no port that is not.
+    #[serde(default)]
+    pub port_security_enabled: Option<bool>,
+    /// What it may use beside its own addresses.
     #[serde(default, deserialize_with = "wire::list")]
-    pub security_groups: Vec<String>,
+    pub allowed_address_pairs: Vec<AddressPair>,
     /// Whether it works.
     pub status: PortStatus,
     /// Whose it is.
@@ -87,6 +94,17 @@ pub struct FixedIp {
     pub address: Option<String>,
 }
 
+/// An address that a port may use though it is not its own.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct AddressPair {
+    /// An address or a range.
+    #[serde(rename = "ip_address")]
+    pub address: String,
+    /// With which hardware address; Neutron takes the port's where none is wanted.
+    #[serde(default, rename = "mac_address", deserialize_with = "wire::text")]
+    pub mac: Option<String>,
+}
+
 /// A port that is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortRequest {
@@ -104,6 +122,10 @@ pub struct PortRequest {
     pub mac: Option<String>,
     /// Its security groups by id; the project's `default` where none are said.
     pub security_groups: Option<Vec<String>>,
+    /// Whether what passes it is filtered; as its network has it where nothing is said.
+    pub port_security_enabled: Option<bool>,
+    /// What it may use beside its own addresses.
+    pub allowed_address_pairs: Vec<AddressPair>,
 }
 
 /// What can go wrong with a port.
@@ -138,6 +160,21 @@ pub enum PortError {
         /// In Neutron's own words.
         source: Box<CloudError>,
     },
+    /// The one with the mark is another's by now, or has what is not wanted any more.
+    #[error(
+        "{zone}: port {port}{} was made for this server before, with other {what} than it is to have now: detach it, and it is made anew",
+        of_device(.device.as_deref())
+    )]
+    InUse {
+        /// Whose cloud.
+        zone: ZoneName,
+        /// It.
+        port: String,
+        /// What has it.
+        device: Option<String>,
+        /// What of it differs.
+        what: String,
+    },
     /// Two ports have the same mark.
     #[error("{zone}: ports {} have the same description {mark:?}: delete all but one", .ports.join(" and "))]
     Twice {
@@ -150,11 +187,76 @@ pub enum PortError {
     },
 }
 
+/// An address or a range in its one form.
+fn whole(text: &str) -> String {
+    let (base, prefix) = text.split_once('/').unwrap_or((text, ""));
+    let Ok(base) = base.parse::<IpAddr>() else {
+        return text.to_owned();
+    };
+    match (prefix, base.is_ipv4()) {
+        ("", _) | ("32", true) | ("128", false) => base.to_string(),
+        (prefix, _) => format!("{base}/{prefix}"),
+    }
+}
+
 fn of_device(device: Option<&str>) -> String {
     device.map_or_else(String::new, |d| format!(" of {d}"))
 }
 
 impl PortRequest {
+    /// What of a port is not as it is wanted. What Neutron chose or does not show is.
+    fn differs(&self, port: &Port) -> Option<String> {
+        let groups = |list: &[String]| list.iter().cloned().collect::<BTreeSet<_>>();
+        let other_groups = self
+            .security_groups
+            .as_ref()
+            .zip(port.security_groups.as_ref())
+            .is_some_and(|(wanted, has)| groups(wanted) != groups(has));
+        let other_filter = self
+            .port_security_enabled
+            .zip(port.port_security_enabled)
+            .is_some_and(|(wanted, has)| wanted != has);
+        let other_mac = self
+            .mac
+            .as_ref()
+            .zip(port.mac.as_ref())
+            .is_some_and(|(wanted, has)| !wanted.eq_ignore_ascii_case(has));
+        let pairs = |list: &[AddressPair]| -> BTreeSet<_> {
+            let one = |p: &AddressPair| {
+                let mac = p.mac.as_ref().or(port.mac.as_ref());
+                (whole(&p.address), mac.map(|m| m.to_lowercase()))
+            };
+            list.iter().map(one).collect()
+        };
+        let other_pairs = pairs(&self.allowed_address_pairs) != pairs(&port.allowed_address_pairs);
+        let what = [
+            ("addresses", self.other_addresses(port)),
+            ("hardware address", other_mac),
+            ("security groups", other_groups),
+            ("port security", other_filter),
+            ("allowed address pairs", other_pairs),
+        ];
+        let what: Vec<&str> = what.iter().filter(|(_, d)| *d).map(|(w, _)| *w).collect();
+        (!what.is_empty()).then(|| what.join(", "))
+    }
+
+    /// IPv6 addresses beyond those that are wanted may be Neutron's own: it adds one of each subnet that gives them by itself.
+    fn other_addresses(&self, port: &Port) -> bool {
+        if self.fixed_ips.is_empty() {
+            return false;
+        }
+        let fits = |wanted: &FixedIp, has: &FixedIp| {
+            let subnet = wanted.subnet.is_none() || wanted.subnet == has.subnet;
+            let address = |ip: &FixedIp| ip.address.as_deref().map(whole);
+            subnet && (wanted.address.is_none() || address(wanted) == address(has))
+        };
+        let lacks = |wanted: &FixedIp| !port.fixed_ips.iter().any(|has| fits(wanted, has));
+        let is_four = |ip: &FixedIp| ip.address.as_deref().is_some_and(|a| !a.contains(':'));
+        let strange =
+            |has: &FixedIp| is_four(has) && !self.fixed_ips.iter().any(|wanted| fits(wanted, has));
+        self.fixed_ips.iter().any(lacks) || port.fixed_ips.iter().any(strange)
+    }
+
     fn body(&self) -> Value {
         let mut port = json!({
             "network_id": self.network, "name": self.name, "description": self.mark, "admin_state_up": true,
@@ -177,6 +279,19 @@ impl PortRequest {
         }
         if let Some(groups) = &self.security_groups {
             port["security_groups"] = json!(groups);
+        }
+        if let Some(enabled) = self.port_security_enabled {
+            port["port_security_enabled"] = json!(enabled);
+        }
+        if !self.allowed_address_pairs.is_empty() {
+            let pairs = self.allowed_address_pairs.iter().map(|pair| {
+                let mut one = json!({ "ip_address": pair.address });
+                if let Some(mac) = &pair.mac {
+                    one["mac_address"] = json!(mac);
+                }
+                one
+            });
+            port["allowed_address_pairs"] = pairs.collect();
         }
         json!({ "port": port })
     }
@@ -223,13 +338,26 @@ impl Neutron {
         self.all(&path, "ports").await
     }
 
-    /// Has a port there: the project's one with the mark, or a new one. What was found is not compared with what was asked for.
+    /// Has a port there: the project's one with the mark, or a new one. One that was made before, and is not as it is asked for, is made anew where
+    /// nothing has it.
     ///
     /// # Errors
     /// See [`PortError`]. Where an answer is lost and the port is not seen, ask again: it is looked for first.
     pub async fn ensure_port(&self, new: &PortRequest) -> Result<Port, PortError> {
         if let Some(port) = self.marked(new).await? {
-            return Ok(port);
+            let Some(what) = new.differs(&port) else {
+                return Ok(port);
+            };
+            if port.device_id.is_some() {
+                return Err(PortError::InUse {
+                    zone: self.at.cloud.zone().clone(),
+                    port: port.id,
+                    device: port.device_id,
+                    what,
+                });
+            }
+            tracing::info!(port.id = %port.id, mark = new.mark, what, "a port that was made before is not as it is to be: it is made anew");
+            self.ensure_port_absent(&port.id).await?;
         }
         let e = match self.at.post("/ports", &new.body()).await {
             Ok((op, answer)) => return Ok(self.at.take(&op, answer, "port")?),

@@ -17,7 +17,7 @@ impl Nova {
         };
         let (cores, ram) = flavor.map_or((0, 0), |f| (f.vcpus, f.ram_mib));
         if let Some(over) = self
-            .over(&[("instances", 1), ("cores", cores), ("ram", ram)])
+            .over_quota(&[("instances", 1), ("cores", cores), ("ram", ram)])
             .await
         {
             return Some(over);
@@ -41,10 +41,11 @@ impl Nova {
 
     /// Whether starting a shelved server is over the quota: shelved ones count for none.
     pub(super) async fn why_not_unshelved(&self, vcpus: u64, ram_mib: u64) -> Option<Refusal> {
-        self.over(&[("cores", vcpus), ("ram", ram_mib)]).await
+        self.over_quota(&[("cores", vcpus), ("ram", ram_mib)]).await
     }
 
-    async fn over(&self, wanted: &[(&str, u64)]) -> Option<Refusal> {
+    /// What of the project's quota does not suffice for so much more; none: it does, or it cannot be seen.
+    pub async fn over_quota(&self, wanted: &[(&str, u64)]) -> Option<Refusal> {
         let project = self.at.cloud.project_id(&self.at.scope).await.ok()?;
         let quota = self.quota(&project).await.ok()?;
         let over = too_small(&quota, wanted);

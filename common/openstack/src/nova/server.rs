@@ -130,6 +130,23 @@ impl Server {
         self.status == Status::Unknown
     }
 
+    /// Whether nothing of it ever ran. When it first ran Nova writes a moment after its domain is up, and a restart of nova-compute in that
+    /// moment calls it failed and lets it run: what Nova saw of the domain since counts more.
+    #[must_use]
+    pub fn never_came_up(&self) -> bool {
+        let up = match self.power_state {
+            Some(PowerState::Running | PowerState::Paused | PowerState::Other(_)) => true,
+            Some(
+                PowerState::NoState
+                | PowerState::Shutdown
+                | PowerState::Crashed
+                | PowerState::Suspended,
+            )
+            | None => false,
+        };
+        self.launched_at.is_none() && !up
+    }
+
     /// Whose stand-by it is, if it is one.
     #[must_use]
     pub fn mark(&self) -> Option<Mark> {

@@ -82,6 +82,7 @@ const SUSPENDED: &str = "its memory is on disk and would go on with what it knew
 const RESCUED: &str =
     "it runs from another disk: `openstack server unrescue`, then it can be told again";
 const RESIZED: &str = "its resize waits for an answer: `openstack server resize confirm` or `revert`, then it can be told again";
+const HALF_UP: &str = "its build failed, its domain runs all the same, and Nova stops none that it does not know to have run: `openstack server delete`, or stop its domain on its host";
 
 /// What comes next for a server that is like that.
 #[must_use]
@@ -153,7 +154,9 @@ fn to_stopped(server: &Server) -> Next {
         Status::Shelved | Status::ShelvedOffloaded => Next::Done,
         Status::Active => Next::Order(Verb::Stop),
         // One that never ran is off, and Nova would refuse to stop it.
-        Status::Error if server.launched_at.is_none() => Next::Done,
+        Status::Error if server.never_came_up() => Next::Done,
+        // Its domain came up, and Nova was cut off before it wrote that down.
+        Status::Error if server.launched_at.is_none() => Next::Never(HALF_UP),
         Status::Error => Next::Order(Verb::Stop),
         Status::Deleted | Status::SoftDeleted => Next::Gone,
         Status::Paused => Next::Never(PAUSED),
@@ -312,8 +315,18 @@ mod tests {
         assert_eq!(next(&leaving, Wish::Offloaded), Next::Wait);
         assert_eq!(next(&leaving, Wish::Stopped), Next::Done);
         // One that never ran is off.
-        let failed = server(&Status::Error, None, 0, false);
-        assert_eq!(next(&failed, Wish::Stopped), Next::Done);
+        for power in [0, 4, 6] {
+            let failed = server(&Status::Error, None, power, false);
+            assert_eq!(next(&failed, Wish::Stopped), Next::Done, "{power}");
+        }
+        // Unless Nova saw its domain up: its build was cut off between that and the word of it.
+        for power in [1, 3] {
+            let half_up = server(&Status::Error, None, power, false);
+            let Next::Never(advice) = next(&half_up, Wish::Stopped) else {
+                panic!("{power}");
+            };
+            assert!(advice.contains("server delete"), "{advice}");
+        }
     }
 
     #[test]

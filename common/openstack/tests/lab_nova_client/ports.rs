@@ -48,6 +48,8 @@ async fn a_port_keeps_its_address() {
         }],
         mac: Some("fa:16:3e:77:00:01".into()),
         security_groups: Some(vec![default.id.clone()]),
+        port_security_enabled: None,
+        allowed_address_pairs: Vec::new(),
     };
     let port = neutron.ensure_port(&new).await.unwrap();
     assert_eq!(port.project_id.as_ref(), Some(&zone.project));
@@ -57,7 +59,7 @@ async fn a_port_keeps_its_address() {
     );
     assert_eq!(
         (port.security_groups.clone(), port.device_id.clone()),
-        (vec![default.id], None)
+        (Some(vec![default.id]), None)
     );
     assert_eq!(neutron.ensure_port(&new).await.unwrap().id, port.id);
     assert_eq!(neutron.port(&port.id).await.unwrap(), port);

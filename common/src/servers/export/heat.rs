@@ -3,7 +3,7 @@
 use super::{heading, is_off, only_by_nova, plain_metadata, port_name, variables::Variables};
 use crate::servers::{
     quote::yaml,
-    record::{PortRecord, ServerRecord},
+    record::{PortRecord, PortSecurity, ServerRecord},
 };
 
 /// What Heat takes for a function where it is the only key of a map.
@@ -185,8 +185,21 @@ fn write_port(
         .groups(record, port)
         .map(|n| param("security_group", n))
         .collect();
-    if !groups.is_empty() {
+    if !groups.is_empty() || port.port_security != PortSecurity::Unknown {
         out.line(6, format!("security_groups: [{}]", groups.join(", ")));
+    }
+    match port.port_security {
+        PortSecurity::Off => out.line(6, "port_security_enabled: false"),
+        PortSecurity::Unknown | PortSecurity::On => {}
+    }
+    if !port.address_pairs.is_empty() {
+        out.line(6, "allowed_address_pairs:");
+    }
+    for pair in &port.address_pairs {
+        out.line(8, format!("- ip_address: {}", yaml(&pair.address)));
+        if let Some(mac) = &pair.mac {
+            out.line(10, format!("mac_address: {}", yaml(mac)));
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 use super::{heading, is_off, only_by_nova, peer, plain_metadata, port_name, variables::Variables};
 use crate::servers::{
     quote::sh,
-    record::{DiskRecord, PortRecord, ServerRecord},
+    record::{DiskRecord, PortRecord, PortSecurity, ServerRecord},
 };
 
 /// What every script begins with.
@@ -198,6 +198,20 @@ fn write_port(
     }
     for group in variables.groups(record, port) {
         s.option("--security-group", &format!("SECURITY_GROUP_{group}"));
+    }
+    match port.port_security {
+        PortSecurity::Unknown => {}
+        PortSecurity::On if !port.security_groups.is_empty() => {}
+        PortSecurity::On => s.line("set -- \"$@\" --no-security-group"),
+        PortSecurity::Off => {
+            s.line("set -- \"$@\" --no-security-group --disable-port-security");
+        }
+    }
+    for pair in &port.address_pairs {
+        let mac = pair.mac.as_deref();
+        let mac = mac.map_or_else(String::new, |mac| format!(",mac-address={mac}"));
+        let allowed = format!("ip-address={}{mac}", pair.address);
+        s.line(format!("set -- \"$@\" --allowed-address={}", sh(&allowed)));
     }
     s.line(format!(
         "PORT_{n}=$(openstack port create \"$@\" -f value -c id -- \"${name}\") ||\n    fail \"port {n} was not made\""

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::servers::{
     quote::hcl,
-    record::{FixedIp, PortRecord, ServerRecord},
+    record::{FixedIp, PortRecord, PortSecurity, ServerRecord},
 };
 
 const PROVIDER: &str = r#"
@@ -178,6 +178,20 @@ fn write_port(
         .collect();
     if !groups.is_empty() {
         out.line(format!("  security_group_ids = [{}]", groups.join(", ")));
+    } else if port.port_security != PortSecurity::Unknown {
+        out.line("  no_security_groups = true");
+    }
+    match port.port_security {
+        PortSecurity::Off => out.line("  port_security_enabled = false"),
+        PortSecurity::Unknown | PortSecurity::On => {}
+    }
+    for pair in &port.address_pairs {
+        out.line("  allowed_address_pairs {");
+        out.line(format!("    ip_address = {}", hcl(&pair.address)));
+        if let Some(mac) = &pair.mac {
+            out.line(format!("    mac_address = {}", hcl(mac)));
+        }
+        out.line("  }");
     }
     for FixedIp { address, subnet } in &port.fixed_ips {
         out.line("  fixed_ip {");

@@ -4,7 +4,7 @@ use super::{
     attributes::{Attributes, Block},
     build::Index,
 };
-use crate::servers::record::{FixedIp, PortRecord};
+use crate::servers::record::{FixedIp, PortRecord, PortSecurity};
 use std::{collections::BTreeSet, net::IpAddr};
 
 /// The ports, in the order of the state.
@@ -42,6 +42,8 @@ pub(super) fn of(
                 fixed_ips: addresses([a.text("fixed_ip")]),
                 mac: None,
                 security_groups: Vec::new(),
+                port_security: PortSecurity::Unknown,
+                address_pairs: Vec::new(),
                 port_id: a.owned("port_id"),
                 tag: None,
             })
@@ -105,6 +107,8 @@ fn of_resource(a: &Attributes) -> Option<PortRecord> {
         fixed_ips: matched(blocks, &a.texts("all_fixed_ips")),
         mac: a.text("mac_address").map(str::to_ascii_lowercase),
         security_groups: groups,
+        port_security: PortSecurity::Unknown,
+        address_pairs: Vec::new(),
         port_id: a.owned("id"),
         tag: None,
     })
@@ -144,6 +148,8 @@ fn of_block(block: Block<'_>) -> Option<PortRecord> {
         fixed_ips: addresses([block.text("fixed_ip_v4"), block.text("fixed_ip_v6")]),
         mac: block.text("mac").map(str::to_ascii_lowercase),
         security_groups: Vec::new(),
+        port_security: PortSecurity::Unknown,
+        address_pairs: Vec::new(),
         port_id: block.text("port").map(str::to_owned),
         tag: None,
     })

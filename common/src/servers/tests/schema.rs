@@ -94,6 +94,10 @@ fn the_fields_are_the_same() {
             "/ports/0/fixed_ips/0",
             "/$defs/port/properties/fixed_ips/items/properties",
         ),
+        (
+            "/ports/0/address_pairs/0",
+            "/$defs/port/properties/address_pairs/items/properties",
+        ),
     ] {
         let schema = SCHEMA.pointer(schema).unwrap();
         assert_eq!(

@@ -14,7 +14,7 @@ use crate::{
     output::{Document, Output, Page},
 };
 use rekindle_common::servers::{
-    RecordSource, ServerRecord,
+    PortRecord, PortSecurity, RecordSource, ServerRecord,
     diff::{Change, diff},
     export::export,
     shown::metadata_value,
@@ -240,14 +240,22 @@ fn ports(page: &mut Page, r: &ServerRecord) {
             p.network.clone(),
             dash((!ips.is_empty()).then(|| ips.join(", ")).as_deref()),
             dash(p.mac.as_deref()),
-            dash(
-                (!r.groups_of(p).is_empty())
-                    .then(|| r.groups_of(p).join(", "))
-                    .as_deref(),
-            ),
+            groups(r, p),
         ]
     }));
     page.table(2, &rows);
+}
+
+/// What lets anything through it.
+fn groups(r: &ServerRecord, p: &PortRecord) -> String {
+    let groups = r.groups_of(p);
+    match p.port_security {
+        PortSecurity::Off => "none: port security is off".to_owned(),
+        PortSecurity::On if groups.is_empty() => "none: nothing passes".to_owned(),
+        PortSecurity::Unknown | PortSecurity::On => {
+            dash((!groups.is_empty()).then(|| groups.join(", ")).as_deref())
+        }
+    }
 }
 
 /// What changed.

@@ -6,7 +6,7 @@ use rekindle_common::{
     ZoneName,
     duration::Span,
     runbook::StandbyPolicy,
-    servers::{PowerWish, ServerRecord, diff},
+    servers::{PortSecurity, PowerWish, ServerRecord, diff},
 };
 use serde::{Deserialize, Serialize};
 
@@ -52,15 +52,25 @@ impl Begun {
     pub fn came_to_nothing(&self, now: Timestamp) -> bool {
         now.duration_since(self.at).unsigned_abs() >= MAY_COME_UP.get()
     }
+
+    /// What would be built otherwise now, in words.
+    #[must_use]
+    pub fn differs_from(&self, now: &ServerRecord) -> Vec<String> {
+        differs(&self.record, now)
+    }
 }
 
 impl Built {
     /// What would be built otherwise now, in words.
     #[must_use]
     pub fn differs_from(&self, now: &ServerRecord) -> Vec<String> {
-        let changes = diff::diff(&as_built(&self.record), &as_built(now));
-        changes.iter().map(ToString::to_string).collect()
+        differs(&self.record, now)
     }
+}
+
+fn differs(built: &ServerRecord, now: &ServerRecord) -> Vec<String> {
+    let changes = diff::diff(&as_built(built), &as_built(now));
+    changes.iter().map(ToString::to_string).collect()
 }
 
 /// Without what no build heeds: whether it runs, whether its owner locked it, and what Nova is to do with its volumes.
@@ -68,6 +78,12 @@ fn as_built(record: &ServerRecord) -> ServerRecord {
     let mut record = record.clone();
     record.power = PowerWish::ShutOff;
     record.locked = false;
+    // A record of an older release does not say that a port with groups is filtered: it was made so, and is not built anew to say it.
+    for port in &mut record.ports {
+        if port.port_security == PortSecurity::Unknown && !port.security_groups.is_empty() {
+            port.port_security = PortSecurity::On;
+        }
+    }
     for disk in &mut record.disks {
         disk.delete_on_termination = false;
         disk.volume.name = None;

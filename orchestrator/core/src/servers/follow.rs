@@ -6,7 +6,7 @@
 //!                     a record     -> kept, in etcd and with its root volume; its stand-by follows
 //!   its stand-by      unknown, or something is at work on it -> nothing
 //!                     not there    -> built, where all its volumes are copies there and every name is mapped
-//!                     ours         -> held; built anew where another would be built now; taken away where none is wanted
+//!                     ours         -> held; built anew where another would be built now, and can be; taken away where none is wanted
 //!                     its users'   -> held, and never taken away: what differs is said
 //! ```
 //!
@@ -46,6 +46,15 @@ pub enum Act {
     Hold {
         /// Which.
         id: String,
+    },
+    /// Ends the round where another could not be built: before what stands by is taken away for one.
+    Check {
+        /// What stands by.
+        id: String,
+        /// What would be built, in the other zone's names.
+        record: Box<ServerRecord>,
+        /// How it would rest.
+        policy: StandbyPolicy,
     },
     /// Has what we built gone.
     Remove {
@@ -371,6 +380,22 @@ fn ours(s: &Sight<'_>, id: &str, state: Rests, held: bool, words: &str) -> Acts 
         counterpart: bears.to_owned(),
         why: why.to_owned(),
     };
+    // One that rests well would have served: it goes for one that can be built, and not for one that the other zone refuses.
+    let check = |record: &ServerRecord| Act::Check {
+        id: id.to_owned(),
+        record: Box::new(record.clone()),
+        policy: s.policy,
+    };
+    let anew = |why: &str, record| match s.copies {
+        // No server runs on them: the other one comes when it is needed.
+        Copies::Journaled => (
+            vec![check(record), remove(why)],
+            Some(format!("its stand-by is not built: {}", journaled(s))),
+        ),
+        Copies::All | Copies::Some | Copies::Writable | Copies::Unknown => {
+            (vec![check(record), remove(why), build(s, record)], None)
+        }
+    };
     let wanted = match s.policy {
         StandbyPolicy::Shutoff | StandbyPolicy::Shelved => true,
         StandbyPolicy::Record | StandbyPolicy::None => false,
@@ -414,10 +439,17 @@ fn ours(s: &Sight<'_>, id: &str, state: Rests, held: bool, words: &str) -> Acts 
             // A build that did not end, and another serves by now.
             (Ok(record), None) if bears != s.counterpart => {
                 let why = format!("whose stand-by: was {bears}, is {}", s.counterpart);
-                (vec![remove(&why), build(s, record)], None)
+                anew(&why, record)
             }
-            // It was built, and the word of it was lost.
-            (Ok(record), None) => (vec![build(s, record)], None),
+            // It was built, and the word of it was lost: that it is as it was begun is all that is known.
+            (Ok(record), None) => {
+                let differs = s.begun.map(|b| b.differs_from(record)).unwrap_or_default();
+                if differs.is_empty() {
+                    (vec![build(s, record)], None)
+                } else {
+                    anew(&differs.join("; "), record)
+                }
+            }
             (Ok(record), Some(built)) => {
                 let mut differs = built.differs_from(record);
                 if built.counterpart != s.counterpart {
@@ -430,11 +462,8 @@ fn ours(s: &Sight<'_>, id: &str, state: Rests, held: bool, words: &str) -> Acts 
                 if built.policy == StandbyPolicy::Shelved && s.policy == StandbyPolicy::Shutoff {
                     differs.push("stand-by: was shelved, is shutoff".to_owned());
                 }
-                if !differs.is_empty() && s.copies == Copies::Journaled {
-                    let why = format!("its stand-by is not built: {}", journaled(s));
-                    (vec![remove(&differs.join("; "))], Some(why))
-                } else if !differs.is_empty() {
-                    (vec![remove(&differs.join("; ")), build(s, record)], None)
+                if !differs.is_empty() {
+                    anew(&differs.join("; "), record)
                 } else if held && built.policy == s.policy {
                     (Vec::new(), None)
                 } else {

@@ -9,7 +9,7 @@
 
 use crate::catalogue::mapping::{Address, Kind, Mapping, Side, Unmapped};
 use rekindle_common::servers::{
-    DiskRecord, FixedIp, FlavorRecord, PortRecord, ServerRecord, VolumeRef,
+    AddressPair, DiskRecord, FixedIp, FlavorRecord, PortRecord, ServerRecord, VolumeRef,
 };
 use std::{collections::BTreeMap, fmt};
 
@@ -231,8 +231,46 @@ impl Mapper<'_> {
                     Kind::SecurityGroups,
                     &port.security_groups,
                 ),
+                port_security: port.port_security,
+                address_pairs: self.address_pairs(&at("address_pairs"), &port.address_pairs),
                 port_id: None,
                 tag: port.tag.clone(),
+            });
+        }
+        all
+    }
+
+    /// One address follows the mapping as a port's own does. A range that the mapping does not know is none of a zone's subnets but what stands
+    /// behind the server (a cluster's pods, everything): it is the same there.
+    fn address_pairs(&mut self, at: &str, pairs: &[AddressPair]) -> Vec<AddressPair> {
+        let mut all = Vec::new();
+        for (n, pair) in pairs.iter().enumerate() {
+            let field = format!("{at}[{n}].address");
+            let Some((base, prefix)) = pair.range() else {
+                let why = "is neither an address nor a range".to_owned();
+                self.gap(field, why, false);
+                continue;
+            };
+            let way = self.way;
+            let there = match way.mapping.address(way.from.zone, base, way.to.zone) {
+                Ok(Address::One(there)) => there,
+                Ok(Address::Any) | Err(Unmapped::NoEntry { .. }) if prefix.is_some() => base,
+                Ok(Address::Any) => {
+                    let why = format!(
+                        "{base} is not the port's own, and by the mapping addresses of its range are not kept: give it an entry that says what it is in {}",
+                        way.to.zone
+                    );
+                    self.gap(field, why, false);
+                    continue;
+                }
+                Err(e) => {
+                    self.unmapped(&field, &e);
+                    continue;
+                }
+            };
+            all.push(AddressPair {
+                address: AddressPair::text(there, prefix),
+                mac: pair.mac.clone(),
             });
         }
         all

@@ -4,8 +4,8 @@ use crate::catalogue::mapping::{Entry, Kind, Mapping, Project};
 use rekindle_common::{
     ZoneName,
     servers::{
-        DiskRecord, FixedIp, FlavorRecord, PortRecord, PowerWish, RecordSource, ServerRecord,
-        UserData, VolumeRef,
+        DiskRecord, FixedIp, FlavorRecord, PortRecord, PortSecurity, PowerWish, RecordSource,
+        ServerRecord, UserData, VolumeRef,
     },
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,6 +76,8 @@ pub(super) fn record() -> ServerRecord {
             ],
             mac: Some("fa:16:3e:00:00:01".to_owned()),
             security_groups: vec!["web".to_owned()],
+            port_security: PortSecurity::Unknown,
+            address_pairs: Vec::new(),
             port_id: Some("port-a".to_owned()),
             tag: None,
         }],

@@ -2,7 +2,7 @@
 
 use super::{Place, ProjectSeen, Protected};
 use crate::preflight::{GapKind, judge::Judge};
-use rekindle_common::servers::{FixedIp, PortRecord, ServerRecord};
+use rekindle_common::servers::{FixedIp, PortRecord, PortSecurity, ServerRecord};
 use rekindle_core::catalogue::mapping::{Address, Kind};
 use rekindle_openstack::{
     neutron::{ByName, Network, SecurityGroup, Subnet},
@@ -213,6 +213,16 @@ impl Judge<'_> {
         let Some(network) = self.there(t, &field, Kind::Networks, &port.network, all) else {
             return;
         };
+        if port.port_security == PortSecurity::Off && network.port_security_enabled.is_none() {
+            let what = t.about(&format!(
+                "ports[{n}].port_security: it is off, and network {:?} has no port without it",
+                network.name
+            ));
+            let advice =
+                "load Neutron's extension port-security there, or turn it on for the server's port";
+            let kind = GapKind::of_server(Kind::Networks);
+            self.gap(kind, Some(&t.server.to), what, advice);
+        }
         for (m, ip) in port.fixed_ips.iter().enumerate() {
             let at = format!("ports[{n}].fixed_ips[{m}]");
             self.subnet(t, project, network, &at, ip);

@@ -5,6 +5,7 @@ use crate::preflight::{
     GapKind,
     tests::world::{World, silent, volume, zone},
 };
+use rekindle_common::servers::PortSecurity;
 use rekindle_core::catalogue::mapping::{Entry, Kind};
 use rekindle_openstack::Quota;
 use rekindle_openstack::placement::Room;
@@ -172,6 +173,14 @@ fn each_gap_is_named_with_its_field() {
             |w| of_it(w).ports[0].fixed_ips[0].subnet = Some("six".to_owned()),
             GapKind::Network,
             "ports[0].fixed_ips[0].subnet: \"six\"",
+        ),
+        (
+            |w| {
+                of_it(w).ports[0].security_groups.clear();
+                of_it(w).ports[0].port_security = PortSecurity::Off;
+            },
+            GapKind::Network,
+            "ports[0].port_security: it is off, and network \"front\" has no port without it",
         ),
         (
             |w| of_it(w).ports[0].security_groups = vec!["db".to_owned()],

@@ -111,11 +111,15 @@ pub(super) async fn all(
     Ok(verdict.trouble.or(words))
 }
 
-/// Whether it changes anything of the stand-by's cloud.
+/// Whether it asks anything of the stand-by's cloud.
 fn touches(act: &Act) -> bool {
     match act {
-        Act::Keep(_) | Act::Describe { .. } | Act::Forget => false,
-        Act::Hold { .. } | Act::Remove { .. } | Act::Build { .. } => true,
+        Act::Keep(_) | Act::Describe { .. } => false,
+        Act::Hold { .. }
+        | Act::Check { .. }
+        | Act::Remove { .. }
+        | Act::Forget
+        | Act::Build { .. } => true,
     }
 }
 
@@ -124,6 +128,7 @@ fn name(act: &Act) -> &'static str {
         Act::Keep(_) => "keep",
         Act::Describe { .. } => "describe",
         Act::Hold { .. } => "hold",
+        Act::Check { .. } => "check",
         Act::Remove { .. } => "remove",
         Act::Forget => "forget",
         Act::Build { .. } => "build",
@@ -151,6 +156,7 @@ impl Hands<'_> {
                 self.on_ground(held).await?;
                 Ok(())
             }
+            Act::Check { id, record, policy } => self.check(id, *record, policy).await,
             Act::Remove {
                 id,
                 counterpart,
@@ -158,6 +164,11 @@ impl Hands<'_> {
             } => self.remove(id, &counterpart, &why).await,
             Act::Forget => {
                 let ground = &self.looked.ground;
+                let servers = self.keeper.servers(&ground.other);
+                let servers = servers.map_err(NotDone::Failed)?;
+                let wanted = self.looked.wanted(None, &self.looked.begun_as());
+                self.on_ground(servers.clear(&wanted, self.keeper.timing.build))
+                    .await?;
                 let ended = self.looked.built.ended(&ground.other);
                 self.lead.txn(ground.txn().then(ended)).await?;
                 Ok(())
@@ -234,6 +245,28 @@ impl Hands<'_> {
             }
         }
         Ok(())
+    }
+
+    async fn check(
+        &self,
+        id: String,
+        record: ServerRecord,
+        rest: StandbyPolicy,
+    ) -> Result<(), NotDone> {
+        let other = &self.looked.ground.other;
+        let servers = self.keeper.servers(other).map_err(NotDone::Failed)?;
+        let order = BuildOrder {
+            wanted: self.looked.wanted(Some(id), &self.looked.counterpart),
+            record,
+            rest,
+        };
+        let checked = servers.check(&order, self.keeper.timing.build);
+        match self.on_ground(checked).await {
+            Err(NotDone::Failed(why)) => Err(NotDone::Failed(format!(
+                "its stand-by is as it was built, for another could not be built now: {why}"
+            ))),
+            end @ (Ok(()) | Err(NotDone::Lead(_) | NotDone::Ground)) => end,
+        }
     }
 
     async fn remove(&mut self, id: String, counterpart: &str, why: &str) -> Result<(), NotDone> {

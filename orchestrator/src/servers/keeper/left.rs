@@ -149,7 +149,7 @@ async fn one(
     let wanted = |id, counterpart| Wanted {
         group: group.clone(),
         key: key.clone(),
-        id: Some(id),
+        id,
         counterpart,
         root: there
             .as_ref()
@@ -161,17 +161,24 @@ async fn one(
         (Leave::Hold { .. } | Leave::Remove { .. }, Some((words, _))) => Ok(Some(words)),
         (Leave::Hold { id }, None) => {
             lead.check()?;
-            let held = hold(keeper, there.as_ref(), &wanted(id, None)).await;
+            let held = hold(keeper, there.as_ref(), &wanted(Some(id), None)).await;
             Ok(Some(done(keeper, group, key, "hold", held, "was held")))
         }
         (Leave::Remove { id, counterpart }, None) => {
             lead.check()?;
-            let wanted = wanted(id, Some(counterpart));
+            let wanted = wanted(Some(id), Some(counterpart));
             let removed = remove(keeper, there.as_ref(), &wanted).await;
             let end = done(keeper, group, key, "remove", removed, "was removed");
             Ok(Some(end))
         }
         (Leave::Forget, _) => {
+            if let Some(begun) = half {
+                lead.check()?;
+                let wanted = wanted(None, Some(begun.counterpart.clone()));
+                if let Err(why) = clear(keeper, &begun.zone, &wanted).await {
+                    return Ok(Some(why));
+                }
+            }
             undescribe(keeper, &kept, volumes, generation).await;
             let mut txn = Txn::new()
                 .when(ground)
@@ -354,6 +361,13 @@ async fn remove(
     tracing::info!(group = %wanted.group, server = %wanted.key, %zone, "the stand-by of a server that is protected no more is removed");
     let removed = servers.remove(wanted, keeper.timing.build).await;
     removed.map_err(|e| e.to_string())
+}
+
+/// The ports of a build that came to nothing.
+async fn clear(keeper: &ServersKeeper, zone: &ZoneName, wanted: &Wanted) -> Result<(), String> {
+    let servers = keeper.servers(zone)?;
+    let cleared = servers.clear(wanted, keeper.timing.build).await;
+    cleared.map_err(|e| e.to_string())
 }
 
 /// Takes the record from its volume, where that can still be done: nothing depends on it.

@@ -84,6 +84,12 @@ impl Looked {
         }
     }
 
+    /// As whose stand-by a build that has not ended is marked.
+    pub(super) fn begun_as(&self) -> String {
+        let begun = self.built.begun(&self.ground.other);
+        begun.map_or_else(|| self.counterpart.clone(), |b| b.counterpart.clone())
+    }
+
     /// For people.
     pub(super) fn show(&self, view: &mut ServerView) {
         view.serving = Some(match &self.serving {

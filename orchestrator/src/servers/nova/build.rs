@@ -3,20 +3,15 @@
 //! Everything is found again by what we wrote on it: the server by its mark, a port by its description. So a build that was cut off goes on
 //! where it stood.
 
-use super::{MOST, NovaServers, is_deleted, no_port, seen, told, unseen};
+mod place;
+
+use super::{MOST, NovaServers, is_deleted, seen, told, unseen};
 use crate::servers::control::{BuildOrder, Seen, ServersError, Wanted};
-use rekindle_common::{
-    ZoneName,
-    duration::Span,
-    runbook::StandbyPolicy,
-    servers::{PortRecord, ServerRecord},
-};
+use rekindle_common::{ZoneName, duration::Span, runbook::StandbyPolicy, servers::ServerRecord};
 use rekindle_openstack::{
     CloudError, Neutron, Nova, Scope,
-    neutron::{ByName, FixedIp, Network as NetworkThere, PortRequest, Subnet},
-    nova::{Disk, GROUP, Network, Nic, Rest, STANDBY_OF, Server, ServerRequest, Status, UserData},
+    nova::{Disk, GROUP, Network, Rest, STANDBY_OF, Server, ServerRequest, Status, UserData},
 };
-use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 /// A cloud as the server's own project has it.
@@ -47,9 +42,7 @@ impl NovaServers {
                 ));
             }
         };
-        if record.zone != *self.zone() {
-            return refuse(format!("the record is in {}'s names", record.zone));
-        }
+        self.is_in_our_names(record)?;
         let Some(mark) = self.mark(&order.wanted)? else {
             return refuse(format!(
                 "whose counterpart {} is to be is not known",
@@ -79,13 +72,20 @@ impl NovaServers {
                 order.wanted.key
             ));
         }
+        // It has its ports until it is gone, and they may be others than are due now.
+        if let Some(server) = there.take_if(|s| failed_at_once(s)) {
+            let nova = self.home();
+            nova.ensure_absent(&server.id, &mark, self.patience(end))
+                .await
+                .map_err(|e| told(&e))?;
+        }
         let request = match there {
             // It is gone on with as it is: nothing more is asked for.
-            Some(server) if !failed_at_once(&server) => {
+            Some(server) => {
                 let place = self.place(server.project_id.clone().unwrap_or_default());
                 (place, bare(record))
             }
-            Some(_) | None => {
+            None => {
                 let left = self.patience(end).within;
                 self.within(left, self.request(order)).await?
             }
@@ -97,6 +97,40 @@ impl NovaServers {
             .await
             .map_err(|e| told(&e))?;
         Ok(seen(&standby.server))
+    }
+
+    /// Whether all that the order names is there, nothing made.
+    pub(super) async fn checked(&self, order: &BuildOrder) -> Result<(), ServersError> {
+        let record = &order.record;
+        self.is_in_our_names(record)?;
+        let place = self.place(self.project_for(record).await?);
+        let flavor = place.flavor(&record.flavor.name).await?;
+        if let Some(text) = &record.server_group {
+            place.server_group(text).await?;
+        }
+        place.ports(&order.wanted, record).await?;
+        place.key_pair(record.key_name.as_deref()).await?;
+        place
+            .zone_of_hosts(record.availability_zone.as_deref())
+            .await?;
+        let now = self.find(&order.wanted).await?;
+        place.room(&flavor, now.as_ref()).await
+    }
+
+    fn is_in_our_names(&self, record: &ServerRecord) -> Result<(), ServersError> {
+        if record.zone == *self.zone() {
+            return Ok(());
+        }
+        let why = format!("{}: the record is in {}'s names", self.zone(), record.zone);
+        Err(ServersError::Refused(why))
+    }
+
+    /// Whose it is to be.
+    async fn project_for(&self, record: &ServerRecord) -> Result<String, ServersError> {
+        match &record.project {
+            Some(project) => Ok(project.clone()),
+            None => self.project_of(root(record, self.zone())?).await,
+        }
     }
 
     fn place(&self, project: String) -> Place<'_> {
@@ -115,18 +149,15 @@ impl NovaServers {
         order: &BuildOrder,
     ) -> Result<(Place<'_>, ServerRequest), ServersError> {
         let record = &order.record;
-        let project = match &record.project {
-            Some(project) => project.clone(),
-            None => self.project_of(root(record, self.zone())?).await?,
-        };
-        let place = self.place(project);
-        let flavor = place.flavor(&record.flavor.name).await?;
+        let place = self.place(self.project_for(record).await?);
+        let flavor = place.flavor(&record.flavor.name).await?.id;
         let server_group = match &record.server_group {
             None => None,
             Some(text) => Some(place.server_group(text).await?),
         };
+        let ports = place.ports(&order.wanted, record).await?;
         // Last, for these are made.
-        let nics = place.ports(&order.wanted, record).await?;
+        let nics = place.made(&ports).await?;
         let request = ServerRequest {
             flavor,
             network: if nics.is_empty() {
@@ -247,161 +278,5 @@ fn bare(record: &ServerRecord) -> ServerRequest {
         config_drive: record.config_drive,
         server_group: None,
         description: record.description.clone(),
-    }
-}
-
-impl Place<'_> {
-    fn missing(&self, what: &str, text: &str, advice: &str) -> ServersError {
-        ServersError::Refused(format!("{}: {what} {text:?} {advice}", self.zone))
-    }
-
-    fn one<T>(&self, what: &str, text: &str, found: ByName<T>) -> Result<T, ServersError> {
-        match found {
-            ByName::One(one) => Ok(one),
-            ByName::None => Err(self.missing(
-                what,
-                text,
-                "is missing, or not to be used by this project: make it, or map it to another",
-            )),
-            ByName::Several(_) => {
-                Err(self.missing(what, text, "is the name of several: map it by its id"))
-            }
-        }
-    }
-
-    async fn flavor(&self, text: &str) -> Result<String, ServersError> {
-        let all = self.nova.flavors().await.map_err(|e| unseen(&e))?;
-        // A name goes before an id: one may look like the other's.
-        let found = all
-            .iter()
-            .find(|f| f.name == text)
-            .or_else(|| all.iter().find(|f| f.id == text));
-        found.map(|f| f.id.clone()).ok_or_else(|| {
-            self.missing(
-                "flavor",
-                text,
-                "is missing: make it, or map the server's to another",
-            )
-        })
-    }
-
-    async fn server_group(&self, text: &str) -> Result<String, ServersError> {
-        let all = self.nova.server_groups().await.map_err(|e| unseen(&e))?;
-        let fits: Vec<_> = all
-            .into_iter()
-            .filter(|g| g.id == text || g.name == text)
-            .collect();
-        let found = match <[_; 1]>::try_from(fits) {
-            Ok([one]) => ByName::One(one),
-            Err(none) if none.is_empty() => ByName::None,
-            Err(several) => ByName::Several(several),
-        };
-        self.one("server group", text, found).map(|g| g.id)
-    }
-
-    /// Also by its id none but one that the project may use: entries of the mapping count for all projects, and an administrator's port is
-    /// made on anybody's network.
-    async fn network(&self, text: &str) -> Result<NetworkThere, ServersError> {
-        let found = self.neutron.network(&self.project, text).await;
-        let found = found.map_err(|e| unseen(&e))?;
-        if found == ByName::None {
-            let advice = format!(
-                "is missing, or another project's and not shared with project {}: make it, share it with that one, or map it to another",
-                self.project
-            );
-            return Err(self.missing("network", text, &advice));
-        }
-        self.one("network", text, found)
-    }
-
-    async fn ports(
-        &self,
-        wanted: &Wanted,
-        record: &ServerRecord,
-    ) -> Result<Vec<Nic>, ServersError> {
-        let mut nics = Vec::new();
-        let mut groups = BTreeMap::new();
-        for (n, port) in record.ports.iter().enumerate() {
-            let network = self.network(&port.network).await?;
-            let fixed_ips = self.fixed_ips(&network.id, port).await?;
-            let security_groups = self
-                .security_groups(record.groups_of(port), &mut groups)
-                .await?;
-            let request = PortRequest {
-                mark: port_mark(wanted, &n.to_string()),
-                project: self.project.clone(),
-                name: port_name(wanted),
-                network: network.id,
-                fixed_ips,
-                mac: port.mac.clone(),
-                security_groups,
-            };
-            let made = self.neutron.ensure_port(&request).await;
-            nics.push(Nic {
-                port: made.map_err(|e| no_port(&e))?.id,
-                tag: port.tag.clone(),
-            });
-        }
-        Ok(nics)
-    }
-
-    async fn fixed_ips(
-        &self,
-        network: &str,
-        port: &PortRecord,
-    ) -> Result<Vec<FixedIp>, ServersError> {
-        let mut subnets: Option<Vec<Subnet>> = None;
-        let mut all = Vec::new();
-        for ip in &port.fixed_ips {
-            let subnet = match &ip.subnet {
-                None => None,
-                Some(text) => {
-                    if subnets.is_none() {
-                        let of_it = self.neutron.subnets(network).await;
-                        subnets = Some(of_it.map_err(|e| unseen(&e))?);
-                    }
-                    let mut fits: Vec<&Subnet> = subnets
-                        .iter()
-                        .flatten()
-                        .filter(|s| s.id == *text || s.name == *text)
-                        .collect();
-                    let found = match (fits.pop(), fits.is_empty()) {
-                        (None, _) => ByName::None,
-                        (Some(one), true) => ByName::One(one.id.clone()),
-                        (Some(one), false) => ByName::Several(vec![one.id.clone()]),
-                    };
-                    let what = format!("subnet of network {:?}", port.network);
-                    Some(self.one(&what, text, found)?)
-                }
-            };
-            all.push(FixedIp {
-                subnet,
-                address: ip.address.map(|a| a.to_string()),
-            });
-        }
-        Ok(all)
-    }
-
-    /// By id; none: the project's `default`.
-    async fn security_groups(
-        &self,
-        texts: &[String],
-        known: &mut BTreeMap<String, String>,
-    ) -> Result<Option<Vec<String>>, ServersError> {
-        let mut all = Vec::new();
-        for text in texts {
-            let id = match known.get(text) {
-                Some(id) => id.clone(),
-                None => {
-                    let found = self.neutron.security_group(&self.project, text).await;
-                    let found = found.map_err(|e| unseen(&e))?;
-                    let id = self.one("security group", text, found)?.id;
-                    known.insert(text.clone(), id.clone());
-                    id
-                }
-            };
-            all.push(id);
-        }
-        Ok((!all.is_empty()).then_some(all))
     }
 }

@@ -67,6 +67,7 @@ mod tests {
 
     fn network(id: &str, name: &str, project: &str, shared: bool) -> Network {
         Network {
+            port_security_enabled: None,
             id: id.to_owned(),
             name: name.to_owned(),
             project_id: Some(project.to_owned()),

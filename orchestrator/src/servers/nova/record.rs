@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use rekindle_common::{
     ZoneName,
     servers::{
-        DiskRecord, FixedIp, FlavorRecord, PortRecord, PowerWish, RecordSource, ServerRecord,
-        UserData, VolumeRef,
+        AddressPair, DiskRecord, FixedIp, FlavorRecord, PortRecord, PortSecurity, PowerWish,
+        RecordSource, ServerRecord, UserData, VolumeRef,
     },
 };
 use rekindle_openstack::{
@@ -234,6 +234,7 @@ fn ports(parts: &Parts<'_>) -> Vec<PortRecord> {
             let mut groups: Vec<String> = p
                 .security_groups
                 .iter()
+                .flatten()
                 .map(|g| parts.names.security_group(g, project))
                 .collect();
             // Neutron gives them in no order.
@@ -251,11 +252,48 @@ fn ports(parts: &Parts<'_>) -> Vec<PortRecord> {
                     .collect(),
                 mac: p.mac.as_deref().map(str::to_lowercase),
                 security_groups: groups,
+                port_security: filtered(p),
+                address_pairs: address_pairs(p),
                 port_id: Some(p.id.clone()),
                 tag: None,
             }
         })
         .collect()
+}
+
+/// A Neutron that knows no port without port security filters each.
+fn filtered(port: &Port) -> PortSecurity {
+    match (&port.security_groups, port.port_security_enabled) {
+        (_, Some(false)) => PortSecurity::Off,
+        (Some(_), Some(true) | None) => PortSecurity::On,
+        (None, Some(true) | None) => PortSecurity::Unknown,
+    }
+}
+
+/// In an order of ours: Neutron gives them in none. What goes with the port's own MAC address follows that.
+fn address_pairs(port: &Port) -> Vec<AddressPair> {
+    let own = port.mac.as_deref().map(str::to_lowercase);
+    let mut all: Vec<AddressPair> = port
+        .allowed_address_pairs
+        .iter()
+        .map(|pair| {
+            let mac = pair.mac.as_deref().map(str::to_lowercase);
+            let given = AddressPair {
+                address: pair.address.clone(),
+                mac: mac.filter(|mac| Some(mac) != own.as_ref()),
+            };
+            match given.range() {
+                Some((base, prefix)) => AddressPair {
+                    address: AddressPair::text(base, prefix),
+                    ..given
+                },
+                None => given,
+            }
+        })
+        .collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
 #[cfg(test)]

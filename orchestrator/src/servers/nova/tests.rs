@@ -1,4 +1,5 @@
 use super::*;
+use crate::servers::control::ServerState;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -75,6 +76,10 @@ fn what_failed_is_off_only_where_it_never_ran_or_was_seen_off() {
     let once = Some("2026-11-25T22:00:10.000000");
     for (launched, power, off) in [
         (None, Some(0), true),
+        (None, None, true),
+        // Its build was cut off between its domain's start and the word of it.
+        (None, Some(1), false),
+        (None, Some(3), false),
         (once, Some(4), true),
         (once, Some(6), true),
         (once, Some(1), false),

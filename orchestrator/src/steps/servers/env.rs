@@ -254,7 +254,11 @@ impl<'a> Env<'a> {
         }
         let store = self.ctx.lead.store();
         let words = BuiltStandbys::read(store, &wanted.group, &wanted.key).await;
-        let record = self.nova.translate(&kept.value, Span(LOOK)).await;
+        let record = match words.as_ref().ok().and_then(|w| w.begun(self.zone)) {
+            // It may be what came of that build, and then it has what it was begun with.
+            Some(begun) if begun.counterpart == *counterpart => Ok(begun.record.clone()),
+            Some(_) | None => self.nova.translate(&kept.value, Span(LOOK)).await,
+        };
         let (Ok(words), Ok(record)) = (words, record) else {
             tracing::info!(group = %wanted.group, server = %wanted.key, zone = %self.zone, "what it was built from is not written down");
             return Vec::new();

@@ -1,7 +1,7 @@
 //! The script, run: with an `openstack` that notes what it is called with and answers as the real one does.
 
 use super::*;
-use crate::servers::{FixedIp, PowerWish};
+use crate::servers::{FixedIp, PortSecurity, PowerWish};
 use proptest::{strategy::ValueTree, test_runner::TestRunner};
 use std::{
     fs,
@@ -189,6 +189,18 @@ fn any_record_is_built_with_exactly_what_it_says() {
                     .iter()
                     .map(|g| format!("--security-group={g}")),
             );
+            let unfiltered = match port.port_security {
+                PortSecurity::Unknown => &[][..],
+                PortSecurity::On if !port.security_groups.is_empty() => &[][..],
+                PortSecurity::On => &["--no-security-group"][..],
+                PortSecurity::Off => &["--no-security-group", "--disable-port-security"][..],
+            };
+            expected.extend(unfiltered.iter().map(|&option| option.to_owned()));
+            expected.extend(port.address_pairs.iter().map(|pair| {
+                let mac = pair.mac.iter().map(|m| format!(",mac-address={m}"));
+                let mac: String = mac.collect();
+                format!("--allowed-address=ip-address={}{mac}", pair.address)
+            }));
             assert_eq!(call[..expected.len()], expected);
         }
     }

@@ -189,6 +189,7 @@ fn names(acts: &[Act]) -> Vec<&'static str> {
             Act::Keep(_) => "keep",
             Act::Describe { .. } => "describe",
             Act::Hold { .. } => "hold",
+            Act::Check { .. } => "check",
             Act::Remove { .. } => "remove",
             Act::Forget => "forget",
             Act::Build { .. } => "build",

@@ -6,7 +6,7 @@ use crate::{
     servers::samples::{disk, entry, ip, mapping, project, record, zone},
 };
 use proptest::prelude::*;
-use rekindle_common::ZoneName;
+use rekindle_common::{ZoneName, servers::PortSecurity};
 
 /// Both clouds, and which volume is which.
 struct World {
@@ -110,6 +110,30 @@ fn a_record_takes_on_the_other_zones_names_and_comes_back() {
     assert_eq!(there.availability_zone.as_deref(), Some("nova"));
     assert_eq!(there.server_group.as_deref(), Some("apart"));
     assert_eq!(world.back(&there).unwrap(), without_ids(record()));
+}
+
+#[test]
+fn what_a_port_may_use_beside_its_own_addresses_goes_the_way_of_addresses() {
+    let world = usual();
+    let pair = |address: &str| AddressPair {
+        address: address.to_owned(),
+        mac: Some("00:00:5e:00:01:07".to_owned()),
+    };
+    let mut some = record();
+    some.ports[0].port_security = PortSecurity::On;
+    some.ports[0].address_pairs = vec![pair("10.0.0.9"), pair("10.244.0.0/16"), pair("0.0.0.0/0")];
+    let there = world.there(&some).unwrap();
+    assert_eq!(there.ports[0].port_security, PortSecurity::On);
+    assert_eq!(
+        there.ports[0].address_pairs,
+        [pair("10.1.0.9"), pair("10.244.0.0/16"), pair("0.0.0.0/0")]
+    );
+    assert_eq!(world.back(&there).unwrap(), without_ids(some.clone()));
+    // One that the mapping does not know is named, as a port's own is.
+    some.ports[0].address_pairs = vec![pair("192.0.2.9")];
+    let gaps = world.there(&some).unwrap_err();
+    let fields: Vec<&str> = gaps.iter().map(|g| g.field.as_str()).collect();
+    assert_eq!(fields, ["ports[0].address_pairs[0].address"]);
 }
 
 #[test]
@@ -245,6 +269,8 @@ prop_compose! {
             },
             mac: None,
             security_groups: groups.clone(),
+            port_security: PortSecurity::Unknown,
+            address_pairs: Vec::new(),
             port_id: None,
             tag: None,
         }).collect();

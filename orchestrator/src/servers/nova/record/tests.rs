@@ -144,6 +144,47 @@ fn a_record_has_all_that_building_it_again_needs() {
 }
 
 #[test]
+fn a_port_without_groups_or_filter_is_told_from_one_of_which_that_is_not_known() {
+    let shown = |more: Value| {
+        let mut port = json!({ "id": "p", "network_id": "n1", "mac_address": "FA:16:3E:00:00:01", "status": "ACTIVE" });
+        port.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        Port::deserialize(port).unwrap()
+    };
+    for (more, known) in [
+        (json!({}), PortSecurity::Unknown),
+        (json!({ "security_groups": null }), PortSecurity::Unknown),
+        (json!({ "security_groups": [] }), PortSecurity::On),
+        (
+            json!({ "security_groups": ["g1"], "port_security_enabled": true }),
+            PortSecurity::On,
+        ),
+        (
+            json!({ "security_groups": [], "port_security_enabled": false }),
+            PortSecurity::Off,
+        ),
+    ] {
+        assert_eq!(filtered(&shown(more.clone())), known, "{more}");
+    }
+    let pairs = address_pairs(&shown(json!({ "allowed_address_pairs": [
+        { "ip_address": "10.244.0.0/16", "mac_address": "00:00:5E:00:01:07" },
+        { "ip_address": "10.0.0.9/32", "mac_address": "fa:16:3e:00:00:01" },
+    ] })));
+    let texts: Vec<_> = pairs
+        .iter()
+        .map(|p| (p.address.as_str(), p.mac.as_deref()))
+        .collect();
+    assert_eq!(
+        texts,
+        [
+            ("10.0.0.9", None),
+            ("10.244.0.0/16", Some("00:00:5e:00:01:07"))
+        ]
+    );
+}
+
+#[test]
 fn what_cannot_be_seen_now_is_not_guessed_at() {
     let not_now = |change: &dyn Fn(&mut Value), disks| {
         let mut some = whole();

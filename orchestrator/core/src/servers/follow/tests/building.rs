@@ -78,8 +78,8 @@ fn on_a_copy_that_no_server_can_open_nothing_is_built_anew_and_what_rests_stays(
     if let Standby::There { state, .. } = &mut failed.standby {
         *state = Rests::Failed { off: true };
     }
-    for w in [other, failed] {
-        assert_eq!(names(&w.acts()), ["remove"]);
+    for (w, acts) in [(other, &["check", "remove"][..]), (failed, &["remove"][..])] {
+        assert_eq!(names(&w.acts()), acts);
         assert!(w.trouble().contains("when it is needed"), "{}", w.trouble());
     }
 }
@@ -172,6 +172,9 @@ fn a_change_of_the_server_builds_its_stand_by_anew() {
         };
         match &w.acts()[..] {
             [
+                Act::Check {
+                    record: checked, ..
+                },
                 Act::Remove {
                     id,
                     counterpart,
@@ -185,6 +188,7 @@ fn a_change_of_the_server_builds_its_stand_by_anew() {
                 );
                 assert!(why.contains(word), "{why}");
                 assert_eq!(**record, now);
+                assert_eq!(**checked, now);
             }
             other => panic!("{other:?}"),
         }
@@ -244,7 +248,7 @@ fn a_policys_change_is_followed() {
     // One that is shelved is given a host only by building it anew.
     let mut w = World::settled();
     w.built.as_mut().unwrap().policy = StandbyPolicy::Shelved;
-    assert_eq!(names(&w.acts()), ["remove", "build"]);
+    assert_eq!(names(&w.acts()), ["check", "remove", "build"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What is not known of a stand-by: how its build ended, or whether it was off when its volumes went on.
 
 use super::*;
+use rekindle_common::servers::{AddressPair, PortSecurity};
 
 pub(super) fn begun(w: &World, counterpart: &str, minutes: i64) -> Begun {
     Begun {
@@ -59,9 +60,67 @@ fn hard_case_51_what_a_cut_off_build_brought_up_is_held_and_goes_whatever_is_wan
     w.begun = Some(begun(&w, "zone-a/before", 1));
     let anew = w.acts();
     assert!(
-        matches!(&anew[..], [Act::Remove { counterpart, .. }, Act::Build { .. }] if counterpart == "zone-a/before"),
+        matches!(&anew[..], [Act::Check { .. }, Act::Remove { counterpart, .. }, Act::Build { .. }] if counterpart == "zone-a/before"),
         "{anew:?}"
     );
+}
+
+/// What comes of it has what it was begun with.
+#[test]
+fn hard_case_51_what_a_build_of_an_earlier_day_brought_up_is_not_taken_for_todays() {
+    let w = half(StandbyPolicy::Shutoff, resting("server-b"));
+    assert_eq!(names(&w.acts()), ["build"], "adopted");
+    let mut changed = there();
+    changed.flavor.name = "s2".to_owned();
+    let anew = |copies| World {
+        copies,
+        mapped: Mapped::Record(Box::new(changed.clone())),
+        ..half(StandbyPolicy::Shutoff, resting("server-b"))
+    };
+    let acts = anew(Copies::All).acts();
+    assert_eq!(names(&acts), ["check", "remove", "build"]);
+    assert!(
+        matches!(&acts[1], Act::Remove { why, .. } if why.contains("flavor.name: was small, is s2")),
+        "{acts:?}"
+    );
+    // Nothing is built where no server could run.
+    assert_eq!(names(&anew(Copies::Journaled).acts()), ["check", "remove"]);
+    // An older leader did not write down what it began with.
+    let unknown = World {
+        begun: None,
+        ..anew(Copies::All)
+    };
+    assert_eq!(names(&unknown.acts()), ["build"]);
+}
+
+/// A record of an older release does not say that its ports are filtered by their groups. They are, and nothing is built anew for the word.
+#[test]
+fn what_an_older_release_built_stays_where_a_record_now_says_what_was_so() {
+    let on = |groups: &[&str], pairs: bool| {
+        let mut now = there();
+        now.ports[0].port_security = PortSecurity::On;
+        now.ports[0].security_groups = groups.iter().map(|g| (*g).to_owned()).collect();
+        if pairs {
+            now.ports[0].address_pairs = vec![AddressPair {
+                address: "10.1.0.9".to_owned(),
+                mac: None,
+            }];
+        }
+        World {
+            mapped: Mapped::Record(Box::new(now)),
+            ..World::settled()
+        }
+    };
+    assert_eq!(on(&["web"], false).acts(), []);
+    assert_eq!(
+        names(&on(&["web"], true).acts()),
+        ["check", "remove", "build"]
+    );
+    // One that named no group came up behind the project's `default`.
+    let mut bare = on(&[], false);
+    let built = bare.built.as_mut().unwrap();
+    built.record.ports[0].security_groups.clear();
+    assert_eq!(names(&bare.acts()), ["check", "remove", "build"]);
 }
 
 #[test]
@@ -93,6 +152,7 @@ fn what_could_not_be_seen_to_be_off_is_unsettled_until_it_is_seen_at_rest() {
             Act::Keep(kept) => Some(kept.as_ref()),
             Act::Describe { .. }
             | Act::Hold { .. }
+            | Act::Check { .. }
             | Act::Remove { .. }
             | Act::Forget
             | Act::Build { .. } => None,

@@ -78,6 +78,11 @@ proptest! {
             _ => false,
         };
         prop_assert!(!(removes && users), "{acts:?}");
+        // One that rests well goes only for one that can be built, or where none is wanted.
+        let wanted = matches!(w.policy, StandbyPolicy::Shutoff | StandbyPolicy::Shelved);
+        let rests = matches!(w.standby, Standby::There { state: Rests::Resting, .. });
+        let checked = matches!(acts.first(), Some(Act::Check { .. }));
+        prop_assert!(!(removes && wanted && rests) || checked, "{acts:?}");
         let at_rest = matches!(w.standby, Standby::There { state: Rests::Resting | Rests::Failed { .. }, .. });
         prop_assert!(!removes || at_rest, "{acts:?}");
     }
@@ -91,7 +96,7 @@ proptest! {
             let mut done = false;
             for act in acts {
                 match act {
-                    Act::Describe { .. } => {}
+                    Act::Describe { .. } | Act::Check { .. } => {}
                     Act::Keep(kept) => w.kept = Some(*kept),
                     Act::Hold { .. } => {
                         done = true;

@@ -139,7 +139,11 @@ fn another_server_in_the_runbook_is_another_one() {
     );
     // Its stand-by is marked as another's: that one is removed under its own mark.
     match &w.acts()[..] {
-        [Act::Remove { counterpart, .. }, Act::Build { .. }] => {
+        [
+            Act::Check { .. },
+            Act::Remove { counterpart, .. },
+            Act::Build { .. },
+        ] => {
             assert_eq!(counterpart, "zone-a/server-a")
         }
         other => panic!("{other:?}"),
