@@ -98,7 +98,11 @@ class RekindleRBDDriver(ManagingRBDDriver):
         """Take the backend's connection from now on. '' and None are what the manager says for the zone's own."""
         self._active_config = self._get_target_config(secondary_id)
         self._active_backend_id = DEFAULT if secondary_id in words.AT_HOME else secondary_id
-        self._set_default_secret_uuid()
+        try:
+            self._set_default_secret_uuid()
+        except Exception as error:
+            # The volumes are there. Of an exception Cinder's manager makes that the failover failed, and drops their ends.
+            LOG.error("The fsid of backend '%s' is not known; each attachment asks for it: %s", secondary_id, error)
 
     def freeze_backend(self, context: Any) -> bool:
         request = getattr(context, "request_id", None) or "no request id"
