@@ -166,6 +166,9 @@ def test_the_options_have_help_and_are_the_drivers():
     ours = {opt.name: opt for opt in RekindleRBDDriver.get_driver_options() if opt.name.startswith("rekindle_")}
     assert set(ours) == {"rekindle_socket", "rekindle_timeout", "rekindle_failover_timeout"}
     assert all(opt.help for opt in ours.values())
+    # The sidecar's own deadlines, CinderLimits' call_time and failover_time, have passed by then.
+    assert ours["rekindle_timeout"].default > 35
+    assert ours["rekindle_failover_timeout"].default > 55
     assert "rbd_pool" in {opt.name for opt in RekindleRBDDriver.get_driver_options()}
 
 
