@@ -205,6 +205,7 @@ fn volume_of(image: ImageSpec) -> CinderVolume {
         id: image.image().trim_start_matches("volume-").to_owned(),
         image,
         facts: None,
+        taken_in: false,
     }
 }
 

@@ -45,6 +45,8 @@ class FakeCluster:
         self.fsid = fsid
         self.dead = False
         self.refuses_key = False
+        self.unreadable = False
+        self.keyring = "/dev/null"
         self.connections = 0
         self.images: dict[str, FakeImage] = {}
 
@@ -69,6 +71,8 @@ class FakeCeph:
         )
 
     def _rados(self, rados_id: str, clustername: str, conffile: str) -> _Rados:
+        if self.clusters[conffile].unreadable:
+            raise Error("error calling conf_read_file", errno.ENOENT)
         return _Rados(self.clusters[conffile])
 
 
@@ -81,7 +85,7 @@ class _Rados:
         self.conf[key] = value
 
     def conf_get(self, key: str) -> str:
-        return "61"
+        return {"keyring": self.cluster.keyring, "key": "", "keyfile": ""}.get(key, "61")
 
     def connect(self) -> None:
         self.cluster.connections += 1

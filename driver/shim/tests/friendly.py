@@ -9,11 +9,12 @@ from rekindle_cinder.errors import Refused, SidecarError
 
 
 class FriendlySidecar:
-    """Until it is told otherwise: `failing` holds ids of volumes, `refusing` calls and what they raise,
-    `primary_in` the backends where volumes are primary, for those that are not in the one that is asked."""
+    """Until it is told otherwise: `failing` holds ids of volumes, `theirs` those of the other zone's own, `refusing` calls
+    and what they raise, `primary_in` the backends where volumes are primary that are not in the one that is asked."""
 
     def __init__(self) -> None:
         self.failing: set[str] = set()
+        self.theirs: set[str] = set()
         self.refusing: dict[str, SidecarError] = {}
         self.primary_in: dict[str, str] = {}
         self.deletion = Deletion(False, "proceed: both zones' images go now")
@@ -72,4 +73,6 @@ class FriendlySidecar:
         if volume.id in self.failing:
             failure = Refused(409, "no_complete_copy", "there is no complete copy here")
             return VolumeResult(volume.id, volume.image, "failover-error", None, failure)
+        if volume.id in self.theirs:
+            word = "enabled"
         return VolumeResult(volume.id, volume.image, word, "active - primary", None)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from cinder import exception
 
 from rekindle_cinder import client
 from rekindle_cinder import driver as driver_module
+from rekindle_cinder.faults import RekindleFault
+from tests.fake_ceph import FakeImage
 
 
 def by_id(updates):
@@ -102,6 +106,77 @@ def test_failback_is_to_default_and_takes_the_zones_own_connection(make, sidecar
     assert by_id(updates)[volume.id]["replication_status"] == "enabled"
     assert sidecar.asked("failover")[0]["backend"] == "zone-b"
     assert driver.initialize_connection(make.volume(), {})["data"]["secret_uuid"] == "secret-a"
+
+
+def the_catalogues(make, **fields):
+    """A record that the catalogue made, of a volume of the other zone's."""
+    name_id = str(uuid.uuid4())
+    return make.replicated(_name_id=name_id, metadata={"rekindle:image": f"volume-{name_id}"}, **fields)
+
+
+def leaves_alone(sidecar, theirs):
+    """As the sidecar answers of the other zone's own."""
+
+    def answer(body):
+        status, answer = sidecar._well(body)
+        for volume in answer["volumes"]:
+            if volume["id"] == theirs.id:
+                volume.update(replication_status="enabled", effect="already_so")
+        return status, answer
+
+    sidecar.answers("failover", answer)
+
+
+def test_one_of_the_other_zones_own_stays_a_copy_at_home(make, cluster, sidecar, driver):
+    mine, theirs = make.replicated(), the_catalogues(make)
+    leaves_alone(sidecar, theirs)
+    target, updates, _groups = driver.failover_host(make.context, [mine, theirs], "zone-b")
+    assert target == "zone-b"
+    assert [volume.get("taken_in", False) for volume in sidecar.asked("failover")[0]["volumes"]] == [False, True]
+    found = by_id(updates)
+    assert found[mine.id]["replication_status"] == "failed-over"
+    assert "replication_driver_data" not in found[mine.id]
+    # Already before Cinder has written it down.
+    assert driver._backend_of(theirs) == "default"
+    theirs.update(found[theirs.id])
+    assert (theirs.replication_status, theirs.replication_driver_data) == ("enabled", '{"rekindle_backend":"default"}')
+    driver = make.driver(active_backend_id="zone-b")
+    cluster.images[theirs.name] = FakeImage(1024**3)
+    sidecar.refuses("guard", 409, "not_primary", "the volume is a copy in zone-a")
+    with pytest.raises(RekindleFault, match="is a copy"):
+        driver.initialize_connection(theirs, {})
+    with pytest.raises(RekindleFault, match="a volume of the other zone's"):
+        driver.create_cloned_volume(make.volume(), theirs)
+    driver.extend_volume(theirs, 1)
+    sidecar.answers("delete", lambda _body: (200, {"outcome": "record_alone", "message": "a copy", "due": None}))
+    driver.delete_volume(theirs)
+    assert {asked["backend"] for call in ("guard", "delete") for asked in sidecar.asked(call)} == {"default"}
+    assert sidecar.asked("delete")[0]["volume"]["taken_in"] is True
+    assert theirs.name in cluster.images
+    # And when the service goes home, nothing is left of it.
+    leaves_alone(sidecar, theirs)
+    _target, updates, _groups = driver.failover_host(make.context, [mine, theirs], "default")
+    assert by_id(updates)[theirs.id]["replication_driver_data"] is None
+    assert driver._backend_of(theirs) == "default"
+
+
+def test_a_volume_that_a_migration_brought_is_none_that_was_taken_in(make, sidecar, driver):
+    migrated = make.replicated(_name_id=str(uuid.uuid4()), metadata={})
+    unread = make.replicated(_name_id=str(uuid.uuid4()))
+    named_by_itself = make.replicated(metadata={"rekindle:image": "volume-x"})
+    driver.failover_host(make.context, [migrated, unread, named_by_itself], "zone-b")
+    assert all("taken_in" not in volume for volume in sidecar.asked("failover")[0]["volumes"])
+
+
+def test_a_group_that_fails_over_alone_leaves_the_other_zones_own_as_they_are(make, sidecar, driver):
+    mine, theirs = make.replicated(), the_catalogues(make)
+    group = make.group([mine, theirs])
+    leaves_alone(sidecar, theirs)
+    word, updates = driver.failover_replication(make.context, group, [mine, theirs], "zone-b")
+    assert word == {"replication_status": "failed-over"}
+    assert updates[0]["replication_driver_data"] == '{"rekindle_backend":"zone-b"}'
+    assert updates[1]["replication_status"] == "enabled"
+    assert "replication_driver_data" not in updates[1]
 
 
 @pytest.mark.parametrize("word", ["", "default", None])

@@ -128,6 +128,26 @@ def test_a_copy_is_taken_in_as_it_is(make, cluster, sidecar, driver, unmanaged, 
     assert list(cluster.images) == [f"volume-{secondary}"]
 
 
+@pytest.mark.parametrize(
+    ("word", "status", "expected"),
+    [
+        # The other zone's own: this record is of the copy at home.
+        ("enabled", "active - primary", ("enabled", '{"rekindle_backend":"default"}')),
+        # One of this Cinder's that went there.
+        ("failed-over", "active - primary", ("failed-over", None)),
+        ("error", "active - secondary", ("enabled", '{"rekindle_backend":"default"}')),
+    ],
+)
+def test_what_is_taken_in_while_the_service_is_away(make, ceph, sidecar, unmanaged, word, status, expected):
+    driver = make.driver(active_backend_id="zone-b")
+    name = f"volume-{uuid.uuid4()}"
+    ceph.clusters["b.conf"].images[name] = FakeImage(GIB)
+    sidecar.answers("status", lambda body: (200, {"volumes": [shown(body, word, status)]}))
+    update = driver.manage_existing(make.volume(metadata={"rekindle:image": name}), as_it_is(name))
+    assert (update["replication_status"], update.get("replication_driver_data")) == expected
+    assert sidecar.asked("status")[0]["volumes"][0]["taken_in"] is True
+
+
 def shown(body, word, status):
     return {**body["volumes"][0], "result": "ok", "replication_status": word, "status": status, "effect": "already_so"}
 

@@ -289,3 +289,12 @@ def test_a_group_in_error_is_well_with_its_volumes():
 def test_an_error_of_a_groups_own_is_not_taken_off():
     found = made(groups=[group(status="error", replication_status="failing-over")])
     assert found.changes[0].to == {"replication_status": "enabled"}
+
+
+def test_one_of_the_other_zones_own_is_a_copy_at_home_again():
+    found = made(volume(taken_in=True), services=AWAY, seen={"v1": Primary("default", "enabled", theirs=True)})
+    change = found.changes[-1]
+    assert change.to["replication_status"] == "enabled"
+    assert change.to["replication_driver_data"] == '{"rekindle_backend":"default"}'
+    assert change.to["status"] == "in-use"
+    assert "the other zone's own volume" in change.why

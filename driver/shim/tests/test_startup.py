@@ -115,6 +115,48 @@ def test_a_failover_is_complete_also_where_the_new_cluster_is_slow_to_say_its_fs
     assert secret == ceph.clusters["b.conf"].fsid
 
 
+def breaks(cluster, how):
+    match how:
+        case "conf":
+            cluster.unreadable = True
+        case "keyring":
+            cluster.keyring = "/nowhere/a.keyring,/nowhere/keyring"
+            cluster.refuses_key = True
+
+
+@pytest.mark.parametrize("how", ["conf", "keyring"])
+def test_a_failover_is_complete_also_where_this_host_cannot_read_the_new_clusters_files(make, ceph, sidecar, how):
+    devices = [{"backend_id": "zone-b", "conf": "b.conf"}]
+    driver = make.driver(rbd_secret_uuid=None, replication_device=devices)
+    volume = make.replicated()
+    breaks(ceph.clusters["b.conf"], how)
+    target, updates, _groups = driver.failover_host(make.context, [volume], "zone-b")
+    assert target == "zone-b"
+    assert updates[0]["updates"]["replication_status"] == "failed-over"
+    # The service stays up, says that its backend is not, and attaches nothing.
+    assert driver.get_volume_stats(True)["backend_state"] == "down"
+    with pytest.raises(exception.VolumeBackendAPIException):
+        driver.initialize_connection(make.volume(), {})
+    ceph.clusters["b.conf"].unreadable = ceph.clusters["b.conf"].refuses_key = False
+    assert driver.initialize_connection(make.volume(), {})["data"]["secret_uuid"] == ceph.clusters["b.conf"].fsid
+
+
+@pytest.mark.parametrize(("how", "said"), [("conf", "b.conf cannot be read"), ("keyring", "/nowhere/a.keyring")])
+@pytest.mark.parametrize("secret", [None, "secret-b"])
+def test_a_start_says_what_a_failover_would_lack(make, ceph, sidecar, caplog, how, said, secret):
+    devices = [{"backend_id": "zone-b", "conf": "b.conf", **({"secret_uuid": secret} if secret else {})}]
+    breaks(ceph.clusters["b.conf"], how)
+    before = ceph.clusters["b.conf"].connections
+    make.driver(rbd_secret_uuid=None, replication_device=devices)
+    assert (said in caplog.text) == (secret is None)
+    assert ceph.clusters["b.conf"].connections == before
+
+
+def test_a_start_with_all_that_a_failover_needs_says_nothing(make, ceph, sidecar, caplog):
+    make.driver(rbd_secret_uuid=None, replication_device=[{"backend_id": "zone-b", "conf": "b.conf"}])
+    assert "secret_uuid" not in caplog.text
+
+
 def test_connections_are_bounded_unless_the_operator_says_otherwise(make, sidecar, driver):
     assert driver.configuration.rados_connect_timeout == 10
     assert make.driver(rados_connect_timeout=3).configuration.rados_connect_timeout == 3
@@ -124,6 +166,9 @@ def test_the_options_have_help_and_are_the_drivers():
     ours = {opt.name: opt for opt in RekindleRBDDriver.get_driver_options() if opt.name.startswith("rekindle_")}
     assert set(ours) == {"rekindle_socket", "rekindle_timeout", "rekindle_failover_timeout"}
     assert all(opt.help for opt in ours.values())
+    # The sidecar's own deadlines, CinderLimits' call_time and failover_time, have passed by then.
+    assert ours["rekindle_timeout"].default > 35
+    assert ours["rekindle_failover_timeout"].default > 55
     assert "rbd_pool" in {opt.name for opt in RekindleRBDDriver.get_driver_options()}
 
 

@@ -55,6 +55,25 @@ class WithManager(Managed):
         assert self.how_is(good) == ("available", None, "enabled")
         assert self.how_is(bad)[::2] == ("in-use", "enabled")
 
+    def test_one_of_the_other_zones_own_is_enabled_all_the_time(self) -> None:
+        self.set_up_driver()
+        mine = self.a_volume()
+        theirs = self.a_volume(
+            _name_id="4f9bd3f7-3c4a-4b5c-9d3d-5d3e7a6f2b10", metadata={"rekindle:image": "volume-4f9bd3f7"}
+        )
+        self.sidecar.theirs = {theirs.id}
+        self.manager.failover(self.context, "zone-b")
+        assert self.how_is(mine) == ("available", None, "failed-over")
+        assert self.how_is(theirs) == ("available", None, "enabled")
+        found = objects.Volume.get_by_id(self.context, theirs.id)
+        assert (self.driver._backend_of(found), self.driver._ref(found).taken_in) == ("default", True)
+        self.sidecar.deletion = Deletion(True, "record_alone: it is a copy in zone-a")
+        self.manager.delete_volume(self.context, found)
+        self.assertRaises(exception.VolumeNotFound, objects.Volume.get_by_id, self.context, theirs.id)
+        assert theirs.name in self.cluster.images
+        self.manager.failover(self.context, "default")
+        assert self.how_is(mine) == ("available", None, "enabled")
+
     def test_a_refusal_and_a_lost_answer_leave_the_service_as_it_was(self) -> None:
         self.set_up_driver()
         volume = self.a_volume()

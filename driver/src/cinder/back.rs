@@ -12,7 +12,7 @@ use super::{
     Cinder,
     failover::{Reports, both, order},
     health::Health,
-    rules::{TOKEN, not_in_step},
+    rules::{Seen, TOKEN, is_left_alone, not_in_step},
     sides::Side,
     wire::CinderVolume,
 };
@@ -66,7 +66,18 @@ impl Cinder {
         let mut first = true;
         loop {
             let (left, taken) = both(&specs, from, to, health, by).await?;
-            if first && !specs.is_empty() && specs.iter().all(|s| is_home(s, &left, &taken)) {
+            let is_ours = |v: &&CinderVolume| {
+                let seen = Seen {
+                    from: (from.zone(), health),
+                    left: left.get(&v.image),
+                    to: to.zone(),
+                    taken: taken.get(&v.image),
+                };
+                !is_left_alone(v, &seen, to.zone())
+            };
+            // The other zone's own stay there, whatever they are: nobody waits for them.
+            let ours: Vec<&ImageSpec> = volumes.iter().filter(is_ours).map(|v| &v.image).collect();
+            if first && !ours.is_empty() && ours.iter().all(|s| is_home(s, &left, &taken)) {
                 return Err(ApiError::new(
                     ErrorCode::InvalidField,
                     format!(
@@ -77,9 +88,9 @@ impl Cinder {
                 .at("target"));
             }
             first = false;
-            let gaps: Vec<(&ImageSpec, Gap)> = specs
+            let gaps: Vec<(&ImageSpec, Gap)> = ours
                 .iter()
-                .map(|s| (s, gap(left.get(s), taken.get(s), to)))
+                .map(|s| (*s, gap(left.get(*s), taken.get(*s), to)))
                 .filter(|(_, g)| *g != Gap::None)
                 .collect();
             if gaps.is_empty() {
@@ -102,7 +113,7 @@ impl Cinder {
                 }
             }
             if Instant::now() + POLL >= give_up {
-                return Err(figure(&gaps, specs.len(), to));
+                return Err(figure(&gaps, ours.len(), to));
             }
             sleep(POLL).await;
         }

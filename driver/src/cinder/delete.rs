@@ -20,6 +20,7 @@ use super::{
     Cinder,
     failover::order,
     health::Health,
+    rules::is_theirs,
     sides::Side,
     wire::{DeleteAnswer, DeleteRequest, Deleted},
 };
@@ -65,6 +66,15 @@ impl Cinder {
                 }
                 Err(e) => return Err(e),
             };
+            let home = this.inner.own.zone();
+            if side.zone() != home && is_theirs(&request.volume, here.cinder.as_ref(), home) {
+                // Cinder's service is failed over to where it is in use: by this record it is not to go there.
+                let text = format!(
+                    "it is {}'s own volume, and goes when that Cinder deletes it",
+                    side.zone()
+                );
+                return Ok(answer(Deleted::RecordAlone, &text));
+            }
             match rules::verdict(&here, side.zone())? {
                 Verdict::Proceed => {
                     followed(side, here, by).await;

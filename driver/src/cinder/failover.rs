@@ -13,7 +13,7 @@ use super::{
     Cinder,
     groups::GroupMove,
     health::Health,
-    rules::{Seen, TOKEN, Way, way},
+    rules::{Seen, TOKEN, Way, is_left_alone, way},
     sides::{EndOfOrder, Side},
     wire::{CinderVolume, End, FailoverAnswer, FailoverRequest, ReplicationStatus, VolumeEnd},
 };
@@ -25,7 +25,10 @@ use rekindle_common::{
     status::VolumeStatus,
     volume::{Role, VolumeReport},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, timeout},
@@ -98,7 +101,7 @@ impl Cinder {
             health,
             by,
         };
-        let volumes = self.move_all(&request.volumes, trip).await?;
+        let (volumes, left_alone) = self.move_all(&request.volumes, trip).await?;
         let good = if home {
             ReplicationStatus::Enabled
         } else {
@@ -114,6 +117,8 @@ impl Cinder {
                     None => (None, Err(lost(v))),
                 };
                 let replication_status = match end {
+                    // Said on the way out too: it is not served from there by this Cinder.
+                    Ok(_) if left_alone.contains(&v.image) => ReplicationStatus::Enabled,
                     Ok(_) => good,
                     Err(_) => ReplicationStatus::FailoverError,
                 };
@@ -186,14 +191,20 @@ struct Ways {
 }
 
 impl Cinder {
-    /// Every volume, each for itself; and every group of them.
-    async fn move_all(&self, volumes: &[CinderVolume], trip: Trip<'_>) -> Result<Ends, ApiError> {
+    /// Every volume, each for itself; and every group of them. And which were left alone, for they are the other zone's.
+    async fn move_all(
+        &self,
+        volumes: &[CinderVolume],
+        trip: Trip<'_>,
+    ) -> Result<(Ends, BTreeSet<ImageSpec>), ApiError> {
         let specs: Vec<ImageSpec> = volumes.iter().map(|v| v.image.clone()).collect();
         let (left, taken) = both(&specs, trip.from, trip.to, trip.health, trip.by).await?;
         let mut ends = Ends::new();
+        let mut left_alone = BTreeSet::new();
         let mut ways = Ways::default();
         let token = super::token(TOKEN)?;
-        for spec in &specs {
+        for volume in volumes {
+            let spec = &volume.image;
             let seen = Seen {
                 from: (trip.from.zone(), trip.health),
                 left: left.get(spec),
@@ -201,6 +212,12 @@ impl Cinder {
                 taken: taken.get(spec),
             };
             let status = taken.get(spec).map(|r| r.status);
+            if is_left_alone(volume, &seen, self.inner.own.zone()) {
+                tracing::info!(volume.id = %spec, "it is the other zone's own volume, and is left alone by this failover-host");
+                left_alone.insert(spec.clone());
+                ends.insert(spec.clone(), (status, Ok(Effect::AlreadySo)));
+                continue;
+            }
             match way(&seen) {
                 Way::There => {
                     ends.insert(spec.clone(), (status, Ok(Effect::AlreadySo)));
@@ -231,7 +248,7 @@ impl Cinder {
             move_alone(ways.demote, ways.promote, &token, trip, &mut ends),
         );
         ends.extend(groups);
-        Ok(ends)
+        Ok((ends, left_alone))
     }
 
     /// All groups at once.

@@ -4,6 +4,7 @@ use super::{
     Cinder, bounded,
     failover::{Ended, end_of, order},
     look_at,
+    rules::is_theirs,
     sides::Ends,
     wire::{
         CinderVolume, ReplicateRequest, ReplicationStatus, VolumesAnswer, VolumesRequest, Wanted,
@@ -104,13 +105,21 @@ impl Cinder {
         bounded(&request.volumes)?;
         let side = self.side(request.backend.as_deref())?;
         let away = self.is_peer(request.backend.as_deref())?;
+        let home = self.inner.own.zone();
         let by = Instant::now() + self.inner.limits.call_time.get();
         let specs: Vec<ImageSpec> = request.volumes.iter().map(|v| v.image.clone()).collect();
         let now = look_at(side, &specs, by).await?;
         let volumes = request
             .volumes
             .iter()
-            .map(|v| end_of(v, in_cinders_words(now.get(&v.image), away)))
+            .map(|v| {
+                let report = now.get(&v.image);
+                let said = report.and_then(|r| r.cinder.as_ref());
+                end_of(
+                    v,
+                    in_cinders_words(report, away && !is_theirs(v, said, home)),
+                )
+            })
             .collect();
         Ok(VolumesAnswer { volumes })
     }
@@ -135,7 +144,7 @@ fn answer(volumes: &[CinderVolume], ends: &Ends, good: ReplicationStatus) -> Vol
     VolumesAnswer { volumes }
 }
 
-/// `away`: the backend is the other zone, after a failover.
+/// `away`: the backend is the other zone, after a failover, and the volume not that zone's own.
 fn in_cinders_words(report: Option<&VolumeReport>, away: bool) -> Ended {
     let Some(r) = report else {
         return (ReplicationStatus::Disabled, None, Ok(Effect::AlreadySo));

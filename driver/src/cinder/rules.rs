@@ -1,9 +1,10 @@
 //! What a failover does for one volume, from what was seen of it in both zones. Pure. No volume decides for another
 //! (hard case 20), and no error ever turns into force (hard case 21).
 
-use super::health::Health;
+use super::{health::Health, wire::CinderVolume};
 use rekindle_common::{
-    ApiError, DemotionToken, ErrorCode, GroupName, ZoneName,
+    ApiError, DemotionToken, ErrorCode, GroupName, ImageSpec, ZoneName,
+    facts::CinderFacts,
     status::VolumeStatus,
     volume::{Known, Lag, Role, VolumeReport},
 };
@@ -104,6 +105,52 @@ pub(super) fn way(seen: &Seen<'_>) -> Way {
             ),
         ),
     }
+}
+
+/// Whether a failover of `home`'s Cinder has nothing to do with the volume: it is the other zone's own, in use there, and this Cinder's
+/// record of it is of a copy. On the way out only what is primary there already can be such a volume. On the way back it is whatever
+/// did not come home by itself: it was never brought out.
+#[must_use]
+pub(super) fn is_left_alone(volume: &CinderVolume, seen: &Seen<'_>, home: &ZoneName) -> bool {
+    let roles = (seen.left.map(|r| r.role), seen.taken.map(|r| r.role));
+    let may_be = if seen.to == home {
+        matches!(
+            roles,
+            (Some(Role::Primary), _) | (Some(Role::Secondary) | None, Some(Role::Secondary))
+        )
+    } else {
+        matches!(roles, (_, Some(Role::Primary)))
+    };
+    let (other, own) = if seen.to == home {
+        (seen.left, seen.taken)
+    } else {
+        (seen.taken, seen.left)
+    };
+    let said = other.and_then(|r| r.cinder.as_ref());
+    let said = said.or(own.and_then(|r| r.cinder.as_ref()));
+    may_be && is_theirs(volume, said, home)
+}
+
+/// Whether a volume that is primary in the other zone is that zone's own, and not one of `home`'s that went there. `said`: what its
+/// image carries of the Cinder that had the say last.
+///
+/// The image of a volume that was made at home has its record's id in its name. Others were taken in or came by a migration. Of these
+/// one is home's if home had the say last, or if the other zone's record is as foreign to the image. Where nothing says so, it is left:
+/// that may cost a second call, and the contrary another zone's data.
+#[must_use]
+pub(super) fn is_theirs(
+    volume: &CinderVolume,
+    said: Option<&CinderFacts>,
+    home: &ZoneName,
+) -> bool {
+    if is_named_by(&volume.image, &volume.id) {
+        return false;
+    }
+    said.is_none_or(|s| s.zone != *home && (volume.taken_in || is_named_by(&volume.image, &s.id)))
+}
+
+fn is_named_by(image: &ImageSpec, id: &str) -> bool {
+    !id.is_empty() && image.image().contains(id)
 }
 
 /// The start of the names of our demotions; a time follows.

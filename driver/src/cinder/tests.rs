@@ -9,6 +9,7 @@ mod groups;
 mod guarding;
 mod many;
 mod moving;
+mod of_the_other_zone;
 mod pools;
 mod retyping;
 
@@ -161,6 +162,7 @@ impl Bench {
                     id,
                     image,
                     facts: None,
+                    taken_in: false,
                 }
             })
             .collect();

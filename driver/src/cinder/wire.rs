@@ -19,13 +19,16 @@ pub type Specs = BTreeMap<String, String>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CinderVolume {
-    /// Cinder's id. It comes back in the answer, and is not looked at.
+    /// Cinder's id. It comes back in the answer. An image that is named by it was made for this record.
     pub id: String,
     /// Pool and image.
     pub image: ImageSpec,
     /// What Cinder says of it; kept with the image when it is replicated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<VolumeFacts>,
+    /// Whether Cinder's record was made for an image of the other zone's, as the catalogue makes them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub taken_in: bool,
 }
 
 /// What cinder-volume knows of a volume. Whose Cinder that is the sidecar knows; the volume's id stands beside it.

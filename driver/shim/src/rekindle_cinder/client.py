@@ -31,9 +31,13 @@ class VolumeRef:
     image: str
     facts: Mapping[str, Any] | None = None
     """What Cinder knows of it; told when it is replicated."""
+    taken_in: bool = False
+    """Whether the record was made for an image of the other zone's."""
 
     def as_json(self) -> dict[str, Any]:
-        told = {} if self.facts is None else {"facts": dict(self.facts)}
+        told: dict[str, Any] = {} if self.facts is None else {"facts": dict(self.facts)}
+        if self.taken_in:
+            told["taken_in"] = True
         return {"id": self.id, "image": self.image, **told}
 
 

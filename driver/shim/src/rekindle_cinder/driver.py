@@ -86,7 +86,8 @@ class RekindleRBDDriver(ManagingRBDDriver):
         self._refuse_unknown(secondary_id)
         ours = [volume for volume in volumes if self._is_ours(volume)]
         target, results = self._fail_over(ours, secondary_id)
-        updates = self._failover_updates(context, ours, results, alone_in=None)
+        updates = self._failover_updates(context, ours, results, target, target)
+        self._stayed = frozenset(result.id for result in results if result.replication_status == words.ENABLED)
         ours_ids = {volume.id for volume in ours}
         updates += [
             {"volume_id": volume.id, "updates": words.left_alone()} for volume in volumes if volume.id not in ours_ids
@@ -97,7 +98,11 @@ class RekindleRBDDriver(ManagingRBDDriver):
         """Take the backend's connection from now on. '' and None are what the manager says for the zone's own."""
         self._active_config = self._get_target_config(secondary_id)
         self._active_backend_id = DEFAULT if secondary_id in words.AT_HOME else secondary_id
-        self._set_default_secret_uuid()
+        try:
+            self._set_default_secret_uuid()
+        except Exception as error:
+            # The volumes are there. Of an exception Cinder's manager makes that the failover failed, and drops their ends.
+            LOG.error("The fsid of backend '%s' is not known; each attachment asks for it: %s", secondary_id, error)
 
     def freeze_backend(self, context: Any) -> bool:
         request = getattr(context, "request_id", None) or "no request id"
@@ -147,10 +152,10 @@ class RekindleRBDDriver(ManagingRBDDriver):
             target, results = self._fail_over(volumes, secondary_backend_id)
         except exception.CinderException as error:
             return self._not_moved(context, volumes, error)
-        alone_in = None if target == (self._active_backend_id or DEFAULT) else target
+        service_in = self._active_backend_id or DEFAULT
         updates = [
             {"id": update["volume_id"], **update["updates"]}
-            for update in self._failover_updates(context, volumes, results, alone_in)
+            for update in self._failover_updates(context, volumes, results, target, service_in)
         ]
         well = words.ENABLED if target == DEFAULT else words.FAILED_OVER
         word = words.group_word(results, well, words.ERROR)
@@ -250,8 +255,10 @@ class RekindleRBDDriver(ManagingRBDDriver):
 
     @staticmethod
     def _failover_updates(
-        context: Any, volumes: Sequence[Any], results: Sequence[VolumeResult], alone_in: str | None
+        context: Any, volumes: Sequence[Any], results: Sequence[VolumeResult], target: str, service_in: str
     ) -> list[dict[str, Any]]:
+        """`service_in`: where the service is after it. What is `enabled` is at home, whatever moved: the other zone's own
+        are left alone. Cinder's manager keeps that word."""
         updates = []
         for volume, result in zip(volumes, results, strict=True):
             if result.failure:
@@ -260,7 +267,8 @@ class RekindleRBDDriver(ManagingRBDDriver):
                 messages.tell(context, "failover", volume.id, result.failure, _project_of(volume))
                 update = words.failed(volume, result.failure)
             else:
-                update = words.moved(volume, result.replication_status, alone_in)
+                where = DEFAULT if result.replication_status == words.ENABLED else target
+                update = words.moved(volume, result.replication_status, None if where == service_in else where)
             updates.append({"volume_id": volume.id, "updates": update})
         return updates
 

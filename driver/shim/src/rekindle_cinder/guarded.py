@@ -37,6 +37,8 @@ class GuardedRBDDriver(PatientRBDDriver):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._replacing: set[str] = set()
+        # What the last failover left at home. Cinder writes it down behind it, when the service is away already.
+        self._stayed: frozenset[str] = frozenset()
 
     def delete_volume(self, volume: Any) -> None:
         """What becomes of the images is the volume's policy, and the sidecar's to carry out. A refused deletion leaves the
@@ -169,16 +171,18 @@ class GuardedRBDDriver(PatientRBDDriver):
         raise RekindleFault(reason=str(refused))
 
     def _refuse_elsewhere(self, volume: Any, source: Any) -> None:
-        """Upstream clones within the backend's cluster. There a volume whose group moved alone is a copy, and behind."""
+        """Upstream clones within the backend's cluster. There a volume whose group moved alone is a copy, and behind. One
+        that stayed at home is the other zone's."""
         zone = self._at(source)._active_backend_id
         if zone == self._active_backend_id:
             return
-        refused = Refused(
-            409,
-            NOT_PRIMARY,
-            f"the source is served from '{zone}', for its group was failed over alone, and its image here is a copy: "
-            "fail the group back first, or the whole backend over",
+        why = (
+            "the source is a volume of the other zone's, and a copy at home: make it there"
+            if zone == words.HOME
+            else f"the source is served from '{zone}', for its group was failed over alone, and its image here is a copy: "
+            "fail the group back first, or the whole backend over"
         )
+        refused = Refused(409, NOT_PRIMARY, why)
         self._tell(volume, "clone", refused)
         raise RekindleFault(reason=str(refused))
 
@@ -214,21 +218,25 @@ class GuardedRBDDriver(PatientRBDDriver):
         return f"{self.configuration.rbd_pool}/{name}"
 
     def _ref(self, volume: Any) -> VolumeRef:
-        return VolumeRef(volume.id, self._image(volume.name))
+        return VolumeRef(volume.id, self._image(volume.name), taken_in=words.is_taken_in(volume))
 
     def _backend_of(self, volume: Any) -> str | None:
-        """The backend that holds the volume: the service's, but for a volume whose group moved alone."""
+        """The backend that holds the volume: the service's, but for one whose group moved alone, or that stayed."""
         return self._at(volume)._active_backend_id or None
 
     def _at(self, volume: Any) -> Any:
         """This driver as it stands in the zone of the volume."""
         if self._active_backend_id not in words.AT_HOME:
-            return self
+            stayed = volume.id in self._stayed or words.zone_of(volume.replication_driver_data) == words.HOME
+            return self._in(words.HOME) if stayed else self
         if volume.replication_status in (words.ENABLED, *words.NOT_REPLICATED):
             return self
         zone = words.zone_of(volume.replication_driver_data)
         if zone is None or zone not in self._target_names:
             return self
+        return self._in(zone)
+
+    def _in(self, zone: str) -> Any:
         view = copy.copy(self)
         view._active_backend_id = zone
         view._active_config = self._get_target_config(zone)

@@ -66,7 +66,8 @@ class ManagingRBDDriver(ReplicatedRBDDriver):
         self._is_secondary(volume, name)
         with as_fault():
             backend = self._active_backend_id or None
-            found = self._sidecar.status(backend, [VolumeRef(volume.id, self._image(name))])[0]
+            image = VolumeRef(volume.id, self._image(name), taken_in=words.is_the_catalogues(volume))
+            found = self._sidecar.status(backend, [image])[0]
         if found.failure:
             raise RekindleFault(reason=str(found.failure))
         if found.status is None:
@@ -75,6 +76,13 @@ class ManagingRBDDriver(ReplicatedRBDDriver):
             raise _invalid(
                 existing_ref, f"image '{name}' is not replicated: leave 'rename' out, and it is taken in by a rename"
             )
+        if self._active_backend_id not in words.AT_HOME:
+            # The service is failed over to where the image is primary. If it is the other zone's own, this record is of the
+            # copy at home.
+            if found.replication_status == words.FAILED_OVER:
+                update["replication_status"] = words.FAILED_OVER
+            else:
+                update["replication_driver_data"] = words.with_zone(None, words.HOME)
         return update
 
     def _is_secondary(self, volume: Any, name: str) -> bool:

@@ -15,11 +15,11 @@ REKINDLE_OPTS = [
     ),
     cfg.FloatOpt(
         "rekindle_timeout",
-        default=30.0,
+        default=45.0,
         min=1.0,
         max=600.0,
         help="Seconds that a call to the Rekindle sidecar may take, failover apart. It should be longer than the "
-        "sidecar's own deadline for one action, so that its words are heard.",
+        "sidecar's own deadlines for one action (30 s) and for a call (35 s), so that its words are heard.",
     ),
     cfg.FloatOpt(
         "rekindle_failover_timeout",

@@ -8,6 +8,8 @@ is for (hard case 45). Here each of the three is tried once, within a bound, and
 from __future__ import annotations
 
 import copy
+import os
+from collections.abc import Mapping
 from typing import Any
 
 from cinder import exception, utils
@@ -90,6 +92,30 @@ class PatientRBDDriver(rbd.RBDDriver):
             super().check_for_setup_error()
         finally:
             self._starting = False
+        for target in self._replication_targets:
+            why = None if target.get("secret_uuid") else self._why_its_fsid_stays_unknown(target)
+            if why:
+                LOG.warning(
+                    "replication_device '%s' has no secret_uuid, rbd_secret_uuid is not set, and the cluster cannot be "
+                    "asked for its fsid, which would stand for it: %s. After a failover to it nothing could be attached.",
+                    target["name"],
+                    why,
+                )
+
+    def _why_its_fsid_stays_unknown(self, target: Mapping[str, Any]) -> str | None:
+        """What this host lacks to reach a target's cluster. Nobody is connected to: it may be away and still be well."""
+        try:
+            client = self.rados.Rados(rados_id=target["user"], clustername=target["name"], conffile=target["conf"])
+        except self.rados.Error as error:
+            return f"its configuration {target['conf']} cannot be read ({error})"
+        try:
+            if any(client.conf_get(option) for option in ("key", "keyfile")):
+                return None
+            keyrings = str(client.conf_get("keyring") or "")
+        finally:
+            client.shutdown()
+        readable = any(os.access(path.strip(), os.R_OK) for path in keyrings.split(",") if path.strip())
+        return None if readable else f"none of its keyrings can be read ({keyrings})"
 
     def _connect_to_rados(self, pool: str | None = None, remote: Any = None, timeout: int | None = None) -> Any:
         cluster = tuple(self._get_config_tuple(remote)[:3])
@@ -112,6 +138,11 @@ class PatientRBDDriver(rbd.RBDDriver):
                 )
                 return _Nobody(), _Nobody()
             raise
+        except self.rados.Error as error:
+            # Upstream reads the configuration before it begins to catch anything.
+            raise exception.VolumeBackendAPIException(
+                data=f"the configuration '{cluster[1]}' of the Ceph cluster '{cluster[0]}' cannot be used: {error}"
+            ) from error
 
     def _set_default_secret_uuid(self) -> None:
         """Upstream's default for secret_uuid, the cluster's fsid, if the cluster says it now."""

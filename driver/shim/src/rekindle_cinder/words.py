@@ -36,7 +36,12 @@ AT_HOME = (None, "", HOME)
 UNKNOWN = "error - unknown"
 """The sidecar's word for a volume whose cluster does not answer."""
 
+_IMAGE = "rekindle:image"
+"""What the catalogue writes into the metadata of the records that it makes."""
+
 _ZONE_KEY = "rekindle_backend"
+"""Where a volume is that is not where its service is: one whose group moved alone, or one of the other zone's that stayed a
+copy at home."""
 _DRIVER_DATA_LIMIT = 255
 
 
@@ -63,7 +68,7 @@ def stayed(why: SidecarError, away: bool) -> dict[str, Any]:
 
 
 def moved(volume: Any, replication_status: str, zone: str | None) -> dict[str, Any]:
-    """The update for a volume that is where it should be now. `zone` is set where it alone moved, not its service."""
+    """The update for a volume that is where it should be now. `zone` is set where it alone moved, or its service alone."""
     update: dict[str, Any] = {"replication_status": replication_status, "replication_extended_status": None}
     if was_marked(volume):
         update["status"] = before(volume)
@@ -102,9 +107,21 @@ def group_word(results: Sequence[VolumeResult], well: str, ill: str) -> str:
     return ill if any(result.failure for result in results) else well
 
 
+def is_taken_in(volume: Any) -> bool:
+    """Whether the record was made for an image of the other zone's. The image of a volume made here has its id."""
+    if volume.name_id == volume.id:
+        return False
+    return zone_of(volume.replication_driver_data) == HOME or is_the_catalogues(volume)
+
+
+def is_the_catalogues(volume: Any) -> bool:
+    """Whether the catalogue made the record."""
+    return volume.obj_attr_is_set("metadata") and _IMAGE in (volume.metadata or {})
+
+
 def zone_of(driver_data: Any) -> str | None:
-    """The backend that a volume was moved to without its service, by replication_driver_data: None, nonsense and
-    other drivers' words are all "none"."""
+    """The backend that a volume is in without its service, by replication_driver_data: None, nonsense and other drivers'
+    words are all "none"."""
     data = _parsed(driver_data)
     zone = data.get(_ZONE_KEY)
     return zone if isinstance(zone, str) and zone else None

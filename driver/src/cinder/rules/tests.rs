@@ -211,3 +211,81 @@ fn both_primary_and_a_groups_volume_are_left_to_others() {
     let way = decide(Health::Unknown, Some(&primary("zone-a")), Some(&r));
     assert_eq!(refused(way), ErrorCode::Held);
 }
+
+#[test]
+fn whose_a_volume_is_shows_by_its_images_name_and_by_who_had_the_say() {
+    let told = |at: &str, id: &str| {
+        let text = format!(r#"{{"zone":"{at}","id":"{id}","project_id":"p","size_gib":1}}"#);
+        CinderFacts::from_metadata(&text).unwrap()
+    };
+    let volume = |id: &str, taken_in| CinderVolume {
+        id: id.to_owned(),
+        image: ImageSpec::new("volumes", "volume-7").unwrap(),
+        facts: None,
+        taken_in,
+    };
+    let home = zone("zone-a");
+    for (id, taken_in, said, theirs) in [
+        // Made here, whoever speaks of it.
+        ("7", false, None, false),
+        ("7", true, Some(told("zone-b", "8")), false),
+        // Made there.
+        ("8", true, Some(told("zone-b", "7")), true),
+        ("8", false, Some(told("zone-b", "7")), true),
+        // In neither under that name: a migration's, or one that was taken in.
+        ("8", false, Some(told("zone-b", "9")), false),
+        ("8", true, Some(told("zone-b", "9")), true),
+        // Used here last.
+        ("8", true, Some(told("zone-a", "8")), false),
+        // Nobody says anything.
+        ("8", false, None, true),
+        ("", false, None, true),
+    ] {
+        let is = is_theirs(&volume(id, taken_in), said.as_ref(), &home);
+        assert_eq!(is, theirs, "{id} {taken_in} {said:?}");
+    }
+}
+
+#[test]
+fn only_what_did_not_go_by_itself_is_left_alone() {
+    let (a, b) = (zone("zone-a"), zone("zone-b"));
+    let v = CinderVolume {
+        id: "8".to_owned(),
+        image: ImageSpec::new("volumes", "volume-7").unwrap(),
+        facts: None,
+        taken_in: true,
+    };
+    let at = |at: &str, role| report(at, role, VolumeStatus::ErrorUnknown);
+    let left_alone = |to: &ZoneName, left: Option<Role>, taken: Option<Role>| {
+        let from = if *to == a { &b } else { &a };
+        let left = left.map(|role| at(from.as_str(), role));
+        let taken = taken.map(|role| at(to.as_str(), role));
+        let seen = Seen {
+            from: (from, Health::Writes),
+            left: left.as_ref(),
+            to,
+            taken: taken.as_ref(),
+        };
+        is_left_alone(&v, &seen, &a)
+    };
+    use Role::{NotMirrored, Primary, Secondary, Unknown};
+    for (left, taken, out, back) in [
+        (Some(Secondary), Some(Primary), true, false),
+        (Some(Primary), Some(Primary), true, true),
+        (None, Some(Primary), true, false),
+        (Some(Primary), Some(Secondary), false, true),
+        (Some(Secondary), Some(Secondary), false, true),
+        (None, Some(Secondary), false, true),
+        (Some(Unknown), Some(Secondary), false, false),
+        (None, Some(Unknown), false, false),
+        (Some(NotMirrored), Some(NotMirrored), false, false),
+        (Some(Primary), None, false, true),
+    ] {
+        assert_eq!(left_alone(&b, left, taken), out, "out: {left:?} {taken:?}");
+        assert_eq!(
+            left_alone(&a, left, taken),
+            back,
+            "back: {left:?} {taken:?}"
+        );
+    }
+}

@@ -354,6 +354,7 @@ async fn what_cinder_says_is_in_the_other_zone_with_the_first_copy() {
         id: id.clone(),
         image: image.clone(),
         facts: Some(facts(None)),
+        taken_in: false,
     };
     bench
         .replicate(std::slice::from_ref(&v), &[("rekindle:mode", "once")])

@@ -11,6 +11,7 @@ async fn hard_case_32_a_pool_that_the_sidecar_was_not_given_is_no_word_that_ther
         id: "1".to_owned(),
         image: elsewhere.clone(),
         facts: None,
+        taken_in: false,
     };
     let named = |e: ApiError| {
         assert_eq!(e.code, ErrorCode::StorageError, "{e}");

@@ -51,6 +51,7 @@ class Volume:
     group_id: str | None
     changed: datetime | None
     ill_snapshots: tuple[Snapshot, ...] = ()
+    taken_in: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Primary:
-    """The image can be written to in the zone of this backend, and Cinder's word for that is `word`."""
+    """The image can be written to in the zone of this backend, and Cinder's word for that is `word`. `theirs`: it is the
+    other zone's own, in use there, and this Cinder's record is of the copy at home."""
 
     backend: str
     word: str
+    theirs: bool = False
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,7 @@ def _volume(row: Any, pool: str) -> Volume:
         group_id=row.group_id,
         changed=row.updated_at,
         ill_snapshots=tuple(_ill_snapshots(row)),
+        taken_in=words.is_taken_in(row),
     )
 
 
@@ -122,6 +123,8 @@ def _with_seen(found: World, sidecar: Sidecar) -> World:
 
 def _believed(volume: Volume, active: str) -> str:
     """Where the driver takes a volume to be (GuardedRBDDriver._at)."""
+    if active != HOME and words.zone_of(volume.driver_data) == HOME:
+        return HOME
     if active != HOME or volume.replication_status in (words.ENABLED, *words.NOT_REPLICATED):
         return active
     return words.zone_of(volume.driver_data) or HOME
@@ -138,7 +141,7 @@ def _others(sidecar: Sidecar) -> list[str]:
 def _ask(sidecar: Sidecar, backend: str, volumes: list[Volume]) -> dict[str, Seen]:
     call: Callable[[Any], list[VolumeResult]] = partial(sidecar.status, None if backend == HOME else backend)
     seen: dict[str, Seen] = {}
-    for part in in_parts([VolumeRef(volume.id, volume.image) for volume in volumes]):
+    for part in in_parts([VolumeRef(volume.id, volume.image, taken_in=volume.taken_in) for volume in volumes]):
         try:
             seen |= {result.id: _seen(backend, result) for result in call(part)}
         except SidecarError as error:
@@ -150,6 +153,8 @@ def _seen(backend: str, result: VolumeResult) -> Seen:
     if result.failure:
         return Unknown(str(result.failure))
     if result.replication_status in words.WELL:
+        if backend != HOME and result.replication_status == words.ENABLED:
+            return Primary(HOME, words.ENABLED, theirs=True)
         return Primary(backend, words.ENABLED if backend == HOME else words.FAILED_OVER)
     if result.status == words.UNKNOWN:
         return Unknown(f"the zone of '{backend}' does not answer")

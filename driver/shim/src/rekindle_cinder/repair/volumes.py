@@ -77,20 +77,21 @@ def _replicated(volume: Volume, world: World, rules: Rules) -> Iterator[Change |
             if not ill and not services.stuck(world):
                 return
             yield _left(volume, f"its image is no sound primary in the zone that is served from: {said}. {_then(volume)}")
-        case Primary(backend, word):
-            yield from _well(volume, backend, word, world, ill)
+        case Primary():
+            yield from _well(volume, seen, world, ill)
 
 
-def _well(volume: Volume, backend: str, word: str, world: World, ill: bool) -> Iterator[Change | Left]:
+def _well(volume: Volume, seen: Primary, world: World, ill: bool) -> Iterator[Change | Left]:
     if not ill:
         if volume.status != words.ERROR and volume.previous_status == words.ERROR:
             yield from _snapshots(volume, "a second failover gave the volume its status back, and not its snapshots. ")
         return
-    to: dict[str, Any] = {"replication_status": word, "replication_extended_status": None}
-    data = words.with_zone(volume.driver_data, None if backend == world.active else backend)
+    to: dict[str, Any] = {"replication_status": seen.word, "replication_extended_status": None}
+    data = words.with_zone(volume.driver_data, None if seen.backend == world.active else seen.backend)
     if data != volume.driver_data:
         to["replication_driver_data"] = data
-    why = f"its image is primary in the zone of '{backend}'"
+    primary = f"its image is primary in the zone of '{seen.backend}'"
+    why = "it is the other zone's own volume, and a copy at home" if seen.theirs else primary
     # Cinder's group failover may write the replication status 'error' without keeping what the status was.
     marked = volume.status == words.ERROR
     before = previous(volume) if volume.replication_status in (words.FAILOVER_ERROR, words.FAILING_OVER) else None
