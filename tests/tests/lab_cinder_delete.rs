@@ -3,9 +3,18 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use rbd_rs::{Ceph, Cluster, ConnectOptions, Pool};
-use rekindle_common::{ImageSpec, facts::CinderFacts, status::VolumeStatus, volume::Role};
+use rekindle_common::{
+    ImageSpec,
+    action::{Order, Promotion, VolumeAction},
+    deletion::OnDelete,
+    facts::CinderFacts,
+    policy::GroupPolicy,
+    status::VolumeStatus,
+    volume::Role,
+};
 use rekindle_lab::Site;
-use rekindle_tests::scenario::{BACKEND, CinderZone, Cloud, Look, until};
+use rekindle_tests::scenario::{BACKEND, CinderZone, Cloud, Look, config, until};
+use serde_json::json;
 use std::time::Duration;
 
 /// What Ceph may take to make a copy, or to let one go.
@@ -79,6 +88,13 @@ async fn no_record(zone: &CinderZone<'_>, id: &str) -> anyhow::Result<()> {
     .await
 }
 
+fn order(action: VolumeAction) -> Order {
+    Order {
+        action,
+        generation: None,
+    }
+}
+
 fn host(zone: &CinderZone<'_>) -> String {
     format!("{}@{BACKEND}#{BACKEND}", zone.site)
 }
@@ -143,11 +159,7 @@ async fn hard_case_32_a_deleted_primary_follows_its_policy() -> anyhow::Result<(
         let marked = here.volume(&images[3]).await?;
         assert!(marked.deletion.is_some() && marked.role == Role::Primary);
         in_step(cloud, Site::ZoneB, &images[3]).await?;
-        let order = rekindle_common::action::Order {
-            action: rekindle_common::action::VolumeAction::Undelete,
-            generation: None,
-        };
-        here.act(&images[3], &order).await?;
+        here.act(&images[3], &order(VolumeAction::Undelete)).await?;
         let source = format!("source-name={}", images[3].image());
         let back = zone.ask_for(&[
             "--host",
@@ -185,6 +197,150 @@ async fn hard_case_32_a_deleted_primary_follows_its_policy() -> anyhow::Result<(
             .await?;
         delete(0)?;
         no_image(cloud, Site::ZoneB, &images[0]).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hard_case_32_what_an_action_replicated_follows_its_groups_policy_too() -> anyhow::Result<()>
+{
+    Cloud::play_with_cinder("deleteacted", async |cloud| {
+        let zone = cloud.cinder(Site::ZoneA)?;
+        let (here, there) = (cloud.sidecar_of(Site::ZoneA), cloud.sidecar_of(Site::ZoneB));
+        let plain = zone.volume_type("plain", &[])?;
+        let gateway = cloud.gateway(&zone).await?;
+        let admin = gateway.token(&zone.clients.admin)?;
+        let delete = |id: &str| zone.admin(&["volume", "delete", id]);
+
+        // In a group of that policy by the action; Cinder's record says nothing of it.
+        let replicated = async |on_delete: OnDelete| -> anyhow::Result<(String, ImageSpec)> {
+            let policy = GroupPolicy {
+                on_delete,
+                ..config::policy()
+            };
+            let group = cloud.group_with(&[], policy).await?;
+            let id = zone.volume(&plain).await?;
+            let body =
+                json!({ "os-replicate": { "mode": "instant", "group": group.name.as_str() } });
+            let path = format!("/v3/volumes/{id}/action");
+            let answer = gateway.post(&path, &admin, &body).await?;
+            assert_eq!(answer.status, 202, "{answer:?}");
+            let image = zone.image(&id)?;
+            until("the group's policy is noted", COPY, async || -> Look<()> {
+                let report = here.volume(&image).await.map_err(|e| e.to_string())?;
+                if report.on_delete == Some(on_delete) {
+                    Ok(())
+                } else {
+                    Err(format!("{:?}", report.on_delete))
+                }
+            })
+            .await?;
+            in_step(cloud, Site::ZoneB, &image).await?;
+            assert_ne!(zone.show(&id)?["replication_status"], "enabled");
+            Ok((id, image))
+        };
+
+        // Kept: the other zone has all of it as a plain volume.
+        let (id, image) = replicated(OnDelete::Keep).await?;
+        write(cloud, Site::ZoneA, &image, "the last word")?;
+        delete(&id)?;
+        no_record(&zone, &id).await?;
+        no_image(cloud, Site::ZoneA, &image).await?;
+        assert_eq!(there.volume(&image).await?.role, Role::NotMirrored);
+        assert_eq!(read(cloud, Site::ZoneB, &image)?, "the last word");
+        let rm = |site: Site, image: &ImageSpec| {
+            cloud
+                .lab
+                .rbd(site, &["--no-progress", "rm", &image.to_string()])
+        };
+        rm(Site::ZoneB, &image)?;
+
+        // With a delay: it is marked, and whole in both zones.
+        let (id, image) = replicated("delete:1h".parse()?).await?;
+        delete(&id)?;
+        no_record(&zone, &id).await?;
+        let marked = here.volume(&image).await?;
+        assert!(marked.deletion.is_some() && marked.role == Role::Primary);
+        in_step(cloud, Site::ZoneB, &image).await?;
+        here.act(&image, &order(VolumeAction::Undelete)).await?;
+        here.act(&image, &order(VolumeAction::Unreplicate)).await?;
+        rm(Site::ZoneA, &image)?;
+
+        // Without a group. Its journal stays on it, whatever type it is to get.
+        let id = zone.volume(&plain).await?;
+        let image = zone.image(&id)?;
+        let path = format!("/v3/volumes/{id}/action");
+        let act = async |body: serde_json::Value| gateway.post(&path, &admin, &body).await;
+        let replicate = json!({ "os-replicate": { "mode": "instant" } });
+        assert_eq!(act(replicate).await?.status, 202);
+        let shared = zone.volume_type("shared", &[("multiattach", "<is> True")])?;
+        zone.admin(&["volume", "set", "--type", &shared, &id])?;
+        until("the user is told", COPY, async || -> Look<()> {
+            match zone.messages(&id) {
+                Ok(told) if told.contains("take its replication off first") => Ok(()),
+                Ok(told) => Err(told),
+                Err(e) => Err(e.to_string()),
+            }
+        })
+        .await?;
+        zone.wait(&id, &[("status", "available"), ("type", &plain)])
+            .await?;
+        let monday = format!("{}-monday", cloud.name());
+        let args = ["volume", "snapshot", "create", "--volume", &id, &monday];
+        let made = zone.clients.openstack_json(&zone.clients.admin, &args)?;
+        let snapshot = format!("snapshot-{}", made["id"].as_str().unwrap());
+        let snapshot_is = async |wanted: Option<&str>| {
+            until("the snapshot's record", COPY, async || -> Look<()> {
+                let args = ["volume", "snapshot", "show", &monday];
+                let shown = zone.clients.openstack_json(&zone.clients.admin, &args);
+                let now = shown
+                    .ok()
+                    .and_then(|s| Some(s["status"].as_str()?.to_owned()));
+                if now.as_deref() == wanted {
+                    Ok(())
+                } else {
+                    Err(format!("{now:?}"))
+                }
+            })
+            .await
+        };
+        snapshot_is(Some("available")).await?;
+        in_step(cloud, Site::ZoneB, &image).await?;
+
+        // A copy now. Its snapshot and itself are forgotten, and nothing is taken off the image.
+        assert_eq!(act(json!({ "os-demote": null })).await?.status, 202);
+        let promote = order(VolumeAction::Promote {
+            promotion: Promotion::Plain,
+        });
+        until("zone-b to be promoted", COPY, async || -> Look<()> {
+            let done = there.act(&image, &promote).await;
+            done.map(drop).map_err(|e| e.to_string())
+        })
+        .await?;
+        write(cloud, Site::ZoneB, &image, "written there")?;
+        in_step(cloud, Site::ZoneA, &image).await?;
+        zone.admin(&["volume", "snapshot", "delete", &monday])?;
+        snapshot_is(None).await?;
+        delete(&id)?;
+        no_record(&zone, &id).await?;
+        in_step(cloud, Site::ZoneA, &image).await?;
+        assert!(snapshots(cloud, Site::ZoneA, &image)?.contains(&snapshot));
+        until("the copy follows", COPY, async || -> Look<()> {
+            match read(cloud, Site::ZoneA, &image) {
+                Ok(text) if text == "written there" => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await?;
+
+        there.act(&image, &order(VolumeAction::Unreplicate)).await?;
+        no_image(cloud, Site::ZoneA, &image).await?;
+        let of = format!("{image}@{snapshot}");
+        cloud.lab.rbd(Site::ZoneB, &["snap", "unprotect", &of])?;
+        cloud
+            .lab
+            .rbd(Site::ZoneB, &["--no-progress", "snap", "rm", &of])?;
+        Ok(rm(Site::ZoneB, &image).map(drop)?)
     })
     .await
 }

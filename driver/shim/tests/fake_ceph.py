@@ -33,11 +33,16 @@ class InvalidArgument(Error):
     pass
 
 
+DISABLING, ENABLED, DISABLED = range(3)
+
+
 class FakeImage:
     def __init__(self, size: int, parent: tuple[str, str, str] | None = None) -> None:
         self.size = size
         self.parent = parent
         self.snaps: dict[str, bool] = {}
+        self.mirroring: int | Error = DISABLED
+        """As librbd says it, or what it fails with."""
 
 
 class FakeCluster:
@@ -48,6 +53,7 @@ class FakeCluster:
         self.unreadable = False
         self.keyring = "/dev/null"
         self.connections = 0
+        self.opened: list[str] = []
         self.images: dict[str, FakeImage] = {}
 
 
@@ -68,6 +74,7 @@ class FakeCeph:
             RBD_FEATURE_OBJECT_MAP=8,
             RBD_FEATURE_FAST_DIFF=16,
             RBD_FEATURE_JOURNALING=64,
+            RBD_MIRROR_IMAGE_DISABLED=DISABLED,
         )
 
     def _rados(self, rados_id: str, clustername: str, conffile: str) -> _Rados:
@@ -155,6 +162,7 @@ class _Image:
             raise ImageNotFound(name)
         if snapshot is not None and snapshot not in ioctx.cluster.images[name].snaps:
             raise ImageNotFound(f"{name}@{snapshot}")
+        ioctx.cluster.opened.append(name)
         self._cluster = ioctx.cluster
         self._name = name
         self._image: FakeImage = ioctx.cluster.images[name]
@@ -164,6 +172,11 @@ class _Image:
 
     def size(self) -> int:
         return self._image.size
+
+    def mirror_image_get_info(self) -> dict[str, Any]:
+        if isinstance(self._image.mirroring, Error):
+            raise self._image.mirroring
+        return {"global_id": "", "state": self._image.mirroring, "primary": False}
 
     def stripe_unit(self) -> int:
         return 4 * 1024 * 1024

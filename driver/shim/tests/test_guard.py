@@ -94,9 +94,11 @@ def test_hard_case_48_a_replicated_volume_is_not_migrated_and_the_user_is_told_w
 
 @pytest.mark.parametrize("way", MIGRATIONS)
 @pytest.mark.parametrize("status", [None, "disabled", "not-capable"])
-def test_one_without_replication_is_migrated_as_upstream_does_it(make, cluster, sidecar, driver, way, status):
+def test_one_without_replication_is_migrated_as_upstream_does_it(make, sidecar, driver, way, status, monkeypatch):
     sidecar.stop()
-    MIGRATIONS[way](driver, make, make.volume(replication_status=status))
+    volume = make.volume(replication_status=status)
+    monkeypatch.setattr("cinder.objects.Volume.get_by_id", lambda _context, _id: volume)
+    MIGRATIONS[way](driver, make, volume)
 
 
 def test_a_volume_that_was_moved_into_replication_keeps_its_images_name(make, cluster, sidecar, driver):

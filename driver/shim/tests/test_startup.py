@@ -51,14 +51,14 @@ def test_what_the_cluster_is_needed_for_is_taken_up_once_it_answers(make, dead, 
     assert driver.initialize_connection(make.volume(), {})["data"]["secret_uuid"] == dead.fsid
 
 
-def test_a_dead_cluster_is_not_asked_for_a_while(make, dead, sidecar, clock):
+def test_a_dead_cluster_is_not_asked_for_a_while(make, dead, sidecar, clock, told):
     driver = make.driver()
     for _ in range(5):
-        with pytest.raises(exception.VolumeBackendAPIException):
+        with pytest.raises(exception.VolumeIsBusy):
             driver.delete_volume(make.volume())
     assert dead.connections == 1
     clock[0] += away.AWAY_FOR
-    with pytest.raises(exception.VolumeBackendAPIException):
+    with pytest.raises(exception.VolumeIsBusy):
         driver.delete_volume(make.volume())
     assert dead.connections == 4, "rados_connection_retries is 3"
 

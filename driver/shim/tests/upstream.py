@@ -82,9 +82,13 @@ def run(tests: list[unittest.TestCase]) -> unittest.TestResult:
 
 
 def run_upstream(tests: list[unittest.TestCase]) -> unittest.TestResult:
-    """Older releases' mock of the configuration fails for a default of an option that the test does not set."""
+    """Older releases' mock of the configuration fails for a default of an option that the test does not set. And a mock of
+    an image says that it is mirrored: their volumes are plain, and that is looked at in test_mirrored.py."""
     configuration = importlib.import_module("cinder.volume.configuration").Configuration
-    with mock.patch.object(configuration, "rados_connect_timeout", None, create=True):
+    with (
+        mock.patch.object(configuration, "rados_connect_timeout", None, create=True),
+        mock.patch("rekindle_cinder.guarded.is_mirrored", return_value=False),
+    ):
         return run(tests)
 
 

@@ -19,7 +19,7 @@ from cinder.tests.unit.api import fakes
 from rekindle_cinder import messages
 from rekindle_cinder.client import Deletion
 from rekindle_cinder.errors import NoAnswer, Refused
-from tests.fake_ceph import FakeImage
+from tests.fake_ceph import ENABLED, FakeImage
 from tests.managed import POOL, Managed
 
 HELD = Refused(409, "held", "vol-1 is 3 MiB behind")
@@ -135,6 +135,33 @@ class WithManager(Managed):
         self.manager.delete_volume(self.context, volume)
         self.assertRaises(exception.VolumeNotFound, objects.Volume.get_by_id, self.context, volume.id)
         assert volume.name in self.cluster.images
+
+    def a_plain_one_that_is_mirrored(self, **fields: Any) -> Any:
+        """As os-replicate leaves it."""
+        volume = self.a_volume(replication_status="disabled", volume_type_id=None, **fields)
+        self.cluster.images[volume.name].mirroring = ENABLED
+        return volume
+
+    def test_a_deletion_of_one_that_an_action_replicated_is_its_policys(self) -> None:
+        self.set_up_driver()
+        volume = self.a_plain_one_that_is_mirrored()
+        self.sidecar.refusing = {"delete": Refused(409, "held", "the group's policy refuses it")}
+        self.manager.delete_volume(self.context, volume)
+        assert self.how_is(volume)[0] == "available"
+        self.sidecar.refusing = {}
+        self.sidecar.deletion = Deletion(True, "removed_by_us: zone-b has all of it as a plain volume")
+        self.manager.delete_volume(self.context, volume)
+        self.assertRaises(exception.VolumeNotFound, objects.Volume.get_by_id, self.context, volume.id)
+        assert volume.name in self.cluster.images
+
+    def test_nova_copies_none_that_an_action_replicated(self) -> None:
+        self.set_up_driver()
+        source = self.a_plain_one_that_is_mirrored(status="in-use")
+        fields = {"replication_status": "disabled", "volume_type_id": None, "migration_status": f"target:{source.id}"}
+        target = utils.create_volume(self.context, host=POOL, status="creating", **fields)
+        with self.assertRaisesRegex(exception.VolumeDriverException, "take its replication off first"):
+            self.driver.create_volume(target)
+        assert list(self.cluster.images) == [source.name]
 
     def test_a_secondary_is_managed_without_a_rename(self) -> None:
         self.set_up_driver()

@@ -19,7 +19,8 @@ from oslo_utils import units
 from rekindle_cinder import messages, words
 from rekindle_cinder.client import VolumeRef
 from rekindle_cinder.errors import Refused, SidecarError
-from rekindle_cinder.faults import RekindleFault
+from rekindle_cinder.faults import RekindleFault, as_fault
+from rekindle_cinder.mirrored import is_mirrored
 from rekindle_cinder.snapshots import by_its_name
 from rekindle_cinder.startup import PatientRBDDriver
 
@@ -28,7 +29,10 @@ LOG = logging.getLogger(__name__)
 NOT_PRIMARY = "not_primary"
 
 _TARGET = "target:"
-"""What Cinder writes into the `migration_status` of a volume that it migrates another to."""
+"""What Cinder writes into the `migration_status` of a volume that it migrates another to, before that one's id."""
+
+_TYPE_OFF = "retype it to a type without replication first, and back when it is there"
+_ACTION_OFF = "take its replication off first (os-unreplicate), and replicate it anew when it is there"
 
 
 class GuardedRBDDriver(PatientRBDDriver):
@@ -43,15 +47,16 @@ class GuardedRBDDriver(PatientRBDDriver):
     def delete_volume(self, volume: Any) -> None:
         """What becomes of the images is the volume's policy, and the sidecar's to carry out. A refused deletion leaves the
         volume available. That of a copy is Cinder's record alone: its image goes when its primary goes."""
-        if not self._is_guarded(volume):
-            super().delete_volume(volume)
-            return
         try:
-            deletion = self._sidecar.delete(self._backend_of(volume), self._ref(volume))
+            is_guarded = self._is_guarded(volume)
+            deletion = self._sidecar.delete(self._backend_of(volume), self._ref(volume)) if is_guarded else None
         except SidecarError as error:
             LOG.error("Volume %s is not deleted: %s", volume.id, error)
             self._tell(volume, "delete", error)
             raise exception.VolumeIsBusy(f"Rekindle: {error}", volume_name=volume.name) from error
+        if deletion is None:
+            super().delete_volume(volume)
+            return
         if deletion.is_ours:
             LOG.warning("Volume %s: Cinder forgets it, its image is the sidecar's (%s).", volume.id, deletion.message)
             return
@@ -99,9 +104,11 @@ class GuardedRBDDriver(PatientRBDDriver):
     # that for what is replicated. A volume that was replicated since gets past it, and ends here before it is copied.
 
     def create_volume(self, volume: Any) -> Any:
-        """The volume that a migration copies into is made first, with the fields of its source."""
-        if str(volume.migration_status or "").startswith(_TARGET):
-            self._refuse_migration(volume)
+        """The volume that a migration copies into is made first, with the fields of its source. One that a server has is
+        copied by Nova, and nobody asks again."""
+        status = str(volume.migration_status or "")
+        if status.startswith(_TARGET):
+            self._refuse_migration(volume if _says_replicated(volume) else _source_of(volume, status))
         return super().create_volume(volume)
 
     def migrate_volume(self, context: Any, volume: Any, host: Any) -> Any:
@@ -116,7 +123,9 @@ class GuardedRBDDriver(PatientRBDDriver):
     def update_migrated_volume(self, ctxt: Any, volume: Any, new_volume: Any, original_volume_status: str) -> Any:
         """A volume that a retype moved here, and replicated, keeps its image's name: a rename would reach the copy later
         than the other zone's catalogue looks. Cinder does the same with a volume in use."""
-        if self._is_guarded(new_volume):
+        with as_fault():
+            stays = self._is_guarded(new_volume)
+        if stays:
             return {"_name_id": new_volume.name_id, "provider_location": new_volume.provider_location}
         return super().update_migrated_volume(ctxt, volume, new_volume, original_volume_status)
 
@@ -140,9 +149,9 @@ class GuardedRBDDriver(PatientRBDDriver):
     def _guard(self, operation: str, volume: Any, unless: str | None = None) -> SidecarError | None:
         """Ask whether the operation may go on. A volume without replication is none of the sidecar's business. A refusal
         of the code `unless` is the caller's, who gets it."""
-        if not self._is_guarded(volume):
-            return None
         try:
+            if not self._is_guarded(volume):
+                return None
             self._sidecar.guard(self._backend_of(volume), operation, self._image(volume.name))
         except SidecarError as error:
             if error.code == unless:
@@ -187,19 +196,24 @@ class GuardedRBDDriver(PatientRBDDriver):
         raise RekindleFault(reason=str(refused))
 
     def _refuse_migration(self, volume: Any) -> None:
-        if not self._is_guarded(volume):
-            return
-        refused = Refused(
-            409,
-            "replicated",
-            "a replicated volume is not migrated, for its source would be deleted in both zones: retype it to a type "
-            "without replication first, and back when it is there",
-        )
-        self._tell(volume, "migrate", refused)
-        raise RekindleFault(reason=str(refused))
+        try:
+            if not self._is_guarded(volume):
+                return
+            raise Refused(
+                409,
+                "replicated",
+                "a replicated volume is not migrated, for its source would be deleted in both zones: "
+                + (_TYPE_OFF if _says_replicated(volume) else _ACTION_OFF),
+            )
+        except SidecarError as refused:
+            self._tell(volume, "migrate", refused)
+            raise RekindleFault(reason=str(refused)) from refused
 
     def _is_guarded(self, volume: Any) -> bool:
-        return volume.replication_status not in words.NOT_REPLICATED and volume.id not in self._replacing
+        """By Cinder's record or, where that does not say so, by the image: a SidecarError where it is not known."""
+        if volume.id in self._replacing:
+            return False
+        return _says_replicated(volume) or is_mirrored(self._at(volume), volume.name)
 
     @contextmanager
     def _replaces(self, volume: Any) -> Iterator[None]:
@@ -241,3 +255,11 @@ class GuardedRBDDriver(PatientRBDDriver):
         view._active_backend_id = zone
         view._active_config = self._get_target_config(zone)
         return view
+
+
+def _says_replicated(volume: Any) -> bool:
+    return volume.replication_status not in words.NOT_REPLICATED
+
+
+def _source_of(target: Any, migration_status: str) -> Any:
+    return objects.Volume.get_by_id(target.obj_context, migration_status.removeprefix(_TARGET))

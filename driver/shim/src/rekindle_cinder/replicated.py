@@ -88,6 +88,7 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
     def retype(self, context: Any, volume: Any, new_type: Any, diff: Any, host: Any) -> Any:
         self._check_type(volume, new_type, "retype")
         self._guard("retype", volume)
+        self._refuse_sharing(volume, new_type)
         try:
             with with_reason(volume):
                 return super(ReplicatedRBDDriver, self._at(volume)).retype(context, volume, new_type, diff, host)
@@ -131,7 +132,7 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
 
     def _say_what_is_left(self, volume: Any) -> None:
         """A retype that failed may have left a volume without a copy. Cinder leaves it its old type, and its old word."""
-        if not self._is_guarded(volume):
+        if volume.replication_status in words.NOT_REPLICATED:
             return
         try:
             result = self._sidecar.status(self._backend_of(volume), [self._ref(volume)])[0]
@@ -206,6 +207,23 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
             raise RekindleFault(reason=str(error)) from error
         if answer.replicated != self._is_replicated_type(volume_type):
             raise UnusableType(reason="replication_enabled: Cinder takes nothing but '<is> True' for it")
+
+    def _refuse_sharing(self, volume: Any, new_type: Any) -> None:
+        """Upstream takes the journal and the lock off the image of a volume that several servers may have. Where the type
+        says that it is replicated, mirroring goes first; one that is replicated by an action keeps it."""
+        if self._is_replicated_type(volume.volume_type) or not self._is_multiattach_type(new_type):
+            return
+        with as_fault():
+            if not self._is_guarded(volume):
+                return
+        refused = Refused(
+            409,
+            "multiattach",
+            "a volume that several servers write to cannot be replicated, and this one is: take its replication off "
+            "first (os-unreplicate)",
+        )
+        self._tell(volume, "retype", refused)
+        raise RekindleFault(reason=str(refused))
 
     @staticmethod
     def _specs(volume_type: Any) -> dict[str, str]:
