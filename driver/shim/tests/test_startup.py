@@ -9,6 +9,7 @@ from oslo_config import cfg
 
 from rekindle_cinder import away, startup
 from rekindle_cinder.driver import RekindleRBDDriver
+from rekindle_cinder.faults import RekindleFault
 from tests.fake_ceph import FakeImage
 
 
@@ -135,7 +136,7 @@ def test_a_failover_is_complete_also_where_this_host_cannot_read_the_new_cluster
     assert updates[0]["updates"]["replication_status"] == "failed-over"
     # The service stays up, says that its backend is not, and attaches nothing.
     assert driver.get_volume_stats(True)["backend_state"] == "down"
-    with pytest.raises(exception.VolumeBackendAPIException):
+    with pytest.raises(RekindleFault, match="is not known"):
         driver.initialize_connection(make.volume(), {})
     ceph.clusters["b.conf"].unreadable = ceph.clusters["b.conf"].refuses_key = False
     assert driver.initialize_connection(make.volume(), {})["data"]["secret_uuid"] == ceph.clusters["b.conf"].fsid
