@@ -21,7 +21,7 @@ use crate::{
     pause::Pause,
     status::{Members, Names, Under},
 };
-pub(crate) use asked::{Guarded, Illegible, Target};
+pub(crate) use asked::{Guarded, Illegible, Operation, Target};
 use hyper::StatusCode;
 pub(crate) use judge::ends_it;
 use judge::{Verdict, judge};
@@ -132,7 +132,7 @@ impl Guards {
                 tracing::info!(
                     volume.id = volume,
                     why,
-                    "a group is not deleted for a volume that its user does not see"
+                    "a group is left as it is for a volume that its user does not see"
                 );
                 return format!(
                     "the group has a volume that this token does not see, and that may not be {}",

@@ -59,7 +59,7 @@ const ACTION: usize = 16 * 1024;
 const SMALL: usize = 16 * 1024;
 /// Nor is what Cinder says of one volume.
 const VOLUME: usize = 1024 * 1024;
-const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+pub(crate) const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 /// What of a request's fields is not a look's: what is said of its body, what the answer is packed in, which is for the client to know, and
 /// what has a server answer with less than all of it.
