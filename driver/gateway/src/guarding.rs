@@ -120,7 +120,7 @@ impl Proxy {
             let fault = Fault::new(StatusCode::BAD_REQUEST, "method_twice", why);
             return Err(fault.closing().into());
         }
-        let place = Place::of(&head.method, head.uri.path()).map_err(|Unclear| {
+        let place = Place::of(&head.method, self.path_of(head)).map_err(|Unclear| {
             let why = "the path can be read in more ways than one, and the request would change something: write it without '..', and with ids as they are";
             Fault::new(StatusCode::BAD_REQUEST, "guard_path", why).closing()
         })?;

@@ -25,7 +25,7 @@ pub(crate) use asked::{Guarded, Illegible, Operation, Target};
 use hyper::StatusCode;
 pub(crate) use judge::ends_it;
 use judge::{Verdict, judge};
-pub(crate) use place::{Place, Unclear, renames_its_method};
+pub(crate) use place::{Place, Unclear, is_cinders, renames_its_method};
 use rekindle_common::{ErrorCode, ImageSpec, ZoneName, volume::Outlook};
 use rekindle_net::SidecarClient;
 use rekindle_openstack::each;
