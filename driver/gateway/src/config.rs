@@ -254,7 +254,7 @@ impl Default for GuardsConfig {
 pub struct Limits {
     /// Open connections.
     pub connections: usize,
-    /// Requests in flight.
+    /// Requests in flight. The bodies of half of them are waited for at most.
     pub requests: usize,
     /// Volume actions of one project in flight, as Keystone names the project of their tokens.
     pub project_actions: usize,

@@ -136,6 +136,7 @@ impl Gateway {
                 upstream,
                 metrics: metrics.clone(),
                 places: Arc::new(Semaphore::new(config.limits.requests)),
+                coming: Arc::new(Semaphore::new((config.limits.requests / 2).max(1))),
                 body_limit: config.limits.body,
                 trusted: config.forwarded.trusted.clone(),
                 prefix: prefix.map_err(|_| BuildError::Unchecked("forwarded.prefix"))?,

@@ -46,6 +46,8 @@ pub(crate) struct Proxy {
     pub(crate) metrics: Metrics,
     /// Places for requests in flight.
     pub(crate) places: Arc<Semaphore>,
+    /// Those of them whose body is still to come: who sends it was not asked yet who they are, and all others have the rest.
+    pub(crate) coming: Arc<Semaphore>,
     /// Bytes of a request's body.
     pub(crate) body_limit: u64,
     pub(crate) trusted: Networks,
@@ -170,7 +172,9 @@ impl Proxy {
         head.uri = path_alone(head.uri);
         head.version = Version::HTTP_11;
         let unread = !body.is_end_stream();
-        let mut body = RequestBody::new(body, self.body_limit);
+        let place = unread.then(|| Arc::clone(&self.coming).try_acquire_owned());
+        let place = place.transpose().map_err(|_| slow())?;
+        let mut body = RequestBody::new(body, self.body_limit, place);
         if let Some(answer) = self.action(&head, &mut body, exchange).await? {
             return Ok(Answer::Own(answer));
         }
@@ -375,6 +379,13 @@ fn crowded(body: &Incoming) -> Fault {
     } else {
         fault.closing()
     }
+}
+
+fn slow() -> Fault {
+    let why =
+        "the gateway waits for the bodies of as many requests as it may: try again in a moment";
+    let fault = Fault::new(StatusCode::SERVICE_UNAVAILABLE, "crowded_bodies", why);
+    fault.retry_after(1).closing()
 }
 
 fn too_large(limit: u64) -> Fault {
