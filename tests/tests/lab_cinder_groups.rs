@@ -336,6 +336,13 @@ async fn a_generic_group_fails_over_alone_and_what_people_type_does_no_harm() ->
             here.contains(&strange).then_some(()).ok_or(here)
         })
         .await?;
+        // Nor is a volume's own image taken from under it.
+        let taken = manage(&format!("volume-{lone}"))?;
+        zone.wait(&taken, &[("status", "error")]).await?;
+        let told = zone.messages(&taken)?;
+        assert!(told.contains("already managed"), "{told}");
+        zone.says(&lone, "available", "enabled").await?;
+        all_primary(cloud, Site::ZoneA, &zone, &[&lone]).await;
         // Cinder's API says `error` for what it keeps as `error_managing`.
         let odd = manage(&strange)?;
         zone.wait(&odd, &[("status", "error")]).await?;
