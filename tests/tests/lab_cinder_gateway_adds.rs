@@ -189,6 +189,15 @@ async fn hard_case_48_guards_keep_pairs_whole() -> anyhow::Result<()> {
             .await?;
         assert_eq!(answer.status, 409, "{answer:?}");
         assert!(answer.body.contains("on_delete = refuse"), "{answer:?}");
+        // Nothing goes on by a path that is read as no path of Cinder's.
+        for path in ["/volume/v3", "/v2", ""] {
+            let path = format!("{path}/volumes/{kept}/action");
+            let answer = gateway
+                .post(&path, &admin, &json!({ "os-unmanage": {} }))
+                .await?;
+            assert_eq!(answer.status, 404, "{path}: {answer:?}");
+            assert!(answer.body.contains("begins with /v3"), "{answer:?}");
+        }
         assert_eq!(zone.show(&kept)?["status"], "available");
 
         // A volume that Cinder does not know to be replicated becomes a copy here.

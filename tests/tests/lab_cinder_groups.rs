@@ -13,6 +13,7 @@ use rekindle_core::{
 use rekindle_lab::Site;
 use rekindle_orchestrator::wire::ApproveRequest;
 use rekindle_tests::scenario::{BACKEND, CinderZone, Cloud, Look, Volume, expect, until};
+use serde_json::json;
 use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -144,15 +145,22 @@ fn cinder(zone: &CinderZone<'_>, args: &[&str]) -> anyhow::Result<String> {
     zone.cinder(&[&version, args].concat())
 }
 
+/// What a table of the client's has in that row.
+fn field<'a>(shown: &'a str, key: &str) -> &'a str {
+    let rows = shown.lines().map(|line| line.split('|').map(str::trim));
+    let row = rows
+        .into_iter()
+        .find_map(|mut row| (row.nth(1) == Some(key)).then(|| row.next()));
+    row.flatten().unwrap_or_default()
+}
+
 async fn group_is(zone: &CinderZone<'_>, group: &str, word: &str) -> anyhow::Result<()> {
     until(
         &format!("the group to be {word}"),
         SOON,
         async || -> Look<()> {
             let shown = cinder(zone, &["group-show", group]).map_err(|e| format!("{e:#}"))?;
-            let row = shown.lines().find(|l| l.contains("replication_status"));
-            let is = row.and_then(|r| r.split('|').nth(2)).unwrap_or_default();
-            if is.trim() == word {
+            if field(&shown, "replication_status") == word {
                 Ok(())
             } else {
                 Err(shown)
@@ -213,6 +221,23 @@ async fn a_generic_group_fails_over_alone_and_what_people_type_does_no_harm() ->
         cloud.wait_copy(Site::ZoneB, &zone, &member).await?;
         let targets = cinder(&zone, &["group-list-replication-targets", &group])?;
         assert!(targets.contains("zone-b"), "{targets}");
+
+        // Cinder lets every member of the project fail it over. The gateway does so for whom its rules let promote and demote.
+        {
+            let gateway = cloud.gateway(&zone).await?;
+            let (admin, project) = gateway.token_and_project(&zone.clients.admin)?;
+            let theirs = gateway.somebody(&admin, &project, "member").await?;
+            let shown = cinder(&zone, &["group-show", &group])?;
+            let path = format!("/v3/groups/{}/action", field(&shown, "id"));
+            let to_b = json!({ "failover_replication": { "secondary_backend_id": "zone-b" } });
+            let answer = gateway.post(&path, &theirs, &to_b).await?;
+            assert_eq!(answer.status, 403, "{answer:?}");
+            assert!(answer.body.contains("os-promote"), "{answer:?}");
+            let look = json!({ "list_replication_targets": {} });
+            let answer = gateway.post(&path, &theirs, &look).await?;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            group_is(&zone, &group, "enabled").await?;
+        }
 
         // What other drivers, or nobody, wrote beside a volume.
         zone.sql(&format!(
@@ -311,6 +336,13 @@ async fn a_generic_group_fails_over_alone_and_what_people_type_does_no_harm() ->
             here.contains(&strange).then_some(()).ok_or(here)
         })
         .await?;
+        // Nor is a volume's own image taken from under it.
+        let taken = manage(&format!("volume-{lone}"))?;
+        zone.wait(&taken, &[("status", "error")]).await?;
+        let told = zone.messages(&taken)?;
+        assert!(told.contains("already managed"), "{told}");
+        zone.says(&lone, "available", "enabled").await?;
+        all_primary(cloud, Site::ZoneA, &zone, &[&lone]).await;
         // Cinder's API says `error` for what it keeps as `error_managing`.
         let odd = manage(&strange)?;
         zone.wait(&odd, &[("status", "error")]).await?;

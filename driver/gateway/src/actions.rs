@@ -11,6 +11,7 @@
 
 mod asked;
 mod grouped;
+mod on_group;
 mod places;
 mod policy;
 mod policy_file;
@@ -24,6 +25,7 @@ use crate::{
 pub(crate) use asked::{ActionPath, parse};
 use asked::{Asked, Group};
 use hyper::{StatusCode, header::HeaderValue};
+pub(crate) use on_group::OnGroup;
 use places::Place;
 pub(crate) use places::Places;
 use rekindle_common::{
@@ -33,9 +35,8 @@ use rekindle_common::{
 };
 use rekindle_net::{SidecarClient, carried};
 use rekindle_openstack::{Cloud, CloudError, Holder, Scope, Volume};
-use rules::Allowed;
-pub(crate) use rules::Rules;
 pub use rules::RulesError;
+pub(crate) use rules::{Allowed, Rules};
 
 /// What carries out the actions.
 #[derive(Debug)]
@@ -70,19 +71,24 @@ const SOON: u64 = 2;
 const MOVED: u64 = 5;
 
 impl Actions {
+    /// The holder of a token, as Keystone knows them.
+    pub(crate) async fn holder(&self, token: &HeaderValue) -> Result<Holder, Fault> {
+        let holder = self.cloud.holder(token).await;
+        let holder = holder.map_err(|e| away("keystone", "Keystone", &e))?;
+        holder.ok_or_else(|| {
+            // Of a good one with access rules Keystone says the same to whoever does not say that they heed them.
+            let why = "the token is not valid, or of an application credential with access rules, which is not taken for volume actions";
+            Fault::new(StatusCode::UNAUTHORIZED, "token", why)
+        })
+    }
+
     /// Whether the holder of a token may ask for that, by the rules.
     pub(crate) async fn allowed(
         &self,
         asked: &Asked,
         token: &HeaderValue,
     ) -> Result<Holder, Fault> {
-        let holder = self.cloud.holder(token).await;
-        let holder = holder.map_err(|e| away("keystone", "Keystone", &e))?;
-        let Some(holder) = holder else {
-            // Of a good one with access rules Keystone says the same to whoever does not say that they heed them.
-            let why = "the token is not valid, or of an application credential with access rules, which is not taken for volume actions";
-            return Err(Fault::new(StatusCode::UNAUTHORIZED, "token", why));
-        };
+        let holder = self.holder(token).await?;
         match self.rules.allow(asked, &holder, None) {
             // Whose the volume is, is looked at with its image.
             Allowed::Yes | Allowed::IfTheirs => Ok(holder),

@@ -108,11 +108,13 @@ pub(crate) struct RequestBody {
     whole: bool,
     /// Its part of what bodies that are still to come may take. It is free when the body is sent, or given up.
     share: Option<OwnedSemaphorePermit>,
+    /// Its place among the requests that their clients are waited for. It is free when all of the body has come.
+    place: Option<OwnedSemaphorePermit>,
     progress: Progress,
 }
 
 impl RequestBody {
-    pub(crate) fn new(inner: Incoming, limit: u64) -> Self {
+    pub(crate) fn new(inner: Incoming, limit: u64, place: Option<OwnedSemaphorePermit>) -> Self {
         Self {
             first: None,
             inner: Some(inner),
@@ -120,6 +122,7 @@ impl RequestBody {
             left: limit,
             whole: false,
             share: None,
+            place,
             progress: Progress::new(),
         }
     }
@@ -133,6 +136,7 @@ impl RequestBody {
             left: 0,
             whole: true,
             share: None,
+            place: None,
             progress: Progress::new(),
         }
     }
@@ -163,6 +167,9 @@ impl RequestBody {
         };
         let read = read.freeze();
         self.whole = whole;
+        if whole {
+            self.place = None;
+        }
         self.first = Some(read.clone()).filter(|r| !r.is_empty());
         Ok(whole.then_some(read))
     }
@@ -207,10 +214,14 @@ impl Body for RequestBody {
             let Some(inner) = &mut self.inner else {
                 return Poll::Ready(None);
             };
-            let Poll::Ready(frame) = Pin::new(inner).poll_frame(cx) else {
+            let Poll::Ready(frame) = Pin::new(&mut *inner).poll_frame(cx) else {
                 self.progress.awaits();
                 return Poll::Pending;
             };
+            // Whose length was told may not be asked for its end.
+            if frame.is_none() || inner.is_end_stream() {
+                self.place = None;
+            }
             let Some(frame) = frame else {
                 self.progress.moved(None);
                 return Poll::Ready(None);

@@ -3,6 +3,7 @@
 use crate::{
     client_io::ClientTimes,
     framing::HeadLimits,
+    prefix::Prefix,
     server::ServerLimits,
     status::Settings,
     trust::Networks,
@@ -79,6 +80,9 @@ pub struct ServerCert {
 pub struct UpstreamConfig {
     /// `http://HOST:PORT` or `https://HOST:PORT`.
     pub url: UpstreamUrl,
+    /// The path under which it offers its API there: `/volume`, as in a `DevStack`. Requests have it too, for paths go on as they are.
+    #[serde(default)]
+    pub prefix: String,
     /// The authorities that its certificate is of, in PEM. The file is read again when it changes.
     #[serde(default)]
     pub ca: Option<PathBuf>,
@@ -250,7 +254,7 @@ impl Default for GuardsConfig {
 pub struct Limits {
     /// Open connections.
     pub connections: usize,
-    /// Requests in flight.
+    /// Requests in flight. The bodies of half of them are waited for at most.
     pub requests: usize,
     /// Volume actions of one project in flight, as Keystone names the project of their tokens.
     pub project_actions: usize,
@@ -387,6 +391,11 @@ impl Config {
                 "upstream.ca",
                 "belongs to an https:// upstream.url: give both or neither",
             );
+        }
+        let prefix = &self.upstream.prefix;
+        if Prefix::read(prefix).is_none() {
+            let why = format!("{prefix:?} is no path such as /volume, without the version");
+            return bad("upstream.prefix", why);
         }
         if let Some(prefix) = &self.forwarded.prefix {
             let is_path = prefix.starts_with('/')

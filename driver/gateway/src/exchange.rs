@@ -67,6 +67,7 @@ pub(crate) fn kib(bytes: usize) -> usize {
 impl Exchange {
     pub(crate) fn begin(
         request: &hyper::http::request::Parts,
+        route: Route,
         peer: SocketAddr,
         metrics: &Metrics,
         in_flight: InFlight,
@@ -80,7 +81,7 @@ impl Exchange {
                 .and_then(|id| RequestId::checked(id.to_str().ok()?)),
             method: request.method.clone(),
             path: path.to_owned(),
-            route: Route::of(&request.method, path),
+            route,
             peer,
             began: Instant::now(),
             status: None,

@@ -6,6 +6,7 @@ use crate::{
     config::{ActionsConfig, Config},
     guards::Guards,
     metrics::Metrics,
+    prefix::Prefix,
     proxy::Proxy,
     server::Server,
     status::{Names, Statuses},
@@ -20,7 +21,7 @@ use std::{
     fmt, io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Once,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -135,9 +136,13 @@ impl Gateway {
                 upstream,
                 metrics: metrics.clone(),
                 places: Arc::new(Semaphore::new(config.limits.requests)),
+                coming: Arc::new(Semaphore::new((config.limits.requests / 2).max(1))),
                 body_limit: config.limits.body,
                 trusted: config.forwarded.trusted.clone(),
                 prefix: prefix.map_err(|_| BuildError::Unchecked("forwarded.prefix"))?,
+                cinders: Prefix::read(&up.prefix)
+                    .ok_or(BuildError::Unchecked("upstream.prefix"))?,
+                strayed: Once::new(),
                 statuses: actions
                     .as_ref()
                     .filter(|_| config.status.shown)
@@ -232,6 +237,23 @@ pub fn check_rules(config: &Config) -> Result<(), BuildError> {
     let file = config.actions.as_ref().and_then(|a| a.rules.as_ref());
     file.map(|file| Rules::read(file)).transpose()?;
     Ok(())
+}
+
+/// What a gateway of that configuration does with which paths, in words.
+#[must_use]
+pub fn paths(config: &Config) -> String {
+    let prefix = &config.upstream.prefix;
+    if config.actions.is_none() {
+        return "all paths go on to Cinder; without [actions] nothing is guarded".to_owned();
+    }
+    let guards = if config.guards.enforced {
+        "is guarded"
+    } else {
+        "is not guarded (guards.enforced = false)"
+    };
+    format!(
+        "what is under {prefix}/v3 goes on to Cinder, and {guards}; so do {prefix}/ and {prefix}/healthcheck, and all else is 404"
+    )
 }
 
 /// Nobody is contacted yet.

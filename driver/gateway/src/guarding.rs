@@ -1,11 +1,13 @@
 //! Where a request meets the guards: on its way to Cinder, with its body still to be sent.
 
+mod on_group;
+
 use crate::{
     body::RequestBody,
     exchange::Exchange,
     fault::Fault,
     guards::{
-        BODY, GROUP, Guarded, Guards, Illegible, Place, Target, Unclear, ends_it,
+        BODY, GROUP, Guarded, Guards, Illegible, Operation, Place, Target, Unclear, ends_it,
         renames_its_method, unknown,
     },
     proxy::{Proxy, body_fault},
@@ -75,6 +77,12 @@ fn texts(ids: &[String]) -> Vec<&str> {
     ids.iter().map(String::as_str).collect()
 }
 
+/// Those of them that are not among these.
+fn without(all: Vec<rekindle_openstack::Volume>, ids: &[String]) -> Vec<String> {
+    let all = all.into_iter().map(|volume| volume.id);
+    all.filter(|id| !ids.contains(id)).collect()
+}
+
 /// A group is not deleted at once with so many.
 fn too_many() -> Fault {
     let why = format!(
@@ -112,7 +120,7 @@ impl Proxy {
             let fault = Fault::new(StatusCode::BAD_REQUEST, "method_twice", why);
             return Err(fault.closing().into());
         }
-        let place = Place::of(&head.method, head.uri.path()).map_err(|Unclear| {
+        let place = Place::of(&head.method, self.path_of(head)).map_err(|Unclear| {
             let why = "the path can be read in more ways than one, and the request would change something: write it without '..', and with ids as they are";
             Fault::new(StatusCode::BAD_REQUEST, "guard_path", why).closing()
         })?;
@@ -159,6 +167,12 @@ impl Proxy {
         asked: &Guarded,
         exchange: &mut Exchange,
     ) -> Result<Volumes, Stopped> {
+        if let (Operation::Replication(what), Target::Group(id)) = (asked.operation, &asked.target)
+        {
+            return self
+                .on_group(what, guards, (head, place, asked), id, exchange)
+                .await;
+        }
         let base = &place.base;
         let (path, thing, key) = match &asked.target {
             Target::Volume(id) => {
@@ -291,7 +305,7 @@ impl Proxy {
         let ids = self.volumes_of(head, place, asked, group, exchange).await?;
         let all = in_request(exchange.ids(), guards.members(group)).await;
         let unseen = match all {
-            Members::Are(all) => all.into_iter().filter(|id| !ids.contains(id)).collect(),
+            Members::Are(all) => without(all, &ids),
             Members::TooMany => return Err(too_many().into()),
             Members::Unknown => {
                 let why = "it is not known now which volumes of other projects the group has: they are not deleted before that is known";

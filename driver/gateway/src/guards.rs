@@ -21,11 +21,11 @@ use crate::{
     pause::Pause,
     status::{Members, Names, Under},
 };
-pub(crate) use asked::{Guarded, Illegible, Target};
+pub(crate) use asked::{Guarded, Illegible, Operation, Target};
 use hyper::StatusCode;
 pub(crate) use judge::ends_it;
 use judge::{Verdict, judge};
-pub(crate) use place::{Place, Unclear, renames_its_method};
+pub(crate) use place::{Place, Unclear, is_cinders, renames_its_method};
 use rekindle_common::{ErrorCode, ImageSpec, ZoneName, volume::Outlook};
 use rekindle_net::SidecarClient;
 use rekindle_openstack::each;
@@ -132,7 +132,7 @@ impl Guards {
                 tracing::info!(
                     volume.id = volume,
                     why,
-                    "a group is not deleted for a volume that its user does not see"
+                    "a group is left as it is for a volume that its user does not see"
                 );
                 return format!(
                     "the group has a volume that this token does not see, and that may not be {}",

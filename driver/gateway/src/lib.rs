@@ -26,6 +26,7 @@ mod headers;
 mod metrics;
 mod pause;
 mod percent;
+mod prefix;
 mod proxy;
 mod routes;
 mod server;
@@ -38,4 +39,4 @@ mod upstream;
 mod workers;
 
 pub use actions::RulesError;
-pub use gateway::{BuildError, Gateway, check_rules};
+pub use gateway::{BuildError, Gateway, check_rules, paths};

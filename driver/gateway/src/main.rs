@@ -8,7 +8,7 @@ use rekindle_net::{
     Drained,
     supervisor::{self, StopSignals},
 };
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
 use tokio_util::sync::CancellationToken;
 
 /// The gateway in front of Cinder's API.
@@ -34,6 +34,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config).with_context(of)?;
     if args.check {
         rekindle_gateway::check_rules(&config)?;
+        // Who sees no more of it than that it ended well has what they asked for.
+        let _ = writeln!(std::io::stdout(), "{}", rekindle_gateway::paths(&config));
         return Ok(ExitCode::SUCCESS);
     }
     telemetry::init(config.log.format, &config.log.filter);

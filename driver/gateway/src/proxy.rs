@@ -13,10 +13,12 @@ use crate::{
     exchange::Exchange,
     fault::{COMPUTE_REQUEST_ID, Fault, REQUEST_ID},
     guarding::Stopped,
-    guards::Guards,
+    guards::{Guards, is_cinders},
     headers::{self, From, Scheme},
     metrics::Metrics,
-    status::{Kind, Statuses, read_query, shows},
+    prefix::Prefix,
+    routes::Route,
+    status::{Kind, Statuses, read_query, shows as shows_of},
     trust::Networks,
     upstream::{CinderBody, Upstream, UpstreamError, in_full},
 };
@@ -32,7 +34,10 @@ use hyper::{
     http::request::Parts,
 };
 use rekindle_net::in_request;
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Once},
+};
 use tokio::sync::Semaphore;
 
 /// What all requests of a gateway share.
@@ -41,10 +46,16 @@ pub(crate) struct Proxy {
     pub(crate) metrics: Metrics,
     /// Places for requests in flight.
     pub(crate) places: Arc<Semaphore>,
+    /// Those of them whose body is still to come: who sends it was not asked yet who they are, and all others have the rest.
+    pub(crate) coming: Arc<Semaphore>,
     /// Bytes of a request's body.
     pub(crate) body_limit: u64,
     pub(crate) trusted: Networks,
     pub(crate) prefix: Option<HeaderValue>,
+    /// Where in a path Cinder's API begins.
+    pub(crate) cinders: Prefix,
+    /// That a request was refused for its path is told once: who has another path than Cinder's has it in each.
+    pub(crate) strayed: Once,
     /// `None`: there are no actions but Cinder's.
     pub(crate) actions: Option<Actions>,
     /// `None`: nothing is guarded.
@@ -59,7 +70,7 @@ const ACTION: usize = 16 * 1024;
 const SMALL: usize = 16 * 1024;
 /// Nor is what Cinder says of one volume.
 const VOLUME: usize = 1024 * 1024;
-const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+pub(crate) const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 /// What of a request's fields is not a look's: what is said of its body, what the answer is packed in, which is for the client to know, and
 /// what has a server answer with less than all of it.
@@ -101,7 +112,9 @@ impl Proxy {
         in_flight: InFlight,
     ) -> Response<AnswerBody> {
         let (head, body) = request.into_parts();
-        let mut exchange = Exchange::begin(&head, client.peer, &self.metrics, in_flight);
+        let path = self.cinders.strip(head.uri.path());
+        let route = path.map_or(Route::Other, |path| Route::of(&head.method, path));
+        let mut exchange = Exchange::begin(&head, route, client.peer, &self.metrics, in_flight);
         let answer = self.pass(head, body, client, &mut exchange).await;
         match answer {
             Ok(Answer::Cinders(answer, first)) => {
@@ -130,6 +143,13 @@ impl Proxy {
             let why = "this is no proxy: it asks no other server than Cinder";
             return Err(Fault::new(StatusCode::METHOD_NOT_ALLOWED, "method", why).closing());
         }
+        self.is_known(&head).map_err(|fault| {
+            if body.is_end_stream() {
+                fault
+            } else {
+                fault.closing()
+            }
+        })?;
         if body.size_hint().lower() > self.body_limit {
             return Err(too_large(self.body_limit));
         }
@@ -152,7 +172,9 @@ impl Proxy {
         head.uri = path_alone(head.uri);
         head.version = Version::HTTP_11;
         let unread = !body.is_end_stream();
-        let mut body = RequestBody::new(body, self.body_limit);
+        let place = unread.then(|| Arc::clone(&self.coming).try_acquire_owned());
+        let place = place.transpose().map_err(|_| slow())?;
+        let mut body = RequestBody::new(body, self.body_limit, place);
         if let Some(answer) = self.action(&head, &mut body, exchange).await? {
             return Ok(Answer::Own(answer));
         }
@@ -161,7 +183,8 @@ impl Proxy {
             Err(Stopped::ByCinder(no)) => return Ok(Answer::Own(*no)),
             Err(Stopped::ByUs(fault)) => return Err(fault),
         }
-        let shows = self.statuses.as_ref().zip(shows(&head));
+        let shows = self.statuses.as_ref();
+        let shows = shows.zip(shows_of(&head.method, self.path_of(&head)));
         if let Some((statuses, kind)) = shows {
             // What it is packed in is for the client to know, and this is read here.
             head.headers.remove(ACCEPT_ENCODING);
@@ -179,6 +202,32 @@ impl Proxy {
             Some((statuses, kind)) => self.shown(statuses, answer, kind, exchange).await,
             None => Ok(Answer::Cinders(answer, None)),
         }
+    }
+
+    /// What of a request's path is Cinder's.
+    pub(crate) fn path_of<'a>(&self, head: &'a Parts) -> &'a str {
+        self.cinders.strip(head.uri.path()).unwrap_or_default()
+    }
+
+    /// Whether the path is one that is read here, where something goes by that: what is not would go past the guards, the actions and the
+    /// status, and nobody would be told.
+    fn is_known(&self, head: &Parts) -> Result<(), Fault> {
+        let path = head.uri.path();
+        let is_known = || self.cinders.strip(path).is_some_and(is_cinders);
+        if self.actions.is_none() || is_known() {
+            return Ok(());
+        }
+        let prefix = self.cinders.as_str();
+        self.strayed.call_once(|| {
+            tracing::warn!(
+                path,
+                "refused: the path is none of Cinder's API, which begins with {prefix}/v3 here; all others like it are refused too. Where Cinder is offered under another path, upstream.prefix has to say it"
+            );
+        });
+        let why = format!(
+            "Cinder's API begins with {prefix}/v3 here: there is nothing under another path"
+        );
+        Err(Fault::new(StatusCode::NOT_FOUND, "path", why))
     }
 
     /// Sends a request to Cinder, and makes the head of its answer the client's.
@@ -210,7 +259,8 @@ impl Proxy {
         body: &mut RequestBody,
         exchange: &mut Exchange,
     ) -> Result<Option<Response<Bytes>>, Fault> {
-        let (Some(actions), Some(path)) = (&self.actions, ActionPath::of(head.uri.path())) else {
+        let (Some(actions), Some(path)) = (&self.actions, ActionPath::of(self.path_of(head)))
+        else {
             return Ok(None);
         };
         if head.method != Method::POST {
@@ -276,13 +326,14 @@ impl Proxy {
         Ok(Some(Response::from_parts(head, bytes)))
     }
 
-    /// Looks at something of Cinder's as the user who sent a request does.
+    /// Looks at something of Cinder's, by its path behind the prefix, as the user who sent a request does.
     pub(crate) async fn look(
         &self,
         head: &Parts,
         path: &str,
         exchange: &mut Exchange,
     ) -> Result<Response<CinderBody>, Fault> {
+        let path = format!("{}{path}", self.cinders.as_str());
         let path = path
             .parse::<Uri>()
             .map_err(|_| Fault::new(StatusCode::BAD_REQUEST, "malformed", "the path is none"))?;
@@ -328,6 +379,13 @@ fn crowded(body: &Incoming) -> Fault {
     } else {
         fault.closing()
     }
+}
+
+fn slow() -> Fault {
+    let why =
+        "the gateway waits for the bodies of as many requests as it may: try again in a moment";
+    let fault = Fault::new(StatusCode::SERVICE_UNAVAILABLE, "crowded_bodies", why);
+    fault.retry_after(1).closing()
 }
 
 fn too_large(limit: u64) -> Fault {

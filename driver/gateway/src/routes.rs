@@ -51,7 +51,7 @@ impl Route {
         }
     }
 
-    /// Of a request.
+    /// Of a request, by its path behind the prefix.
     #[must_use]
     pub(crate) fn of(method: &Method, path: &str) -> Self {
         let looks = method == Method::GET || method == Method::HEAD;

@@ -200,7 +200,7 @@ impl Proxy {
         let mut marker: Option<String> = None;
         loop {
             let held: usize = bodies.iter().map(|(body, _)| body.len()).sum();
-            let path = page_path(head.uri.path(), &query.rest, marker.as_deref());
+            let path = page_path(self.path_of(head), &query.rest, marker.as_deref());
             let answer = self.look(head, &path, exchange).await?;
             let (answer_head, mut body) = answer.into_parts();
             let most = settings.body.saturating_sub(held);

@@ -48,7 +48,6 @@ async fn a_volume_is_guarded_however_its_path_is_spelled() {
         "/v3/p/%76olumes/{}",
         "/v3/p%2Fvolumes/{}",
         "/v3/p/volumes/{}.json",
-        "/p/volumes/{}",
     ];
     let upper = PLAIN.to_uppercase();
     for path in paths {

@@ -7,7 +7,7 @@ mod support;
 use rekindle_common::{ApiError, ErrorCode};
 use serde_json::{Value, json};
 use support::{
-    cloud::{ELSEWHERE, ITS_IMAGE, PLAIN, TAKEN_IN},
+    cloud::{ELSEWHERE, GROUP, ITS_IMAGE, PLAIN, TAKEN_IN},
     openapi,
     scene::{Scene, scene},
 };
@@ -120,12 +120,55 @@ async fn every_operation_answers_as_described() {
             "volume-transfers",
             json!({ "transfer": { "volume_id": TAKEN_IN } }),
         ),
+        (
+            "os-volume-transfer",
+            json!({ "transfer": { "volume_id": TAKEN_IN } }),
+        ),
+        // The stub's snapshots have their volumes' ids.
+        ("volumes", json!({ "volume": { "snapshot_id": TAKEN_IN } })),
+        (
+            "cgsnapshots",
+            json!({ "cgsnapshot": { "consistencygroup_id": "g-1" } }),
+        ),
+        (
+            "groups/action",
+            json!({ "create-from-src": { "source_group_id": GROUP } }),
+        ),
+        (
+            "groups/g-1/action",
+            json!({ "delete": { "delete-volumes": true } }),
+        ),
+        (
+            "consistencygroups/create_from_src",
+            json!({ "consistencygroup-from-src": { "source_cgid": GROUP } }),
+        ),
+        (
+            "consistencygroups/g-1/delete",
+            json!({ "consistencygroup": { "force": true } }),
+        ),
     ] {
         let path = format!("/v3/p/{path}");
         assert_eq!(
             checked(&scene, "POST", &path, "member", &body.to_string()).await,
             409,
             "{path}"
+        );
+    }
+    let force = json!({ "consistencygroup": { "force": true } }).to_string();
+    let fail_over = json!({ "failover_replication": {} }).to_string();
+    let attachment = format!("/v3/p/attachments/{TAKEN_IN}");
+    let connector = json!({ "attachment": { "connector": { "host": "h" } } }).to_string();
+    for (method, path, body, status) in [
+        ("DELETE", "/v3/p/consistencygroups/g-1", force.as_str(), 409),
+        ("DELETE", "/v3/p/groups/g-1", &fail_over, 403),
+        ("POST", "/v3/p/groups/g-1/action", &fail_over, 403),
+        ("PUT", &attachment, &connector, 409),
+        ("PUT", &attachment, r#"{"attachment": NaN}"#, 400),
+    ] {
+        assert_eq!(
+            checked(&scene, method, path, "member", body).await,
+            status,
+            "{method} {path}"
         );
     }
 

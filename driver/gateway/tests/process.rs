@@ -117,6 +117,10 @@ fn its_rules_are_checked_too() {
         let words = String::from_utf8_lossy(&done.stderr);
         assert_eq!(done.status.success(), word.is_none(), "{text}: {words}");
         assert!(word.is_none_or(|word| words.contains(word)), "{words}");
+        // And which paths go on, and guarded.
+        let said = String::from_utf8_lossy(&done.stdout);
+        let paths = said.contains("under /v3 goes on to Cinder, and is guarded");
+        assert_eq!(paths, word.is_none(), "{said}");
     }
 }
 

@@ -15,7 +15,7 @@ GIB = 1024**3
 
 
 @pytest.fixture
-def secondary(cluster, sidecar):
+def secondary(cluster, sidecar, unmanaged):
     name_id = str(uuid.uuid4())
     cluster.images[f"volume-{name_id}"] = FakeImage(3 * GIB)
     sidecar.refuses("guard", 409, "not_primary", "it is a copy of zone-b's")
@@ -178,6 +178,26 @@ def test_an_image_that_has_a_volume_already_is_refused(make, driver, theirs, mon
     monkeypatch.setattr("rekindle_cinder.managing._is_managed", lambda name_id: name_id == theirs)
     with pytest.raises(exception.ManageExistingAlreadyManaged):
         driver.manage_existing(make.volume(), as_it_is(f"volume-{theirs}"))
+
+
+def test_an_image_is_not_taken_from_under_its_volume(make, cluster, sidecar, driver, theirs, monkeypatch, told):
+    """Its record would have no image any more, nor a name in the catalogue. Of a copy it would be a second record."""
+    monkeypatch.setattr("rekindle_cinder.managing._is_managed", lambda name_id: name_id == theirs)
+    for rename in ({}, {"rename": "true"}):
+        with pytest.raises(exception.ManageExistingAlreadyManaged):
+            driver.manage_existing(make.volume(REPLICATED), {"source-name": f"volume-{theirs}", **rename})
+    sidecar.refuses("guard", 409, "not_primary", "it is a copy of zone-b's")
+    with pytest.raises(exception.ManageExistingAlreadyManaged):
+        driver.manage_existing(make.volume(), {"source-name": f"volume-{theirs}"})
+    assert list(cluster.images) == [f"volume-{theirs}"]
+    assert sidecar.order() == []
+    assert told[0]["event_id"].endswith("[bad_reference]")
+
+
+def test_an_image_of_that_name_that_was_unmanaged_is_renamed(make, cluster, driver, unmanaged, theirs):
+    volume = make.volume(REPLICATED)
+    driver.manage_existing(volume, {"source-name": f"volume-{theirs}"})
+    assert list(cluster.images) == [volume.name]
 
 
 def test_hard_case_32_an_image_that_is_about_to_go_is_refused(make, sidecar, driver, unmanaged, theirs, told):

@@ -65,7 +65,7 @@ pub(crate) struct ActionPath<'a> {
 }
 
 impl<'a> ActionPath<'a> {
-    /// Of a path, exactly in this form: whatever else Cinder takes for it goes to Cinder, and has no action of ours there.
+    /// Of a path behind the prefix, exactly in this form: whatever else Cinder takes for it goes to Cinder, and has no action of ours there.
     pub(crate) fn of(path: &'a str) -> Option<Self> {
         let volume_path = path.strip_suffix("/action")?;
         let mut parts = volume_path.strip_prefix("/v3/")?.rsplit('/');

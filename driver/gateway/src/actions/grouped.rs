@@ -9,7 +9,7 @@ use super::{
 use crate::fault::Fault;
 use hyper::StatusCode;
 use rekindle_common::{
-    ErrorCode, GroupName,
+    ErrorCode, GroupName, ImageSpec,
     volume::{Role, VolumeReport},
 };
 use rekindle_openstack::Holder;
@@ -18,11 +18,13 @@ use rekindle_openstack::Holder;
 const AGAIN: u64 = 5;
 
 /// What becomes of the group by an action, as the volume is.
-#[derive(Debug, PartialEq, Eq)]
-enum Change<'a> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change<'a> {
     None,
     /// The volume is in no group any more: the next failover does not promote it.
     Leaves(&'a GroupName),
+    /// The group is moved, with all that is in it.
+    Moves(&'a GroupName),
     /// It comes under replication, and its image brings the name of a group along: of its own, or of the one that it was cloned from.
     Comes(&'a GroupName),
     /// The zone's cluster does not say.
@@ -48,7 +50,7 @@ fn depends(asked: &Asked) -> bool {
     }
 }
 
-fn change<'a>(asked: &Asked, report: &'a VolumeReport) -> Change<'a> {
+pub(super) fn change<'a>(asked: &Asked, report: &'a VolumeReport) -> Change<'a> {
     if !depends(asked) {
         return Change::None;
     }
@@ -71,24 +73,46 @@ impl Actions {
         found: &Found,
         holder: &Holder,
     ) -> Result<(), Fault> {
-        let by_rule = self.rules.allow_by(GROUP, holder, Some(&found.owner));
-        if !depends(asked) || by_rule == Allowed::Yes {
+        if !depends(asked) {
             return Ok(());
         }
-        let report = match self.sidecar.volume(&found.image).await {
-            Ok(report) => report,
+        let report = self.told(&found.image, &found.owner, holder).await?;
+        report.map_or(Ok(()), |report| self.may(change(asked, &report)))
+    }
+
+    /// How a volume is, for what becomes of its group; `None` where that does not matter: its holder may change all, or there is no such volume.
+    pub(super) async fn told(
+        &self,
+        image: &ImageSpec,
+        owner: &str,
+        holder: &Holder,
+    ) -> Result<Option<VolumeReport>, Fault> {
+        if self.rules.allow_by(GROUP, holder, Some(owner)) == Allowed::Yes {
+            return Ok(None);
+        }
+        match self.sidecar.volume(image).await {
+            Ok(report) => Ok(Some(report)),
             // So it says to the order too, in its own words.
-            Err(e) if e.code == ErrorCode::UnknownVolume => return Ok(()),
+            Err(e) if e.code == ErrorCode::UnknownVolume => Ok(None),
             Err(error) => {
-                tracing::warn!(%error, volume.image = %found.image, "the sidecar does not say which group a volume is in");
-                return Err(unknown());
+                tracing::warn!(%error, volume.image = %image, "the sidecar does not say which group a volume is in");
+                Err(unknown())
             }
-        };
-        let why = match change(asked, &report) {
+        }
+    }
+
+    /// Whether somebody may do that whom the rule does not allow to change groups.
+    pub(super) fn may(&self, change: Change<'_>) -> Result<(), Fault> {
+        let why = match change {
             Change::None => return Ok(()),
             Change::Unknown => return Err(unknown()),
             Change::Leaves(group) => {
                 format!("the volume is in protection group {group}, and this would take it out")
+            }
+            Change::Moves(group) => {
+                format!(
+                    "a volume is in protection group {group}, and this would move all that is in it"
+                )
             }
             Change::Comes(group) => {
                 format!(
@@ -142,7 +166,9 @@ mod tests {
             let alone = of(role, None);
             let expected = match changed {
                 Change::Unknown => Change::Unknown,
-                Change::None | Change::Leaves(_) | Change::Comes(_) => Change::None,
+                Change::None | Change::Leaves(_) | Change::Moves(_) | Change::Comes(_) => {
+                    Change::None
+                }
             };
             assert_eq!(change(asked, &alone), expected, "{asked:?} {role:?}");
         }

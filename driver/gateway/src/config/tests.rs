@@ -11,6 +11,7 @@ metrics = "127.0.0.1:9466"
 [upstream]
 url = "https://cinder.example:8777"
 ca = "/etc/rekindle/ca.pem"
+prefix = "/block"
 
 [forwarded]
 trusted = ["192.0.2.0/24"]
@@ -62,6 +63,8 @@ fn what_is_wrong_is_named() {
         ("\"/volume\"", "\"volume\"", "forwarded.prefix"),
         ("\"/volume\"", "\"/volume/\"", "forwarded.prefix"),
         ("\"/volume\"", "\"/a b\"", "forwarded.prefix"),
+        ("\"/block\"", "\"block\"", "upstream.prefix"),
+        ("\"/block\"", "\"/block/v3\"", "upstream.prefix"),
         ("body = 1000000", "body = 1000", "limits.body"),
         ("body = 1000000", "requests = 0", "limits.requests"),
         (

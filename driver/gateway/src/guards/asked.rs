@@ -6,6 +6,7 @@ use super::{
     json::Body,
     place::{Collection, Kind, Place, is_volume},
 };
+use crate::actions::OnGroup;
 use serde_json::Value;
 
 /// What would be done.
@@ -33,6 +34,8 @@ pub(crate) enum Operation {
     Clone,
     /// Offer it to another project.
     Transfer,
+    /// What an action of Cinder's on its group does to the replication of each.
+    Replication(OnGroup),
 }
 
 impl Operation {
@@ -50,6 +53,9 @@ impl Operation {
             Self::BackUp => "backed up",
             Self::Clone => "cloned",
             Self::Transfer => "transferred",
+            Self::Replication(OnGroup::FailOver) => "failed over",
+            Self::Replication(OnGroup::Enable) => "replicated",
+            Self::Replication(OnGroup::Disable) => "unreplicated",
         }
     }
 }
@@ -193,7 +199,7 @@ fn under(collection: Collection, body: &Value) -> Vec<Guarded> {
     found.collect()
 }
 
-/// What is done to a group, or made of one. `groups/action` has no id, and makes one alone.
+/// What is done to a group, or made of one. `list_replication_targets` only looks. `groups/action` has no id, and makes one alone.
 fn group_action(id: &str, body: &Value) -> Vec<Guarded> {
     let mut all = Vec::new();
     // Without that Cinder deletes none that has volumes.
@@ -212,6 +218,17 @@ fn group_action(id: &str, body: &Value) -> Vec<Guarded> {
     };
     made_of("source_group_id", Target::Group);
     made_of("group_snapshot_id", Target::GroupSnapshot);
+    // Whatever stands behind the key: Cinder goes by that alone.
+    for (key, what) in [
+        ("failover_replication", OnGroup::FailOver),
+        ("enable_replication", OnGroup::Enable),
+        ("disable_replication", OnGroup::Disable),
+    ] {
+        all.extend(body.get(key).map(|_| Guarded {
+            operation: Operation::Replication(what),
+            target: Target::Group(id.to_owned()),
+        }));
+    }
     all
 }
 

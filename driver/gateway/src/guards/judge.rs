@@ -7,6 +7,7 @@
 //! | migrate, retype with a migration | by its policy | refused |
 //! | extend | goes on | refused, but for the record that follows to the size that the image has |
 //! | attach, overwrite, snapshot, back up, clone, retype, transfer | go on | refused |
+//! | an action on its group: fail over, put under replication, take that off | goes on | goes on: the driver says what may not be |
 //!
 //! Whatever it is, come again: while an action is in flight on the volume, or no zone has its primary; while a `cinder failover-host` or
 //! a plan moves it, from before its first step to its end; while its zone is frozen:
@@ -17,9 +18,11 @@
 //! | failover, move, failback, resume: before the volume is primary where the plan ends | everything |
 //! | the same, and it is primary there | what ends it, and a retype: the plan starts its servers on it |
 //! | reprotect | what ends the primary |
+//! | any plan, a freeze | an action on a group's replication, whatever the volume is |
 //! | a freeze | of a primary, all but to attach it: servers go on, and what has to be ordered of the sidecar is refused there |
 
 use super::asked::Operation;
+use crate::actions::OnGroup;
 use rekindle_common::{
     ZoneName,
     deletion::{After, OnDelete},
@@ -119,7 +122,8 @@ fn waits_until_over(
             })
         }
         UnderWay::Frozen(freeze) => {
-            let waits = report.role == Role::Primary && operation != Operation::Attach;
+            let waits = report.role == Role::Primary && operation != Operation::Attach
+                || is_of_a_group(operation);
             waits.then(|| Verdict::Later {
                 name: "guard_frozen",
                 why: format!(
@@ -135,6 +139,10 @@ fn waits_until_over(
 }
 
 fn waits_for_plan(operation: Operation, report: &VolumeReport, plan: &PlanAtWork) -> bool {
+    // It would move what the plan counts on, wherever that stands.
+    if is_of_a_group(operation) {
+        return true;
+    }
     let is_primary = report.role == Role::Primary;
     let ends = ends_it(operation) || operation == Operation::Retype;
     match plan.kind {
@@ -159,15 +167,38 @@ fn waits_for(operation: Operation, action: &str) -> bool {
         | Operation::Snapshot
         | Operation::BackUp
         | Operation::Clone
-        | Operation::Transfer => true,
+        | Operation::Transfer
+        | Operation::Replication(_) => true,
     }
 }
 
-/// What ends Cinder's record of it. The other way round: what makes sense on a volume that is about to go.
+/// Whether it is an action on the replication of a group.
+fn is_of_a_group(operation: Operation) -> bool {
+    match operation {
+        Operation::Replication(_) => true,
+        Operation::Delete
+        | Operation::Unmanage
+        | Operation::Migrate
+        | Operation::Retype
+        | Operation::Extend { .. }
+        | Operation::Attach
+        | Operation::Overwrite
+        | Operation::Snapshot
+        | Operation::BackUp
+        | Operation::Clone
+        | Operation::Transfer => false,
+    }
+}
+
+/// What ends Cinder's record of it. The other way round: what makes sense on a volume that is about to go. A group is not held up by one of
+/// those: the driver leaves that one out.
 fn forgets(operation: Operation) -> bool {
     match operation {
-        Operation::Delete | Operation::Unmanage => true,
-        Operation::Migrate
+        Operation::Delete
+        | Operation::Unmanage
+        | Operation::Replication(OnGroup::FailOver | OnGroup::Disable) => true,
+        Operation::Replication(OnGroup::Enable)
+        | Operation::Migrate
         | Operation::Retype
         | Operation::Extend { .. }
         | Operation::Attach
@@ -190,7 +221,8 @@ pub(crate) fn ends_it(operation: Operation) -> bool {
         | Operation::Snapshot
         | Operation::BackUp
         | Operation::Clone
-        | Operation::Transfer => false,
+        | Operation::Transfer
+        | Operation::Replication(_) => false,
     }
 }
 
@@ -240,6 +272,8 @@ fn secondary(operation: Operation, report: &VolumeReport, peer: Option<&ZoneName
     match operation {
         // Its record alone is what Cinder's driver takes away then.
         Operation::Delete | Operation::Unmanage => return Verdict::Pass,
+        // To fail over is how a group comes home, and what heals one that has no primary.
+        Operation::Replication(_) => return Verdict::Pass,
         Operation::Extend { gib: Some(gib) } if size_in_gib(report) == Some(gib) => {
             return Verdict::Pass;
         }

@@ -51,20 +51,23 @@ pub(super) enum Collection {
     Transfers,
 }
 
+/// The one that there is.
+const VERSION: &str = "v3";
+
 impl Place {
-    /// Of a request's line.
+    /// Of a request's method, and its path behind the prefix.
     pub(crate) fn of(method: &Method, path: &str) -> Result<Option<Self>, Unclear> {
         if ![Method::DELETE, Method::POST, Method::PUT].contains(method) {
             return Ok(None);
         }
         let path = parts(path)?;
-        let mut parts: Vec<&str> = path.iter().map(String::as_str).collect();
-        // A field may say which version is asked for; then it does not stand in the path.
-        if parts.first() == Some(&"v3") {
-            parts.remove(0);
-        }
-        let (project, rest) = match parts.as_slice() {
-            [first, ..] if is_collection(first) => (None, parts.as_slice()),
+        let parts: Vec<&str> = path.iter().map(String::as_str).collect();
+        // Nothing else goes on to Cinder ([`is_cinders`]).
+        let [VERSION, parts @ ..] = parts.as_slice() else {
+            return Ok(None);
+        };
+        let (project, rest) = match parts {
+            [first, ..] if is_collection(first) => (None, parts),
             [project, rest @ ..] => (Some(*project), rest),
             [] => return Ok(None),
         };
@@ -155,6 +158,23 @@ fn parts(path: &str) -> Result<Vec<String>, Unclear> {
     Ok(parts)
 }
 
+/// Whether a path, behind the prefix, is one of those that Cinder has: the documents of its versions, its health, and what is under the version
+/// that is guarded. A version may be asked for in a field too (`Accept`), and then stands in no path; and releases before Xena have another one
+/// (`/v2`). Neither is read here, so neither goes on. What servers read in more ways than one may be Cinder's.
+pub(crate) fn is_cinders(path: &str) -> bool {
+    // Nearly all are written as they should be.
+    if path.starts_with("/v3/") || ["", "/", "/v3"].contains(&path) {
+        return true;
+    }
+    match parts(path) {
+        Ok(parts) => match parts.first().map(String::as_str) {
+            None | Some(VERSION) => true,
+            Some(first) => first == "healthcheck" && parts.len() == 1,
+        },
+        Err(Unclear) => true,
+    }
+}
+
 /// Whether a query names another method than the request's line: Cinder goes by that one.
 pub(crate) fn renames_its_method(query: &str) -> bool {
     query.split(['&', ';']).any(|pair| {
@@ -219,8 +239,6 @@ mod tests {
             "/v3/p/volumes/{}%2ejson",
             "/v3/p/volumes/{}%0A",
             "/v3/p/volumes/{}/",
-            // With the version in `Accept`.
-            "/p/volumes/{}",
         ] {
             for id in [ID.to_owned(), ID.to_uppercase(), format!("%39{}", &ID[1..])] {
                 let path = path.replace("{}", &id);
@@ -270,6 +288,38 @@ mod tests {
             "/v2/p/volumes/1",
         ] {
             assert_eq!(Place::of(&Method::DELETE, path), Ok(None), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_none_of_cinders_paths_is_known() {
+        for path in [
+            "",
+            "/",
+            "//",
+            "/v3",
+            "/v3/",
+            "//v3//p/volumes/1",
+            "/./%763/p",
+            "/v3.json",
+            "/healthcheck",
+            "/v3/../x",
+            "/x/../v3",
+        ] {
+            assert!(is_cinders(path), "{path}");
+        }
+        for path in [
+            "/v2/p/volumes/1",
+            "/v30/p",
+            // With the version in `Accept`.
+            "/p/volumes/1",
+            "/volumes/1",
+            "/volume/v3/p/volumes/1",
+            "/healthcheck/v3",
+            "/V3/p",
+            "*",
+        ] {
+            assert!(!is_cinders(path), "{path}");
         }
     }
 

@@ -40,9 +40,9 @@ pub(crate) enum Under {
 }
 
 /// The volumes of one of Cinder's groups.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Members {
-    Are(Vec<String>),
+    Are(Vec<Volume>),
     /// They are more than were asked for.
     TooMany,
     /// It was not told.
@@ -173,7 +173,7 @@ impl Names {
             Some(cinder.volumes_in_group(group, most).await)
         };
         match timeout(wait, look).await.ok().flatten() {
-            Some(Ok(volumes)) => Members::Are(volumes.into_iter().map(|v| v.id).collect()),
+            Some(Ok(volumes)) => Members::Are(volumes),
             Some(Err(CloudError::TooMany { .. })) => Members::TooMany,
             Some(Err(error)) => {
                 tracing::warn!(

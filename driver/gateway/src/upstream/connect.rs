@@ -53,7 +53,7 @@ impl FromStr for UpstreamUrl {
         };
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(bad(
-                "a path has no place in it: what clients ask for goes to Cinder as it is",
+                "a path has no place in it: what clients ask for goes to Cinder as it is, and upstream.prefix says under which path that has its API",
             ));
         }
         let authority = uri.authority().ok_or_else(|| bad("it has no host"))?;

@@ -167,17 +167,19 @@ pub async fn serve(at: ListenConfig, router: Router) -> (Option<SocketAddr>, Joi
 }
 
 impl Cloud {
-    pub async fn start() -> (Self, SocketAddr) {
+    /// Its API for users stands under that path.
+    pub async fn start(prefix: &str) -> (Self, SocketAddr) {
         let cloud = Self::default();
         let address = "127.0.0.1:0".parse().unwrap();
-        let router = Router::new()
+        let own = Router::new()
             .route("/v3/auth/tokens", post(token).get(looked_at))
             .route("/volume/v3/", get(versions))
             .route(
                 "/volume/v3/{project}/volumes/detail",
                 get(many_for_ourselves),
             )
-            .route("/volume/v3/{project}/volumes/{id}", get(for_ourselves))
+            .route("/volume/v3/{project}/volumes/{id}", get(for_ourselves));
+        let users = Router::new()
             .route(
                 "/v3/{project}/volumes",
                 get(list_for_a_user).fallback(cinders),
@@ -191,8 +193,13 @@ impl Cloud {
                 "/v3/{project}/{things}/{id}",
                 get(of_a_volume).fallback(cinders),
             )
-            .fallback(cinders)
-            .with_state(cloud.clone());
+            .fallback(cinders);
+        let router = if prefix.is_empty() {
+            own.merge(users)
+        } else {
+            own.nest(prefix, users).fallback(cinders)
+        };
+        let router = router.with_state(cloud.clone());
         let (address, _) = serve(ListenConfig::Loopback { address }, router).await;
         (cloud, address.unwrap())
     }

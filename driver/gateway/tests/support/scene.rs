@@ -26,8 +26,17 @@ pub async fn scene(more: &str) -> Scene {
 
 /// The same, and `[actions]` begins with these lines.
 pub async fn scene_with(actions: &str, more: &str) -> Scene {
+    scene_of("", actions, more).await
+}
+
+/// The same, in front of a Cinder that has its API under that path.
+pub async fn scene_under(prefix: &str) -> Scene {
+    scene_of(prefix, "", "").await
+}
+
+async fn scene_of(prefix: &str, actions: &str, more: &str) -> Scene {
     let dir = tempfile::tempdir().unwrap();
-    let (cloud, address) = Cloud::start().await;
+    let (cloud, address) = Cloud::start(prefix).await;
     let sidecar = Sidecar::default();
     let socket = dir.path().join("driver.sock");
     let serving = sidecar.start(&socket).await;
@@ -36,7 +45,7 @@ pub async fn scene_with(actions: &str, more: &str) -> Scene {
     let text = format!(
         "zone = \"zone-a\"\npeer = \"zone-b\"\n\
          [listen]\naddress = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n\
-         [upstream]\nurl = \"http://{address}\"\n\
+         [upstream]\nurl = \"http://{address}\"\nprefix = {prefix:?}\n\
          {actions}[actions.sidecar]\nunix = {socket:?}\n\
          [actions.cloud]\nauth_url = \"http://{address}/v3\"\nusername = \"own\"\npassword_file = {secret:?}\n\
          project = \"service\"\nbackends = {{ volumes = \"h@ceph#ceph\" }}\n{more}"

@@ -50,6 +50,8 @@ class ManagingRBDDriver(ReplicatedRBDDriver):
         name = existing_ref["source-name"]
         if _keeps_its_name(existing_ref):
             return self._take_in(volume, name, existing_ref)
+        if self._is_replication_enabled:
+            _refuse_managed(name)
         if self._is_secondary(volume, name):
             return self._as_it_is(name, existing_ref)
         self._check_type(volume, volume.volume_type, "manage")
@@ -60,8 +62,7 @@ class ManagingRBDDriver(ReplicatedRBDDriver):
         update = self._as_it_is(name, existing_ref)
         if not self._is_replication_enabled:
             raise _invalid(existing_ref, "this backend has no replication_device, so no image of it is replicated")
-        if _is_managed(update["_name_id"]):
-            raise exception.ManageExistingAlreadyManaged(volume_ref=name)
+        _refuse_managed(name)
         # Also refused here: a zone that is frozen, and an image that is marked for its deletion.
         self._is_secondary(volume, name)
         with as_fault():
@@ -190,6 +191,14 @@ def _is_managed(name_id: str) -> bool:
     return bool(
         objects.Volume.exists(context, name_id) or objects.VolumeList.get_all(context, filters={"_name_id": name_id})
     )
+
+
+def _refuse_managed(name: str) -> None:
+    """A rename would take a volume's image from under it: upstream does not ask whose it is. Two records of one image are
+    no better: it is deleted with either."""
+    name_id = volume_utils.extract_id_from_volume_name(name)
+    if uuidutils.is_uuid_like(name_id) and _is_managed(name_id):
+        raise exception.ManageExistingAlreadyManaged(volume_ref=name)
 
 
 @contextmanager

@@ -176,6 +176,24 @@ fn groups_snapshots_and_attachments_stand_for_their_volumes() {
         ),
         ("DELETE consistencygroups/g-1", force, Delete, Target::Group),
         (
+            "POST groups/g-1/action",
+            r#"{"failover_replication": {"secondary_backend_id": "zone-b"}}"#,
+            Operation::Replication(OnGroup::FailOver),
+            Target::Group,
+        ),
+        (
+            "DELETE groups/g-1",
+            r#"{"enable_replication": null}"#,
+            Operation::Replication(OnGroup::Enable),
+            Target::Group,
+        ),
+        (
+            "POST groups/g-1/action",
+            r#"{"disable_replication": {}}"#,
+            Operation::Replication(OnGroup::Disable),
+            Target::Group,
+        ),
+        (
             "POST groups/action",
             r#"{"create-from-src": {"source_group_id": "g-1"}}"#,
             Clone,
@@ -292,6 +310,10 @@ fn the_rest_is_cinders_alone() {
         (
             "POST /v3/p/groups/g/action",
             r#"{"reset_status": {"status": "available"}}"#,
+        ),
+        (
+            "POST /v3/p/groups/g/action",
+            r#"{"list_replication_targets": {}}"#,
         ),
         (
             "POST /v3/p/consistencygroups/g/delete",

@@ -296,3 +296,49 @@ fn what_is_not_replicated_is_cinders_and_what_is_unknown_is_unknown() {
         assert_eq!(refused, !forgets(operation), "{operation:?}");
     }
 }
+
+/// An action on a group's replication moves what a plan counts on, at whatever step that is.
+#[test]
+fn hard_case_48_a_groups_replication_waits_for_all_that_moves_it() {
+    let serves = |r: &mut serde_json::Value| {
+        primary(r);
+        r["group"] = json!("db");
+    };
+    let copy = |r: &mut serde_json::Value| r["group"] = json!("db");
+    let judged = |what, under_way: &serde_json::Value, of: &dyn Fn(&mut serde_json::Value)| {
+        let outlook = Outlook {
+            report: report("p/volume-1", of),
+            under_way: serde_json::from_value(under_way.clone()).unwrap(),
+        };
+        judge(Operation::Replication(what), &outlook, None)
+    };
+    let frozen =
+        json!([{ "what": "frozen", "reason": "new switches", "since": "2026-11-26T10:00:00Z" }]);
+    for what in [OnGroup::FailOver, OnGroup::Enable, OnGroup::Disable] {
+        for under_way in [
+            plan("move", "zone-a", "zone-b"),
+            plan("failover", "zone-b", "zone-a"),
+            plan("resume", "zone-a", "zone-a"),
+            plan("reprotect", "zone-a", "zone-a"),
+            json!([{ "what": "failover_host" }]),
+            frozen.clone(),
+        ] {
+            for of in [&serves as &dyn Fn(&mut serde_json::Value), &copy] {
+                let verdict = judged(what, &under_way, of);
+                let later = matches!(verdict, Verdict::Later { .. });
+                assert!(later, "{what:?} {under_way}: {verdict:?}");
+            }
+        }
+        let action = judged(what, &json!([]), &|r| {
+            serves(r);
+            r["in_flight"] = json!("describe");
+        });
+        assert!(matches!(action, Verdict::Later { .. }), "{what:?}");
+        // Else the driver says what may be: a group comes home from here, and one without a primary is healed so.
+        for status in ["active - secondary", "pending - promotion"] {
+            let verdict = judged(what, &json!([]), &|r| r["status"] = json!(status));
+            assert_eq!(verdict, Verdict::Pass, "{what:?} {status}");
+        }
+        assert_eq!(judged(what, &json!([]), &serves), Verdict::Pass);
+    }
+}
