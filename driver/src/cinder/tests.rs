@@ -11,6 +11,7 @@ mod many;
 mod moving;
 mod pools;
 mod retyping;
+mod unsure;
 
 use super::{
     health::{DEAD_AFTER, Health},
