@@ -26,6 +26,9 @@ class FriendlySidecar:
         self._refuse("delete")
         return self.deletion
 
+    def would_delete(self, backend: str | None, volume: VolumeRef) -> None:
+        self._refuse("delete")
+
     def guard(self, backend: str | None, operation: str, image: str) -> None:
         self._refuse("guard")
 

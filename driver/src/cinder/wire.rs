@@ -153,6 +153,20 @@ pub struct DeleteRequest {
     pub backend: Option<String>,
     /// Which.
     pub volume: CinderVolume,
+    /// What of it is due.
+    #[serde(default)]
+    pub step: DeleteStep,
+}
+
+/// What of a deletion is due. With `--purge` Cinder deletes a volume's snapshots one by one, and only then the volume.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeleteStep {
+    /// The volume's own.
+    #[default]
+    Volume,
+    /// That of a snapshot of it, which is deleted only because the volume is to follow: whether it would. Nothing is changed.
+    SnapshotsFirst,
 }
 
 /// What became of a deletion, and so what Cinder is to do.

@@ -84,6 +84,10 @@ async fn deletion(api: &Api, volume: Value) {
     let again = json!({"specs": week, "volumes": [volume]});
     let (status, _) = api.json("POST", "/v1/cinder/replicate", again).await;
     assert_eq!(status, 200);
+    let mut purge = body.clone();
+    purge["step"] = json!("snapshots_first");
+    let (status, refused) = api.json("POST", "/v1/cinder/delete", purge).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("held")));
     let (_, answer) = api.json("POST", "/v1/cinder/delete", body).await;
     assert_eq!(answer["outcome"], "scheduled");
     let act = |action: Value| json!({"action": action});

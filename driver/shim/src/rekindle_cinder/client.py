@@ -126,6 +126,10 @@ class Sidecar:
             raise BadAnswer(f"a deletion's outcome is '{outcome}'")
         return Deletion(outcome != _PROCEED, f"{outcome}: {_get(answer, 'message', str)}")
 
+    def would_delete(self, backend: str | None, volume: VolumeRef) -> None:
+        """Whether the volume would follow a snapshot of it that is deleted first."""
+        self._post("delete", {"backend": backend, "volume": volume.as_json(), "step": "snapshots_first"})
+
     def guard(self, backend: str | None, operation: str, image: str) -> None:
         self._post("guard", {"backend": backend, "operation": operation, "image": image})
 
