@@ -36,6 +36,11 @@ class FriendlySidecar:
         self._refuse("replicate")
         return [VolumeResult(v.id, v.image, "enabled", "active - primary", None) for v in volumes]
 
+    def replicate_again(
+        self, backend: str | None, specs: Mapping[str, str], volumes: Sequence[VolumeRef]
+    ) -> list[VolumeResult]:
+        return self.replicate(backend, specs, volumes)
+
     def unreplicate(self, backend: str | None, volumes: Sequence[VolumeRef]) -> list[VolumeResult]:
         self._refuse("unreplicate")
         return [VolumeResult(v.id, v.image, "disabled", None, None) for v in volumes]

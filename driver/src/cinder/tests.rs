@@ -177,10 +177,20 @@ impl Bench {
     }
 
     async fn replicate(&self, volumes: &[CinderVolume], pairs: &[(&str, &str)]) -> VolumesAnswer {
+        self.replicate_for(Cause::Type, volumes, pairs).await
+    }
+
+    async fn replicate_for(
+        &self,
+        cause: Cause,
+        volumes: &[CinderVolume],
+        pairs: &[(&str, &str)],
+    ) -> VolumesAnswer {
         let request = ReplicateRequest {
             backend: None,
             specs: specs(pairs),
             volumes: volumes.to_vec(),
+            cause,
         };
         self.cinder.replicate(request).await.unwrap()
     }

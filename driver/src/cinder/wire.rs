@@ -117,6 +117,21 @@ pub struct ReplicateRequest {
     pub specs: Specs,
     /// Which; at most [`rekindle_common::action::MAX_BATCH`].
     pub volumes: Vec<CinderVolume>,
+    /// Why it is asked for.
+    #[serde(default)]
+    pub cause: Cause,
+}
+
+/// Why a volume is to be replicated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// It is new, or was given this type: what the type says holds.
+    #[default]
+    Type,
+    /// Something else was done to it, and its type is what it was. One that is replicated stays in its mode, its group and with its policy,
+    /// which may be others than its type's; only one that is not is replicated as its type says.
+    Again,
 }
 
 /// `POST /v1/cinder/unreplicate` and `POST /v1/cinder/status`.

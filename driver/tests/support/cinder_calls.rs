@@ -27,6 +27,10 @@ pub(crate) async fn all(api: &Api) {
     assert_eq!(words(&ends), [json!("enabled"), json!("error")]);
     assert_eq!(ends["volumes"][1]["error"]["code"], "unknown_volume");
 
+    let again = json!({"specs": specs, "volumes": [volume(7)], "cause": "again"});
+    let (_, ends) = api.json("POST", "/v1/cinder/replicate", again).await;
+    assert_eq!(ends["volumes"][0]["effect"], "already_so", "{ends}");
+
     deletion(api, volume(7)).await;
     let asked = json!({"backend": "default", "volumes": [volume(7)]});
     let (_, now) = api.json("POST", "/v1/cinder/status", asked.clone()).await;

@@ -105,7 +105,15 @@ class Sidecar:
         )
 
     def replicate(self, backend: str | None, specs: Mapping[str, str], volumes: Sequence[VolumeRef]) -> list[VolumeResult]:
+        """As the type says, which is new to the volumes."""
         return self._about_volumes("replicate", {"backend": backend, "specs": dict(specs)}, volumes)
+
+    def replicate_again(
+        self, backend: str | None, specs: Mapping[str, str], volumes: Sequence[VolumeRef]
+    ) -> list[VolumeResult]:
+        """What is replicated stays as it is; the rest as its type says, which is what it was."""
+        body = {"backend": backend, "specs": dict(specs), "cause": "again"}
+        return self._about_volumes("replicate", body, volumes)
 
     def unreplicate(self, backend: str | None, volumes: Sequence[VolumeRef]) -> list[VolumeResult]:
         return self._about_volumes("unreplicate", {"backend": backend}, volumes)
