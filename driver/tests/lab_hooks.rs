@@ -114,6 +114,7 @@ impl Hooks {
             backend: None,
             specs,
             volumes: volumes.to_vec(),
+            cause: Cause::Type,
         };
         let answer = self.cinder.replicate(request).await.unwrap();
         for v in &answer.volumes {

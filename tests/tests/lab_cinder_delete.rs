@@ -135,6 +135,26 @@ async fn hard_case_32_a_deleted_primary_follows_its_policy() -> anyhow::Result<(
         })
         .await?;
         zone.wait(&ids[0], &[("status", "available")]).await?;
+        // With its snapshots: before the first of them goes.
+        let before = format!("before-{}", ids[0]);
+        let made = zone.clients.openstack_json(
+            &zone.clients.admin,
+            &["volume", "snapshot", "create", "--volume", &ids[0], &before],
+        )?;
+        let snapshot = format!("snapshot-{}", made["id"].as_str().unwrap());
+        let status = ["volume", "snapshot", "show", "-f", "value", "-c", "status"];
+        until("the snapshot", COPY, async || -> Look<()> {
+            match zone.admin(&[&status[..], &[before.as_str()][..]].concat()) {
+                Ok(status) if status.trim() == "available" => Ok(()),
+                Ok(status) => Err(status),
+                Err(e) => Err(e.to_string()),
+            }
+        })
+        .await?;
+        zone.admin(&["volume", "delete", "--purge", &ids[0]])?;
+        zone.wait(&ids[0], &[("status", "available")]).await?;
+        let here = snapshots(cloud, Site::ZoneA, &images[0])?;
+        assert!(here.contains(&snapshot), "its volume was refused: {here:?}");
 
         // Kept: the last byte is in the other zone's plain volume, and this zone has neither record nor image.
         for n in [1, 2] {
@@ -195,7 +215,7 @@ async fn hard_case_32_a_deleted_primary_follows_its_policy() -> anyhow::Result<(
         zone.admin(&["volume", "set", "--type", &usual, &ids[0]])?;
         zone.wait(&ids[0], &[("type", &usual), ("status", "available")])
             .await?;
-        delete(0)?;
+        zone.admin(&["volume", "delete", "--purge", &ids[0]])?;
         no_image(cloud, Site::ZoneB, &images[0]).await
     })
     .await

@@ -24,6 +24,9 @@ FIELDS = {
 }
 """What each call's body holds: no more and no less."""
 
+OPTIONAL = {"delete": {"step"}, "replicate": {"cause"}}
+"""What it may hold besides."""
+
 
 def refusal(code: str, message: str, field: str | None = None) -> dict[str, Any]:
     answer = {"code": code, "message": message, "request_id": "req-1"}
@@ -116,7 +119,7 @@ class FakeSidecar:
 
     def _well(self, body: dict[str, Any]) -> Answer:
         call = self.calls[-1][0]
-        if body.keys() != FIELDS[call]:
+        if body.keys() - OPTIONAL.get(call, set()) != FIELDS[call]:
             return 400, refusal("malformed_body", f"fields {sorted(body)} instead of {sorted(FIELDS[call])}")
         if call == "check":
             replicated = body["specs"].get("replication_enabled") == "<is> True"

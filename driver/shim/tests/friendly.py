@@ -27,12 +27,20 @@ class FriendlySidecar:
         self._refuse("delete")
         return self.deletion
 
+    def would_delete(self, backend: str | None, volume: VolumeRef) -> None:
+        self._refuse("delete")
+
     def guard(self, backend: str | None, operation: str, image: str) -> None:
         self._refuse("guard")
 
     def replicate(self, backend: str | None, specs: Mapping[str, str], volumes: Sequence[VolumeRef]) -> list[VolumeResult]:
         self._refuse("replicate")
         return [VolumeResult(v.id, v.image, "enabled", "active - primary", None) for v in volumes]
+
+    def replicate_again(
+        self, backend: str | None, specs: Mapping[str, str], volumes: Sequence[VolumeRef]
+    ) -> list[VolumeResult]:
+        return self.replicate(backend, specs, volumes)
 
     def unreplicate(self, backend: str | None, volumes: Sequence[VolumeRef]) -> list[VolumeResult]:
         self._refuse("unreplicate")

@@ -19,6 +19,7 @@ def test_enabling_goes_by_type(make, sidecar, driver):
         periodic.id: "enabled",
     }
     assert [asked["specs"]["rekindle:mode"] for asked in sidecar.asked("replicate")] == ["instant", "periodic"]
+    assert [asked["cause"] for asked in sidecar.asked("replicate")] == ["again", "again"]
 
 
 @pytest.mark.parametrize("hook", ["enable_replication", "disable_replication", "failover_replication"])

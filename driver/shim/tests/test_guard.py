@@ -9,6 +9,7 @@ from cinder import exception
 
 from rekindle_cinder.faults import RekindleFault
 from tests.fake_ceph import FakeImage
+from tests.fake_sidecar import refusal
 
 GIB = 1024**3
 
@@ -205,6 +206,53 @@ def test_a_snapshots_deletion(make, cluster, sidecar, driver, replicated, told):
     sidecar.recovers()
     driver.delete_snapshot(snapshot)
     assert cluster.images[replicated.name].snaps == {}
+
+
+def purge(driver, snapshots):
+    """As Cinder's manager does: the snapshots, and the volume whatever came of them."""
+    kept = []
+    for snapshot in snapshots:
+        try:
+            driver.delete_snapshot(snapshot)
+        except exception.SnapshotIsBusy:
+            kept.append(snapshot)
+    driver.delete_volume(snapshots[0].volume)
+    return kept
+
+
+@pytest.fixture
+def purged(make, driver, replicated):
+    snapshots = [with_snapshot(driver, make, replicated) for _ in range(2)]
+    replicated.status = "deleting"
+    return snapshots
+
+
+def test_hard_case_32_a_volume_that_would_stay_keeps_its_snapshots(cluster, sidecar, driver, replicated, purged, told):
+    sidecar.refuses("delete", 409, "held", "the group's policy is to refuse it")
+    with pytest.raises(exception.VolumeIsBusy, match="policy is to refuse"):
+        purge(driver, purged)
+    assert len(cluster.images[replicated.name].snaps) == 2
+    # Asked, and told, once for all of them.
+    [asked] = sidecar.asked("delete")
+    assert asked["step"] == "snapshots_first"
+    assert len(told) == 1
+    sidecar.recovers()
+    assert purge(driver, purged) == []
+    assert cluster.images == {}
+    assert [body.get("step") for body in sidecar.asked("delete")][1:] == ["snapshots_first", "snapshots_first", None]
+
+
+def test_a_volume_does_not_go_where_a_snapshot_was_refused_on_its_way(cluster, sidecar, driver, replicated, purged, told):
+    # By the time that the next one is asked for, all is well again.
+    sidecar.answers("guard", lambda _body: (sidecar.recovers(), (409, refusal("busy", "a plan is at work")))[1])
+    with pytest.raises(exception.VolumeIsBusy, match="a plan is at work"):
+        purge(driver, purged)
+    assert len(cluster.images[replicated.name].snaps) == 2
+
+
+def test_a_snapshot_that_is_deleted_by_itself_asks_for_no_volume(make, sidecar, driver, replicated):
+    driver.delete_snapshot(with_snapshot(driver, make, replicated))
+    assert sidecar.asked("delete") == []
 
 
 def test_hard_case_48_a_backup_asks_too(make, sidecar, driver, replicated, monkeypatch):

@@ -300,6 +300,10 @@ def test_an_image_is_written_and_read_where_its_volume_is(make, ceph, sidecar, d
     monkeypatch.setattr("cinder.image.image_utils.convert_image", lambda _from, to, *_args, **_kwargs: written.append(to))
     driver._copy_image_to_volume(make.context, volume, None, "i", disable_sparse=True)
     assert written == [f"rbd:volumes/{volume.name}:conf=b.conf:id=dr"]
+    # Its type was not changed: how it is replicated may be another matter.
+    assert [asked.get("cause") for asked in sidecar.asked("replicate")] == ["again"]
+    driver.retype(make.context, volume, make.type({**REPLICATED, "rekindle:mode": "once"}), {}, None)
+    assert [asked.get("cause") for asked in sidecar.asked("replicate")] == ["again", None]
 
 
 def test_a_copy_is_not_retyped(make, cluster, sidecar, driver):

@@ -163,6 +163,28 @@ class WithManager(Managed):
             self.driver.create_volume(target)
         assert list(self.cluster.images) == [source.name]
 
+    def test_hard_case_32_a_refused_purge_leaves_the_volume_and_its_snapshots(self) -> None:
+        self.set_up_driver()
+        volume = self.a_volume(status="deleting")
+        snapshots = [utils.create_snapshot(self.context, volume.id, status="deleting") for _ in range(2)]
+        names = {snapshot.name: True for snapshot in snapshots}
+        self.cluster.images[volume.name].snaps.update(names)
+        self.sidecar.refusing = {"delete": Refused(409, "held", "the group's policy refuses it")}
+        self.manager.delete_volume(self.context, volume, cascade=True)
+        assert self.how_is(volume)[0] == "available"
+        assert self.cluster.images[volume.name].snaps == names
+        assert [objects.Snapshot.get_by_id(self.context, s.id).status for s in snapshots] == ["available"] * 2
+        assert len([m for m in self.messages() if m["resource_uuid"] == volume.id]) == 1
+        # Asked for again when it is allowed.
+        self.sidecar.refusing = {}
+        for resource in (volume, *snapshots):
+            resource.refresh()
+            resource.status = "deleting"
+            resource.save()
+        self.manager.delete_volume(self.context, volume, cascade=True)
+        self.assertRaises(exception.VolumeNotFound, objects.Volume.get_by_id, self.context, volume.id)
+        assert self.cluster.images == {}
+
     def test_a_secondary_is_managed_without_a_rename(self) -> None:
         self.set_up_driver()
         name_id = "4f9bd3f7-3c4a-4b5c-9d3d-5d3e7a6f2b10"

@@ -127,6 +127,8 @@ pub struct SnapshotSummary {
     /// How many older ones that were taken here the other zone has not let go of. It lets go of one as soon as it has the whole
     /// of a newer one.
     pub held: u32,
+    /// User snapshots that a forced promotion set aside: the copy that they came with was interrupted. By the names that they have now.
+    pub torn: Vec<String>,
 }
 
 /// One mirror snapshot (`rbd_snap_mirror_namespace_t`).

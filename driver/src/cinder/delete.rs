@@ -9,6 +9,8 @@
 //!   a copy       -> its record alone goes
 //! ```
 //!
+//! With `--purge` Cinder deletes the snapshots first, each by itself, and is told before the first whether the volume would follow.
+//!
 //! Everything looks before it acts, so a call that died in its middle goes on where it stopped: when it is made again, and past
 //! the promotion by the loop alone. A keeping that fails before the demotion is taken back: Cinder has the volume again, and a mark
 //! that stayed would speak of one that is in use. Mirroring is not taken off before this zone follows: a daemon that has never seen the
@@ -22,7 +24,7 @@ use super::{
     health::Health,
     rules::is_theirs,
     sides::Side,
-    wire::{DeleteAnswer, DeleteRequest, Deleted},
+    wire::{DeleteAnswer, DeleteRequest, DeleteStep, Deleted},
 };
 use crate::replication::KEEPING;
 use rekindle_common::{
@@ -75,7 +77,14 @@ impl Cinder {
                 );
                 return Ok(answer(Deleted::RecordAlone, &text));
             }
-            match rules::verdict(&here, side.zone())? {
+            let verdict = rules::verdict(&here, side.zone())?;
+            match request.step {
+                DeleteStep::SnapshotsFirst => {
+                    return this.would_delete(side, image, verdict, by).await;
+                }
+                DeleteStep::Volume => {}
+            }
+            match verdict {
                 Verdict::Proceed => {
                     followed(side, here, by).await;
                     Ok(answer(Deleted::Proceed, "both zones' images go now"))
@@ -95,6 +104,32 @@ impl Cinder {
             }
         })
         .await
+    }
+
+    /// Whether the volume's deletion would end in this call, for its snapshots go before it and do not come back. Changes nothing.
+    async fn would_delete(
+        &self,
+        from: &Side,
+        image: &ImageSpec,
+        verdict: Verdict,
+        by: Instant,
+    ) -> Result<DeleteAnswer, ApiError> {
+        match verdict {
+            Verdict::Proceed => Ok(answer(Deleted::Proceed, "both zones' images would go")),
+            Verdict::RecordAlone => Ok(a_copys_record(from)),
+            Verdict::Schedule { after } => Err(ApiError::new(
+                ErrorCode::Held,
+                format!(
+                    "by its policy it goes after {after}, and can be undeleted until then, which its snapshots cannot: delete them first, by themselves"
+                ),
+            )),
+            Verdict::Keep => {
+                let to = self.ready_to_keep(from, by).await?;
+                self.keep_step(from, to, image, by).await?;
+                let text = format!("{} would keep it", to.zone());
+                Ok(answer(Deleted::RemovedByUs, &text))
+            }
+        }
     }
 
     /// Hands the volume over to the other zone. Where that fails before the demotion, it is a volume as before.

@@ -1,7 +1,7 @@
 //! `cinder failover-host`: every replicated volume of a backend to the other zone, each for itself.
 //!
 //! ```text
-//!   is the zone that is left alive or dead? (waited for) -> [the way back: is it in step?] -> look at all volumes in both zones
+//!   is the zone that is left alive or dead? (waited for; not known: refused) -> [the way back: is it in step?] -> look at all volumes in both zones
 //!     -> rules::way, each -> demote there, one batch -> promote here as they come, again while a demotion is on its way -> ends
 //!                         -> of a group: the orchestrator's plan, all groups at once (groups.rs) ---------------------> ends
 //! ```
@@ -62,7 +62,8 @@ impl Cinder {
     ///
     /// # Errors
     /// [`ApiError`]: the call as a whole is refused, and nothing was changed: no such target, nothing to fail back, the way
-    /// back is not in step (`held`, with the figure), the zone that takes over is frozen, a failover is at work (`busy`).
+    /// back is not in step (`held`, with the figure), or it is not known whether the zone that is left takes writes; the zone that takes
+    /// over is frozen, a failover is at work (`busy`).
     pub async fn failover(&self, request: FailoverRequest) -> Result<FailoverAnswer, ApiError> {
         let this = self.clone();
         // A task of its own: a shim that stops waiting must not leave volumes demoted and not promoted.
@@ -90,6 +91,8 @@ impl Cinder {
         let images: Vec<ImageSpec> = request.volumes.iter().map(|v| v.image.clone()).collect();
         let _told = self.inner.own.fails_over(images);
         let health = settled(from, (Instant::now() + SETTLE).min(by)).await;
+        self.refuse_a_guess(&request.volumes, (from, to), health, by)
+            .await?;
         let home = target == super::DEFAULT;
         if home {
             self.way_back(&request.volumes, from, to, health, by)

@@ -4,7 +4,8 @@
 //!   shim -- unix socket --> routes -> Cinder -> specs (what a type asks for)      -> sides: this zone in process,
 //!                                            -> failover -> rules (each volume)      the other through its sidecar
 //!                                            -> groups (by the orchestrator's plan)
-//!                                            -> back (the way home), guard, replicate, delete
+//!                                            -> unsure (a zone that does not say how it is), back (the way home)
+//!                                            -> guard, replicate, delete
 //! ```
 //!
 //! Cinder's service has one active backend: its own zone, or after a failover the other one. Each call says which, and the
@@ -22,6 +23,7 @@ pub mod routes;
 mod rules;
 mod sides;
 mod specs;
+mod unsure;
 pub mod wire;
 
 pub use sides::Side;

@@ -7,7 +7,8 @@ use super::{
     rules::is_theirs,
     sides::Ends,
     wire::{
-        CinderVolume, ReplicateRequest, ReplicationStatus, VolumesAnswer, VolumesRequest, Wanted,
+        Cause, CinderVolume, ReplicateRequest, ReplicationStatus, VolumesAnswer, VolumesRequest,
+        Wanted,
     },
 };
 use rekindle_common::{
@@ -22,7 +23,8 @@ impl Cinder {
     /// Replicates volumes as their type asks, or changes how they are: the mode, the schedule or the group, in place.
     ///
     /// Between journal and snapshot mirroring there is no way in place in librbd. The type was changed on purpose, so the
-    /// copy is given up and made anew; until its first sync has ended the volume has none, and its status says so.
+    /// copy is given up and made anew; until its first sync has ended the volume has none, and its status says so. Where no type was
+    /// changed ([`Cause::Again`]), neither is a volume that is replicated already.
     ///
     /// # Errors
     /// [`ApiError`]: the whole call is refused.
@@ -51,23 +53,35 @@ impl Cinder {
             // Cinder's ids are those of the zone that it stands in, wherever its volumes are served from.
             let home = this.inner.own.zone();
             let wanted = |v: &CinderVolume| {
-                let known = now.get(&v.image).and_then(|r| r.cinder.as_ref());
-                let cinder = FromCinder {
-                    facts: v.facts_in(home, known),
-                    on_delete,
+                let report = now.get(&v.image);
+                let facts = v.facts_in(home, report.and_then(|r| r.cinder.as_ref()));
+                let is = match request.cause {
+                    Cause::Type => None,
+                    Cause::Again => report.and_then(|r| r.mode),
                 };
-                order(
-                    &v.image,
-                    VolumeAction::Replicate {
+                let action = match is {
+                    // A person may have put it into a group, or into another mode, past its type.
+                    Some(is) => VolumeAction::Replicate {
+                        mode: is,
+                        group: None,
+                        leave_group: false,
+                        anew: false,
+                        cinder: Some(Box::new(FromCinder {
+                            facts,
+                            on_delete: None,
+                        })),
+                    },
+                    None => VolumeAction::Replicate {
                         mode,
                         group: group.clone(),
                         // The type says all of it: one that names no group asks for a volume that is in none.
                         leave_group: group.is_none(),
                         // Nor was it changed but on purpose.
-                        anew: true,
-                        cinder: Some(Box::new(cinder)),
+                        anew: request.cause == Cause::Type,
+                        cinder: Some(Box::new(FromCinder { facts, on_delete })),
                     },
-                )
+                };
+                order(&v.image, action)
             };
             let orders = request.volumes.iter().map(wanted).collect();
             let ends = side.batch(orders, by).await;

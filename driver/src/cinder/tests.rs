@@ -12,6 +12,7 @@ mod moving;
 mod of_the_other_zone;
 mod pools;
 mod retyping;
+mod unsure;
 
 use super::{
     health::{DEAD_AFTER, Health},
@@ -178,10 +179,20 @@ impl Bench {
     }
 
     async fn replicate(&self, volumes: &[CinderVolume], pairs: &[(&str, &str)]) -> VolumesAnswer {
+        self.replicate_for(Cause::Type, volumes, pairs).await
+    }
+
+    async fn replicate_for(
+        &self,
+        cause: Cause,
+        volumes: &[CinderVolume],
+        pairs: &[(&str, &str)],
+    ) -> VolumesAnswer {
         let request = ReplicateRequest {
             backend: None,
             specs: specs(pairs),
             volumes: volumes.to_vec(),
+            cause,
         };
         self.cinder.replicate(request).await.unwrap()
     }

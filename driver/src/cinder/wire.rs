@@ -120,6 +120,21 @@ pub struct ReplicateRequest {
     pub specs: Specs,
     /// Which; at most [`rekindle_common::action::MAX_BATCH`].
     pub volumes: Vec<CinderVolume>,
+    /// Why it is asked for.
+    #[serde(default)]
+    pub cause: Cause,
+}
+
+/// Why a volume is to be replicated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// It is new, or was given this type: what the type says holds.
+    #[default]
+    Type,
+    /// Something else was done to it, and its type is what it was. One that is replicated stays in its mode, its group and with its policy,
+    /// which may be others than its type's; only one that is not is replicated as its type says.
+    Again,
 }
 
 /// `POST /v1/cinder/unreplicate` and `POST /v1/cinder/status`.
@@ -156,6 +171,20 @@ pub struct DeleteRequest {
     pub backend: Option<String>,
     /// Which.
     pub volume: CinderVolume,
+    /// What of it is due.
+    #[serde(default)]
+    pub step: DeleteStep,
+}
+
+/// What of a deletion is due. With `--purge` Cinder deletes a volume's snapshots one by one, and only then the volume.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeleteStep {
+    /// The volume's own.
+    #[default]
+    Volume,
+    /// That of a snapshot of it, which is deleted only because the volume is to follow: whether it would. Nothing is changed.
+    SnapshotsFirst,
 }
 
 /// What became of a deletion, and so what Cinder is to do.

@@ -130,6 +130,7 @@ impl Look {
             MirrorView::On(m) => {
                 look.peer_primary = peer_primary(&look.view, &m, hints);
                 look.mirrored(&m, hints, now);
+                look.torn(&m.snapshots.torn);
                 look.check_policy(&m);
             }
         }
@@ -334,6 +335,16 @@ impl Look {
                     VolumeStatus::ActiveUpdating
                 }
             },
+        }
+    }
+
+    /// Snapshots that a forced promotion set aside, until a person has taken them away.
+    fn torn(&mut self, names: &[String]) {
+        if !names.is_empty() {
+            self.concerns.push(format!(
+                "snapshots of a copy that was interrupted, which do not hold what they were taken of, were set aside at the forced promotion: {}. The volume's own data may be of two moments too: check it. `rbd snap unprotect` and `rbd snap rm` take them away",
+                names.join(", ")
+            ));
         }
     }
 

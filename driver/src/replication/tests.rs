@@ -95,6 +95,7 @@ fn with_snapshot(mut v: ImageView, state: SnapshotState, complete: bool) -> Imag
             newest: Some(s),
             count: 1,
             held: 0,
+            torn: Vec::new(),
         };
     }
     v

@@ -12,6 +12,7 @@ impl Hooks {
         let request = DeleteRequest {
             backend: None,
             volume: v.clone(),
+            step: DeleteStep::Volume,
         };
         let answer = self.cinder.delete(request).await.unwrap();
         println!("{:?} in {:?}", answer.outcome, begun.elapsed());

@@ -27,6 +27,10 @@ pub(crate) async fn all(api: &Api) {
     assert_eq!(words(&ends), [json!("enabled"), json!("error")]);
     assert_eq!(ends["volumes"][1]["error"]["code"], "unknown_volume");
 
+    let again = json!({"specs": specs, "volumes": [volume(7)], "cause": "again"});
+    let (_, ends) = api.json("POST", "/v1/cinder/replicate", again).await;
+    assert_eq!(ends["volumes"][0]["effect"], "already_so", "{ends}");
+
     deletion(api, volume(7)).await;
     let asked = json!({"backend": "default", "volumes": [volume(7)]});
     let (_, now) = api.json("POST", "/v1/cinder/status", asked.clone()).await;
@@ -84,6 +88,10 @@ async fn deletion(api: &Api, volume: Value) {
     let again = json!({"specs": week, "volumes": [volume]});
     let (status, _) = api.json("POST", "/v1/cinder/replicate", again).await;
     assert_eq!(status, 200);
+    let mut purge = body.clone();
+    purge["step"] = json!("snapshots_first");
+    let (status, refused) = api.json("POST", "/v1/cinder/delete", purge).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("held")));
     let (_, answer) = api.json("POST", "/v1/cinder/delete", body).await;
     assert_eq!(answer["outcome"], "scheduled");
     let act = |action: Value| json!({"action": action});

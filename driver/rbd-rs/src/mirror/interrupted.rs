@@ -252,6 +252,6 @@ impl Layout {
 }
 
 /// What a forced promotion takes of the copy before it does anything else. It was copied from nowhere.
-fn is_orphan(s: &MirrorSnapshot) -> bool {
+pub(super) fn is_orphan(s: &MirrorSnapshot) -> bool {
     s.state == MirrorSnapshotState::NonPrimary && s.primary_mirror_uuid.is_empty()
 }

@@ -17,4 +17,5 @@ pub(crate) mod list;
 pub(crate) mod pool;
 pub(crate) mod snapshot;
 pub(crate) mod status;
+pub(crate) mod torn;
 pub(crate) mod written;

@@ -86,7 +86,18 @@ impl Image {
     /// # Errors
     /// As any call.
     pub fn mirror_snapshots(&self) -> Result<Vec<MirrorSnapshot>, Error> {
-        self.snapshots()?
+        self.mirror_snapshots_of(self.snapshots()?)
+    }
+
+    /// Those of a list of all of them, oldest first.
+    ///
+    /// # Errors
+    /// As any call.
+    pub fn mirror_snapshots_of(
+        &self,
+        snapshots: Vec<Snapshot>,
+    ) -> Result<Vec<MirrorSnapshot>, Error> {
+        snapshots
             .into_iter()
             .filter(|snapshot| snapshot.kind == SnapshotKind::Mirror)
             .filter_map(|snapshot| match self.mirror_snapshot(snapshot) {

@@ -109,7 +109,15 @@ class Sidecar:
         )
 
     def replicate(self, backend: str | None, specs: Mapping[str, str], volumes: Sequence[VolumeRef]) -> list[VolumeResult]:
+        """As the type says, which is new to the volumes."""
         return self._about_volumes("replicate", {"backend": backend, "specs": dict(specs)}, volumes)
+
+    def replicate_again(
+        self, backend: str | None, specs: Mapping[str, str], volumes: Sequence[VolumeRef]
+    ) -> list[VolumeResult]:
+        """What is replicated stays as it is; the rest as its type says, which is what it was."""
+        body = {"backend": backend, "specs": dict(specs), "cause": "again"}
+        return self._about_volumes("replicate", body, volumes)
 
     def unreplicate(self, backend: str | None, volumes: Sequence[VolumeRef]) -> list[VolumeResult]:
         return self._about_volumes("unreplicate", {"backend": backend}, volumes)
@@ -129,6 +137,10 @@ class Sidecar:
         if outcome != _PROCEED and outcome not in _OURS:
             raise BadAnswer(f"a deletion's outcome is '{outcome}'")
         return Deletion(outcome != _PROCEED, f"{outcome}: {_get(answer, 'message', str)}")
+
+    def would_delete(self, backend: str | None, volume: VolumeRef) -> None:
+        """Whether the volume would follow a snapshot of it that is deleted first."""
+        self._post("delete", {"backend": backend, "volume": volume.as_json(), "step": "snapshots_first"})
 
     def guard(self, backend: str | None, operation: str, image: str) -> None:
         self._post("guard", {"backend": backend, "operation": operation, "image": image})

@@ -131,7 +131,7 @@ class RekindleRBDDriver(ManagingRBDDriver):
         with as_fault():
             for specs, alike in by_specs.items():
                 refs = [self._described(volume, volume.volume_type) for volume in alike]
-                results += each_part(refs, partial(self._sidecar.replicate, backend, dict(specs)))
+                results += each_part(refs, partial(self._sidecar.replicate_again, backend, dict(specs)))
         return self._group_answer(results, words.ENABLED)
 
     def disable_replication(self, context: Any, group: Any, volumes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:

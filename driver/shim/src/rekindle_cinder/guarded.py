@@ -28,6 +28,8 @@ LOG = logging.getLogger(__name__)
 
 NOT_PRIMARY = "not_primary"
 
+_DELETING = "deleting"
+
 _TARGET = "target:"
 """What Cinder writes into the `migration_status` of a volume that it migrates another to, before that one's id."""
 
@@ -43,10 +45,14 @@ class GuardedRBDDriver(PatientRBDDriver):
         self._replacing: set[str] = set()
         # What the last failover left at home. Cinder writes it down behind it, when the service is away already.
         self._stayed: frozenset[str] = frozenset()
+        self._purges_refused: dict[str, str] = {}
 
     def delete_volume(self, volume: Any) -> None:
         """What becomes of the images is the volume's policy, and the sidecar's to carry out. A refused deletion leaves the
         volume available. That of a copy is Cinder's record alone: its image goes when its primary goes."""
+        why = self._purges_refused.pop(volume.id, None)
+        if why is not None:
+            raise exception.VolumeIsBusy(why, volume_name=volume.name)
         try:
             is_guarded = self._is_guarded(volume)
             deletion = self._sidecar.delete(self._backend_of(volume), self._ref(volume)) if is_guarded else None
@@ -65,10 +71,16 @@ class GuardedRBDDriver(PatientRBDDriver):
     def delete_snapshot(self, snapshot: Any) -> None:
         """A refused deletion leaves the snapshot available. That of a copy's is Cinder's record alone."""
         volume = snapshot.volume
+        purged = volume.status == _DELETING and self._is_guarded(volume)
         try:
+            if purged:
+                self._refuse_a_vain_purge(volume)
             copy_of = self._guard("snapshot_delete", volume, unless=NOT_PRIMARY)
         except RekindleFault as error:
             LOG.error("Snapshot %s is not deleted: %s", snapshot.id, error)
+            if purged:
+                # Cinder goes on with the next one, and with the volume.
+                self._purges_refused.setdefault(volume.id, str(error))
             raise exception.SnapshotIsBusy(str(error), snapshot_name=snapshot.name) from error
         if copy_of:
             LOG.warning("Snapshot %s is of a copy: Cinder forgets it, and nothing else (%s).", snapshot.id, copy_of)
@@ -194,6 +206,18 @@ class GuardedRBDDriver(PatientRBDDriver):
         refused = Refused(409, NOT_PRIMARY, why)
         self._tell(volume, "clone", refused)
         raise RekindleFault(reason=str(refused))
+
+    def _refuse_a_vain_purge(self, volume: Any) -> None:
+        """A volume that is deleted with its snapshots loses them first. Where it would stay, so do they; and once one was
+        refused, so are those behind it."""
+        why = self._purges_refused.get(volume.id)
+        if why is not None:
+            raise RekindleFault(reason=why)
+        try:
+            self._sidecar.would_delete(self._backend_of(volume), self._ref(volume))
+        except SidecarError as error:
+            self._tell(volume, "delete", error)
+            raise RekindleFault(reason=str(error)) from error
 
     def _refuse_migration(self, volume: Any) -> None:
         try:

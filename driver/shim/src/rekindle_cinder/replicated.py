@@ -35,6 +35,7 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._types: dict[str, Any] = {}
+        self._reimaged: set[str] = set()
 
     # Making volumes: the type is checked before there is an image.
 
@@ -76,14 +77,25 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
     def _copy_image_to_volume(self, context: Any, volume: Any, *args: Any, **kwargs: Any) -> None:
         """Upstream removes the new volume's image and imports another of that name. Mirroring is taken off first: a
         primary that is deleted under mirroring would be a lost volume in the other zone's eyes."""
-        there: Any = self
         if kwargs.get("disable_sparse"):
-            self._guard("revert", volume)
-            there = _writing_where_it_is(self._at(volume))
-        elif self._is_replicated_type(volume.volume_type):
+            self._reimage(context, volume, *args, **kwargs)
+            return
+        if self._is_replicated_type(volume.volume_type):
             self._disable_replication(volume)
         with self._replaces(volume), with_reason(volume):
-            super(ReplicatedRBDDriver, there)._copy_image_to_volume(context, volume, *args, **kwargs)
+            super()._copy_image_to_volume(context, volume, *args, **kwargs)
+
+    def _reimage(self, context: Any, volume: Any, *args: Any, **kwargs: Any) -> None:
+        """Upstream writes over the image where it is, and sets the volume up as if it were new: as its type says. Somebody
+        may have put it into a group since."""
+        self._guard("revert", volume)
+        there: Any = _writing_where_it_is(self._at(volume))
+        self._reimaged.add(volume.id)
+        try:
+            with self._replaces(volume), with_reason(volume):
+                super(ReplicatedRBDDriver, there)._copy_image_to_volume(context, volume, *args, **kwargs)
+        finally:
+            self._reimaged.discard(volume.id)
 
     def retype(self, context: Any, volume: Any, new_type: Any, diff: Any, host: Any) -> Any:
         self._check_type(volume, new_type, "retype")
@@ -127,7 +139,8 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
         volume_type = self._types.get(volume.id) or volume.volume_type
         with as_fault():
             described = [self._described(volume, volume_type)]
-            result = self._sidecar.replicate(self._backend_of(volume), self._specs(volume_type), described)[0]
+            call = self._sidecar.replicate_again if volume.id in self._reimaged else self._sidecar.replicate
+            result = call(self._backend_of(volume), self._specs(volume_type), described)[0]
         return _good(result)
 
     def _say_what_is_left(self, volume: Any) -> None:

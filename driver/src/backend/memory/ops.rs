@@ -623,6 +623,7 @@ fn view(w: &World, side: usize, spec: &ImageSpec, image: &Image) -> ImageView {
                 newest,
                 count: u32::try_from(m.snapshots.len()).unwrap_or(u32::MAX),
                 held: held(w, side, spec, m),
+                torn: Vec::new(),
             },
         })
     });

@@ -164,6 +164,7 @@ pub(super) fn snapshots(all: &[rbd::MirrorSnapshot]) -> SnapshotSummary {
         newest_complete: known.iter().rev().find(|s| s.complete).cloned(),
         count: u32::try_from(all.len()).unwrap_or(u32::MAX),
         held: held(all),
+        torn: Vec::new(),
     }
 }
 

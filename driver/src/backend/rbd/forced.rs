@@ -4,9 +4,12 @@
 //! where it is in the middle of a copy from a zone that is silent (hard case 22). Shut out, it starts anew by itself. Then a
 //! copy that was interrupted is put back to the last state that was whole, because librbd 16 would go one state too far
 //! (hard case 23; see `rbd_rs`, `mirror/interrupted.rs`), and then the image is promoted.
+//!
+//! A user's snapshots that came with that copy do not hold what they were taken of (`mirror/torn.rs`). They are set aside first, under
+//! names that nobody asks for: Cinder would make volumes of them, and they would be mirrored home. Nothing is removed.
 
 use super::{BLOCKLISTED_FOR, image::other_watchers};
-use rbd_rs::{Cluster, Error, Image, Promote, Settled};
+use rbd_rs::{Cluster, Error, Image, Promote, Role, Settled, Snapshot, SnapshotKind};
 use rekindle_common::ImageSpec;
 use std::{
     collections::HashMap,
@@ -16,6 +19,8 @@ use std::{
 
 /// Threads that compare an image's objects.
 const THREADS: usize = 4;
+/// Behind the name of a snapshot that was set aside; its number follows. No name of Cinder's ends so.
+const TORN: &str = ".rekindle-torn-";
 /// A watcher that was shut out is gone from the images by then.
 const LATELY: Duration = Duration::from_secs(60);
 
@@ -34,8 +39,35 @@ pub(super) fn promote(
     lately: &ShutOut,
 ) -> Result<()> {
     lately.shut_out_watchers(image, cluster, spec)?;
+    let torn = image.torn_snapshots()?;
+    // Before the promotion: in its next moment somebody may use one, and this process may be gone.
+    let promoted =
+        set_all_aside(image, &torn).and_then(|()| promote_whole(image, spec, torn.is_empty()));
+    match &promoted {
+        Ok(()) => {
+            for snapshot in &torn {
+                tracing::error!(volume.id = %spec, snapshot = before(&snapshot.name), name = aside(snapshot), "a copy was interrupted that this snapshot came with: it does not hold what it was taken of, and is set aside");
+            }
+        }
+        // An error may come behind the promotion, too: then they stay where they are.
+        Err(_)
+            if !image
+                .mirror_info()
+                .is_ok_and(|i| i.role == Role::NonPrimary) => {}
+        Err(_) => give_names_back(image, spec, &torn),
+    }
+    promoted
+}
+
+/// Puts an interrupted copy back, and promotes. `known`: nothing was changed behind librbd's back before.
+fn promote_whole(image: &Image, spec: &ImageSpec, known: bool) -> Result<()> {
+    let reopened = || image.pool().open_by_id(&image.id()?);
     let Some(copy) = image.interrupted_copy()? else {
-        return image.mirror_promote(Promote::Force);
+        return if known {
+            image.mirror_promote(Promote::Force)
+        } else {
+            reopened()?.mirror_promote(Promote::Force)
+        };
     };
     match image.settle_interrupted_copy(&copy, THREADS)? {
         Settled::Restored { objects } => {
@@ -46,14 +78,50 @@ pub(super) fn promote(
         }
     }
     // What was changed behind librbd's back is seen by an image that is opened after it.
-    let fresh = image.pool().open_by_id(&image.id()?)?;
-    let promoted = fresh.mirror_promote(Promote::Force);
+    let promoted = reopened()?.mirror_promote(Promote::Force);
     if promoted.is_err()
         && let Err(error) = image.unsettle(&copy)
     {
         tracing::error!(volume.id = %spec, %error, "the volume was not promoted, and its copy is called whole though it is not: promote it, or resync it before it is used");
     }
     promoted
+}
+
+/// The names, as they are now, of the snapshots that were set aside.
+pub(super) fn set_aside(all: &[Snapshot]) -> Vec<String> {
+    let torn = |s: &&Snapshot| s.kind == SnapshotKind::User && before(&s.name) != s.name;
+    all.iter().filter(torn).map(|s| s.name.clone()).collect()
+}
+
+fn set_all_aside(image: &Image, torn: &[Snapshot]) -> Result<()> {
+    torn.iter()
+        // An earlier call may have done so.
+        .filter(|s| aside(s) != s.name)
+        .try_for_each(|s| image.rename_copys_snapshot(s.id, &aside(s)))
+}
+
+/// The copy may go on yet, and be whole: its daemon knows a snapshot by its number, and leaves it the name that it has.
+fn give_names_back(image: &Image, spec: &ImageSpec, torn: &[Snapshot]) {
+    for snapshot in torn {
+        match image.rename_copys_snapshot(snapshot.id, before(&snapshot.name)) {
+            Ok(()) | Err(Error::Exists(_)) => {}
+            Err(error) => {
+                tracing::error!(volume.id = %spec, snapshot = before(&snapshot.name), %error, "the volume was not promoted, and this snapshot of its copy may be set aside: promote it, or resync it before it is used");
+            }
+        }
+    }
+}
+
+fn aside(snapshot: &Snapshot) -> String {
+    format!("{}{TORN}{}", before(&snapshot.name), snapshot.id)
+}
+
+/// The name that a snapshot had before it was set aside.
+fn before(name: &str) -> &str {
+    match name.rsplit_once(TORN) {
+        Some((before, id)) if id.parse::<u64>().is_ok() => before,
+        Some(_) | None => name,
+    }
 }
 
 impl ShutOut {
@@ -74,5 +142,39 @@ impl ShutOut {
             cluster.wait_for_latest_osdmap()?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(name: &str, kind: SnapshotKind) -> Snapshot {
+        Snapshot {
+            id: 7,
+            name: name.to_owned(),
+            size: 1,
+            kind,
+            taken: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_torn_snapshot_gets_a_name_that_tells_its_own_and_gets_it_once() {
+        let torn = snapshot("snapshot-1", SnapshotKind::User);
+        let name = aside(&torn);
+        assert_eq!(name, "snapshot-1.rekindle-torn-7");
+        let again = snapshot(&name, SnapshotKind::User);
+        assert_eq!(
+            (aside(&again).as_str(), before(&name)),
+            (&*name, "snapshot-1")
+        );
+        let others = [
+            torn,
+            snapshot(".mirror.primary.rekindle-torn-7", SnapshotKind::Mirror),
+            snapshot("mine.rekindle-torn-cloth", SnapshotKind::User),
+        ];
+        assert!(set_aside(&others).is_empty());
+        assert_eq!(set_aside(&[again]), [name]);
     }
 }

@@ -1,8 +1,8 @@
 //! What one look at an open image reads, in the backend's words.
 
-use super::{Result, convert};
+use super::{Result, convert, forced};
 use crate::backend::error::Op;
-use crate::backend::view::{ImageView, Lineage, MirrorView, Mirrored};
+use crate::backend::view::{ImageView, Lineage, MirrorView, Mirrored, SnapshotSummary};
 use rbd_rs as rbd;
 use rbd_rs::Image;
 use rekindle_common::ImageSpec;
@@ -16,6 +16,7 @@ pub(super) struct Seen {
     info: rbd::MirrorInfo,
     mode: Option<rbd::MirrorMode>,
     snapshots: Vec<rbd::MirrorSnapshot>,
+    torn: Vec<String>,
     status: Option<rbd::ImageStatus>,
     lineage: Option<Lineage>,
 }
@@ -48,10 +49,12 @@ impl Seen {
         } else {
             None
         };
-        let snapshots = match mode {
-            Some(rbd::MirrorMode::Snapshot) => i.mirror_snapshots()?,
+        let all = match mode {
+            Some(rbd::MirrorMode::Snapshot) => i.snapshots()?,
             Some(rbd::MirrorMode::Journal | rbd::MirrorMode::Unrecognised(_)) | None => Vec::new(),
         };
+        let torn = forced::set_aside(&all);
+        let snapshots = i.mirror_snapshots_of(all)?;
         // Only asked where it matters: before replication is turned on.
         let lineage = if on { None } else { Some(lineage(i)?) };
         Ok(Self {
@@ -61,6 +64,7 @@ impl Seen {
             info,
             mode,
             snapshots,
+            torn,
             status: None,
             lineage,
         })
@@ -73,7 +77,10 @@ impl Seen {
                 MirrorView::On(Mirrored {
                     mode: convert::mode(Op::Look, Some(spec), mode)?,
                     primary: self.info.role == rbd::Role::Primary,
-                    snapshots: convert::snapshots(&self.snapshots),
+                    snapshots: SnapshotSummary {
+                        torn: self.torn,
+                        ..convert::snapshots(&self.snapshots)
+                    },
                 })
             }
             (rbd::MirrorState::Disabling, _) => MirrorView::Disabling,

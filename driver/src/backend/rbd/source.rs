@@ -3,7 +3,9 @@
 use super::{
     convert,
     details::{Details, Want},
+    forced,
 };
+use crate::backend::view::SnapshotSummary;
 use rbd_rs as rbd;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -72,7 +74,9 @@ impl Source for OpenPool {
         } else {
             None
         };
-        let snapshots = image.mirror_snapshots()?;
+        let all = image.snapshots()?;
+        let torn = forced::set_aside(&all);
+        let snapshots = image.mirror_snapshots_of(all)?;
         // Those words come with the role.
         let words = want.words && (!want.role || role.is_some());
         let status = match words.then(|| image.mirror_status()) {
@@ -85,7 +89,10 @@ impl Source for OpenPool {
             mark: Some(want.mark),
             size: image.size()?,
             metadata: Arc::new(image.metadata()?),
-            snapshots: convert::snapshots(&snapshots),
+            snapshots: SnapshotSummary {
+                torn,
+                ..convert::snapshots(&snapshots)
+            },
             status,
             role,
             name: name.to_owned(),

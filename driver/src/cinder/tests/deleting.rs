@@ -1,6 +1,7 @@
 //! Deletions, each policy, with what can go wrong in their middle.
 
 mod keeping;
+mod purging;
 
 use super::*;
 use rekindle_common::{
@@ -14,8 +15,19 @@ impl Bench {
         let request = DeleteRequest {
             backend: None,
             volume: v.clone(),
+            step: DeleteStep::Volume,
         };
         self.cinder.delete(request).await
+    }
+
+    /// Whether it would follow its snapshots.
+    async fn would_follow(&self, v: &CinderVolume) -> Result<Deleted, ApiError> {
+        let request = DeleteRequest {
+            backend: None,
+            volume: v.clone(),
+            step: DeleteStep::SnapshotsFirst,
+        };
+        self.cinder.delete(request).await.map(|a| a.outcome)
     }
 
     /// A volume that is kept when it is deleted, with data on it and a copy in step.

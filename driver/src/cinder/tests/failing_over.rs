@@ -182,6 +182,7 @@ async fn nonsense_is_refused_by_its_field() {
         backend: None,
         specs: Specs::new(),
         volumes,
+        cause: Cause::Type,
     };
     let e = bench.cinder.replicate(request).await.unwrap_err();
     assert_eq!(e.field.as_deref(), Some("specs"));

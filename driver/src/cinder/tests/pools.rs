@@ -23,6 +23,7 @@ async fn hard_case_32_a_pool_that_the_sidecar_was_not_given_is_no_word_that_ther
     let deleted = bench.cinder.delete(DeleteRequest {
         backend: None,
         volume: volume.clone(),
+        step: DeleteStep::Volume,
     });
     named(deleted.await.unwrap_err());
     for operation in [Operation::Delete, Operation::Attach, Operation::Extend] {

@@ -115,3 +115,41 @@ async fn a_retype_that_breaks_between_the_modes_is_seen_and_taken_up_again() {
         .wait(&bench.b, image, VolumeStatus::ActiveSecondary)
         .await;
 }
+
+/// A server's boot volume gets another image, or Cinder's generic group is put under replication: nobody changed its type.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_that_is_replicated_otherwise_than_its_type_says_stays_so_where_no_type_was_changed()
+ {
+    let bench = bench().await;
+    let volumes = bench.replicated(2, &[]).await;
+    let image = &volumes[0].image;
+    // As docs/installing.md says it: `rekindle volume replicate --mode periodic --interval 1h --group shop`.
+    let shop = [OFTEN[0], OFTEN[1], ("rekindle:group", "shop")];
+    bench.replicate(&volumes[..1], &shop).await;
+    bench
+        .wait(&bench.b, image, VolumeStatus::ActiveSecondary)
+        .await;
+    let off = VolumeAction::Unreplicate;
+    bench.by_hand(&bench.a, &volumes[1], off).await;
+    let how = async |image: &ImageSpec| {
+        let r = bench.a.volume(image).await.unwrap();
+        (r.mode, r.group, r.on_delete)
+    };
+    let copy = || bench.fabric.b().image_id(image);
+    let before = (how(image).await, copy());
+    let answer = bench.replicate_for(Cause::Again, &volumes, &[]).await;
+    for v in &answer.volumes {
+        assert_eq!(v.replication_status, ReplicationStatus::Enabled, "{v:?}");
+    }
+    assert_eq!((how(image).await, copy()), before);
+    // One that was not replicated is, by its type.
+    let (mode, group, _) = how(&volumes[1].image).await;
+    assert_eq!((mode, group), (Some(ReplicationMode::Instant), None));
+    bench
+        .wait(&bench.b, &volumes[1].image, VolumeStatus::ActiveSecondary)
+        .await;
+    // A retype says all of it, as ever.
+    bench.replicate(&volumes[..1], &[]).await;
+    let (mode, group, _) = how(image).await;
+    assert_eq!((mode, group), (Some(ReplicationMode::Instant), None));
+}

@@ -356,3 +356,24 @@ fn hard_case_37_clones_and_their_parents_are_refused() {
         }
     }
 }
+
+#[test]
+fn hard_case_23_a_snapshot_that_was_set_aside_is_a_concern_of_its_volume() {
+    let mut v = view(MirrorImageMode::Snapshot, true);
+    let concerns = |v: &ImageView| {
+        let look = Look::derive(v.clone(), &Hints::default(), at(1010));
+        look.concerns
+            .into_iter()
+            .filter(|c| c.contains("set aside"))
+            .collect::<Vec<_>>()
+    };
+    assert!(concerns(&v).is_empty());
+    if let MirrorView::On(m) = &mut v.mirror {
+        m.snapshots.torn = vec!["snapshot-1.rekindle-torn-7".to_owned()];
+    }
+    let told = concerns(&v);
+    assert!(
+        told[0].contains("promotion: snapshot-1.rekindle-torn-7."),
+        "{told:?}"
+    );
+}

@@ -57,6 +57,7 @@ fn view(held: u32, peer: Option<SiteStatus>) -> ImageView {
                 newest_complete: Some(newest),
                 count: held + 1,
                 held,
+                torn: Vec::new(),
             },
         }),
         lineage: None,
