@@ -71,9 +71,11 @@ class GuardedRBDDriver(PatientRBDDriver):
     def delete_snapshot(self, snapshot: Any) -> None:
         """A refused deletion leaves the snapshot available. That of a copy's is Cinder's record alone."""
         volume = snapshot.volume
-        purged = volume.status == _DELETING and self._is_guarded(volume)
+        purged = volume.status == _DELETING
         try:
-            if purged:
+            with as_fault():
+                is_guarded = purged and self._is_guarded(volume)
+            if is_guarded:
                 self._refuse_a_vain_purge(volume)
             copy_of = self._guard("snapshot_delete", volume, unless=NOT_PRIMARY)
         except RekindleFault as error:
