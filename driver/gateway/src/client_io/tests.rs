@@ -1,7 +1,7 @@
 //! A connection with the server on it, and a client that reads as it likes. The clock stands: it goes on when nobody has anything to do.
 
 use super::*;
-use crate::{body::AnswerBody, exchange::Exchange, metrics::Metrics};
+use crate::{body::AnswerBody, exchange::Exchange, metrics::Metrics, routes::Route};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rekindle_common::ZoneName;
@@ -56,7 +56,8 @@ impl Connected {
         let service = service_fn(move |request: Request<Incoming>| {
             let (head, _) = request.into_parts();
             let peer = "192.0.2.1:1".parse().unwrap();
-            let mut exchange = Exchange::begin(&head, peer, &metrics, shared.begin());
+            let mut exchange =
+                Exchange::begin(&head, Route::Versions, peer, &metrics, shared.begin());
             exchange.takes(Arc::clone(&place).try_acquire_owned().unwrap());
             exchange.holds(Arc::clone(&part).try_acquire_many_owned(taken).unwrap());
             let body = AnswerBody::own(vec![b'x'; bytes].into(), exchange);

@@ -181,6 +181,7 @@ async fn hard_case_32_a_record_of_the_other_zones_own_that_is_deleted_takes_no_i
         let request = DeleteRequest {
             backend: Some(PEER.to_owned()),
             volume: v.clone(),
+            step: DeleteStep::Volume,
         };
         bench.cinder.delete(request)
     };
