@@ -27,7 +27,6 @@ async fn under_a_prefix_volumes_are_guarded() {
     policy(&scene, "refuse");
     for path in [
         "/block/v3/p/volumes/{}",
-        "/block/v3/volumes/{}",
         "//block/./v3/p/volumes/{}",
         "/%62lock/%763//p/volumes/{}",
         "/block//v3/p/volumes/{}.json",
