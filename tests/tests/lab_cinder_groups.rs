@@ -336,10 +336,9 @@ async fn a_generic_group_fails_over_alone_and_what_people_type_does_no_harm() ->
             here.contains(&strange).then_some(()).ok_or(here)
         })
         .await?;
-        // Nor is a volume's own image taken from under it.
-        let taken = manage(&format!("volume-{lone}"))?;
-        zone.wait(&taken, &[("status", "error")]).await?;
-        let told = zone.messages(&taken)?;
+        // Nor is a volume's own image taken from under it: that of its own id this release's API refuses, others the driver.
+        let taken = manage(&format!("volume-{lone}")).map(drop);
+        let told = taken.map_or_else(|e| format!("{e:#}"), |()| "it is managed".to_owned());
         assert!(told.contains("already managed"), "{told}");
         zone.says(&lone, "available", "enabled").await?;
         all_primary(cloud, Site::ZoneA, &zone, &[&lone]).await;
