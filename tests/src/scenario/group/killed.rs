@@ -3,7 +3,7 @@
 use super::Group;
 use crate::scenario::config;
 use anyhow::Context;
-use rekindle_common::{PlanId, keys};
+use rekindle_common::{PlanId, Timestamp, keys};
 use rekindle_core::{
     plan::PlanKind,
     saga::{Event, Record},
@@ -19,16 +19,16 @@ const RECORD: Duration = Duration::from_secs(420);
 
 impl Group<'_> {
     /// Waits for the next plan of that kind. Whoever begins a step of it is killed at once, in each step once, and started again, until the
-    /// plan ends. Returns whom that cost which step.
+    /// plan ends. Returns when that was, by step.
     ///
-    /// A step that is done within milliseconds may be done before its leader is dead: the journal says who ended it.
+    /// A step that is done within milliseconds may be done before its leader is dead: the journal says when it ended.
     ///
     /// # Errors
     /// There is no such plan, or it has no end.
     pub async fn kill_leader_in_each_step(
         &self,
         kind: PlanKind,
-    ) -> anyhow::Result<BTreeMap<usize, Site>> {
+    ) -> anyhow::Result<BTreeMap<usize, Timestamp>> {
         let store = etcd(&self.cloud.lab).await?;
         let now = store.list(keys::PLANS, 1).await?.revision;
         let mut watch = store.watch(keys::PLANS, now.next());
@@ -62,9 +62,9 @@ impl Group<'_> {
                 Event::StepBegun { step } if !killed.contains_key(&step) => {
                     let leader: Site = record.by.parse()?;
                     self.cloud.orchestrator(leader).kill()?;
+                    killed.insert(step, Timestamp::now());
                     tracing::info!(step, leader = %leader, "killed in a step of the plan");
                     self.cloud.orchestrator(leader).start()?;
-                    killed.insert(step, leader);
                 }
                 Event::Ended { .. } => return Ok(killed),
                 Event::Begun
