@@ -292,14 +292,7 @@ impl Proxy {
         group: &str,
         exchange: &mut Exchange,
     ) -> Result<Volumes, Stopped> {
-        if group.is_empty() {
-            return Ok(Volumes::default());
-        }
-        let mut look = head.clone();
-        look.headers.insert(VERSION, LISTS_GROUPS);
-        let path = place.path_of_group(group);
-        let none = self.sees(&look, &path, "group", asked, exchange).await?;
-        if none.is_some() {
+        if !self.sees_group(head, place, asked, group, exchange).await? {
             return Ok(Volumes::default());
         }
         let ids = self.volumes_of(head, place, asked, group, exchange).await?;
@@ -317,6 +310,25 @@ impl Proxy {
             unseen,
             none: None,
         })
+    }
+
+    /// Whether there is such a group for the holder of the request's token, by Cinder's word.
+    async fn sees_group(
+        &self,
+        head: &Parts,
+        place: &Place,
+        asked: &Guarded,
+        group: &str,
+        exchange: &mut Exchange,
+    ) -> Result<bool, Stopped> {
+        if group.is_empty() {
+            return Ok(false);
+        }
+        let mut look = head.clone();
+        look.headers.insert(VERSION, LISTS_GROUPS);
+        let path = place.path_of_group(group);
+        let none = self.sees(&look, &path, "group", asked, exchange).await?;
+        Ok(none.is_none())
     }
 
     /// The volumes of one of Cinder's groups, as far as the user sees them: an administrator, those of all projects. Where Cinder does not

@@ -47,7 +47,7 @@ pub fn standing(snapshot: &Snapshot, plan: &Plan, lease: &OldLease) -> Standing 
                     expired(snapshot, view, plan, &seen, *seen_gone_for, *margin)
                 }
                 Proof::FenceAgent { .. } => not_back(&plan.from, &seen),
-                Proof::Vouched { .. } => vouched(snapshot, view, plan, &seen),
+                Proof::Vouched { by } => vouched(snapshot, view, plan, by, &seen),
             },
         },
     }
@@ -136,12 +136,14 @@ fn not_back(from: &ZoneName, seen: &Diagnosis) -> Standing {
 }
 
 /// By a person's word, which is about the trouble that the plan was made in: it lasts since then without a break.
-fn vouched(snapshot: &Snapshot, view: &GroupView, plan: &Plan, seen: &Diagnosis) -> Standing {
+fn vouched(
+    snapshot: &Snapshot,
+    view: &GroupView,
+    plan: &Plan,
+    by: &str,
+    seen: &Diagnosis,
+) -> Standing {
     let from = &plan.from;
-    let by = match &plan.proof {
-        Some(Proof::Vouched { by }) => by.as_str(),
-        Some(Proof::FenceAgent { .. } | Proof::LeaseExpired { .. }) | None => "",
-    };
     let lasts = since(snapshot, plan.at, trouble(snapshot, view, from));
     match seen {
         Diagnosis::Healthy => Standing::Over(format!("{from} is healthy again")),

@@ -1,6 +1,6 @@
 //! Where an action on the replication of one of Cinder's groups meets the rules, before its volumes meet the guards.
 
-use super::{LISTS_GROUPS, Stopped, VERSION, Volumes, without};
+use super::{Stopped, Volumes, without};
 use crate::{
     actions::{Allowed, OnGroup},
     exchange::Exchange,
@@ -25,14 +25,10 @@ impl Proxy {
         exchange: &mut Exchange,
     ) -> Result<Volumes, Stopped> {
         // Guards come with actions.
-        let (Some(actions), false) = (&self.actions, group.is_empty()) else {
+        let Some(actions) = &self.actions else {
             return Ok(Volumes::default());
         };
-        let mut look = head.clone();
-        look.headers.insert(VERSION, LISTS_GROUPS);
-        let path = place.path_of_group(group);
-        let none = self.sees(&look, &path, "group", asked, exchange).await?;
-        if none.is_some() {
+        if !self.sees_group(head, place, asked, group, exchange).await? {
             return Ok(Volumes::default());
         }
         let Some(token) = head.headers.get(TOKEN) else {
