@@ -8,7 +8,7 @@ use serde_json::json;
 use support::{
     cloud::{BLIND, ELSEWHERE, GROUP, ITS_IMAGE, Odd, PLAIN, TAKEN_IN, Volume},
     raw::ask,
-    scene::{Scene, is_cinders, scene},
+    scene::{is_cinders, policy, scene, was_changed},
     sidecar::copy,
 };
 
@@ -22,18 +22,6 @@ const DELETIONS: [(&str, &str, &str); 5] = [
     ("POST", "/v3/p/consistencygroups/g-1/delete", FORCE),
     ("DELETE", "/v3/p/consistencygroups/g-1", FORCE),
 ];
-
-fn policy(scene: &Scene, policy: &str) {
-    scene.sidecar.says(&format!("volumes/volume-{PLAIN}"), |r| {
-        r["on_delete"] = json!(policy);
-    });
-}
-
-/// Whether Cinder had a request that changes something.
-fn was_changed(scene: &Scene) -> bool {
-    let asked = scene.cloud.asked();
-    asked.iter().any(|(line, _)| !line.starts_with("GET "))
-}
 
 #[tokio::test]
 async fn a_volume_is_guarded_however_its_path_is_spelled() {

@@ -4,22 +4,10 @@
 
 mod support;
 
-use serde_json::json;
 use support::{
     cloud::{PLAIN, TAKEN_IN},
-    scene::{Scene, is_cinders, scene, scene_under},
+    scene::{is_cinders, policy, scene, scene_under, was_changed},
 };
-
-fn policy(scene: &Scene, policy: &str) {
-    scene.sidecar.says(&format!("volumes/volume-{PLAIN}"), |r| {
-        r["on_delete"] = json!(policy);
-    });
-}
-
-fn was_changed(scene: &Scene) -> bool {
-    let asked = scene.cloud.asked();
-    asked.iter().any(|(line, _)| !line.starts_with("GET "))
-}
 
 #[tokio::test]
 async fn under_a_prefix_volumes_are_guarded() {

@@ -2,7 +2,7 @@
 
 use super::{
     Running,
-    cloud::Cloud,
+    cloud::{Cloud, PLAIN},
     gateway_of,
     raw::{Answer, ask},
     sidecar::{Alive, Sidecar},
@@ -105,4 +105,17 @@ impl Scene {
 /// Whether Cinder had it, as it was sent. The stub says 418 to what it does not know.
 pub fn is_cinders(answer: &Answer) -> bool {
     answer.status == 418
+}
+
+/// What becomes of the plain volume's images by its policy.
+pub fn policy(scene: &Scene, policy: &str) {
+    scene.sidecar.says(&format!("volumes/volume-{PLAIN}"), |r| {
+        r["on_delete"] = serde_json::json!(policy);
+    });
+}
+
+/// Whether Cinder had a request that changes something.
+pub fn was_changed(scene: &Scene) -> bool {
+    let asked = scene.cloud.asked();
+    asked.iter().any(|(line, _)| !line.starts_with("GET "))
 }
