@@ -32,6 +32,10 @@ pub enum Promotion {
     Forced {
         /// Why: kept in the volume's metadata and in the log.
         reason: String,
+        /// Also where the volume would be of two moments: a copy that came with a user's snapshots was interrupted, and cannot be
+        /// put back (hard case 23). A person's word, which no plan gives. Left out, as older senders do, it is refused.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        accept_torn: bool,
     },
 }
 
@@ -248,6 +252,7 @@ mod tests {
             r#"{"action":{"type":"replicate","mode":"instant","group":"db"},"generation":3}"#,
             r#"{"action":{"type":"promote","promotion":"plain"},"generation":3}"#,
             r#"{"action":{"type":"promote","promotion":"forced","reason":"zone lost"},"generation":4}"#,
+            r#"{"action":{"type":"promote","promotion":"forced","reason":"zone lost","accept_torn":true},"generation":4}"#,
             r#"{"action":{"type":"promote","promotion":"after","token":"plan-1"},"generation":4}"#,
             r#"{"action":{"type":"replicate","mode":"once","cinder":{"on_delete":"delete:2h"}}}"#,
             r#"{"action":{"type":"replicate","mode":"once","leave_group":true}}"#,

@@ -5,7 +5,12 @@
 mod support;
 
 use rbd_rs::{CreateOptions, Image, Quiesce, SnapshotKind};
-use rekindle_common::{Generation, GroupName, ImageSpec, mode::ReplicationMode, volume::Role};
+use rekindle_common::{
+    ApiError, ErrorCode, Generation, GroupName, ImageSpec,
+    action::{Promotion, VolumeAction},
+    mode::ReplicationMode,
+    volume::Role,
+};
 use rekindle_lab::Site;
 use std::time::{Duration, Instant};
 use support::*;
@@ -190,8 +195,28 @@ async fn hard_case_23_a_users_snapshot_of_a_copy_that_was_interrupted_is_nobodys
     dies(&z, &spec, primary, whole);
 
     z.b.volumes.take_lease(&group, Generation(2)).await.unwrap();
-    let o = z.b.volumes.act(&spec, order(forced(), 2)).await.unwrap();
-    assert_eq!(o.report.role, Role::Primary);
+    // What the daemon had read before its zone died it may still have written: then the copy is whole, and nobody has to be asked.
+    let promoted = z.b.volumes.act(&spec, order(forced(), 2)).await;
+    if let Err(e) = promoted {
+        let error = ApiError::from(e);
+        assert_eq!(error.code, ErrorCode::NoCompleteCopy, "{error:?}");
+        let names = error.message.contains(&users(whole + 1));
+        assert!(names, "{error:?}");
+        assert!(error.message.contains("--accept-torn"), "{error:?}");
+        // It is as it was, and its snapshots have their names.
+        let report = z.b.volumes.volume(&spec).await.unwrap();
+        assert_eq!(report.role, Role::Secondary);
+        let kept = users_in_b(&z, &spec).contains(&users(whole + 1));
+        assert!(kept && interrupted(&z, &spec), "{report:?}");
+        let word = VolumeAction::Promote {
+            promotion: Promotion::Forced {
+                reason: "a person has decided".to_owned(),
+                accept_torn: true,
+            },
+        };
+        let o = z.b.volumes.act(&spec, order(word, 2)).await.unwrap();
+        assert_eq!(o.report.role, Role::Primary);
+    }
     let (found, snapshots) = (values(&z, Site::ZoneB, &spec), users_in_b(&z, &spec));
     println!("whole {whole}, found {found:?}, snapshots {snapshots:?}");
     let report = z.b.volumes.volume(&spec).await.unwrap();

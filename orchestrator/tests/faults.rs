@@ -272,6 +272,7 @@ async fn hard_case_11_a_stale_leaders_order_is_refused_where_the_data_is() {
     let forced = VolumeAction::Promote {
         promotion: Promotion::Forced {
             reason: "a stale leader".to_owned(),
+            accept_torn: false,
         },
     };
     assert_eq!(

@@ -262,6 +262,7 @@ fn order(asked: Asked, holder: &Holder, id: &str) -> Result<Order, ApiError> {
         Asked::PromoteByForce => VolumeAction::Promote {
             promotion: Promotion::Forced {
                 reason: format!("user {} asked for it ({id})", holder.user_id),
+                accept_torn: false,
             },
         },
         Asked::Demote => VolumeAction::Demote { token: None },

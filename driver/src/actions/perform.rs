@@ -197,16 +197,22 @@ impl Inner {
                 }
             }
             // Force was ordered for this very volume; the plain try only spares it where it is not needed.
-            Promote::PlainElseForce { reason } => match session.promote(Force::No, d).await {
+            Promote::PlainElseForce {
+                reason,
+                accept_torn,
+            } => match session.promote(Force::No, d).await {
                 Ok(()) => None,
                 Err(e) if refused(&e) => {
-                    session.promote(Force::Yes, d).await?;
+                    session.promote(by_force(*accept_torn), d).await?;
                     Some(reason)
                 }
                 Err(e) => return Err(e.into()),
             },
-            Promote::Force { reason } => {
-                session.promote(Force::Yes, d).await?;
+            Promote::Force {
+                reason,
+                accept_torn,
+            } => {
+                session.promote(by_force(*accept_torn), d).await?;
                 Some(reason)
             }
         };
@@ -253,6 +259,14 @@ impl Inner {
             tracing::warn!(volume.id = %spec, error = %e, "the promotion could not be noted in the metadata");
         }
         Ok(())
+    }
+}
+
+fn by_force(accept_torn: bool) -> Force {
+    if accept_torn {
+        Force::EvenTorn
+    } else {
+        Force::Yes
     }
 }
 

@@ -304,6 +304,7 @@ fn silent(e: &BackendError) -> bool {
         | BackendErrorKind::Full
         | BackendErrorKind::Unsupported
         | BackendErrorKind::Corrupt
+        | BackendErrorKind::Torn
         | BackendErrorKind::Other => false,
     }
 }

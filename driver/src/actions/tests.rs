@@ -73,6 +73,7 @@ fn forced() -> VolumeAction {
     VolumeAction::Promote {
         promotion: Promotion::Forced {
             reason: "zone-a lost".to_owned(),
+            accept_torn: false,
         },
     }
 }

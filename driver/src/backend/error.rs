@@ -127,6 +127,8 @@ pub enum BackendErrorKind {
     Unsupported,
     /// The value read is not what it should be.
     Corrupt,
+    /// A copy was interrupted, and cannot be put back: promoted, the volume would be of two moments (hard case 23).
+    Torn,
     /// None of these.
     Other,
 }
@@ -230,6 +232,17 @@ impl BackendError {
             "pool {pool} is not among those of this sidecar: put it into `ceph.pools` of its driver.toml, in both zones, and start it anew"
         );
         Self::new(op, image, BackendErrorKind::Other, text)
+    }
+
+    /// A forced promotion that would bring up a volume of two moments. `snapshots`: what the copy came with, by name.
+    #[must_use]
+    pub fn torn(image: &ImageSpec, snapshots: &[String]) -> Self {
+        let text = format!(
+            "the copy was interrupted after it had made the user snapshots that came with it ({}), and what it has written cannot be put back: some of the volume may be of a newer moment than the rest. \
+             Bring the other zone back, and the copy ends by itself; or take it as it is, and look at its file systems: `rekindle volume promote {image} --force --accept-torn --reason TEXT`",
+            snapshots.join(", ")
+        );
+        Self::new(Op::ForcePromote, Some(image), BackendErrorKind::Torn, text)
     }
 
     /// No answer in time.

@@ -33,8 +33,10 @@ pub enum Backend {
 pub enum Force {
     /// Plainly: librbd refuses unless the peer's demotion was replayed here.
     No,
-    /// By force.
+    /// By force, but for a volume that would be of two moments.
     Yes,
+    /// That one too.
+    EvenTorn,
 }
 
 /// How long a call that may take effect is waited for.
@@ -389,19 +391,20 @@ impl Session {
     /// Promotes.
     ///
     /// # Errors
-    /// [`BackendError`] of kind `PeerPrimaryOrDemotionPending` where a plain one cannot be.
+    /// [`BackendError`] of kind `PeerPrimaryOrDemotionPending` where a plain one cannot be, of kind `Torn` where a forced one would bring
+    /// up a volume of two moments; nothing was changed then.
     pub async fn promote(&self, force: Force, d: impl Into<Deadlines>) -> Result<()> {
         let d = d.into();
         let op = match force {
             Force::No => Op::Promote,
-            Force::Yes => Op::ForcePromote,
+            Force::Yes | Force::EvenTorn => Op::ForcePromote,
         };
         let call = async {
             match &self.image {
                 OpenImage::Rbd(i) => i.promote(force, d).await,
                 OpenImage::Memory(c) => {
                     self.begun(op, d)?;
-                    c.promote_image(&self.spec, force == Force::Yes).await
+                    c.promote_image(&self.spec, force).await
                 }
             }
         };

@@ -240,7 +240,11 @@ impl Cinder {
                 }
                 Way::Force => {
                     let reason = format!("{REASON}: {} is dead", trip.from.zone());
-                    let promotion = Promotion::Forced { reason };
+                    let accept_torn = false;
+                    let promotion = Promotion::Forced {
+                        reason,
+                        accept_torn,
+                    };
                     let force = VolumeAction::Promote { promotion };
                     ways.promote.insert(spec.clone(), unbound(force));
                 }

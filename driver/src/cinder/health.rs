@@ -156,6 +156,7 @@ fn of_error(e: &BackendError) -> Look {
         | BackendErrorKind::Denied
         | BackendErrorKind::Unsupported
         | BackendErrorKind::Corrupt
+        | BackendErrorKind::Torn
         | BackendErrorKind::Other => Look::Unclear,
     }
 }

@@ -298,6 +298,7 @@ fn backend_code(kind: BackendErrorKind) -> ErrorCode {
         K::Full => ErrorCode::StorageFull,
         K::Unsupported => ErrorCode::Unsupported,
         K::Corrupt => ErrorCode::CorruptRecord,
+        K::Torn => ErrorCode::NoCompleteCopy,
         K::Exists | K::Other => ErrorCode::StorageError,
     }
 }

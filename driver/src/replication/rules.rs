@@ -107,11 +107,15 @@ pub enum Promote {
     PlainElseForce {
         /// The order's reason.
         reason: String,
+        /// Whether it may be of two moments.
+        accept_torn: bool,
     },
     /// By force.
     Force {
         /// The order's reason.
         reason: String,
+        /// Whether it may be of two moments.
+        accept_torn: bool,
     },
 }
 
@@ -188,6 +192,10 @@ fn promote(look: &Look, promotion: &Promotion) -> Result<Step, Refusal> {
             }
         },
     }
+    let force = |reason: &str, accept_torn: bool| Promote::Force {
+        reason: reason.to_owned(),
+        accept_torn,
+    };
     match (look.status, promotion) {
         (VolumeStatus::PendingFirstSync, _) => none("the first sync has not ended"),
         (VolumeStatus::PendingResync, _) => none("it was given up and is being made anew"),
@@ -195,24 +203,33 @@ fn promote(look: &Look, promotion: &Promotion) -> Result<Step, Refusal> {
             Err(Refusal::SplitBrain)
         }
         // Its own history is whole. Two primaries on top of two histories are still refused.
-        (VolumeStatus::ErrorSplitBrain, Promotion::Forced { reason }) => {
+        (
+            VolumeStatus::ErrorSplitBrain,
+            Promotion::Forced {
+                reason,
+                accept_torn,
+            },
+        ) => {
             if look.peer_primary == Known::Yes {
                 Err(Refusal::SplitBrain)
             } else {
-                Ok(Step::Promote(Promote::Force {
-                    reason: reason.clone(),
-                }))
+                Ok(Step::Promote(force(reason, *accept_torn)))
             }
         }
         // Both daemons are alive and the demotion is on its way: force would throw away what is arriving.
         (VolumeStatus::PendingDemotion, Promotion::Forced { .. }) if both_daemons_up(look) => {
             Err(Refusal::DemotionNotReplayed)
         }
-        (VolumeStatus::PendingPromotion, Promotion::Forced { reason }) => {
-            Ok(Step::Promote(Promote::PlainElseForce {
-                reason: reason.clone(),
-            }))
-        }
+        (
+            VolumeStatus::PendingPromotion,
+            Promotion::Forced {
+                reason,
+                accept_torn,
+            },
+        ) => Ok(Step::Promote(Promote::PlainElseForce {
+            reason: reason.clone(),
+            accept_torn: *accept_torn,
+        })),
         (
             VolumeStatus::ActiveSecondary
             | VolumeStatus::ActiveUpdating
@@ -220,10 +237,11 @@ fn promote(look: &Look, promotion: &Promotion) -> Result<Step, Refusal> {
             | VolumeStatus::ErrorMirrorDown
             | VolumeStatus::ErrorMirroring
             | VolumeStatus::ErrorOrphan,
-            Promotion::Forced { reason },
-        ) => Ok(Step::Promote(Promote::Force {
-            reason: reason.clone(),
-        })),
+            Promotion::Forced {
+                reason,
+                accept_torn,
+            },
+        ) => Ok(Step::Promote(force(reason, *accept_torn))),
         // The daemon's word may be older than the demotion, and librbd refuses by itself what must not be: so a plain
         // promotion is always tried, and never turns into another.
         (

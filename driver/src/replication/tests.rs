@@ -179,6 +179,7 @@ fn forced() -> VolumeAction {
     VolumeAction::Promote {
         promotion: Promotion::Forced {
             reason: "zone lost".to_owned(),
+            accept_torn: false,
         },
     }
 }

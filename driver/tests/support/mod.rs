@@ -171,6 +171,7 @@ pub fn forced() -> VolumeAction {
     VolumeAction::Promote {
         promotion: Promotion::Forced {
             reason: "test".to_owned(),
+            accept_torn: false,
         },
     }
 }

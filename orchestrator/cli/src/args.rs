@@ -229,6 +229,9 @@ pub enum VolumeCommand {
         /// Why it is forced; kept with the volume.
         #[arg(long, value_name = "TEXT", requires = "force")]
         reason: Option<String>,
+        /// Also where a copy that was interrupted leaves it of two moments, which its refusal said. Look at its file systems then.
+        #[arg(long, requires = "force")]
+        accept_torn: bool,
     },
     /// Stop writes here and let the other zone take over.
     Demote {

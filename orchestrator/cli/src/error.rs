@@ -189,7 +189,9 @@ fn advice_for(e: &ApiError) -> Option<String> {
             "demote it in the other zone, or, where that zone is lost and cannot write, promote with --force --reason TEXT"
         }
         C::DemotionNotReplayed => "wait until the copy is `pending - promotion`; never force this",
-        C::NoCompleteCopy => "wait for the first synchronisation to end",
+        C::NoCompleteCopy => {
+            "wait for the synchronisation to end; what else there is to do the message says"
+        }
         C::PeerNotPrimary => {
             "promote the other zone's image first: a resync now would discard the only copy"
         }

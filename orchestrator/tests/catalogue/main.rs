@@ -243,6 +243,7 @@ async fn hard_case_53_a_zone_that_hangs_holds_nothing_up_and_is_heard_when_it_is
     play.rig.world.fabric().a().kill();
     let forced = rekindle_common::action::Promotion::Forced {
         reason: "lost".to_owned(),
+        accept_torn: false,
     };
     for n in 0..2 {
         let promote = VolumeAction::Promote {

@@ -173,6 +173,7 @@ impl World {
                     volume: volume(),
                     promotion: Promotion::Forced {
                         reason: String::new(),
+                        accept_torn: false,
                     },
                 };
                 self.promote(zone, &[order], generation, guards)

@@ -326,6 +326,7 @@ pub fn by_force() -> VolumeAction {
     VolumeAction::Promote {
         promotion: Promotion::Forced {
             reason: "a scenario asks for it".to_owned(),
+            accept_torn: false,
         },
     }
 }

@@ -205,6 +205,30 @@ async fn hard_case_24_nothing_is_promoted_before_the_first_sync_has_ended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn hard_case_23_a_volume_of_two_moments_is_promoted_by_a_persons_word_alone() {
+    let pair = Pair::replicated(2, ReplicationMode::Once).await;
+    pair.fabric.b().tear(&spec(0));
+    pair.fabric.a().kill();
+    pair.b.take_lease(&group(), Generation(2)).await.unwrap();
+    let refused = pair.b.act(&spec(0), order(forced(), 2)).await;
+    let error = ApiError::from(refused.unwrap_err());
+    assert_eq!(error.code, ErrorCode::NoCompleteCopy);
+    assert!(error.message.contains("--accept-torn"), "{error:?}");
+    let seen = pair.b.volume(&spec(0)).await.unwrap();
+    assert_eq!(seen.role, Role::Secondary);
+    // The other of its group is.
+    pair.b.act(&spec(1), order(forced(), 2)).await.unwrap();
+    let word = VolumeAction::Promote {
+        promotion: Promotion::Forced {
+            reason: "looked at".to_owned(),
+            accept_torn: true,
+        },
+    };
+    let o = pair.b.act(&spec(0), order(word, 2)).await.unwrap();
+    assert_eq!(o.report.role, Role::Primary);
+}
+
+#[tokio::test(start_paused = true)]
 async fn hard_case_29_a_dead_daemon_shows_and_its_copy_can_still_be_forced() {
     let pair = Pair::replicated(1, ReplicationMode::Instant).await;
     pair.fabric.b().daemon().kill();

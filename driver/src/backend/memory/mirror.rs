@@ -129,6 +129,7 @@ impl World {
                 last_sync: None,
             }),
             writers: Default::default(),
+            torn: false,
         };
         self.clusters[dst].images.insert(spec.clone(), copy);
     }

@@ -288,6 +288,7 @@ impl Cluster {
                     snapshots: 0,
                     mirror: None,
                     writers: Default::default(),
+                    torn: false,
                 },
             );
         });
@@ -307,6 +308,14 @@ impl Cluster {
             if let Some(i) = c.images.get_mut(spec) {
                 i.parent = parent.map(str::to_owned);
                 i.children = children;
+            }
+        });
+    }
+    /// A copy was interrupted that came with a user's snapshot.
+    pub fn tear(&self, spec: &ImageSpec) {
+        self.change(|c| {
+            if let Some(i) = c.images.get_mut(spec) {
+                i.torn = true;
             }
         });
     }

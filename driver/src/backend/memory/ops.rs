@@ -5,6 +5,7 @@ use super::{
     world::{Change, Entry, Fault, Health, Image, Mirror, Snap, World},
 };
 use crate::backend::{
+    Force,
     error::{BackendError, BackendErrorKind, Op, errno},
     view::{
         ClusterHealth, ImageView, Lineage, MirrorInfo, MirrorSnapshot, MirrorView, Mirrored,
@@ -226,12 +227,21 @@ impl Cluster {
     pub(in crate::backend) async fn promote_image(
         &self,
         spec: &ImageSpec,
-        force: bool,
+        force: Force,
     ) -> Result<()> {
-        let op = if force { Op::ForcePromote } else { Op::Promote };
-        if force {
+        let forced = force != Force::No;
+        let op = if forced {
+            Op::ForcePromote
+        } else {
+            Op::Promote
+        };
+        if forced {
             let wait = self.shared.world().config.force_promote;
             tokio::time::sleep(wait).await;
+        }
+        let torn = |w: &World| image(w, self.side, spec).is_ok_and(|i| i.torn);
+        if force == Force::Yes && torn(&self.shared.world()) {
+            return Err(BackendError::torn(spec, &["a user's snapshot".to_owned()]));
         }
         self.on_image(op, spec, |w, side, now| {
             let image = image(w, side, spec)?;
@@ -240,7 +250,7 @@ impl Cluster {
                 return Err(errno::EINVAL);
             }
             let demoted = matches!(image.log.last().map(|e| &e.change), Some(Change::Demoted));
-            if !force && (!demoted || m.first_sync) {
+            if !forced && (!demoted || m.first_sync) {
                 return Err(errno::EBUSY);
             }
             change_role(w, side, spec, now, Change::Promoted)

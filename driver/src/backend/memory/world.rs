@@ -93,6 +93,8 @@ pub(super) struct Image {
     pub(super) parent: Option<String>,
     pub(super) children: u32,
     pub(super) snapshots: u32,
+    /// On a copy: one was interrupted, and cannot be put back.
+    pub(super) torn: bool,
     pub(super) mirror: Option<Mirror>,
     /// Clients that have it open for writing, by address.
     pub(super) writers: BTreeSet<String>,

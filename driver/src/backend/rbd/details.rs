@@ -154,6 +154,7 @@ fn is_its_own(error: &BackendError, whole: bool) -> bool {
         | K::Full
         | K::Unsupported
         | K::Corrupt
+        | K::Torn
         | K::Other => true,
     }
 }

@@ -7,8 +7,12 @@
 //!
 //! A user's snapshots that came with that copy do not hold what they were taken of (`mirror/torn.rs`). They are set aside first, under
 //! names that nobody asks for: Cinder would make volumes of them, and they would be mirrored home. Nothing is removed.
+//!
+//! Nor can such a copy be put back: what it writes for those snapshots overwrites the state before. So its volume is promoted only where
+//! the order says that one of two moments is wanted.
 
 use super::{BLOCKLISTED_FOR, image::other_watchers};
+use crate::backend::Force;
 use rbd_rs::{Cluster, Error, Image, Promote, Role, Settled, Snapshot, SnapshotKind};
 use rekindle_common::ImageSpec;
 use std::{
@@ -31,14 +35,34 @@ type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, Default)]
 pub(super) struct ShutOut(Mutex<HashMap<String, Instant>>);
 
+/// How an order for a forced promotion ends, but for errors.
+pub(super) enum Forced {
+    /// It is promoted.
+    Promoted,
+    /// It would be of two moments, for a copy was interrupted that came with these snapshots. Nothing was changed.
+    Torn(Vec<String>),
+}
+
 /// Promotes. An error before the promotion leaves the copy as it was, or marked to be copied again.
 pub(super) fn promote(
     image: &Image,
     cluster: &Cluster,
     spec: &ImageSpec,
     lately: &ShutOut,
-) -> Result<()> {
+    force: Force,
+) -> Result<Forced> {
+    let refused = || match force {
+        Force::EvenTorn => Ok(None),
+        Force::No | Force::Yes => of_two_moments(image),
+    };
+    // Before its daemon is shut out, for it may yet end the copy; and after, for it may have begun one since.
+    if let Some(snapshots) = refused()? {
+        return Ok(Forced::Torn(snapshots));
+    }
     lately.shut_out_watchers(image, cluster, spec)?;
+    if let Some(snapshots) = refused()? {
+        return Ok(Forced::Torn(snapshots));
+    }
     let torn = image.torn_snapshots()?;
     // Before the promotion: in its next moment somebody may use one, and this process may be gone.
     let promoted =
@@ -56,7 +80,17 @@ pub(super) fn promote(
                 .is_ok_and(|i| i.role == Role::NonPrimary) => {}
         Err(_) => give_names_back(image, spec, &torn),
     }
-    promoted
+    promoted.map(|()| Forced::Promoted)
+}
+
+/// The user snapshots of a copy that was interrupted behind them, where there are any.
+fn of_two_moments(image: &Image) -> Result<Option<Vec<String>>> {
+    let torn = image.torn_snapshots()?;
+    if torn.is_empty() || image.interrupted_copy()?.is_none() {
+        return Ok(None);
+    }
+    let names = torn.iter().map(|s| before(&s.name).to_owned());
+    Ok(Some(names.collect()))
 }
 
 /// Puts an interrupted copy back, and promotes. `known`: nothing was changed behind librbd's back before.

@@ -165,15 +165,15 @@ impl RbdImage {
     pub(in crate::backend) async fn promote(&self, force: Force, d: Deadlines) -> Result<()> {
         let (op, how) = match force {
             Force::No => (Op::Promote, rbd::Promote::Plain),
-            Force::Yes => (Op::ForcePromote, rbd::Promote::Force),
+            Force::Yes | Force::EvenTorn => (Op::ForcePromote, rbd::Promote::Force),
         };
         let cluster = self.backend.connection(op, d.answer).await?.cluster;
         let spec = self.spec.clone();
         let shared = self.backend.shared.clone();
         let give_up = std::time::Instant::now() + DAEMON_LETS_GO;
-        self.act(op, d, move |i| {
-            if force == Force::Yes && i.mirror_mode()? == rbd::MirrorMode::Snapshot {
-                return forced::promote(i, &cluster, &spec, &shared.shut_out);
+        let done = self.act(op, d, move |i| {
+            if force != Force::No && i.mirror_mode()? == rbd::MirrorMode::Snapshot {
+                return forced::promote(i, &cluster, &spec, &shared.shut_out, force);
             }
             loop {
                 match i.mirror_promote(how) {
@@ -181,11 +181,14 @@ impl RbdImage {
                         reason: rbd::BusyReason::DaemonHoldsImage,
                         ..
                     }) if std::time::Instant::now() < give_up => std::thread::sleep(TRY_AGAIN),
-                    other => return other,
+                    other => return other.map(|()| forced::Forced::Promoted),
                 }
             }
-        })
-        .await
+        });
+        match done.await? {
+            forced::Forced::Promoted => Ok(()),
+            forced::Forced::Torn(snapshots) => Err(BackendError::torn(&self.spec, &snapshots)),
+        }
     }
 
     /// A client that holds the lock is shut out first, for two reasons, both measured on 16.2.15:

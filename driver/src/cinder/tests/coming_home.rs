@@ -53,6 +53,7 @@ async fn hard_case_17_a_split_by_hand_is_neither_demoted_nor_resynced() {
     let forced = VolumeAction::Promote {
         promotion: Promotion::Forced {
             reason: "somebody at night".to_owned(),
+            accept_torn: false,
         },
     };
     bench.by_hand(&bench.b, &volumes[0], forced).await;

@@ -6,6 +6,7 @@ fn forced() -> VolumeAction {
     VolumeAction::Promote {
         promotion: Promotion::Forced {
             reason: "zone-b is gone for good".to_owned(),
+            accept_torn: false,
         },
     }
 }

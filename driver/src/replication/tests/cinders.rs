@@ -362,8 +362,20 @@ fn hard_case_32_a_keepings_mark_goes_with_any_promotion_but_its_own() {
         (after("cinder-1"), true),
         (after("20261127t100000-000-0000"), true),
         (Promote::Plain, true),
-        (Promote::PlainElseForce { reason: reason() }, true),
-        (Promote::Force { reason: reason() }, true),
+        (
+            Promote::PlainElseForce {
+                reason: reason(),
+                accept_torn: false,
+            },
+            true,
+        ),
+        (
+            Promote::Force {
+                reason: reason(),
+                accept_torn: false,
+            },
+            true,
+        ),
     ];
     for (how, ends) in &ways {
         let keep = |from: &str| {

@@ -26,6 +26,7 @@ fn every_command_parses() {
         "volume unreplicate volumes/v1",
         "volume promote volumes/v1 --zone zone-b",
         "volume promote volumes/v1 --force --reason lost",
+        "volume promote volumes/v1 --force --reason lost --accept-torn",
         "volume demote volumes/v1",
         "volume resync volumes/v1 --discard",
         "group list",
@@ -111,6 +112,10 @@ fn bad_lines_are_usage_errors_before_anything_is_asked() {
         // Force is never a flag by itself: somebody says why.
         (
             "volume promote volumes/v1 --force",
+            ErrorKind::MissingRequiredArgument,
+        ),
+        (
+            "volume promote volumes/v1 --accept-torn",
             ErrorKind::MissingRequiredArgument,
         ),
         (

@@ -88,9 +88,13 @@ pub(super) async fn run(
             after,
             force: _,
             reason,
+            accept_torn,
         } => {
             let promotion = match (reason, after) {
-                (Some(reason), _) => Promotion::Forced { reason },
+                (Some(reason), _) => Promotion::Forced {
+                    reason,
+                    accept_torn,
+                },
                 (None, Some(token)) => Promotion::After { token },
                 (None, None) => Promotion::Plain,
             };

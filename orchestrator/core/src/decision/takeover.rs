@@ -392,7 +392,10 @@ fn promotions(
                     if plain {
                         Promotion::Plain
                     } else {
-                        Promotion::Forced { reason }
+                        Promotion::Forced {
+                            reason,
+                            accept_torn: false,
+                        }
                     },
                 ));
             }

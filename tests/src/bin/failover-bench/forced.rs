@@ -101,6 +101,7 @@ fn by_sidecar(world: &World, volumes: &[Volume]) -> anyhow::Result<Duration> {
     let batch = world.batch(Site::ZoneB, volumes, |_| VolumeAction::Promote {
         promotion: Promotion::Forced {
             reason: "zone-a was killed".to_owned(),
+            accept_torn: false,
         },
     })?;
     if let Some((volume, error)) = batch.refused.first() {

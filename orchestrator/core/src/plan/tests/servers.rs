@@ -95,6 +95,7 @@ fn parts() -> FailoverParts {
             volume: volume(0),
             promotion: Promotion::Forced {
                 reason: "lost".to_owned(),
+                accept_torn: false,
             },
         }],
         left_out: vec![],
