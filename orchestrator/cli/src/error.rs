@@ -206,7 +206,7 @@ fn advice_for(e: &ApiError) -> Option<String> {
         }
         // A server's, which stands with its root volume too.
         C::CorruptRecord if e.field.as_deref() == Some("record") => {
-            "its record is with its root volume too: `rbd image-meta get POOL/IMAGE rekindle.server`; in etcd restore it, or delete it: where its Nova answers it is taken anew"
+            "its record is with its root volume too: `rbd image-meta get POOL/IMAGE rekindle.server`; in etcd restore it, or delete it: where its Nova answers it is taken anew, where not `rekindle record import --from script --group GROUP -` takes in the volume's"
         }
         C::CorruptRecord => "do not delete the record: see docs/operations.md on a damaged journal",
         C::MalformedBody

@@ -6,6 +6,7 @@
     reason = "in a test a failed unwrap is a failed assertion"
 )]
 
+use rekindle_common::servers::{RecordSource, ServerRecord};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -47,6 +48,18 @@ impl Place {
     }
     fn run(&self, line: &str, more: &[&str]) -> Ended {
         Ended::of(self.command(line, more).output().unwrap())
+    }
+    /// With that on its standard input.
+    fn piped(&self, line: &str, input: &[u8]) -> Ended {
+        let mut child = self
+            .command(line, &[])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        Ended::of(child.wait_with_output().unwrap())
     }
     /// The example's, with `more` at its end.
     fn import(&self, more: &str) -> Ended {
@@ -158,18 +171,35 @@ fn servers_are_chosen_by_name_or_id() {
 #[test]
 fn a_state_from_standard_input_leaves_nothing_on_the_disk() {
     let place = Place::new();
-    let mut child = place
-        .command("import --from terraform --zone zone-a --output json -", &[])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
     let state = fs::read(example()).unwrap();
-    child.stdin.take().unwrap().write_all(&state).unwrap();
-    let ended = Ended::of(child.wait_with_output().unwrap()).with(6);
+    let line = "import --from terraform --zone zone-a --output json -";
+    let ended = place.piped(line, &state).with(6);
     assert_eq!(ended.json()["records"].as_array().unwrap().len(), 3);
     assert_eq!(place.files().len(), 3);
+}
+
+/// What stands with a root volume is the record as the sidecar writes it: where etcd's data is gone it is taken in again by this.
+#[test]
+fn the_record_that_a_root_volume_carries_is_taken_in_as_it_stands() {
+    let place = Place::new();
+    place.import("--server web-1").with(0);
+    let file = place.path("records").join(&place.files()[0]);
+    let record = ServerRecord::parse(&fs::read_to_string(&file).unwrap()).unwrap();
+    let of_nova = ServerRecord {
+        source: RecordSource::Nova,
+        ..record
+    };
+    // As `rbd image-meta get` prints it.
+    let carried = format!("{}\n", serde_json::to_string(&of_nova).unwrap());
+    let line = "import --from script --out again -";
+    place.piped(line, carried.as_bytes()).with(0);
+    let again = fs::read_dir(place.path("again")).unwrap().next().unwrap();
+    let again = fs::read_to_string(again.unwrap().path()).unwrap();
+    let expected = ServerRecord {
+        source: RecordSource::Script,
+        ..of_nova
+    };
+    assert_eq!(ServerRecord::parse(&again).unwrap(), expected);
 }
 
 #[test]
