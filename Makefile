@@ -19,7 +19,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-embedded test test-first test-second test-nova test-all test-shim build-and-test-shim test-debian lint bench bench-cinder bench-gateway bench-servers explore lab-up lab-down packages packages-build packages-cinder packages-bench packages-nova nextest
+.PHONY: help demo demo-embedded test test-first test-second test-third test-nova test-all test-shim build-and-test-shim test-debian lint bench bench-cinder bench-gateway bench-servers explore lab-up lab-down packages packages-build packages-cinder packages-bench packages-nova nextest
 
 LAB := target/lab
 
@@ -73,9 +73,10 @@ empty :=
 space := $(empty) $(empty)
 # Property tests draw the same cases in each run: a change is judged by what it changes. `make explore` draws new ones.
 CASES := PROPTEST_RNG_SEED=20261126
-# `make test` in two halves: what CI always runs, and these, which it runs where the machine is quick enough: with Nova, DevStack, the
-# lab itself, and the longest with a Cinder.
-SECOND := binary(/^lab_nova/) | (package(rekindle-lab) & kind(test)) | binary(lab_devstack) | (binary(/^lab_cinder/) & not binary(/^lab_cinder_(hooks|volumes|gateway_adds)$$/)) $(SECOND_IF_SLOW)
+# `make test` in three parts: what CI always runs, and these two, which it runs where the machine is quick enough: with Nova, DevStack,
+# the lab itself, and most with a Cinder; and the longest of those.
+THIRD := binary(/^lab_cinder_(delete|two_ways)$$/)
+SECOND := binary(/^lab_nova/) | (package(rekindle-lab) & kind(test)) | binary(lab_devstack) | (binary(/^lab_cinder/) & not binary(/^lab_cinder_(hooks|volumes|gateway_adds)$$/) & not ($(THIRD))) $(SECOND_IF_SLOW)
 # With its labs up, one of them: $(call tests,PROFILE,WHICH TESTS,PLAIN LABS,LABS WITH CINDER,LABS WITH NOVA)
 define tests
 	lab=target/debug/lab; trap 'for at in $(3) $(4) $(5); do $$lab --root $$at down; done' EXIT; up=(); \
@@ -89,11 +90,14 @@ endef
 test: build-and-test-shim
 	@$(MAKE) test-first
 	@$(MAKE) test-second
+	@$(MAKE) test-third
 # What is left of `make test` once all is built.
 test-first:
-	$(call tests,first,not ($(SECOND)),$(PLAIN_LABS),$(CINDER_LAB))
+	$(call tests,first,not ($(SECOND) | $(THIRD)),$(PLAIN_LABS),$(CINDER_LAB))
 test-second:
 	$(call tests,second,$(SECOND),,$(CINDER_LAB),$(NOVA_LAB))
+test-third:
+	$(call tests,second,$(THIRD),,$(CINDER_LAB),$(NOVA_LAB))
 
 test-all: test test-nova
 
