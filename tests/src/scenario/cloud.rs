@@ -274,7 +274,7 @@ impl Cloud {
             Catalogue::AndServers => {
                 config::add_catalogue(&self.lab, &mut file, None)?;
                 let addresses = config::addresses(&self.lab, &self.name);
-                config::add_servers(&mut file, &self.rekindle(), &addresses)?;
+                config::add_servers(&mut file, &self.rekindle(), &addresses, &gate)?;
             }
             Catalogue::Not => {}
         }

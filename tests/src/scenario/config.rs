@@ -27,7 +27,7 @@ pub fn timing() -> LeaseTiming {
     }
 }
 
-/// A fence agent, and an application, that waits until the scenario opens its gate; see [`super::Cloud::open_gate`].
+/// A fence agent, an application and a hook, that waits until the scenario opens its gate; see [`super::Cloud::open_gate`].
 pub const GATE: &str = "gate";
 
 /// The gate is open while this file is there.
@@ -293,12 +293,15 @@ fn cloud(lab: &Lab, site: Site, host: &str) -> anyhow::Result<Value> {
     ]))
 }
 
-/// A command that ends well once the gate is open.
 fn waits_for(gate: &Path) -> Value {
+    table([(GATE, held(gate))])
+}
+
+/// A command that ends well once the gate is open.
+fn held(gate: &Path) -> Value {
     let script = "until [ -e \"$0\" ]; do sleep 0.1; done";
     let command: Vec<Value> = vec!["/bin/sh".into(), "-c".into(), script.into(), text(gate)];
-    let agent = table([("command", command.into()), ("timeout", "3m".into())]);
-    table([(GATE, agent)])
+    table([("command", command.into()), ("timeout", "3m".into())])
 }
 
 /// What the zones call by two names, where servers are followed: which list of the mapping it stands in, and the names in both.
@@ -369,11 +372,16 @@ pub fn add_catalogue(lab: &Lab, file: &mut Value, cluster: Option<&str>) -> anyh
     Ok(())
 }
 
-/// Has an orchestrator look at the groups' servers often, and adds what their runbooks wait for.
+/// Has an orchestrator look at the groups' servers often, and adds what their runbooks wait for and call.
 ///
 /// # Errors
 /// The file is none of ours.
-pub fn add_servers(file: &mut Value, rekindle: &Path, addresses: &Path) -> anyhow::Result<()> {
+pub fn add_servers(
+    file: &mut Value,
+    rekindle: &Path,
+    addresses: &Path,
+    gate: &Path,
+) -> anyhow::Result<()> {
     let all = file.as_table_mut().context("a file is a table")?;
     let command: Vec<Value> = vec![
         text(rekindle),
@@ -382,7 +390,8 @@ pub fn add_servers(file: &mut Value, rekindle: &Path, addresses: &Path) -> anyho
         text(addresses),
     ];
     let hook = table([("command", command.into()), ("timeout", "10s".into())]);
-    all.insert("hooks".to_owned(), table([(ANSWERS, hook)]));
+    let hooks = table([(ANSWERS, hook), (GATE, held(gate))]);
+    all.insert("hooks".to_owned(), hooks);
     let times = all.get_mut("times").and_then(Value::as_table_mut);
     times
         .context("a file has times")?

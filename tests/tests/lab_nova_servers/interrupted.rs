@@ -2,10 +2,9 @@
 //! and one server's flavor is not there.
 
 use super::{
-    PLAN, RECORDS, SNAPSHOTS, group_type, join, level, make_flavor, resize, runbook, wait_recorded,
-    wait_records,
+    PLAN, RECORDS, SNAPSHOTS, group_type, join, level, make_flavor, named, resize, runbook,
+    wait_recorded, wait_records,
 };
-use anyhow::Context;
 use rekindle_cli::demo::volumes::Kind;
 use rekindle_common::{Generation, Timestamp, runbook::StandbyPolicy};
 use rekindle_core::{
@@ -15,22 +14,12 @@ use rekindle_core::{
 };
 use rekindle_lab::Site;
 use rekindle_orchestrator::wire::{PlanDetail, Run};
-use rekindle_tests::scenario::{CinderZone, Cloud};
+use rekindle_tests::scenario::Cloud;
 
 /// When a step was done.
 fn ended(detail: &PlanDetail, step: usize) -> Option<Timestamp> {
     let ended = |r: &&Record| matches!(r.event, Event::StepDone { step: s, .. } if s == step);
     detail.journal.iter().find(ended).map(|r| r.at)
-}
-
-/// The ids of all servers of that name.
-fn named(zone: &CinderZone<'_>, name: &str) -> anyhow::Result<Vec<String>> {
-    let exactly = format!("^{name}$");
-    let args = ["server", "list", "--all-projects", "--name", &exactly];
-    let found = zone.clients.openstack_json(&zone.clients.admin, &args)?;
-    let ids = found.as_array().context("a list")?.iter();
-    ids.map(|s| Ok(s["ID"].as_str().context("it has an id")?.to_owned()))
-        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,11 +5,13 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod disks;
+mod halfway;
 mod home;
 mod interrupted;
 mod refused;
 mod returns;
 
+use anyhow::Context;
 use rekindle_cli::demo::volumes::Kind;
 use rekindle_common::{
     Timestamp, ZoneName,
@@ -154,6 +156,16 @@ fn resize(zone: &CinderZone<'_>, guest: &Guest, flavor: &str) -> anyhow::Result<
     ])?;
     admin(&["server", "resize", "confirm", &guest.server])?;
     Ok(())
+}
+
+/// The ids of all servers of that name.
+fn named(zone: &CinderZone<'_>, name: &str) -> anyhow::Result<Vec<String>> {
+    let exactly = format!("^{name}$");
+    let args = ["server", "list", "--all-projects", "--name", &exactly];
+    let found = zone.clients.openstack_json(&zone.clients.admin, &args)?;
+    let ids = found.as_array().context("a list")?.iter();
+    ids.map(|s| Ok(s["ID"].as_str().context("it has an id")?.to_owned()))
+        .collect()
 }
 
 /// Waits until a guest's record is kept.
