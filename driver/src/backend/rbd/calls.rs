@@ -34,6 +34,9 @@ pub(super) enum Lane {
     Vital,
     /// Those of deep copies, which may take hours.
     Copies,
+    /// Those of forced promotions, which put interrupted copies back: where a zone dies in the middle of many, those of all calls must be
+    /// there for the demotions that a lease's end asks for.
+    Forced,
 }
 
 /// The threads that call librbd.
@@ -42,6 +45,7 @@ pub(super) struct Calls {
     common: CallPool,
     vital: CallPool,
     copies: CallPool,
+    forced: CallPool,
 }
 
 impl Calls {
@@ -54,6 +58,7 @@ impl Calls {
 
     fn of(common: CallPoolLimits) -> Self {
         Self {
+            forced: CallPool::new(common),
             common: CallPool::new(common),
             vital: CallPool::new(CallPoolLimits {
                 threads: VITAL,
@@ -73,12 +78,13 @@ impl Calls {
             Lane::Common => &self.common,
             Lane::Vital => &self.vital,
             Lane::Copies => &self.copies,
+            Lane::Forced => &self.forced,
         }
     }
 
     /// Threads in a call, and threads in a call that was given up on.
     pub(super) fn counters(&self) -> (usize, usize) {
-        [&self.common, &self.vital, &self.copies]
+        [&self.common, &self.vital, &self.copies, &self.forced]
             .map(CallPool::counters)
             .iter()
             .fold((0, 0), |(busy, lost), c| (busy + c.busy, lost + c.lost))
@@ -122,7 +128,12 @@ impl Calls {
     ) -> Result<T> {
         let (tell, told) = oneshot::channel();
         let wait = d.answer.saturating_duration_since(Instant::now());
-        let call = self.common.call(wait, op.as_str(), move || {
+        let lane = if op == Op::ForcePromote {
+            Lane::Forced
+        } else {
+            Lane::Common
+        };
+        let call = self.pool(lane).call(wait, op.as_str(), move || {
             // Nobody listens once it was abandoned.
             let _ = tell.send(f());
             Ok(())
@@ -278,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn copies_take_no_thread_from_any_other_call() {
+    async fn copies_and_forced_promotions_take_no_thread_from_any_other_call() {
         let calls = Calls::of(CallPoolLimits {
             threads: 4,
             lost: 4,
@@ -293,6 +304,13 @@ mod tests {
                 Ok(())
             });
             copy.await.unwrap_err();
+            let mut held_up = hold.subscribe();
+            let soon = Deadlines::strict(Instant::now() + Duration::from_millis(10));
+            let forced = calls.act(Op::ForcePromote, None, soon, move || {
+                let _ = held_up.blocking_recv();
+                Ok(())
+            });
+            forced.await.unwrap_err();
         }
         assert!(calls.counters().1 >= MOST_COPIES, "{:?}", calls.counters());
         let soon = Instant::now() + LONG;

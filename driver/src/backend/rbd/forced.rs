@@ -16,8 +16,8 @@ use crate::backend::Force;
 use rbd_rs::{Cluster, Error, Image, Promote, Role, Settled, Snapshot, SnapshotKind};
 use rekindle_common::ImageSpec;
 use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
+    collections::{HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -30,10 +30,37 @@ const LATELY: Duration = Duration::from_secs(60);
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// The daemons that were shut out lately. An image still names its watcher for a moment, and a batch asks for one daemon's sake
-/// many times.
+/// How often a copy is put back anew because a mirror daemon came up meanwhile. One takes half a minute to start.
+const TRIES: usize = 5;
+
+/// What forced promotions know of each other.
 #[derive(Debug, Default)]
-pub(super) struct ShutOut(Mutex<HashMap<String, Instant>>);
+pub(super) struct Forcing {
+    shut_out: Mutex<ShutOut>,
+    /// The volumes on which a thread is at work, however long ago its asker went. Beside it a second one would go on putting objects
+    /// back once the first had promoted the image, under its writer.
+    at_work: Mutex<HashSet<ImageSpec>>,
+}
+
+/// The daemons that were shut out. An image still names its watcher for a moment, and a batch asks for one daemon's sake many times.
+#[derive(Debug, Default)]
+struct ShutOut {
+    lately: HashMap<String, Instant>,
+    /// How many, ever: who finds more than before had one beside it.
+    count: u64,
+}
+
+/// A volume on which this thread is at work.
+struct AtWork<'a> {
+    forcing: &'a Forcing,
+    spec: &'a ImageSpec,
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.forcing.at_work().remove(self.spec);
+    }
+}
 
 /// How an order for a forced promotion ends, but for errors.
 pub(super) enum Forced {
@@ -41,6 +68,8 @@ pub(super) enum Forced {
     Promoted,
     /// It would be of two moments, for a copy was interrupted that came with these snapshots. Nothing was changed.
     Torn(Vec<String>),
+    /// Not now, and why.
+    Later(&'static str),
 }
 
 /// Promotes. An error before the promotion leaves the copy as it was, or marked to be copied again.
@@ -48,9 +77,18 @@ pub(super) fn promote(
     image: &Image,
     cluster: &Cluster,
     spec: &ImageSpec,
-    lately: &ShutOut,
+    forcing: &Forcing,
     force: Force,
 ) -> Result<Forced> {
+    let Some(_at_work) = forcing.enter(spec) else {
+        return Ok(Forced::Later(
+            "an earlier forced promotion is at work on it",
+        ));
+    };
+    // That one may just have ended. What is primary is never put back.
+    if image.mirror_info()?.role == Role::Primary {
+        return Ok(Forced::Promoted);
+    }
     let refused = || match force {
         Force::EvenTorn => Ok(None),
         Force::No | Force::Yes => of_two_moments(image),
@@ -59,16 +97,16 @@ pub(super) fn promote(
     if let Some(snapshots) = refused()? {
         return Ok(Forced::Torn(snapshots));
     }
-    lately.shut_out_watchers(image, cluster, spec)?;
+    forcing.shut_out_watchers(image, cluster, spec)?;
     if let Some(snapshots) = refused()? {
         return Ok(Forced::Torn(snapshots));
     }
     let torn = image.torn_snapshots()?;
     // Before the promotion: in its next moment somebody may use one, and this process may be gone.
-    let promoted =
-        set_all_aside(image, &torn).and_then(|()| promote_whole(image, spec, torn.is_empty()));
+    let promoted = set_all_aside(image, &torn)
+        .and_then(|()| promote_whole(image, cluster, spec, forcing, torn.is_empty()));
     match &promoted {
-        Ok(()) => {
+        Ok(Forced::Promoted) => {
             for snapshot in &torn {
                 tracing::error!(volume.id = %spec, snapshot = before(&snapshot.name), name = aside(snapshot), "a copy was interrupted that this snapshot came with: it does not hold what it was taken of, and is set aside");
             }
@@ -78,9 +116,57 @@ pub(super) fn promote(
             if !image
                 .mirror_info()
                 .is_ok_and(|i| i.role == Role::NonPrimary) => {}
-        Err(_) => give_names_back(image, spec, &torn),
+        Ok(Forced::Torn(_) | Forced::Later(_)) | Err(_) => give_names_back(image, spec, &torn),
     }
-    promoted.map(|()| Forced::Promoted)
+    promoted
+}
+
+/// Puts an interrupted copy back, and promotes. `known`: nothing was changed behind librbd's back before.
+fn promote_whole(
+    image: &Image,
+    cluster: &Cluster,
+    spec: &ImageSpec,
+    forcing: &Forcing,
+    known: bool,
+) -> Result<Forced> {
+    // What was changed behind librbd's back is seen by an image that is opened after it.
+    let reopened = || image.pool().open_by_id(&image.id()?);
+    for _ in 0..TRIES {
+        let daemons = forcing.shut_out_watchers(image, cluster, spec)?;
+        let Some(copy) = image.interrupted_copy()? else {
+            return if known {
+                image.mirror_promote(Promote::Force)
+            } else {
+                reopened()?.mirror_promote(Promote::Force)
+            }
+            .map(|()| Forced::Promoted);
+        };
+        let id = copy.snapshot.id;
+        match image.settle_interrupted_copy(&copy, THREADS)? {
+            Settled::Restored { objects } => {
+                tracing::warn!(volume.id = %spec, snapshot = id, objects, "a copy was interrupted: put back to the last whole state");
+            }
+            Settled::LeftToLibrbd => {
+                tracing::warn!(volume.id = %spec, snapshot = id, "a copy was interrupted: librbd rolls it back");
+            }
+        }
+        // A daemon starts anew by itself, and goes on with a copy that is not whole: what it wrote beside us is in this one too.
+        if forcing.shut_out_watchers(image, cluster, spec)? != daemons {
+            image.unsettle(&copy)?;
+            tracing::warn!(volume.id = %spec, snapshot = id, "a mirror daemon came up while the copy was put back: once more");
+            continue;
+        }
+        let promoted = reopened()?.mirror_promote(Promote::Force);
+        if promoted.is_err()
+            && let Err(error) = image.unsettle(&copy)
+        {
+            tracing::error!(volume.id = %spec, %error, "the volume was not promoted, and its copy is called whole though it is not: promote it, or resync it before it is used");
+        }
+        return promoted.map(|()| Forced::Promoted);
+    }
+    Ok(Forced::Later(
+        "a mirror daemon came up each time that its interrupted copy was put back",
+    ))
 }
 
 /// The user snapshots of a copy that was interrupted behind them, where there are any.
@@ -91,34 +177,6 @@ fn of_two_moments(image: &Image) -> Result<Option<Vec<String>>> {
     }
     let names = torn.iter().map(|s| before(&s.name).to_owned());
     Ok(Some(names.collect()))
-}
-
-/// Puts an interrupted copy back, and promotes. `known`: nothing was changed behind librbd's back before.
-fn promote_whole(image: &Image, spec: &ImageSpec, known: bool) -> Result<()> {
-    let reopened = || image.pool().open_by_id(&image.id()?);
-    let Some(copy) = image.interrupted_copy()? else {
-        return if known {
-            image.mirror_promote(Promote::Force)
-        } else {
-            reopened()?.mirror_promote(Promote::Force)
-        };
-    };
-    match image.settle_interrupted_copy(&copy, THREADS)? {
-        Settled::Restored { objects } => {
-            tracing::warn!(volume.id = %spec, snapshot = copy.snapshot.id, objects, "a copy was interrupted: put back to the last whole state");
-        }
-        Settled::LeftToLibrbd => {
-            tracing::warn!(volume.id = %spec, snapshot = copy.snapshot.id, "a copy was interrupted: librbd rolls it back");
-        }
-    }
-    // What was changed behind librbd's back is seen by an image that is opened after it.
-    let promoted = reopened()?.mirror_promote(Promote::Force);
-    if promoted.is_err()
-        && let Err(error) = image.unsettle(&copy)
-    {
-        tracing::error!(volume.id = %spec, %error, "the volume was not promoted, and its copy is called whole though it is not: promote it, or resync it before it is used");
-    }
-    promoted
 }
 
 /// The names, as they are now, of the snapshots that were set aside.
@@ -158,24 +216,42 @@ fn before(name: &str) -> &str {
     }
 }
 
-impl ShutOut {
-    fn shut_out_watchers(&self, image: &Image, cluster: &Cluster, spec: &ImageSpec) -> Result<()> {
-        let mut shut_out = false;
+impl Forcing {
+    fn at_work(&self) -> MutexGuard<'_, HashSet<ImageSpec>> {
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter<'a>(&'a self, spec: &'a ImageSpec) -> Option<AtWork<'a>> {
+        // Not made where another has it: its end would let go of that one's.
+        let is_first = self.at_work().insert(spec.clone());
+        is_first.then(|| AtWork {
+            forcing: self,
+            spec,
+        })
+    }
+
+    /// Shuts out who else has the image open, and tells how many were ever shut out of the cluster here. Behind it nothing arrives any more of
+    /// what they had sent.
+    fn shut_out_watchers(&self, image: &Image, cluster: &Cluster, spec: &ImageSpec) -> Result<u64> {
         for watcher in other_watchers(image, cluster.instance_id())? {
-            shut_out = true;
             // Held while the cluster is told, so that the others of the batch wait for that.
-            let mut lately = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            lately.retain(|_, at| at.elapsed() < LATELY);
-            if !lately.contains_key(&watcher.address) {
+            let mut all = self.shut_out.lock().unwrap_or_else(PoisonError::into_inner);
+            all.lately.retain(|_, at| at.elapsed() < LATELY);
+            if !all.lately.contains_key(&watcher.address) {
                 cluster.blocklist_add(&watcher.address, BLOCKLISTED_FOR)?;
-                lately.insert(watcher.address.clone(), Instant::now());
+                all.lately.insert(watcher.address.clone(), Instant::now());
+                all.count += 1;
                 tracing::info!(volume.id = %spec, client = watcher.address, "shut out: it had the volume open while it was promoted by force");
             }
         }
-        if shut_out {
+        // Also where it was another volume's promotion that shut it out, and the image names it no more.
+        let all = self.shut_out.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = all.count;
+        drop(all);
+        if count > 0 {
             cluster.wait_for_latest_osdmap()?;
         }
-        Ok(())
+        Ok(count)
     }
 }
 
@@ -191,6 +267,18 @@ mod tests {
             kind,
             taken: Duration::ZERO,
         }
+    }
+
+    #[test]
+    fn one_thread_is_at_work_on_a_volume_and_the_next_once_it_has_ended() {
+        let (forcing, a) = (Forcing::default(), "volumes/a".parse().unwrap());
+        let b: ImageSpec = "volumes/b".parse().unwrap();
+        let first = forcing.enter(&a);
+        assert!(first.is_some());
+        assert!(forcing.enter(&a).is_none());
+        assert!(forcing.enter(&b).is_some());
+        drop(first);
+        assert!(forcing.enter(&a).is_some());
     }
 
     #[test]

@@ -173,7 +173,7 @@ impl RbdImage {
         let give_up = std::time::Instant::now() + DAEMON_LETS_GO;
         let done = self.act(op, d, move |i| {
             if force != Force::No && i.mirror_mode()? == rbd::MirrorMode::Snapshot {
-                return forced::promote(i, &cluster, &spec, &shared.shut_out, force);
+                return forced::promote(i, &cluster, &spec, &shared.forcing, force);
             }
             loop {
                 match i.mirror_promote(how) {
@@ -188,6 +188,10 @@ impl RbdImage {
         match done.await? {
             forced::Forced::Promoted => Ok(()),
             forced::Forced::Torn(snapshots) => Err(BackendError::torn(&self.spec, &snapshots)),
+            forced::Forced::Later(why) => {
+                let kind = BackendErrorKind::InUse;
+                Err(BackendError::new(op, Some(&self.spec), kind, why))
+            }
         }
     }
 

@@ -85,7 +85,7 @@ struct Shared {
     asking_health: Gate,
     asking_mirror: Gate,
     listing: Gate,
-    shut_out: forced::ShutOut,
+    forcing: forced::Forcing,
 }
 
 /// A cluster behind librbd; cheap to clone.
@@ -123,7 +123,7 @@ impl RbdBackend {
                 asking_health: Gate::default(),
                 asking_mirror: Gate::default(),
                 listing: Gate::default(),
-                shut_out: forced::ShutOut::default(),
+                forcing: forced::Forcing::default(),
             }),
         })
     }
