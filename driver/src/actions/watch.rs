@@ -55,7 +55,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// So many names are taken off in one round.
 const AT_ONCE: usize = 50;
 
-type Kept = BTreeMap<String, BTreeMap<String, String>>;
+pub(super) type Kept = BTreeMap<String, BTreeMap<String, String>>;
 
 impl Volumes {
     /// Before a look at all volumes that nobody waits for: until no actions are at work, and for some seconds at most.
@@ -63,13 +63,15 @@ impl Volumes {
         self.inner.registry.calm(LONGEST_WAIT).await;
     }
 
-    /// Looks at all volumes, and keeps what is new about their copies.
-    async fn keep_copies(&self, kept: &mut Kept) -> Result<(), ApiError> {
+    /// Looks at all volumes, and keeps what is new about their copies. What a former run or the zone's other sidecar has kept stays, as
+    /// long as its image is there: this one may have seen nothing yet.
+    pub(super) async fn keep_copies(&self, kept: &mut Kept) -> Result<(), ApiError> {
         self.refresh_metrics().await?;
         let Some(views) = self.inner.known() else {
             return Ok(());
         };
         let mut now: Kept = BTreeMap::new();
+        let mut there: Kept = BTreeMap::new();
         {
             let hints = self.inner.hints();
             for v in views.iter() {
@@ -77,6 +79,8 @@ impl Volumes {
                     .get(&v.spec)
                     .and_then(|h| h.complete_id.as_ref())
                     .filter(|id| **id == v.id);
+                let ids = there.entry(v.spec.pool().to_owned()).or_default();
+                ids.insert(v.spec.image().to_owned(), v.id.clone());
                 let pool = now.entry(v.spec.pool().to_owned()).or_default();
                 if let Some(id) = complete {
                     pool.insert(v.spec.image().to_owned(), id.clone());
@@ -86,14 +90,21 @@ impl Volumes {
         self.forget_gone(&views.iter().map(|v| &v.spec).collect());
         self.take_old_names_off(&views).await;
         let deadline = self.inner.in_(self.inner.limits.look);
-        for (pool, copies) in now {
-            if kept.get(&pool) != Some(&copies) {
-                self.inner
-                    .records
-                    .set_copies(&pool, &copies, deadline)
-                    .await?;
-                kept.insert(pool, copies);
+        for (pool, mut copies) in now {
+            if kept.get(&pool) == Some(&copies) {
+                continue;
             }
+            let records = &self.inner.records;
+            let before = records.copies(&pool, deadline).await?;
+            let ids = there.remove(&pool).unwrap_or_default();
+            let seen = copies.clone();
+            for (image, id) in before.iter().filter(|(i, id)| ids.get(*i) == Some(*id)) {
+                copies.entry(image.clone()).or_insert_with(|| id.clone());
+            }
+            if before != copies {
+                records.set_copies(&pool, &copies, deadline).await?;
+            }
+            kept.insert(pool, seen);
         }
         Ok(())
     }
@@ -149,7 +160,6 @@ impl Volumes {
     /// Takes up which copies a former run saw complete.
     pub(super) async fn restore_copies(&self) -> Result<(), ApiError> {
         let inner = &self.inner;
-        let deadline = inner.in_(inner.limits.probe);
         let pools: BTreeSet<String> = inner
             .backend
             .list(inner.in_(inner.limits.look))
@@ -157,6 +167,8 @@ impl Volumes {
             .into_iter()
             .map(|v| v.spec.pool().to_owned())
             .collect();
+        // The list may have taken longer than a record does.
+        let deadline = inner.in_(inner.limits.probe);
         for pool in pools {
             for (image, id) in inner.records.copies(&pool, deadline).await? {
                 // A name that is no name is no volume's.

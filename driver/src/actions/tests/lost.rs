@@ -470,3 +470,31 @@ async fn a_safety_copys_old_failure_does_not_stand_in_the_way_of_another() {
     tokio::time::sleep(Duration::from_secs(180)).await;
     assert_eq!(asked().await, Ok(Effect::Started));
 }
+
+/// In journal mode nothing else tells that a copy was whole once its daemon is dead, and a sidecar that has just started has seen nothing.
+#[tokio::test(start_paused = true)]
+async fn hard_case_24_a_sidecar_that_starts_forgets_no_complete_copy() {
+    let pair = Pair::new();
+    pair.a.take_lease(&group(), Generation(1)).await.unwrap();
+    for n in 0..2 {
+        pair.fabric.a().create_image(&spec(n), 1);
+        let mode = ReplicationMode::Instant;
+        pair.a.act(&spec(n), replicate(mode)).await.unwrap();
+        wait(&pair.b, &spec(n), VolumeStatus::PendingFirstSync).await;
+    }
+    pair.fabric.a().kill();
+    // What a former run, or the zone's other sidecar, saw of the first; of the second it saw an earlier image.
+    let id = pair.fabric.b().image_id(&spec(0)).unwrap();
+    let seen = [(0, id.as_str()), (1, "earlier"), (2, "gone")];
+    let seen = seen.map(|(n, id)| (spec(n).image().to_owned(), id.to_owned()));
+    let (records, soon) = (
+        &pair.b.inner.records,
+        Instant::now() + Duration::from_secs(5),
+    );
+    let pool = spec(0).pool().to_owned();
+    let kept = records.set_copies(&pool, &seen.into(), soon).await;
+    kept.unwrap();
+    pair.b.keep_copies(&mut Default::default()).await.unwrap();
+    let left = records.copies(&pool, soon).await.unwrap();
+    assert_eq!(left, [(spec(0).image().to_owned(), id)].into());
+}
