@@ -2,7 +2,7 @@
 
 use super::{Inner, Volumes, registry::InFlight};
 use crate::{
-    backend::{Access, Deadlines, ImageView, view::MirrorView},
+    backend::{Access, BackendError, Deadlines, ImageView, Op, view::MirrorView},
     replication::{Refusal, ReplicationError, Step},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -12,9 +12,17 @@ use rekindle_common::{
     zone::GroupReport,
 };
 use rekindle_net::FencedClients;
-use std::{collections::BTreeSet, pin::pin, sync::atomic::Ordering};
+use std::{
+    collections::BTreeSet,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
+
+/// More than the deadline, so that a call that ends with it is reported by its own words.
+const A_MOMENT: Duration = Duration::from_millis(100);
 
 /// What became of demoting a group.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -156,10 +164,7 @@ impl Volumes {
                 let demotion =
                     async move { own.demote_one(&group, &target, deadline, &void).await };
                 let task = inner.tasks.spawn(rekindle_net::carried(demotion));
-                let result = task.await.unwrap_or_else(|e| {
-                    let what = format!("the demotion's task ended abnormally: {e}");
-                    Err(Refusal::Internal { what }.into())
-                });
+                let result = task.await.unwrap_or_else(|e| Err(ended_abnormally(&e)));
                 (spec, result)
             })
             .buffer_unordered(inner.limits.parallel.max(1))
@@ -314,6 +319,19 @@ fn any_groups(views: &[ImageView]) -> Option<ApiError> {
     Some(ApiError::new(ErrorCode::ClusterUnreachable, text))
 }
 
+fn unless_void(group: &GroupName, void: &CancellationToken) -> Result<(), Refusal> {
+    if void.is_cancelled() {
+        let group = group.to_string();
+        return Err(Refusal::Overtaken { group });
+    }
+    Ok(())
+}
+
+fn ended_abnormally(e: &tokio::task::JoinError) -> ReplicationError {
+    let what = format!("the demotion's task ended abnormally: {e}");
+    Refusal::Internal { what }.into()
+}
+
 impl Inner {
     /// How many images may be primary here and of that group, and could not be read by the last list. Where that failed as a whole: all that
     /// may be by the one before, and whatever came since.
@@ -333,26 +351,52 @@ impl Inner {
         u32::try_from(unread).unwrap_or(u32::MAX)
     }
 
+    /// Is over by the deadline. A call that is not goes on, and is in flight until it ends: nobody may take the image for a primary that it
+    /// stays before that.
     async fn demote_one(
+        self: &Arc<Self>,
+        group: &GroupName,
+        spec: &ImageSpec,
+        deadline: Instant,
+        void: &CancellationToken,
+    ) -> Result<(), ReplicationError> {
+        unless_void(group, void)?;
+        let guard = match self.registry.begin(spec, "demote") {
+            Ok(guard) => guard,
+            Err(in_flight) => self.begin_beside(group, spec, &in_flight, deadline).await,
+        };
+        let id = guard.id();
+        let demotion = {
+            let (own, group, spec) = (self.clone(), group.clone(), spec.clone());
+            let void = void.clone();
+            async move {
+                let ended = own.demote_held(&group, &spec, deadline, &void).await;
+                drop(guard);
+                ended
+            }
+        };
+        let task = self.tasks.spawn(rekindle_net::carried(demotion));
+        match timeout_at(deadline + A_MOMENT, task).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(e)) => Err(ended_abnormally(&e)),
+            Err(_) => {
+                self.registry.overran(spec, id);
+                Err(BackendError::deadline(Op::Demote, Some(spec)).into())
+            }
+        }
+    }
+
+    async fn demote_held(
         &self,
         group: &GroupName,
         spec: &ImageSpec,
         deadline: Instant,
         void: &CancellationToken,
     ) -> Result<(), ReplicationError> {
-        let unless_void = || {
-            if void.is_cancelled() {
-                let group = group.to_string();
-                return Err(Refusal::Overtaken { group });
-            }
-            Ok(())
+        let d = Deadlines {
+            answer: deadline,
+            abandon: self.in_(self.limits.abandon),
         };
-        unless_void()?;
-        let guard = match self.registry.begin(spec, "demote") {
-            Ok(guard) => guard,
-            Err(in_flight) => self.begin_beside(group, spec, &in_flight, deadline).await,
-        };
-        let d = Deadlines::strict(deadline);
         let session = self.backend.open(spec, Access::Write, deadline).await?;
         let look = self.understand(session.look(deadline).await?);
         match look.role {
@@ -361,17 +405,18 @@ impl Inner {
             // it, and nobody takes over from it.
             Role::Primary | Role::NotMirrored => return Ok(()),
             Role::Secondary | Role::Unknown => {
-                return match self.registry.late_call(spec, guard.id()) {
-                    None => Ok(()),
-                    Some(action) => Err(Refusal::Busy {
-                        action,
+                return if self.registry.may_be_promoted(spec) {
+                    Err(Refusal::Busy {
+                        action: "promote",
                         since: self.limits.action,
                     }
-                    .into()),
+                    .into())
+                } else {
+                    Ok(())
                 };
             }
         }
-        unless_void()?;
+        unless_void(group, void)?;
         let done = self
             .perform_and_confirm(
                 &session,

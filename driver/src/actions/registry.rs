@@ -145,6 +145,13 @@ impl Registry {
             .map(|e| e.action)
     }
 
+    /// Whether a promotion may still take effect.
+    pub(crate) fn may_be_promoted(&self, spec: &ImageSpec) -> bool {
+        let s = self.state();
+        let mut all = s.entries.get(spec).into_iter().flatten();
+        all.any(|e| e.action == "promote")
+    }
+
     /// What a report shows.
     pub(crate) fn in_flight(&self, spec: &ImageSpec) -> Option<String> {
         let s = self.state();

@@ -246,3 +246,25 @@ async fn hard_case_03_demotions_that_wait_are_void_once_the_lease_is_to_be_taken
     let all = lines(pair.a.batch(BatchRequest { items }).unwrap()).await;
     assert!(matches!(all[0].result, BatchResult::Ok { .. }), "{all:?}");
 }
+
+/// A demotion that outlives its try may land on an image that was taken for a primary meanwhile, under its writer.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_already_so_while_a_late_demotion_may_land() {
+    let pair = Pair::replicated(1, ReplicationMode::Instant).await;
+    pair.fabric.a().hang(Op::Demote);
+    let tried = pair.a.demote_all(&group(), Instant::now() + BUDGET).await;
+    assert_eq!(tried.failed.len(), 1, "{tried:?}");
+    let shown = pair.a.volume(&spec(0)).await.unwrap().in_flight;
+    assert!(shown.is_some_and(|s| s.contains("overran")));
+    // The lease is there again.
+    let early = pair.a.act(&spec(0), order(plain(), 1)).await;
+    assert_eq!(code(early), ErrorCode::Busy);
+    // A further try is not barred by the first.
+    let again = pair.a.demote_all(&group(), Instant::now() + BUDGET).await;
+    assert_eq!(again.failed.len(), 1, "{again:?}");
+    pair.fabric.a().release(Op::Demote);
+    while pair.a.in_flight() > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!pair.fabric.a().is_primary(&spec(0)));
+}
