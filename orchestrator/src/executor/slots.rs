@@ -4,7 +4,9 @@
 //!   a failover's or a resume's orders -> failovers : nothing else stands in the way of what is down
 //!   any other plan's orders           -> others
 //!   servers and applications start    -> serving   : of whatever plan, behind its promotion
-//!   they stop; hooks                  -> outside   : whose time is Nova's and people's programs', a hook's may be hours
+//!   they stop; hooks before it        -> outside   : whose time is Nova's and people's programs', a hook's may be hours
+//!   the same of a failover or resume  -> down      : behind them stands what is down, and waits for no other plan's
+//!   hooks after it                    -> after     : nothing stands behind them
 //!   what only looks, or waits         -> none
 //! ```
 //!
@@ -12,7 +14,7 @@
 
 use super::{Executor, passes::Stop};
 use crate::wire::Progress;
-use rekindle_core::plan::{Plan, PlanKind, Step};
+use rekindle_core::plan::{HookTime, Plan, PlanKind, Step};
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 
 /// One term's slots.
@@ -22,6 +24,8 @@ pub struct Slots {
     others: Semaphore,
     serving: Semaphore,
     outside: Semaphore,
+    down: Semaphore,
+    after: Semaphore,
     at_once: usize,
 }
 
@@ -34,15 +38,19 @@ impl Slots {
             others: Semaphore::new(at_once),
             serving: Semaphore::new(at_once),
             outside: Semaphore::new(at_once),
+            down: Semaphore::new(at_once),
+            after: Semaphore::new(at_once),
             at_once,
         }
     }
 
     /// Where a pass over this step of such a plan takes its slot; `None` where it needs none.
     fn of(&self, kind: PlanKind, step: &Step) -> Option<&Semaphore> {
-        let orders = match kind {
-            PlanKind::Failover | PlanKind::Resume => &self.failovers,
-            PlanKind::Move | PlanKind::Failback | PlanKind::Reprotect => &self.others,
+        let (orders, outside) = match kind {
+            PlanKind::Failover | PlanKind::Resume => (&self.failovers, &self.down),
+            PlanKind::Move | PlanKind::Failback | PlanKind::Reprotect => {
+                (&self.others, &self.outside)
+            }
         };
         match step {
             Step::AwaitLeaseEnd { .. }
@@ -50,10 +58,17 @@ impl Slots {
             | Step::AwaitReplay { .. }
             | Step::Pause { .. } => None,
             Step::StartApplication { .. } | Step::StartServers { .. } => Some(&self.serving),
-            Step::RunHook { .. }
+            Step::RunHook {
+                when: HookTime::After,
+                ..
+            } => Some(&self.after),
+            Step::RunHook {
+                when: HookTime::Before,
+                ..
+            }
             | Step::StopApplication { .. }
             | Step::StopServers { .. }
-            | Step::HoldServers { .. } => Some(&self.outside),
+            | Step::HoldServers { .. } => Some(outside),
             Step::Fence { .. }
             | Step::Demote { .. }
             | Step::ReleaseLease { .. }
@@ -105,7 +120,7 @@ impl Executor<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rekindle_common::{Generation, ZoneName};
+    use rekindle_common::{Generation, ZoneName, duration::Span};
 
     fn zone() -> ZoneName {
         ZoneName::new("zone-b").unwrap()
@@ -116,6 +131,35 @@ mod tests {
             volumes: Vec::new(),
             generation: Generation(2),
         }
+    }
+
+    fn hook(when: HookTime) -> Step {
+        Step::RunHook {
+            hook: "ticket".to_owned(),
+            when,
+            zone: zone(),
+            generation: Generation(1),
+            within: Span::secs(3600),
+        }
+    }
+
+    #[test]
+    fn what_is_down_waits_for_no_other_plans_hooks() {
+        let slots = Slots::new(1);
+        let free = |kind, step: &Step| slots.of(kind, step).map(Semaphore::available_permits);
+        let (before, after) = (hook(HookTime::Before), hook(HookTime::After));
+        let taken = |kind, step: &Step| slots.of(kind, step).unwrap().try_acquire().unwrap();
+        let _ended = taken(PlanKind::Failover, &after);
+        let _moves = taken(PlanKind::Move, &before);
+        let stop = Step::StopServers {
+            zone: zone(),
+            level: 0,
+            servers: 3,
+            generation: Generation(1),
+        };
+        assert_eq!(free(PlanKind::Failover, &before), Some(1));
+        assert_eq!(free(PlanKind::Resume, &stop), Some(1));
+        assert_eq!(free(PlanKind::Failback, &stop), Some(0));
     }
 
     #[test]
