@@ -1,6 +1,8 @@
 //! What goes when a server's protection or its group ends, and what is left alone.
 
 use super::*;
+use rekindle_driver::backend::Op;
+use tokio::time::sleep;
 
 /// Somebody's server with our mark, which was once taken for ours: it is forgotten, and nothing is done to it.
 #[tokio::test(start_paused = true)]
@@ -76,4 +78,26 @@ async fn a_group_that_is_deleted_leaves_nothing_of_its_servers() {
     assert_eq!((play.kept().await, play.built().await), (None, None));
     assert!(play.is_described(&zone_a(), None).await);
     assert_eq!(play.a.servers().len(), 1, "its users' own");
+}
+
+/// Its record was taken from its volume when the transaction was refused: it is written there again.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_protected_again_as_it_is_forgotten_is_described_anew() {
+    let play = Play::settled().await;
+    play.runbook(Runbook::default()).await;
+    play.round().await;
+    assert_eq!(play.b.orders(), ["remove built-1"]);
+    let cluster = play.rig.world.fabric().a();
+    cluster.slow(Op::SetMetadata, Duration::from_secs(1));
+    let put_back = async {
+        sleep(Duration::from_millis(500)).await;
+        play.runbook(runbook(StandbyPolicy::Shutoff)).await;
+    };
+    let (shown, ()) = tokio::join!(play.round(), put_back);
+    let trouble = shown[0].trouble.clone().unwrap_or_default();
+    assert!(trouble.contains("it was changed meanwhile"), "{shown:?}");
+    cluster.release(Op::SetMetadata);
+    let record = play.kept().await.unwrap().record;
+    play.round().await;
+    assert!(play.is_described(&zone_a(), Some(&record)).await);
 }

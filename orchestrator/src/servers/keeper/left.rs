@@ -179,6 +179,8 @@ async fn one(
                     return Ok(Some(why));
                 }
             }
+            // Before it: should the transaction be refused, for its server is back in a runbook, the record is written to its volume anew.
+            keeper.memory().forget(group, key);
             undescribe(keeper, &kept, volumes, generation).await;
             let mut txn = Txn::new()
                 .when(ground)
@@ -189,7 +191,6 @@ async fn one(
             txn.ops.extend(words.forget_all());
             match lead.txn(txn).await {
                 Ok(_) => {
-                    keeper.memory().forget(group, key);
                     tracing::info!(%group, server = %key, "a server that is protected no more is forgotten");
                     Ok(None)
                 }
