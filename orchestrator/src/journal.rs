@@ -100,18 +100,23 @@ pub async fn ids(store: &Store) -> Result<Vec<PlanId>, StoreError> {
     Ok(ids)
 }
 
-/// Forgets the oldest plans beyond the newest `keep`, a few at a time, so that the history does not fill etcd. A plan at work, or
-/// one that waits for a person, is kept whatever its age.
+/// Forgets the oldest plans beyond the newest `keep`, a few at a time, so that the history does not fill etcd. A plan at work,
+/// one that waits for a person, and one that cannot be read are kept whatever their age, and keep no other.
 ///
 /// # Errors
 /// [`JournalError`].
 pub async fn prune(lead: &Lead, keep: usize) -> Result<Vec<PlanId>, JournalError> {
     const AT_ONCE: usize = 20;
+    // Each is read whole, and the leader waits for it.
+    const LOOKED_AT: usize = 500;
     let store = lead.store();
     let ids = ids(store).await.map_err(JournalError::Store)?;
-    let beyond = ids.len().saturating_sub(keep).min(AT_ONCE);
+    let beyond = ids.len().saturating_sub(keep).min(LOOKED_AT);
     let mut gone = Vec::new();
     for id in ids.into_iter().take(beyond) {
+        if gone.len() == AT_ONCE {
+            break;
+        }
         // What cannot be read is for a person to look at, not to be forgotten.
         let (Ok(plan), Ok(records)) = (read_plan(store, &id).await, read_records(store, &id).await)
         else {

@@ -142,3 +142,19 @@ async fn the_history_is_kept_short_and_plans_that_wait_are_kept() {
     let left = names(ids(lead.store()).await.unwrap());
     assert_eq!(left, ["p1", "p3", "p4", "p5"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn old_plans_that_are_kept_do_not_keep_those_behind_them() {
+    let store = MemoryStore::default();
+    let lead = leader(&store).await;
+    for n in 0..50 {
+        let events = if n < 25 { vec![Event::Begun] } else { whole() };
+        write(&lead, &plan(&format!("p{n:02}")), events).await;
+    }
+    let names = |ids: Vec<PlanId>| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+    // So many go at once.
+    let twenty: Vec<String> = (25..45).map(|n| format!("p{n:02}")).collect();
+    assert_eq!(names(prune(&lead, 3).await.unwrap()), twenty);
+    assert_eq!(names(prune(&lead, 3).await.unwrap()), ["p45", "p46"]);
+    assert_eq!(ids(lead.store()).await.unwrap().len(), 25 + 3);
+}
