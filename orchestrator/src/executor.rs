@@ -26,7 +26,7 @@ use rekindle_common::{PlanId, SiteName, keys};
 use rekindle_core::{
     overtaken,
     plan::{Plan, PlanKind, Step},
-    saga::{self, End, Event, FailedServer, HooksFailed, Next, Record, Saga},
+    saga::{self, End, Event, FailedServer, FailedVolume, HooksFailed, Next, Record, Saga},
 };
 use rekindle_store::Op;
 use std::time::Duration;
@@ -300,9 +300,7 @@ impl Executor<'_> {
             .step_ended(planned.step.name(), begun.elapsed());
         let event = match ended {
             Ok(outcome) => {
-                for f in &outcome.failed {
-                    tracing::error!(plan.id = %plan.id, step = n, volume.id = %f.volume, "{}: {}", planned.step.name(), f.why);
-                }
+                tell_volumes(plan, n, &planned.step, &outcome.failed);
                 self.tell_servers(plan, n, &planned.step, &outcome.servers);
                 if !outcome.given_up.is_empty() {
                     tracing::info!(plan.id = %plan.id, step = n, "{}: {}", planned.step.name(), outcome.note);
@@ -338,6 +336,28 @@ impl Executor<'_> {
                 .await?;
         }
         tracing::warn!(plan.id = %plan.id, step = failed, undo, "putting back: {step}");
+        // All is put back whatever failed on the way; only an application is not told to start on what is gone.
+        let before = match step {
+            Step::StartApplication { .. } => Before::of(saga),
+            Step::Fence { .. }
+            | Step::AwaitLeaseEnd { .. }
+            | Step::StopApplication { .. }
+            | Step::Demote { .. }
+            | Step::AwaitDemotionReplayed { .. }
+            | Step::ReleaseLease { .. }
+            | Step::RecordPrimary { .. }
+            | Step::TakeLease { .. }
+            | Step::MarkUnprotected { .. }
+            | Step::Promote { .. }
+            | Step::Resync { .. }
+            | Step::AwaitReplay { .. }
+            | Step::MarkProtected
+            | Step::RunHook { .. }
+            | Step::Pause { .. }
+            | Step::StopServers { .. }
+            | Step::StartServers { .. }
+            | Step::HoldServers { .. } => Before::default(),
+        };
         let ended = self
             .passes(
                 plan,
@@ -345,15 +365,17 @@ impl Executor<'_> {
                 step,
                 unwind_deadline(plan, step),
                 owes_in_unwinding(step),
-                &Before::default(),
+                &before,
             )
             .await;
         let event = match ended {
             Ok(outcome) => {
+                tell_volumes(plan, failed, step, &outcome.failed);
                 self.tell_servers(plan, failed, step, &outcome.servers);
                 Event::UnwindDone {
                     undo,
                     servers: outcome.servers,
+                    failed: outcome.failed,
                 }
             }
             Err(Stop::Lost) => return Err(JournalError::Lost),
@@ -402,6 +424,13 @@ impl Executor<'_> {
             return Err(JournalError::Lost);
         }
         Ok(())
+    }
+}
+
+/// Volumes that a step could not help: a person must look.
+fn tell_volumes(plan: &Plan, n: usize, step: &Step, volumes: &[FailedVolume]) {
+    for f in volumes {
+        tracing::error!(plan.id = %plan.id, step = n, volume.id = %f.volume, "{}: {}", step.name(), f.why);
     }
 }
 

@@ -26,7 +26,7 @@ use rekindle_core::{
     saga::{End, State},
 };
 use rekindle_driver::backend::{Op, error::errno};
-use rekindle_orchestrator::{executor::Over, wire::Run};
+use rekindle_orchestrator::{agent::AgentAction, executor::Over, wire::Run};
 use rekindle_store::{Op as StoreOp, Store, Txn};
 
 #[tokio::test(start_paused = true)]
@@ -125,6 +125,60 @@ async fn a_move_that_cannot_demote_one_volume_puts_all_back() {
     assert_eq!(over, Over::Ended { end: End::Unwound });
     bench.assert_at(&zone_a(), Generation(1)).await;
     assert_eq!(bench.rig.told.runs_in(), Some(zone_a()));
+}
+
+/// Nothing can be put back of it. That keeps no other from being put back, and no application down.
+#[tokio::test(start_paused = true)]
+async fn a_move_whose_volume_is_deleted_on_the_way_puts_all_others_back_and_names_it() {
+    let bench = Bench::prepared(Kind::Move).await;
+    let plan = bench.plan().await;
+    let id = bench.begin(&plan).await;
+    let a = bench.rig.world.fabric().a();
+    a.remove_image(&image(1));
+    let over = bench.hand.work(&id, None).await;
+    let records = bench.records(&id).await;
+    assert_eq!(over, Over::Ended { end: End::Unwound }, "{records:#?}");
+    let saga = rekindle_core::saga::Saga::replay(&plan, &records).unwrap();
+    let named: Vec<_> = saga.failed().iter().map(|f| &f.volume).collect();
+    assert_eq!(named, [&image(1)]);
+    assert!(
+        saga.failed()[0].why.contains("unknown_volume"),
+        "{:?}",
+        saga.failed()
+    );
+    assert_eq!(bench.rig.primaries(&zone_a()), COUNT - 1);
+    let orders = bench.rig.told.orders.lock().unwrap();
+    let start = orders.last().unwrap();
+    assert_eq!((start.action, &start.zone), (AgentAction::Start, &zone_a()));
+    assert_eq!(start.volumes, [image(0), image(2)]);
+}
+
+/// One that is there and cannot be put back is for a person, and is the one that is named.
+#[tokio::test(start_paused = true)]
+async fn a_move_is_not_put_back_while_a_volume_that_is_there_is_not() {
+    let bench = Bench::prepared(Kind::Move).await;
+    let id = bench.begin(&bench.plan().await).await;
+    let a = bench.rig.world.fabric().a();
+    a.remove_image(&image(1));
+    a.fail(Op::Promote, Some(&image(2)), errno::EIO, 1000);
+    let over = bench.hand.work(&id, None).await;
+    let Over::Waiting {
+        state: State::Stuck {
+            undo: Some(_),
+            error,
+            ..
+        },
+        ..
+    } = over
+    else {
+        panic!("{over:?}")
+    };
+    assert!(error.contains("2 of 3 volumes failed"), "{error}");
+    assert!(error.contains(image(2).image()), "{error}");
+    a.release(Op::Promote);
+    bench.hand.term.retry(&id).await.unwrap();
+    let over = bench.hand.work(&id, None).await;
+    assert_eq!(over, Over::Ended { end: End::Unwound });
 }
 
 #[tokio::test(start_paused = true)]

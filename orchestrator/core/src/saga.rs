@@ -208,7 +208,11 @@ impl<'a> Saga<'a> {
             } => {
                 self.touched |= self.step(*step).is_some_and(changes_something);
             }
-            Event::UnwindDone { undo, servers } => {
+            Event::UnwindDone {
+                undo,
+                servers,
+                failed: gone,
+            } => {
                 let undone = match &self.state {
                     State::RunningUnwind { failed, .. } => self.unwind(*failed).get(*undo),
                     State::Fresh
@@ -219,6 +223,7 @@ impl<'a> Saga<'a> {
                     | State::Ended { .. } => None,
                 };
                 self.note_servers(undone, servers);
+                self.failed.extend(gone.iter().cloned());
             }
             Event::Begun
             | Event::StepBegun { .. }

@@ -21,6 +21,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 pub(super) enum Owes {
     /// Every volume: what it does can be put back, or puts something back.
     All,
+    /// Every volume that is still there: of one that is gone nothing can be put back, and it is named in its outcome.
+    AllThere,
     /// At least one: the others are named in its outcome.
     Some,
     /// None: it waits at a plan's end, or is about servers; those that it could not help are named in its outcome.
@@ -32,6 +34,17 @@ pub(super) enum Owes {
 pub(super) struct Before {
     volumes: BTreeSet<ImageSpec>,
     servers: BTreeMap<ServerKey, String>,
+}
+
+impl Owes {
+    /// Whether the step cannot become what it owes any more.
+    fn is_missed(self, tally: &Tally) -> bool {
+        match self {
+            Self::All => tally.has_failed(),
+            Self::AllThere => tally.has_failed_beside_the_gone(),
+            Self::Some | Self::None => false,
+        }
+    }
 }
 
 impl Before {
@@ -156,7 +169,7 @@ impl Executor<'_> {
                     );
                 }
             };
-            if owes == Owes::All && tally.has_failed() {
+            if owes.is_missed(&tally) {
                 return settle(tally, last, owes);
             }
             self.progress.send_modify(|p| {
@@ -252,7 +265,7 @@ fn give_up(
 fn settle(tally: Tally, note: String, owes: Owes) -> Result<StepOutcome, Stop> {
     let (done, _) = tally.progress();
     let enough = match owes {
-        Owes::All => !tally.has_failed() && tally.is_over(),
+        Owes::All | Owes::AllThere => !owes.is_missed(&tally) && tally.is_over(),
         Owes::Some => done > 0 || !tally.has_failed(),
         Owes::None => true,
     };
@@ -308,10 +321,12 @@ pub(super) fn told_only(
     }
 }
 
-/// What is put back is put back whole. Only of servers those that cannot be started are named: one must not keep the others down.
+/// What is put back is put back whole. Only of servers those that cannot be started are named: one must not keep the others down; and of volumes those
+/// that are gone, which would keep the others down for ever.
 pub(super) fn owes_in_unwinding(step: &Step) -> Owes {
     match step {
         Step::StartServers { .. } => Owes::None,
+        Step::Promote { .. } => Owes::AllThere,
         Step::Fence { .. }
         | Step::AwaitLeaseEnd { .. }
         | Step::StopApplication { .. }
@@ -322,7 +337,6 @@ pub(super) fn owes_in_unwinding(step: &Step) -> Owes {
         | Step::RecordPrimary { .. }
         | Step::TakeLease { .. }
         | Step::MarkUnprotected { .. }
-        | Step::Promote { .. }
         | Step::Resync { .. }
         | Step::AwaitReplay { .. }
         | Step::MarkProtected

@@ -123,8 +123,14 @@ fn note(
     }
     match meaning(error) {
         Means::TryAgain => tally.waits(volume, error.to_string()),
+        Means::Failed if is_gone(error) => tally.is_gone(volume, error.to_string()),
         Means::Failed => tally.fail(volume, error.to_string()),
     }
+}
+
+/// The sidecar looked, and there is no such replicated volume: its users deleted it, or took its replication off.
+fn is_gone(e: &ApiError) -> bool {
+    matches!(e.code, ErrorCode::UnknownVolume | ErrorCode::NotReplicated)
 }
 
 /// Whether the order may have been carried out, or in part, in spite of the error.

@@ -79,6 +79,8 @@ pub struct Tally {
     by_hand: BTreeSet<ServerKey>,
     /// What was seen of the servers that have not ended.
     memos: BTreeMap<ServerKey, Memo>,
+    /// Of the volumes that failed, those that are no replicated volumes any more: nothing is left to be ordered of them.
+    gone: BTreeSet<ImageSpec>,
     /// What the resyncs give up.
     given_up: BTreeMap<ImageSpec, GivenUp>,
     /// An order was sent, and it is not certain that it changed nothing.
@@ -134,14 +136,22 @@ impl Tally {
     pub fn has_failed(&self) -> bool {
         !self.volumes.failed.is_empty() || !self.servers.failed.is_empty()
     }
-    /// How many failed, and the first with its reason, in words; `None` where nothing did.
+    /// Whether anything has failed that is still there.
+    #[must_use]
+    pub fn has_failed_beside_the_gone(&self) -> bool {
+        let there = self.volumes.failed.len() > self.gone.len();
+        there || !self.servers.failed.is_empty()
+    }
+    /// How many failed, and the first with its reason, in words; `None` where nothing did. What is still there is named before what is gone.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         let (_, of) = self.progress();
         let words =
             |n: usize, what: &str, first: String| format!("{n} of {of} {what} failed; {first}");
-        if let Some((v, why)) = self.volumes.failed.iter().next() {
-            let n = self.volumes.failed.len();
+        let failed = &self.volumes.failed;
+        let there = failed.iter().find(|(v, _)| !self.gone.contains(*v));
+        if let Some((v, why)) = there.or_else(|| failed.iter().next()) {
+            let n = failed.len();
             return Some(words(n, "volumes", format!("{v}: {why}")));
         }
         let (s, why) = self.servers.failed.iter().next()?;
@@ -205,6 +215,13 @@ impl Tally {
     /// It failed for good.
     pub fn fail(&mut self, volume: &ImageSpec, why: impl Into<String>) {
         self.volumes.fail(volume, why);
+    }
+    /// The same of one whose image is not there any more, or is replicated no more.
+    pub fn is_gone(&mut self, volume: &ImageSpec, why: impl Into<String>) {
+        self.volumes.fail(volume, why);
+        if self.volumes.failed.contains_key(volume) {
+            self.gone.insert(volume.clone());
+        }
     }
 
     pub(super) fn server_is_open(&self, server: &ServerKey) -> bool {

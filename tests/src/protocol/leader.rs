@@ -266,6 +266,7 @@ impl World {
                         Event::UnwindDone {
                             undo,
                             servers: vec![],
+                            failed: vec![],
                         },
                     ],
                     Did::NotYet => Vec::new(),

@@ -282,23 +282,28 @@ pub(super) fn event(plan: &Plan, r: &Record) -> String {
         Event::Begun => "begun".to_owned(),
         Event::StepBegun { step: n } => format!("{:2}. {} …", n + 1, step(*n)),
         Event::StepDone { step: n, outcome } => {
-            format!("{:2}. done: {}{}", n + 1, outcome.note, failures(outcome))
+            format!("{:2}. done: {}{}", n + 1, outcome.note, of(outcome))
         }
         Event::StepFailed { step: n, error, .. } => format!("{:2}. FAILED: {error}", n + 1),
         Event::UnwindBegun { undo: n } => format!("{} …", undo(*n)),
-        Event::UnwindDone { undo: n, servers } => match servers.len() {
-            0 => format!("{} done", undo(*n)),
-            k => format!("{} done; FAILED for {}", undo(*n), plural(k, "server")),
-        },
+        Event::UnwindDone {
+            undo: n,
+            servers,
+            failed,
+        } => format!("{} done{}", undo(*n), failures(failed.len(), servers.len())),
         Event::UnwindFailed { undo: n, error } => format!("{} FAILED: {error}", undo(*n)),
         Event::Retried => "tried again by an operator".to_owned(),
         Event::Ended { end } => format!("ended: {}", end.word()),
     }
 }
 
+fn of(outcome: &StepOutcome) -> String {
+    failures(outcome.failed.len(), outcome.servers.len())
+}
+
 /// For what a step failed: `; FAILED for 2 volumes`.
-fn failures(outcome: &StepOutcome) -> String {
-    match (outcome.failed.len(), outcome.servers.len()) {
+fn failures(volumes: usize, servers: usize) -> String {
+    match (volumes, servers) {
         (0, 0) => String::new(),
         (v, 0) => format!("; FAILED for {}", plural(v, "volume")),
         (0, s) => format!("; FAILED for {}", plural(s, "server")),
@@ -321,11 +326,7 @@ pub(super) fn step_times(d: &PlanDetail) -> Vec<StepTime> {
                 times.push(begun(step + 1, name, false, r.at));
             }
             Event::StepDone { outcome, .. } => {
-                end(
-                    &mut times,
-                    r.at,
-                    format!("{}{}", outcome.note, failures(outcome)),
-                );
+                end(&mut times, r.at, format!("{}{}", outcome.note, of(outcome)));
             }
             Event::StepFailed { step, error, .. } => {
                 failed = *step;

@@ -57,6 +57,9 @@ pub enum Event {
         /// Servers for which it failed, with the reason: the others serve again.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         servers: Vec<FailedServer>,
+        /// Volumes that are gone, and so were not put back.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        failed: Vec<FailedVolume>,
     },
     /// It failed for good.
     UnwindFailed {

@@ -81,6 +81,7 @@ fn drive(
             Next::Unwind { undo, .. } => vec![Event::UnwindDone {
                 undo,
                 servers: vec![],
+                failed: vec![],
             }],
             Next::Finish { end } => vec![Event::Ended { end }],
             Next::Wait | Next::Over => break,
@@ -325,7 +326,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         (0usize..6).prop_map(|undo| Event::UnwindBegun { undo }),
         (0usize..6).prop_map(|undo| Event::UnwindDone {
             undo,
-            servers: vec![]
+            servers: vec![],
+            failed: vec![]
         }),
         (0usize..6).prop_map(|undo| Event::UnwindFailed {
             undo,
@@ -432,6 +434,7 @@ fn to_its_end(
             Next::Unwind { failed, undo, .. } => Event::UnwindDone {
                 undo,
                 servers: outcome(&plan.steps[failed].unwind[undo]),
+                failed: vec![],
             },
             Next::Finish { end } => {
                 let left = saga.failed_servers().iter();
