@@ -9,7 +9,8 @@ mod servers;
 mod words;
 
 pub use build::{
-    FailoverParts, ReprotectParts, failback_or_move, failover, reprotect, resume, start_again,
+    Disks, FailoverParts, ReprotectParts, ResumeParts, failback_or_move, failover, reprotect,
+    resume, start_again,
 };
 /// The sidecars read it too.
 pub use rekindle_common::plan::PlanKind;

@@ -1,9 +1,9 @@
 //! The primary's zone is well: is the group protected, and is it where it belongs?
 
-use super::sides::{Sides, compare};
+use super::sides::{Sides, compare, unreadable_policy};
 use super::{Ask, Case, Decision, Hold, Refusal, begin, permitted};
 use crate::detector::Diagnosis;
-use crate::plan::{self, Plan, PlanKind, ReprotectParts};
+use crate::plan::{self, Disks, LeftOut, Plan, PlanKind, ReprotectParts, ResumeParts};
 use crate::snapshot::{Approved, LeaseSight};
 use rekindle_common::{
     ImageSpec,
@@ -33,33 +33,56 @@ pub(super) fn primary_well(case: Case<'_>) -> Decision {
             };
         }
     }
-    let stuck = not_primary(originals);
-    if !stuck.is_empty() {
-        return Decision::AskOperator {
-            why: Ask::NoPrimaryImages {
-                zone: zone.clone(),
-                volumes: stuck,
-            },
-        };
+    let left_behind = not_primary(originals);
+    if left_behind.is_empty() {
+        return side_by_side(&case, originals);
     }
+    let ask = Decision::AskOperator {
+        why: Ask::NoPrimaryImages {
+            zone: zone.clone(),
+            volumes: left_behind,
+        },
+    };
+    if has_a_primary(originals) {
+        beside_those(side_by_side(&case, originals), ask)
+    } else {
+        ask
+    }
+}
+
+/// What is done about the others while some volumes are not primary where the group is. They are made copies again as ever; but the mark that
+/// a failover of ours left stays, for what it left behind is not over, and nothing is said to be well.
+fn beside_those(of_the_others: Decision, ask: Decision) -> Decision {
+    match of_the_others {
+        goes_on @ (Decision::Begin { .. }
+        | Decision::AskOperator { .. }
+        | Decision::MarkProtection {
+            unprotected: Some(_),
+        }) => goes_on,
+        Decision::MarkProtection { unprotected: None } | Decision::Hold { .. } => ask,
+    }
+}
+
+/// Of a zone that is well, and holds the lease: how the other one follows it.
+fn side_by_side(case: &Case<'_>, originals: &[VolumeReport]) -> Decision {
     let copies = match (case.diagnose(case.other), case.view.volumes_in(case.other)) {
         (Diagnosis::Healthy, Some(copies)) => copies,
-        (diagnosis, _) => return unprotected(&case, diagnosis),
+        (diagnosis, _) => return unprotected(case, diagnosis),
     };
     let sides = compare(originals, copies);
-    if must_settle(&case, &sides) {
-        return catching_up(&case, &sides);
+    if must_settle(case, &sides) {
+        return catching_up(case, &sides);
     }
     if !sides.stale_primaries.is_empty() || !sides.broken.is_empty() {
-        return diverged(&case, sides);
+        return diverged(case, sides);
     }
     if !sides.behind.is_empty() || !sides.unreadable.is_empty() {
-        return catching_up(&case, &sides);
+        return catching_up(case, &sides);
     }
     if case.view.state.unprotected.is_some() {
         return Decision::MarkProtection { unprotected: None };
     }
-    go_home(&case, originals)
+    go_home(case, originals)
 }
 
 /// Nobody took over while the zone was isolated, so it may go on. Its own sidecar demoted its images, and only then.
@@ -84,9 +107,28 @@ fn resume_after_isolation(case: &Case<'_>, originals: &[VolumeReport]) -> Decisi
 }
 
 fn resume_plan(case: &Case<'_>, originals: &[VolumeReport], why: String) -> Plan {
-    let volumes: Vec<ImageSpec> = mirrored(originals);
+    let parts = ResumeParts {
+        volumes: may_be_promoted(originals),
+        left_out: kept_back(originals),
+        disks: disks(case, originals),
+    };
     let at = case.snapshot.reference_time;
-    plan::resume(case.id.clone(), case.view, case.primary, at, why, &volumes)
+    plan::resume(case.id.clone(), case.view, case.primary, at, why, parts)
+}
+
+/// What runs there runs on the disks that it began with where the zone has never given its group up, and some of it is primary.
+fn disks(case: &Case<'_>, originals: &[VolumeReport]) -> Disks {
+    let serves = match case.lease_view(&case.primary.zone) {
+        Some(LeaseView::Held { .. } | LeaseView::KeptByFailsafe { .. } | LeaseView::NotHeld) => {
+            has_a_primary(originals)
+        }
+        Some(LeaseView::Isolated { .. }) | None => false,
+    };
+    if serves && lease_in_place(case).is_ok() {
+        Disks::Kept
+    } else {
+        Disks::Taken
+    }
 }
 
 fn unprotected(case: &Case<'_>, diagnosis: Diagnosis) -> Decision {
@@ -209,6 +251,10 @@ fn go_home(case: &Case<'_>, originals: &[VolumeReport]) -> Decision {
     if case.primary.zone == case.view.spec.home || originals.is_empty() {
         return Decision::Hold { why: Hold::AllWell };
     }
+    // No move is made while one is left behind, so nobody is asked for a yes to it.
+    if !not_primary(originals).is_empty() {
+        return Decision::Hold { why: Hold::AllWell };
+    }
     let wanted = case.view.spec.policy.on_return == OnReturn::Return;
     if !wanted && !matches!(case.approved(), Some(Approved::Failback)) {
         return Decision::Hold { why: Hold::AllWell };
@@ -244,16 +290,11 @@ pub(super) fn planned_move(case: &Case<'_>) -> Result<Plan, Refusal> {
     lease_in_place(case)?;
     let copies = case.view.volumes_in(case.other).unwrap_or_default();
     let sides = compare(originals, copies);
-    let mut against: Vec<String> = not_primary(originals)
+    let mut against: Vec<String> = sides
+        .stale_primaries
         .iter()
-        .map(|v| format!("{v} is not primary in {}", case.primary.zone))
+        .map(|v| format!("{v} is primary in both zones"))
         .collect();
-    against.extend(
-        sides
-            .stale_primaries
-            .iter()
-            .map(|v| format!("{v} is primary in both zones")),
-    );
     // What does not answer cannot be demoted.
     against.extend(
         originals
@@ -290,7 +331,7 @@ pub(super) fn planned_move(case: &Case<'_>) -> Result<Plan, Refusal> {
     ))
 }
 
-/// An operator's `rekindle group resume`. Where all volumes serve already, the servers are started that do not.
+/// An operator's `rekindle group resume`. Where all volumes serve already that may, what stands on them is started where it does not run.
 pub(super) fn resume_by_hand(case: &Case<'_>) -> Result<Plan, Refusal> {
     let zone = &case.primary.zone;
     let diagnosis = case.diagnose(zone);
@@ -307,22 +348,34 @@ pub(super) fn resume_by_hand(case: &Case<'_>) -> Result<Plan, Refusal> {
         .view
         .volumes_in(zone)
         .ok_or(Refusal::Hold(Hold::PrimaryUnclear { zone: zone.clone() }))?;
-    if not_primary(originals).is_empty() && !case.view.spec.runbook.is_empty() {
-        lease_in_place(case)?;
-        let why = format!("asked for by hand: all volumes are primary in {zone}");
-        let at = case.snapshot.reference_time;
-        let id = case.id.clone();
-        return Ok(plan::start_again(id, case.view, case.primary, at, why));
+    let to_promote = originals
+        .iter()
+        .any(|v| v.role == Role::Secondary && !v.policy_is_unreadable());
+    if to_promote {
+        let why = format!("asked for by hand: {zone} is recorded as primary");
+        return Ok(resume_plan(case, originals, why));
     }
-    if not_primary(originals).is_empty() {
-        return Err(Refusal::NothingToDo(format!(
-            "all volumes are primary in {zone}"
-        )));
+    let left_out = kept_back(originals);
+    let all = match left_out.as_slice() {
+        [] => format!("all volumes are primary in {zone}"),
+        [..] => format!("all volumes whose policy can be read are primary in {zone}"),
+    };
+    if case.view.spec.runbook.is_empty() {
+        return Err(Refusal::NothingToDo(all));
     }
-    Ok(resume_plan(
-        case,
-        originals,
-        format!("asked for by hand: {zone} is recorded as primary"),
+    lease_in_place(case)?;
+    let parts = ResumeParts {
+        volumes: may_be_promoted(originals),
+        left_out,
+        disks: Disks::Kept,
+    };
+    Ok(plan::start_again(
+        case.id.clone(),
+        case.view,
+        case.primary,
+        case.snapshot.reference_time,
+        format!("asked for by hand: {all}"),
+        parts,
     ))
 }
 
@@ -382,12 +435,26 @@ fn lease_in_place(case: &Case<'_>) -> Result<(), Refusal> {
     }
 }
 
-fn mirrored(volumes: &[VolumeReport]) -> Vec<ImageSpec> {
-    volumes
+/// Those that the zone's sidecar does not refuse to promote whatever their state.
+fn may_be_promoted(originals: &[VolumeReport]) -> Vec<ImageSpec> {
+    originals
         .iter()
-        .filter(|v| v.role != Role::NotMirrored)
+        .filter(|v| v.role != Role::NotMirrored && !v.policy_is_unreadable())
         .map(|v| v.volume.clone())
         .collect()
+}
+
+/// Those that would have to be promoted, and that it always refuses. One that is primary serves, whatever its policy.
+fn kept_back(originals: &[VolumeReport]) -> Vec<LeftOut> {
+    originals
+        .iter()
+        .filter(|v| v.role == Role::Secondary && v.policy_is_unreadable())
+        .map(unreadable_policy)
+        .collect()
+}
+
+fn has_a_primary(originals: &[VolumeReport]) -> bool {
+    originals.iter().any(|v| v.role == Role::Primary)
 }
 
 /// The recorded primary's volumes that are mirrored and not primary.
@@ -416,6 +483,7 @@ pub(super) fn in_step(case: &Case<'_>) -> bool {
     let sides = compare(originals, copies);
     case.diagnose(case.other) == Diagnosis::Healthy
         && case.view.state.unprotected.is_none()
+        && not_primary(originals).is_empty()
         && sides.stale_primaries.is_empty()
         && sides.broken.is_empty()
         && sides.incomplete.is_empty()

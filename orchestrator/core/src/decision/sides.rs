@@ -29,7 +29,7 @@ pub(super) struct Sides {
     pub(super) unreadable: Vec<ImageSpec>,
     /// What keeps a volume from being moved, in words.
     pub(super) not_in_step: BTreeMap<ImageSpec, String>,
-    /// Not mirrored, or with a policy that cannot be read: no plan waits for them.
+    /// Not mirrored, with a policy that cannot be read, or no primary where the group is: no plan waits for them.
     pub(super) left_out: Vec<LeftOut>,
 }
 
@@ -65,6 +65,14 @@ pub(super) fn compare(originals: &[VolumeReport], copies: &[VolumeReport]) -> Si
         {
             s.unreadable.push(volume.clone());
             s.left_out.push(unreadable_policy(v));
+            continue;
+        }
+        // Left behind by a failover, or demoted by hand. Its only whole data may be on the other side: nothing there is discarded for it.
+        if original.role == Role::Secondary {
+            s.left_out.push(LeftOut {
+                volume: volume.clone(),
+                why: format!("is not primary in {}", original.zone),
+            });
             continue;
         }
         s.all.push(volume.clone());

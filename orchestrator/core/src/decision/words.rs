@@ -182,11 +182,11 @@ pub enum Ask {
         /// How large it is, and what a person can do.
         why: String,
     },
-    /// No zone is primary, and the recorded one holds its lease: somebody demoted by hand (hard case 14).
+    /// Volumes are no primary in the recorded zone, which holds its lease: a failover left them behind, or somebody demoted by hand (hard case 14).
     NoPrimaryImages {
         /// The recorded zone.
         zone: ZoneName,
-        /// The volumes.
+        /// They.
         volumes: Vec<ImageSpec>,
     },
 }
@@ -361,7 +361,8 @@ impl fmt::Display for Ask {
             }
             Self::NoPrimaryImages { zone, volumes } => write!(
                 f,
-                "{} volumes are primary in no zone; `rekindle group resume GROUP` promotes them in {zone}",
+                "{} volumes are not primary in {zone}, where the group is; `rekindle group resume GROUP` promotes those that it may, \
+                 and says of each other one what it lacks",
                 volumes.len()
             ),
         }

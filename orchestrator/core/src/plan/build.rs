@@ -3,7 +3,7 @@
 mod resume;
 mod servers;
 
-pub use resume::{resume, start_again};
+pub use resume::{Disks, ResumeParts, resume, start_again};
 
 use super::{
     ExpectedLoss, HookTime, LeftOut, OldLease, Plan, PlanKind, PlannedStep, Proof, Step,

@@ -73,6 +73,117 @@ fn hard_case_14_images_demoted_by_hand_are_named_not_promoted() {
     assert_eq!(plan.kind, PlanKind::Resume);
 }
 
+/// Zone B took over without volume 2: no complete copy of it was there.
+fn left_one_behind() -> World {
+    let mut w = World::after_failover(3);
+    w.policy().on_return = OnReturn::Stay;
+    let v = &mut w.view().volumes.get_mut(&zone("zone-b")).unwrap()[2];
+    (v.role, v.status) = (Role::Secondary, VolumeStatus::PendingFirstSync);
+    v.complete_copy = Known::No;
+    w
+}
+
+fn asks_for_the_one(w: &World) {
+    assert_eq!(
+        asked(w),
+        Ask::NoPrimaryImages {
+            zone: zone("zone-b"),
+            volumes: vec![volume(2)]
+        }
+    );
+}
+
+#[test]
+fn hard_case_20_what_a_failover_left_behind_keeps_no_other_from_being_protected() {
+    let mut w = left_one_behind();
+    // Its whole data is on the other side: nothing of it is discarded there.
+    let plan = begun(&w);
+    assert_eq!(plan.kind, PlanKind::Reprotect);
+    let of = |wanted: &str| {
+        plan.steps.iter().find_map(|s| match &s.step {
+            Step::Demote { volumes, .. }
+            | Step::Resync { volumes, .. }
+            | Step::AwaitReplay { volumes, .. }
+                if s.step.name() == wanted =>
+            {
+                Some(volumes.clone())
+            }
+            _ => None,
+        })
+    };
+    for name in ["demote", "resync", "await_replay"] {
+        assert_eq!(of(name), Some(vec![volume(0), volume(1)]), "{name}");
+    }
+    assert_eq!(plan.left_out.len(), 1);
+    assert_eq!(plan.left_out[0].volume, volume(2));
+    assert_eq!(plan.left_out[0].why, "is not primary in zone-b");
+    // What else waits for a person is said as ever.
+    w.policy().on_return = OnReturn::Ask;
+    let kind = PlanKind::Reprotect;
+    assert!(matches!(asked(&w), Ask::Approve { kind: k, .. } if k == kind));
+    w.view().state.last_failover = None;
+    let diverged = vec![volume(0), volume(1)];
+    assert_eq!(asked(&w), Ask::SplitBrain { volumes: diverged });
+}
+
+/// The mark says that the failover was ours. Were it taken off, what is left could be mended by nobody.
+#[test]
+fn hard_case_56_a_group_is_not_protected_while_one_of_it_is_left_behind() {
+    let mut w = left_one_behind();
+    let follow = |v: &mut VolumeReport| {
+        (v.role, v.status) = (Role::Secondary, VolumeStatus::ActiveSecondary);
+    };
+    w.each_copy("zone-a", follow);
+    let stale = |w: &mut World| {
+        let v = &mut w.view().volumes.get_mut(&zone("zone-a")).unwrap()[2];
+        (v.role, v.status) = (Role::Primary, VolumeStatus::ActivePrimary);
+    };
+    stale(&mut w);
+    asks_for_the_one(&w);
+    w.approve(Approved::Reprotect, 2);
+    assert!(!outlived(&w.snapshot, &group()));
+    // Nor where the others still catch up, or the other zone is away.
+    w.each_copy("zone-a", |v| v.status = VolumeStatus::ErrorMirrorDown);
+    asks_for_the_one(&w);
+    w.each_copy("zone-a", follow);
+    w.view().state.unprotected = None;
+    for s in ["zone-a", "zone-b", "witness"] {
+        w.sees(s, "zone-a", Signal::Down, Signal::Down, 3600);
+    }
+    let marks = matches!(
+        decided(&w),
+        Decision::MarkProtection {
+            unprotected: Some(_)
+        }
+    );
+    assert!(marks, "{:?}", decided(&w));
+    // And it does not go home, nor is anybody asked for a yes to that.
+    for on_return in [OnReturn::Return, OnReturn::Ask] {
+        let mut w = left_one_behind();
+        w.policy().on_return = on_return;
+        w.each_copy("zone-a", follow);
+        stale(&mut w);
+        w.view().state.unprotected = None;
+        asks_for_the_one(&w);
+        w.approve(Approved::Failback, 2);
+        asks_for_the_one(&w);
+    }
+}
+
+#[test]
+fn a_move_names_a_volume_that_is_not_primary_once() {
+    for role in [Role::Secondary, Role::Primary] {
+        let mut w = left_one_behind();
+        w.each_copy("zone-a", |v| {
+            (v.role, v.status) = (Role::Secondary, VolumeStatus::ActiveSecondary);
+        });
+        w.view().volumes.get_mut(&zone("zone-a")).unwrap()[2].role = role;
+        let refused = plan_for(&w.snapshot, &group(), &Request::Failback, plan_id());
+        let why = vec![format!("{} is not primary in zone-b", volume(2))];
+        assert_eq!(refused, Err(Refusal::NotInStep(why)));
+    }
+}
+
 #[test]
 fn a_zone_back_from_isolation_goes_on() {
     let mut w = World::healthy(2);

@@ -2,11 +2,31 @@
 
 use super::{ORDERS, SHORT, base, plainly, step};
 use crate::{
-    plan::{HookTime, Plan, PlanKind, Step},
+    plan::{HookTime, LeftOut, Plan, PlanKind, Step},
     snapshot::GroupView,
 };
 use jiff::Timestamp;
 use rekindle_common::{ImageSpec, PlanId, lease::PrimaryRecord};
+
+/// What a group goes on with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResumeParts {
+    /// Those that are promoted where they are not primary, and that what stands on them is started with.
+    pub volumes: Vec<ImageSpec>,
+    /// Those that cannot be helped.
+    pub left_out: Vec<LeftOut>,
+    /// What became of the servers' disks.
+    pub disks: Disks,
+}
+
+/// Whether servers that still run have lost their disks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disks {
+    /// They were demoted under them: what runs has lost writes.
+    Taken,
+    /// They were primary all the time: what runs on them runs well.
+    Kept,
+}
 
 /// The recorded primary demoted itself while isolated and is back: it takes its lease again and goes on.
 ///
@@ -18,10 +38,11 @@ pub fn resume(
     primary: &PrimaryRecord,
     at: Timestamp,
     why: String,
-    volumes: &[ImageSpec],
+    parts: ResumeParts,
 ) -> Plan {
     let b = base(id, view, primary, at, why);
     let (zone, generation) = (primary.zone.clone(), primary.generation);
+    let volumes = parts.volumes.as_slice();
     let mut steps = b.hooks(HookTime::Before, &zone, generation);
     let take = Step::TakeLease {
         zone: zone.clone(),
@@ -33,12 +54,17 @@ pub fn resume(
         generation,
     };
     steps.push(step(take, SHORT));
-    // Their disks were taken from under them: what still runs has lost writes, and begins anew.
-    steps.extend(b.stop_levels(&zone, generation, &[]));
+    match parts.disks {
+        // What still runs begins anew.
+        Disks::Taken => steps.extend(b.stop_levels(&zone, generation, &[])),
+        // A stop would be an outage for nothing. What does not run is started below.
+        Disks::Kept => {}
+    }
     steps.push(step(promote, ORDERS));
     steps.extend(b.serve(&zone, volumes, generation));
     let mut plan = b.plan(PlanKind::Resume, zone.clone(), zone, steps);
     plan.parent = None;
+    plan.left_out = parts.left_out;
     plan
 }
 
@@ -50,10 +76,13 @@ pub fn start_again(
     primary: &PrimaryRecord,
     at: Timestamp,
     why: String,
+    parts: ResumeParts,
 ) -> Plan {
     let b = base(id, view, primary, at, why);
     let (zone, generation) = (primary.zone.clone(), primary.generation);
     let mut steps = b.start_levels(&zone, generation);
     steps.extend(b.hooks(HookTime::After, &zone, generation));
-    b.plan(PlanKind::Resume, zone.clone(), zone, steps)
+    let mut plan = b.plan(PlanKind::Resume, zone.clone(), zone, steps);
+    plan.left_out = parts.left_out;
+    plan
 }

@@ -8,7 +8,10 @@ use crate::{
 use proptest::prelude::*;
 use rekindle_common::{
     ServerKey,
+    lease::LeaseView,
     runbook::{Hook, Level, RunbookServer, Wait},
+    status::VolumeStatus,
+    volume::Role,
 };
 
 const KINDS: [PlanKind; 5] = [
@@ -80,7 +83,15 @@ fn plan_of(kind: PlanKind, runbook: &Runbook) -> Plan {
             };
             reprotect(id, &view, &primary, at, why, &zone("zone-a"), parts)
         }
-        PlanKind::Resume => resume(id, &view, &primary, at, why, &volumes),
+        PlanKind::Resume => resume(id, &view, &primary, at, why, resumed()),
+    }
+}
+
+fn resumed() -> ResumeParts {
+    ResumeParts {
+        volumes: vec![volume(0), volume(1)],
+        left_out: vec![],
+        disks: Disks::Taken,
     }
 }
 
@@ -365,7 +376,15 @@ fn servers_alone_are_started_in_place_and_volumes_left_as_they_are() {
     let view = w.view().clone();
     let primary = view.primary.clone().unwrap();
     assert_eq!(
-        start_again(plan_id(), &view, &primary, plan.at, plan.why.clone()).steps,
+        start_again(
+            plan_id(),
+            &view,
+            &primary,
+            plan.at,
+            plan.why.clone(),
+            resumed()
+        )
+        .steps,
         plan.steps
     );
     // Without the lease nobody says that the zone may serve.
@@ -378,6 +397,92 @@ fn servers_alone_are_started_in_place_and_volumes_left_as_they_are() {
     let mut w = World::healthy(2);
     w.view().spec.runbook = Runbook::default();
     assert!(ask(&w).unwrap_err().to_string().contains("nothing to do"));
+}
+
+fn one_server() -> Runbook {
+    Runbook {
+        levels: vec![Level {
+            pause: None,
+            servers: vec![server("db")],
+        }],
+        ..Runbook::default()
+    }
+}
+
+/// One volume was left behind. The servers on the others run, on disks that were primary all the time.
+#[test]
+fn a_resume_beside_volumes_that_serve_stops_nothing() {
+    let mut w = World::healthy(3);
+    w.view().spec.runbook = one_server();
+    let left = &mut w.view().volumes.get_mut(&zone("zone-a")).unwrap()[1];
+    left.role = Role::Secondary;
+    let names = |w: &World| -> Vec<&'static str> {
+        let plan = plan_for(&w.snapshot, &group(), &Request::Resume, plan_id()).unwrap();
+        steps(&plan).map(Step::name).collect()
+    };
+    let without = [
+        "take_lease",
+        "promote",
+        "start_servers",
+        "start_application",
+    ];
+    let with = [
+        "take_lease",
+        "stop_servers",
+        "promote",
+        "start_servers",
+        "start_application",
+    ];
+    assert_eq!(names(&w), without);
+    // Where the zone has given up, what still runs has lost its disks, also while some are primary yet.
+    let mut gone = w.clone();
+    gone.view().lease = crate::snapshot::LeaseSight::Gone {
+        seen_gone_for: Span::secs(1),
+    };
+    assert_eq!(names(&gone), with);
+    let mut isolated = w.clone();
+    let generation = rekindle_common::Generation(1);
+    isolated.lease_view("zone-a", LeaseView::Isolated { generation });
+    assert_eq!(names(&isolated), with);
+    w.each_copy("zone-a", |v| v.role = Role::Secondary);
+    assert_eq!(names(&w), with);
+}
+
+/// Its zone refuses to promote it, whoever asks.
+#[test]
+fn a_resume_goes_on_without_a_volume_whose_policy_cannot_be_read() {
+    let mut w = World::healthy(3);
+    w.view().spec.runbook = one_server();
+    let originals = w.view().volumes.get_mut(&zone("zone-a")).unwrap();
+    for n in [0, 1] {
+        originals[n].status = VolumeStatus::ErrorUnknown;
+    }
+    originals[1].role = Role::Secondary;
+    let ask = |w: &World| plan_for(&w.snapshot, &group(), &Request::Resume, plan_id()).unwrap();
+    // Nothing can be promoted: as where all are primary.
+    let plan = ask(&w);
+    let names: Vec<&str> = steps(&plan).map(Step::name).collect();
+    assert_eq!(names, ["start_servers"]);
+    assert!(
+        plan.why.contains("whose policy can be read"),
+        "{}",
+        plan.why
+    );
+    let left_out = |plan: &Plan| -> Vec<_> {
+        let left = plan.left_out.iter();
+        left.map(|l| (l.volume.clone(), l.why.contains("cannot be read")))
+            .collect()
+    };
+    // The one that is primary serves.
+    assert_eq!(left_out(&plan), [(volume(1), true)]);
+    w.view().volumes.get_mut(&zone("zone-a")).unwrap()[2].role = Role::Secondary;
+    let plan = ask(&w);
+    let promoted = steps(&plan).find_map(|s| match s {
+        Step::Promote { volumes, .. } => Some(volumes.len()),
+        _ => None,
+    });
+    assert_eq!(promoted, Some(1));
+    assert_eq!(left_out(&plan), [(volume(1), true)]);
 }
 
 #[test]
