@@ -130,6 +130,16 @@ async fn approve_acknowledge_and_reprotect() {
 async fn group_resume() {
     let zones = Zones::with("--failover automatic").await;
     let z = &zones;
+    // All volumes serve: the application may not.
+    let line = "group resume db --dry-run";
+    let ended = z.rekindle(line).await.with(DONE);
+    assert!(ended.out.contains("start shop in zone-a"), "{}", ended.out);
+    let ended = z.rekindle("group resume db").await.with(DONE);
+    assert!(ended.out.contains("succeeded"), "{}", ended.out);
+    // Where there is none, there is nothing to do.
+    let mut spec = z.group().await.unwrap().spec;
+    let application = spec.policy.application.take();
+    z.world.client().put_group(&spec).await.unwrap();
     let ended = z.rekindle("group resume db").await.with(HELD);
     assert!(
         ended.err.contains("all volumes are primary in zone-a"),
@@ -139,6 +149,8 @@ async fn group_resume() {
     let error = z.rekindle("group resume db --output json").await.with(HELD);
     assert_eq!(error.json_error()["code"], "held");
     z.rekindle("group resume nobody").await.with(USAGE);
+    spec.policy.application = application;
+    z.world.client().put_group(&spec).await.unwrap();
 
     for json in [false, true] {
         z.demote_by_hand().await;

@@ -360,7 +360,7 @@ pub(super) fn resume_by_hand(case: &Case<'_>) -> Result<Plan, Refusal> {
         [] => format!("all volumes are primary in {zone}"),
         [..] => format!("all volumes whose policy can be read are primary in {zone}"),
     };
-    if case.view.spec.runbook.is_empty() {
+    if case.view.spec.runbook.is_empty() && case.view.spec.policy.application.is_none() {
         return Err(Refusal::NothingToDo(all));
     }
     lease_in_place(case)?;

@@ -5,7 +5,7 @@ use anyhow::{Context, ensure};
 use futures::{StreamExt, stream};
 use rekindle_common::{PlanId, duration::Span};
 use rekindle_core::{
-    plan::{SERVERS_AT_ONCE, start_again},
+    plan::{Disks, ResumeParts, SERVERS_AT_ONCE, start_again},
     saga::End,
     snapshot::{GroupState, GroupView, LeaseSight},
 };
@@ -134,12 +134,18 @@ async fn plan(ground: &Ground) -> anyhow::Result<f64> {
     };
     let id = PlanId::new("p-1")?;
     let now = jiff::Timestamp::now();
+    let parts = ResumeParts {
+        volumes: Vec::new(),
+        left_out: Vec::new(),
+        disks: Disks::Kept,
+    };
     let plan = start_again(
         id.clone(),
         &view,
         &primary.value,
         now,
         "measured".to_owned(),
+        parts,
     );
     begin(&ground.lead, group, &plan, Begun::ByHand).await?;
     let means = &ground.means;

@@ -1,6 +1,6 @@
 //! Going on where the group is recorded: its volumes promoted again, or only its servers started.
 
-use super::{ORDERS, SHORT, base, plainly, step};
+use super::{APPLICATION, ORDERS, SHORT, base, plainly, step};
 use crate::{
     plan::{HookTime, LeftOut, Plan, PlanKind, Step},
     snapshot::GroupView,
@@ -81,6 +81,11 @@ pub fn start_again(
     let b = base(id, view, primary, at, why);
     let (zone, generation) = (primary.zone.clone(), primary.generation);
     let mut steps = b.start_levels(&zone, generation);
+    // Of a group with servers it is them that are asked for. Where there are none, the application is all that can have stopped.
+    if view.spec.runbook.servers().next().is_none() {
+        let application = b.start(&zone, &parts.volumes, generation);
+        steps.extend(application.map(|s| step(s, APPLICATION)));
+    }
     steps.extend(b.hooks(HookTime::After, &zone, generation));
     let mut plan = b.plan(PlanKind::Resume, zone.clone(), zone, steps);
     plan.left_out = parts.left_out;

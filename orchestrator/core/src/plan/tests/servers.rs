@@ -393,10 +393,30 @@ fn servers_alone_are_started_in_place_and_volumes_left_as_they_are() {
     };
     let refused = ask(&w).unwrap_err().to_string();
     assert!(refused.contains("does not hold"), "{refused}");
-    // A group of volumes alone has nothing to do, as before.
+    // A group of volumes alone has nothing to do.
     let mut w = World::healthy(2);
-    w.view().spec.runbook = Runbook::default();
+    w.policy().application = None;
     assert!(ask(&w).unwrap_err().to_string().contains("nothing to do"));
+}
+
+/// A move that was undone half, and given up, has left it stopped.
+#[test]
+fn an_application_alone_is_started_in_place() {
+    let mut w = World::healthy(2);
+    let ask = |w: &World| plan_for(&w.snapshot, &group(), &Request::Resume, plan_id());
+    let plan = ask(&w).unwrap();
+    let start = Step::StartApplication {
+        application: "app".to_owned(),
+        zone: zone("zone-a"),
+        volumes: vec![volume(0), volume(1)],
+        generation: plan.made_for,
+    };
+    assert_eq!(steps(&plan).collect::<Vec<_>>(), [&start]);
+    w.view().lease = crate::snapshot::LeaseSight::Gone {
+        seen_gone_for: Span::secs(1),
+    };
+    let refused = ask(&w).unwrap_err().to_string();
+    assert!(refused.contains("does not hold"), "{refused}");
 }
 
 fn one_server() -> Runbook {
