@@ -341,6 +341,34 @@ pub struct Plan {
     pub steps: Vec<PlannedStep>,
 }
 
+impl Step {
+    /// The volumes that it is about, in its own order; empty where it is about none.
+    #[must_use]
+    pub fn volumes(&self) -> Vec<&ImageSpec> {
+        match self {
+            Self::Demote { volumes, .. }
+            | Self::AwaitDemotionReplayed { volumes, .. }
+            | Self::Resync { volumes, .. }
+            | Self::AwaitReplay { volumes, .. } => volumes.iter().collect(),
+            Self::Promote { volumes, .. } => volumes.iter().map(|v| &v.volume).collect(),
+            Self::Fence { .. }
+            | Self::AwaitLeaseEnd { .. }
+            | Self::StopApplication { .. }
+            | Self::StartApplication { .. }
+            | Self::ReleaseLease { .. }
+            | Self::RecordPrimary { .. }
+            | Self::TakeLease { .. }
+            | Self::MarkUnprotected { .. }
+            | Self::MarkProtected
+            | Self::RunHook { .. }
+            | Self::Pause { .. }
+            | Self::StopServers { .. }
+            | Self::StartServers { .. }
+            | Self::HoldServers { .. } => Vec::new(),
+        }
+    }
+}
+
 impl Plan {
     /// Whether a lease of that zone and generation that is held after the zone was told to give it back goes with this plan's record.
     #[must_use]

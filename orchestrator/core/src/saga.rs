@@ -196,6 +196,8 @@ impl<'a> Saga<'a> {
         match event {
             Event::StepDone { step, outcome } => {
                 self.failed.extend(outcome.failed.iter().cloned());
+                let more = self.at_places(*step, &outcome.failed_more);
+                self.failed.extend(more);
                 self.note_servers(self.step(*step), &outcome.servers);
                 self.note_hook(self.step(*step), outcome.hook.as_ref());
                 self.touched |= self.step(*step).is_some_and(changes_something);
@@ -285,6 +287,17 @@ impl<'a> Saga<'a> {
         }
     }
 
+    /// The volumes of a step's list that have those places.
+    fn at_places(&self, step: usize, places: &[usize]) -> Vec<FailedVolume> {
+        let volumes = self.step(step).map(Step::volumes).unwrap_or_default();
+        let at = places.iter().filter_map(|n| volumes.get(*n));
+        at.map(|v| FailedVolume {
+            volume: (*v).clone(),
+            why: "too many failed for its reason to be kept".to_owned(),
+        })
+        .collect()
+    }
+
     fn all_were_helped(&self) -> bool {
         self.failed.is_empty() && self.failed_servers.is_empty() && self.plan.left_out.is_empty()
     }
@@ -345,7 +358,12 @@ impl<'a> Saga<'a> {
             {
                 Some(State::Running { step: *step })
             }
-            (State::Running { step: running }, Event::StepDone { step, .. }) if step == running => {
+            (State::Running { step: running }, Event::StepDone { step, outcome })
+                if step == running
+                    // One that is not in the list would pass for helped.
+                    && self.at_places(*step, &outcome.failed_more).len()
+                        == outcome.failed_more.len() =>
+            {
                 Some(State::Between { next: step + 1 })
             }
             (State::Running { step: running }, Event::StepFailed { step, error, left })

@@ -1,14 +1,14 @@
 //! Passes over one step, until it is done, has failed, or is waited for in vain.
 
 use super::{Executor, NEVER};
-use crate::steps::{self, Context, Pass, StepError, Tally};
+use crate::steps::{self, Context, Pass, StepError, Tally, told};
 use crate::wire::Progress;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use rekindle_common::{ImageSpec, ServerKey, duration::Span};
 use rekindle_core::{
     overtaken,
     plan::{HookTime, Plan, Step},
-    saga::{FailedVolume, Left, Saga, StepOutcome, VolumeGivenUp},
+    saga::{Left, Saga, StepOutcome},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -270,24 +270,20 @@ fn settle(tally: Tally, note: String, owes: Owes) -> Result<StepOutcome, Stop> {
         Owes::None => true,
     };
     if enough {
-        let failed = tally
-            .failed()
-            .iter()
-            .map(|(volume, why)| FailedVolume {
-                volume: volume.clone(),
-                why: why.clone(),
-            })
-            .collect();
+        let (failed, failed_more) = told::failed(&tally);
+        let (given_up, given_up_more) = told::given_up(&tally);
         return Ok(StepOutcome {
-            note,
+            note: told::note(&note, failed_more.len()),
             failed,
             servers: tally.told_servers(),
             hook: None,
-            given_up: VolumeGivenUp::all(tally.given_up()),
+            given_up,
+            failed_more,
+            given_up_more,
         });
     }
     Err(Stop::Failed {
-        why: tally.failure().unwrap_or(note),
+        why: told::error(&tally.failure().unwrap_or(note)),
         left: if tally.changed() {
             Left::MaybeSomething
         } else {
@@ -372,34 +368,4 @@ pub(super) fn unwind_deadline(plan: &Plan, step: &Step) -> Span {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use rekindle_common::{Generation, ZoneName};
-    use rekindle_core::plan::OldLease;
-
-    #[test]
-    fn a_record_that_was_refused_to_the_end_has_changed_nothing() {
-        let zone = ZoneName::new("zone-b").unwrap();
-        let record = Step::RecordPrimary {
-            zone: zone.clone(),
-            generation: Generation(2),
-            replaces: Generation(1),
-            lease: OldLease::Gone,
-        };
-        let take = Step::TakeLease {
-            zone,
-            generation: Generation(2),
-        };
-        let tally = || Tally::new(steps::volumes_of(&record), &BTreeSet::new());
-        let left = |step: &Step, unsure| {
-            let left = left_by(step, unsure);
-            match give_up(tally(), "not within 30s", "refused", Owes::All, left) {
-                Err(Stop::Failed { left, .. }) => Some(left),
-                Err(Stop::Lost) | Ok(_) => None,
-            }
-        };
-        assert_eq!(left(&record, false), Some(Left::Nothing));
-        assert_eq!(left(&record, true), Some(Left::MaybeSomething));
-        assert_eq!(left(&take, false), Some(Left::MaybeSomething));
-    }
-}
+mod tests;

@@ -18,6 +18,7 @@ mod replay;
 mod resync;
 mod servers;
 mod tally;
+pub(crate) mod told;
 
 pub use fence::Fenced;
 pub use tally::Tally;
@@ -266,27 +267,7 @@ pub async fn attempt(ctx: &Context<'_>, step: &Step, tally: &mut Tally) -> Resul
 /// The volumes that a step is about; empty where it is about none.
 #[must_use]
 pub fn volumes_of(step: &Step) -> Vec<ImageSpec> {
-    match step {
-        Step::Demote { volumes, .. }
-        | Step::AwaitDemotionReplayed { volumes, .. }
-        | Step::Resync { volumes, .. }
-        | Step::AwaitReplay { volumes, .. } => volumes.clone(),
-        Step::Promote { volumes, .. } => volumes.iter().map(|v| v.volume.clone()).collect(),
-        Step::Fence { .. }
-        | Step::AwaitLeaseEnd { .. }
-        | Step::StopApplication { .. }
-        | Step::StartApplication { .. }
-        | Step::ReleaseLease { .. }
-        | Step::RecordPrimary { .. }
-        | Step::TakeLease { .. }
-        | Step::MarkUnprotected { .. }
-        | Step::MarkProtected
-        | Step::RunHook { .. }
-        | Step::Pause { .. }
-        | Step::StopServers { .. }
-        | Step::StartServers { .. }
-        | Step::HoldServers { .. } => Vec::new(),
-    }
+    step.volumes().into_iter().cloned().collect()
 }
 
 /// The servers that a step of the plan is about; empty where it is about none.

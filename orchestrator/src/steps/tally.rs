@@ -7,9 +7,9 @@ use rekindle_core::saga::FailedServer;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most characters of a reason in the journal where many servers failed: a record has to fit into etcd.
-const SHORT_WHY: usize = 80;
+pub(super) const SHORT_WHY: usize = 80;
 /// So many reasons are kept whole.
-const WHOLE_WHYS: usize = 100;
+pub(super) const WHOLE_WHYS: usize = 100;
 
 /// Things of one sort.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +72,8 @@ impl<K: Ord + Clone> Ledger<K> {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tally {
     volumes: Ledger<ImageSpec>,
+    /// Each volume's place in the step's list.
+    places: BTreeMap<ImageSpec, usize>,
     servers: Ledger<ServerKey>,
     /// Servers that count as done and that a person has to hear of all the same: their users deleted them.
     named: BTreeMap<ServerKey, String>,
@@ -91,9 +93,15 @@ impl Tally {
     /// A tally of these, less those that an earlier step failed for.
     #[must_use]
     pub fn new(volumes: Vec<ImageSpec>, failed_before: &BTreeSet<ImageSpec>) -> Self {
-        let left = volumes.into_iter().filter(|v| !failed_before.contains(v));
+        let places: BTreeMap<ImageSpec, usize> = volumes
+            .into_iter()
+            .enumerate()
+            .map(|(n, v)| (v, n))
+            .collect();
+        let left = places.keys().filter(|v| !failed_before.contains(*v));
         Self {
-            volumes: Ledger::of(left),
+            volumes: Ledger::of(left.cloned()),
+            places,
             ..Self::default()
         }
     }
@@ -125,6 +133,10 @@ impl Tally {
     #[must_use]
     pub fn failed(&self) -> &BTreeMap<ImageSpec, String> {
         &self.volumes.failed
+    }
+    /// A volume's place in the step's list.
+    pub(super) fn place(&self, volume: &ImageSpec) -> Option<usize> {
+        self.places.get(volume).copied()
     }
     /// The servers that failed, and why.
     #[must_use]

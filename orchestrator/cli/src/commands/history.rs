@@ -211,7 +211,14 @@ fn given_up(page: &mut Page, d: &PlanDetail) {
         let volumes = all.iter().map(|g| (&g.volume, &g.given_up));
         let gone =
             |g: &VolumeGivenUp| !g.given_up.written.is_nothing() && g.given_up.kept_as.is_none();
-        let line = format!("  {}", in_words(zone, volumes));
+        let words = in_words(zone, volumes);
+        let line = match outcome.given_up_more {
+            0 => format!("  {words}"),
+            more => format!(
+                "  of {}: {words}; of {more} more only the sum is kept, in the step's own line",
+                plural(all.len(), "volume")
+            ),
+        };
         if all.iter().any(gone) {
             page.loud(line);
         } else {
@@ -298,7 +305,7 @@ pub(super) fn event(plan: &Plan, r: &Record) -> String {
 }
 
 fn of(outcome: &StepOutcome) -> String {
-    failures(outcome.failed.len(), outcome.servers.len())
+    failures(outcome.volumes_failed(), outcome.servers.len())
 }
 
 /// For what a step failed: `; FAILED for 2 volumes`.

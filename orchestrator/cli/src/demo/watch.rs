@@ -266,7 +266,7 @@ impl Watch<'_> {
                     Some(step) if counts_volumes(step) => format!(": {}", outcome.note),
                     Some(_) | None => String::new(),
                 };
-                let failed = match outcome.failed.len() {
+                let failed = match outcome.volumes_failed() {
                     0 => String::new(),
                     k => format!("; {k} FAILED"),
                 };

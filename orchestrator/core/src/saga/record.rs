@@ -105,6 +105,24 @@ pub struct StepOutcome {
     /// Of a resync: what each volume's zone wrote after the split, and whether it is kept. Its sidecar measured it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given_up: Vec<VolumeGivenUp>,
+    /// Further volumes for which it failed, and whose reasons would not fit into a record: their places in the step's list, from 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_more: Vec<usize>,
+    /// So many volumes more are resynced of which the note alone tells what is given up.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub given_up_more: usize,
+}
+
+impl StepOutcome {
+    /// For how many volumes it failed.
+    #[must_use]
+    pub fn volumes_failed(&self) -> usize {
+        self.failed.len() + self.failed_more.len()
+    }
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// What a resync gives up of one volume.

@@ -267,18 +267,44 @@ fn hard_case_41_some_failed_volumes_make_it_partial() {
         };
         saga.apply(&Event::StepDone {
             step,
-            outcome: StepOutcome {
-                note: String::new(),
-                failed,
-                hook: None,
-                given_up: vec![],
-                servers: vec![],
-            },
+            outcome: StepOutcome { failed, ..ok() },
         })
         .unwrap();
     }
     assert_eq!(saga.next(), Next::Finish { end: End::Partial });
     assert_eq!(saga.failed().len(), 1);
+}
+
+/// What does not fit into a record with its reason has failed all the same.
+#[test]
+fn volumes_that_are_told_by_their_places_have_failed() {
+    let plan = failover();
+    let promote = plan
+        .steps
+        .iter()
+        .position(|s| s.step.name() == "promote")
+        .unwrap();
+    let mut saga = Saga::replay(&plan, &[]).unwrap();
+    saga.apply(&Event::Begun).unwrap();
+    for step in 0..plan.steps.len() {
+        saga.apply(&Event::StepBegun { step }).unwrap();
+        let done = |failed_more| Event::StepDone {
+            step,
+            outcome: StepOutcome {
+                failed_more,
+                ..ok()
+            },
+        };
+        // No such place: it would pass for helped.
+        let before = saga.clone();
+        assert!(saga.apply(&done(vec![1, 1000])).is_err());
+        assert_eq!(saga, before);
+        let more = if step == promote { vec![1] } else { vec![] };
+        saga.apply(&done(more)).unwrap();
+    }
+    assert_eq!(saga.next(), Next::Finish { end: End::Partial });
+    let failed: Vec<_> = saga.failed().iter().map(|f| &f.volume).collect();
+    assert_eq!(failed, [plan.steps[promote].step.volumes()[1]]);
 }
 
 #[test]
