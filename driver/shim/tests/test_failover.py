@@ -196,6 +196,26 @@ def test_active_active_moves_the_volumes_first_and_each_service_after(make, side
     assert driver.initialize_connection(make.volume(), {})["data"]["auth_username"] == "dr"
 
 
+def test_hard_case_46_a_member_that_brought_volumes_home_does_not_keep_them_there(make, sidecar, driver):
+    """Active/active: the next failover is another member's, and this one hears of its end alone."""
+    mine, theirs = make.replicated(), the_catalogues(make)
+    leaves_alone(sidecar, theirs)
+    target, updates, _groups = driver.failover(make.context, [mine, theirs], "zone-b", [])
+    driver.failover_completed(make.context, target)
+    assert (driver._backend_of(mine), driver._backend_of(theirs)) == ("zone-b", "default")
+    theirs.update(by_id(updates)[theirs.id])
+    sidecar.recovers()
+    target, _updates, _groups = driver.failover(make.context, [mine, theirs], "default", [])
+    # Until its end is broadcast, what is home already is asked for there.
+    assert driver._backend_of(mine) == "default"
+    driver.failover_completed(make.context, "")
+    assert (target, driver._backend_of(mine)) == ("default", "default")
+    driver.failover_completed(make.context, "zone-b")
+    assert driver._backend_of(mine) == "zone-b"
+    # What that one left alone stands in its record.
+    assert driver._backend_of(theirs) == "default"
+
+
 @pytest.mark.parametrize(
     ("status", "code", "said"),
     [(409, "held", "nothing was changed"), (504, "deadline_exceeded", "not known"), (400, "invalid_field", "nothing")],

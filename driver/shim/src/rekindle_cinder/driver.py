@@ -98,6 +98,10 @@ class RekindleRBDDriver(ManagingRBDDriver):
         """Take the backend's connection from now on. '' and None are what the manager says for the zone's own."""
         self._active_config = self._get_target_config(secondary_id)
         self._active_backend_id = DEFAULT if secondary_id in words.AT_HOME else secondary_id
+        if secondary_id in words.AT_HOME:
+            # Nothing stays behind a service that is at home. Another member may carry out the next failover, and its
+            # volumes would be taken for those that this one's failback brought here.
+            self._stayed = frozenset()
         try:
             self._set_default_secret_uuid()
         except Exception as error:
