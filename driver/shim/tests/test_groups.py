@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from cinder import exception
 
-from tests.fake_ceph import FakeImage
+from tests.fake_ceph import DISABLED, ENABLED, FakeImage
 
 
 def test_enabling_goes_by_type(make, sidecar, driver):
@@ -35,20 +34,54 @@ def test_one_failed_volume_is_named_and_the_group_is_in_error(make, sidecar, dri
     assert found[bad.id]["replication_status"] in ("error", "failover-error")
 
 
-@pytest.mark.parametrize("hook", ["enable_replication", "disable_replication"])
-def test_a_group_across_backends_is_refused(make, sidecar, driver, hook):
-    group = make.group([make.replicated(), make.replicated(host="host@other#other")])
-    with pytest.raises(exception.InvalidGroup, match="within one backend"):
-        getattr(driver, hook)(make.context, group, group.volumes)
+HOOKS = pytest.mark.parametrize("hook", ["enable_replication", "disable_replication"])
+
+
+def in_group(make, cluster):
+    """Of a group: one that is replicated, and one that is not."""
+    volumes = [make.replicated(status="in-use"), make.replicated()]
+    for volume, mirroring in zip(volumes, (ENABLED, DISABLED), strict=True):
+        cluster.images[volume.name] = FakeImage(1)
+        cluster.images[volume.name].mirroring = mirroring
+        volume.replication_status = "enabling"
+    return make.group(volumes)
+
+
+@HOOKS
+def test_a_group_across_backends_is_refused(make, cluster, sidecar, driver, told, hook):
+    group = in_group(make, cluster)
+    group.volumes[1].host = "host@other#other"
+    model, updates = getattr(driver, hook)(make.context, group, group.volumes)
+    assert model == {"replication_status": "error"}
+    assert all("within one backend" in update["replication_extended_status"] for update in updates)
     assert sidecar.order() == []
 
 
-@pytest.mark.parametrize("hook", ["enable_replication", "disable_replication"])
-def test_an_absent_sidecar_is_an_exception_that_the_manager_catches(make, sidecar, driver, hook):
+@HOOKS
+def test_a_call_that_fails_as_a_whole_leaves_the_volumes_as_they_were(make, cluster, sidecar, driver, told, hook):
+    """Of an exception the manager would make `error` of each one's status too, and they could not be attached any more."""
     sidecar.stop()
-    group = make.group([make.replicated()])
-    with pytest.raises(exception.CinderException, match="Is rekindle-driver running"):
-        getattr(driver, hook)(make.context, group, group.volumes)
+    group = in_group(make, cluster)
+    model, updates = getattr(driver, hook)(make.context, group, group.volumes)
+    assert model == {"replication_status": "error"}
+    assert [update["id"] for update in updates] == [volume.id for volume in group.volumes]
+    assert all("Is rekindle-driver running" in update["replication_extended_status"] for update in updates)
+    assert [update["replication_status"] for update in updates] == ["enabled", "error"]
+    assert not any("status" in update for update in updates)
+    assert [message["resource_uuid"] for message in told] == [volume.id for volume in group.volumes]
+    assert driver.get_volume_stats(True)["replication_status"] == "error"
+
+
+@HOOKS
+def test_a_cluster_that_is_away_is_asked_once_for_a_groups_volumes(make, cluster, sidecar, driver, told, hook):
+    sidecar.stop()
+    group = in_group(make, cluster)
+    cluster.dead = True
+    cluster.connections = 0
+    _model, updates = getattr(driver, hook)(make.context, group, group.volumes)
+    assert [update["replication_status"] for update in updates] == ["error", "error"]
+    # As often as upstream tries to connect, and no more.
+    assert cluster.connections == driver.configuration.rados_connection_retries
 
 
 def test_disabling(make, sidecar, driver):

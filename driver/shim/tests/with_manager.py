@@ -277,6 +277,26 @@ class WithManager(Managed):
         assert self.how_is(bad) == ("error", "available", "failover-error")
         assert self.how_is(good)[2] == "failed-over"
 
+    def test_a_groups_replication_that_is_refused_leaves_its_volumes_as_they_were(self) -> None:
+        self.set_up_driver()
+        group = utils.create_group(self.context, host=POOL, group_type_id=fake.GROUP_TYPE_ID, replication_status="enabling")
+        volume = self.a_volume(group_id=group.id, status="in-use")
+        self.cluster.images[volume.name].mirroring = ENABLED
+        for hook, call, word in (
+            (self.manager.enable_replication, "replicate", "enabling"),
+            (self.manager.disable_replication, "unreplicate", "disabling"),
+        ):
+            for resource in (group, volume):
+                resource.refresh()
+                resource.replication_status = word
+                resource.save()
+            self.sidecar.refusing = {call: Refused(409, "busy", "a plan is at work")}
+            self.assertRaises(exception.ReplicationGroupError, hook, self.context, group)
+            assert objects.Group.get_by_id(self.context, group.id).replication_status == "error"
+            assert self.how_is(volume) == ("in-use", None, "enabled")
+            found = objects.Volume.get_by_id(self.context, volume.id)
+            assert "a plan is at work" in found.replication_extended_status
+
     def test_a_groups_error_is_looked_for_until_it_is_mended(self) -> None:
         self.set_up_driver()
         group = utils.create_group(

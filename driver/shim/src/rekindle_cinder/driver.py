@@ -27,6 +27,7 @@ from rekindle_cinder.client import VolumeResult, each_part, in_parts
 from rekindle_cinder.errors import Refused, SidecarError, cut
 from rekindle_cinder.faults import RekindleFault, as_fault
 from rekindle_cinder.managing import ManagingRBDDriver
+from rekindle_cinder.mirrored import is_mirrored
 
 LOG = logging.getLogger(__name__)
 
@@ -126,23 +127,31 @@ class RekindleRBDDriver(ManagingRBDDriver):
     # Generic volume groups.
 
     def enable_replication(self, context: Any, group: Any, volumes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        self._refuse_scattered(group, volumes)
+        volumes = list(volumes)
         by_specs: dict[tuple[tuple[str, str], ...], list[Any]] = {}
         for volume in volumes:
             by_specs.setdefault(tuple(sorted(self._specs(volume.volume_type).items())), []).append(volume)
         backend = self._active_backend_id or None
         results: list[VolumeResult] = []
-        with as_fault():
-            for specs, alike in by_specs.items():
-                refs = [self._described(volume, volume.volume_type) for volume in alike]
-                results += each_part(refs, partial(self._sidecar.replicate_again, backend, dict(specs)))
+        try:
+            self._refuse_scattered(group, volumes)
+            with as_fault():
+                for specs, alike in by_specs.items():
+                    refs = [self._described(volume, volume.volume_type) for volume in alike]
+                    results += each_part(refs, partial(self._sidecar.replicate_again, backend, dict(specs)))
+        except exception.CinderException as error:
+            return self._not_changed(context, "replicate", volumes, error)
         return self._group_answer(results, words.ENABLED)
 
     def disable_replication(self, context: Any, group: Any, volumes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        self._refuse_scattered(group, volumes)
+        volumes = list(volumes)
         refs = [self._ref(volume) for volume in volumes]
-        with as_fault():
-            results = each_part(refs, partial(self._sidecar.unreplicate, self._active_backend_id or None))
+        try:
+            self._refuse_scattered(group, volumes)
+            with as_fault():
+                results = each_part(refs, partial(self._sidecar.unreplicate, self._active_backend_id or None))
+        except exception.CinderException as error:
+            return self._not_changed(context, "unreplicate", volumes, error)
         return self._group_answer(results, "disabled")
 
     def failover_replication(
@@ -171,8 +180,7 @@ class RekindleRBDDriver(ManagingRBDDriver):
     ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """A group's failover that was refused as a whole. Of an exception Cinder's manager makes that all its volumes are
         in error, and forgets what they were: none of them could be attached any more."""
-        behind = error.__cause__
-        why = behind if isinstance(behind, SidecarError) else Refused(400, "no_failover", str(error))
+        why = _behind(error, "no_failover")
         LOG.error("A group was not failed over: %s", error)
         updates = []
         for volume in volumes:
@@ -182,6 +190,37 @@ class RekindleRBDDriver(ManagingRBDDriver):
             updates.append({"id": volume.id, **update})
         self._group_in_error = True
         return {"replication_status": words.ERROR}, updates
+
+    def _not_changed(
+        self, context: Any, operation: str, volumes: Sequence[Any], error: exception.CinderException
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """A group whose replication was not put on or taken off. As above; and none of its volumes went anywhere, so each
+        keeps its status."""
+        why = _behind(error, "no_change")
+        LOG.error("The replication of a group was not changed (%s): %s", operation, error)
+        updates = []
+        for volume, word in zip(volumes, self._words_of(volumes), strict=True):
+            messages.tell(context, operation, volume.id, why, _project_of(volume))
+            update = {"replication_status": word, "replication_extended_status": cut(str(why))}
+            updates.append({"id": volume.id, **update})
+        self._group_in_error = True
+        return {"replication_status": words.ERROR}, updates
+
+    def _words_of(self, volumes: Sequence[Any]) -> list[str]:
+        """Each volume's word before Cinder's API wrote `enabling` or `disabling` over it, by its image, for the sidecar may
+        be away. What is not replicated, or is not known, is in error: a group that is, is taken up again by disabling it
+        alone, and Cinder refuses that while a volume of it is called disabled."""
+        found = []
+        answers = True
+        for volume in volumes:
+            try:
+                mirrored = answers and is_mirrored(self._at(volume), volume.name)
+            except SidecarError as error:
+                # Nor would it say it of the next: each would be waited for.
+                LOG.warning("Whether the volumes of the group are replicated is not known: %s", error)
+                answers = mirrored = False
+            found.append(words.ENABLED if mirrored else words.ERROR)
+        return found
 
     def get_replication_error_status(self, context: Any, groups: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """How the groups' volumes are now. What cannot be asked is not said to be well."""
@@ -332,6 +371,12 @@ class RekindleRBDDriver(ManagingRBDDriver):
     def _is_ours(self, volume: Any) -> bool:
         """Cinder hands every volume whose replication_status is not said to be none, also one that has no word yet."""
         return volume.replication_status not in words.NOT_REPLICATED or self._is_replicated_type(volume.volume_type)
+
+
+def _behind(error: exception.CinderException, code: str) -> SidecarError:
+    """The sidecar's own words, where they are behind it."""
+    behind = error.__cause__
+    return behind if isinstance(behind, SidecarError) else Refused(400, code, str(error))
 
 
 def _project_of(volume: Any) -> str | None:
