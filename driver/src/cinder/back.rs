@@ -10,7 +10,7 @@
 
 use super::{
     Cinder,
-    failover::{Reports, both, order},
+    failover::{Reports, Trip, both, order},
     health::Health,
     rules::{Seen, TOKEN, is_left_alone, not_in_step},
     sides::Side,
@@ -47,14 +47,21 @@ enum Gap {
 
 impl Cinder {
     /// Makes the way home ready as far as that needs no decision, waits a little, and refuses with the figure where it is not.
+    ///
+    /// `away`: Cinder's service is in the other zone. Then it is to come home also where all volumes are there: plans brought them, an answer
+    /// was lost behind them, or they are one part of many.
     pub(super) async fn way_back(
         &self,
         volumes: &[CinderVolume],
-        from: &Side,
-        to: &Side,
-        health: Health,
-        by: Instant,
+        trip: Trip<'_>,
+        away: bool,
     ) -> Result<(), ApiError> {
+        let Trip {
+            from,
+            to,
+            health,
+            by,
+        } = trip;
         if !matches!(health, Health::Writes) {
             // Nothing can be in step with a zone that is dead; going home then is a failover, volume by volume.
             return Ok(());
@@ -77,7 +84,8 @@ impl Cinder {
             };
             // The other zone's own stay there, whatever they are: nobody waits for them.
             let ours: Vec<&ImageSpec> = volumes.iter().filter(is_ours).map(|v| &v.image).collect();
-            if first && !ours.is_empty() && ours.iter().all(|s| is_home(s, &left, &taken)) {
+            let all_home = !ours.is_empty() && ours.iter().all(|s| is_home(s, &left, &taken));
+            if first && !away && all_home {
                 return Err(ApiError::new(
                     ErrorCode::InvalidField,
                     format!(

@@ -94,16 +94,16 @@ impl Cinder {
         self.refuse_a_guess(&request.volumes, (from, to), health, by)
             .await?;
         let home = target == super::DEFAULT;
-        if home {
-            self.way_back(&request.volumes, from, to, health, by)
-                .await?;
-        }
         let trip = Trip {
             from,
             to,
             health,
             by,
         };
+        if home {
+            let away = self.is_peer(request.backend.as_deref())?;
+            self.way_back(&request.volumes, trip, away).await?;
+        }
         let (volumes, left_alone) = self.move_all(&request.volumes, trip).await?;
         let good = if home {
             ReplicationStatus::Enabled

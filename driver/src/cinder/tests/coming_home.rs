@@ -85,3 +85,40 @@ async fn hard_case_57_a_demotions_name_goes_with_the_next_promotion() {
         .unwrap();
     assert_eq!(error_of(&home.volumes[0]).code, ErrorCode::DemotedOtherwise);
 }
+
+/// Its answer was lost, plans brought them, or they are one part of many: what is left to come home is Cinder's service.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_away_comes_home_to_volumes_that_are_there() {
+    let bench = bench().await;
+    let volumes = bench.replicated(4, &[]).await;
+    bench.failover(None, None, &volumes).await.unwrap();
+    for v in &volumes {
+        bench
+            .wait(&bench.a, &v.image, VolumeStatus::ActiveSecondary)
+            .await;
+    }
+    let (first, rest) = volumes.split_at(2);
+    // The second time all of the first part are home, as when the first answer did not arrive.
+    for (part, effect) in [
+        (first, Effect::Done),
+        (first, Effect::AlreadySo),
+        (rest, Effect::Done),
+        (&volumes[..], Effect::AlreadySo),
+    ] {
+        let home = bench.failover(Some(PEER), Some(DEFAULT), part).await;
+        let home = home.unwrap();
+        assert_eq!(home.target, DEFAULT);
+        for (v, end) in part.iter().zip(&home.volumes) {
+            assert_eq!(end.replication_status, ReplicationStatus::Enabled);
+            assert_eq!(end.end, End::Ok { effect }, "{end:?}");
+            assert_eq!(bench.role(&bench.a, v).await, Role::Primary);
+        }
+    }
+    // At home there is nothing that could come.
+    let nothing = bench.failover(None, Some(DEFAULT), &volumes).await;
+    let nothing = nothing.unwrap_err();
+    assert!(
+        nothing.message.contains("nothing has failed over"),
+        "{nothing}"
+    );
+}
