@@ -24,7 +24,7 @@ FIELDS = {
 }
 """What each call's body holds: no more and no less."""
 
-OPTIONAL = {"delete": {"step"}, "replicate": {"cause"}}
+OPTIONAL = {"delete": {"step"}, "replicate": {"cause"}, "guard": {"specs"}}
 """What it may hold besides."""
 
 

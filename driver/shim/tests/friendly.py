@@ -30,7 +30,7 @@ class FriendlySidecar:
     def would_delete(self, backend: str | None, volume: VolumeRef) -> None:
         self._refuse("delete")
 
-    def guard(self, backend: str | None, operation: str, image: str) -> None:
+    def guard(self, backend: str | None, operation: str, image: str, specs: Mapping[str, str] | None = None) -> None:
         self._refuse("guard")
 
     def replicate(self, backend: str | None, specs: Mapping[str, str], volumes: Sequence[VolumeRef]) -> list[VolumeResult]:

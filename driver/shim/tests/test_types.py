@@ -9,7 +9,7 @@ from cinder import exception
 from cinder.volume.drivers import rbd
 
 from rekindle_cinder.faults import RekindleFault, UnusableType
-from tests.fake_ceph import FakeImage
+from tests.fake_ceph import DISABLED, ENABLED, FakeImage
 from tests.maker import REPLICATED
 
 GIB = 1024**3
@@ -191,7 +191,7 @@ def test_a_volume_from_an_image_that_is_copied(make, cluster, sidecar, driver, m
     monkeypatch.setattr(driver, "_try_execute", rbd_import)
     sidecar.calls.clear()
     driver.copy_image_to_volume(make.context, volume, None, "image-id")
-    assert sidecar.order() == ["unreplicate", "replicate"]
+    assert sidecar.order() == ["revert", "unreplicate", "replicate"]
     assert there_at_import == [False]
     assert cluster.images[volume.name] is imported
     sidecar.calls.clear()
@@ -304,6 +304,70 @@ def test_an_image_is_written_and_read_where_its_volume_is(make, ceph, sidecar, d
     assert [asked.get("cause") for asked in sidecar.asked("replicate")] == ["again"]
     driver.retype(make.context, volume, make.type({**REPLICATED, "rekindle:mode": "once"}), {}, None)
     assert [asked.get("cause") for asked in sidecar.asked("replicate")] == ["again", None]
+
+
+@pytest.fixture
+def imported(cluster, driver, monkeypatch):
+    """Names of volumes whose image was there no more when another of that name was imported."""
+    names = []
+
+    def rbd_import(*command, **_kwargs):
+        name = command[command.index("--new-format") - 1]
+        assert name not in cluster.images
+        cluster.images[name] = FakeImage(GIB)
+        names.append(name)
+
+    monkeypatch.setattr("cinder.image.image_utils.fetch_to_raw", lambda *_args, **_kwargs: None)
+    monkeypatch.setattr("cinder.volume.volume_utils.image_conversion_dir", lambda: None)
+    monkeypatch.setattr(driver, "_try_execute", rbd_import)
+    return names
+
+
+def test_cinder_21_reimages_no_plain_volume_that_somebody_replicated(make, cluster, sidecar, driver, told, imported):
+    """It says nothing of a reimage: the image is made anew, as for a new volume."""
+    volume = make.volume({}, previous_status="available")
+    image = cluster.images[volume.name] = FakeImage(GIB)
+    image.mirroring = ENABLED
+    with pytest.raises(RekindleFault, match="take its replication off first"):
+        driver.copy_image_to_volume(make.context, volume, None, "i")
+    assert sidecar.order() == ["revert"]
+    assert (cluster.images, imported) == ({volume.name: image}, [])
+    assert "take its replication off first" in told[-1]["event_id"]
+    sidecar.refuses("guard", 409, "not_primary", "it is a copy of zone-b's")
+    with pytest.raises(RekindleFault, match="it is a copy"):
+        driver.copy_image_to_volume(make.context, volume, None, "i")
+    image.mirroring = DISABLED
+    driver.copy_image_to_volume(make.context, volume, None, "i")
+    assert imported == [volume.name]
+
+
+def test_cinder_21_reimages_a_volume_of_a_replicated_type_that_is_as_its_type_says(
+    make, cluster, sidecar, driver, told, imported
+):
+    volume = make.replicated(previous_status="reserved")
+    image = cluster.images[volume.name] = FakeImage(GIB)
+    sidecar.refuses("guard", 409, "held", "it is in group db, and that would be no group")
+    with pytest.raises(RekindleFault, match="it is in group db"):
+        driver.copy_image_to_volume(make.context, volume, None, "i")
+    assert sidecar.asked("guard") == [
+        {"backend": None, "operation": "remake", "image": f"volumes/{volume.name}", "specs": REPLICATED}
+    ]
+    assert (sidecar.order(), cluster.images) == (["remake"], {volume.name: image})
+    sidecar.recovers()
+    driver.copy_image_to_volume(make.context, volume, None, "i")
+    assert sidecar.order()[1:] == ["remake", "unreplicate", "replicate"]
+    assert imported == [volume.name]
+
+
+def test_cinder_21_makes_no_image_anew_where_its_volume_is_not(make, ceph, sidecar, driver, told, imported):
+    data = '{"rekindle_backend":"zone-b"}'
+    volume = make.replicated(replication_status="failed-over", replication_driver_data=data, previous_status="available")
+    for cluster in ceph.clusters.values():
+        cluster.images[volume.name] = FakeImage(GIB)
+    with pytest.raises(RekindleFault, match="served from 'zone-b'"):
+        driver.copy_image_to_volume(make.context, volume, None, "i")
+    assert (sidecar.order(), imported) == ([], [])
+    assert [len(cluster.images) for cluster in ceph.clusters.values()] == [1, 1]
 
 
 def test_a_copy_is_not_retyped(make, cluster, sidecar, driver):

@@ -4,11 +4,12 @@
 use super::{
     Cinder,
     sides::Side,
-    wire::{GuardRequest, Operation},
+    wire::{GuardRequest, Operation, Wanted},
 };
 use rekindle_common::{
-    ApiError, ErrorCode,
-    deletion::After,
+    ApiError, ErrorCode, GroupName,
+    deletion::{After, OnDelete},
+    mode::ReplicationMode,
     volume::{Role, VolumeReport},
 };
 use tokio::time::Instant;
@@ -18,9 +19,10 @@ impl Cinder {
     ///
     /// # Errors
     /// [`ApiError`]: `frozen`, `busy` (an action or a failover is in flight), `not_primary` (it is a copy here; the message
-    /// names the zone that has the primary), `cluster_unreachable`.
+    /// names the zone that has the primary), `held` (it would not be replicated as it is), `cluster_unreachable`.
     pub async fn guard(&self, request: &GuardRequest) -> Result<(), ApiError> {
         let side = self.side(request.backend.as_deref())?;
+        let after = super::wanted(&request.specs)?;
         let by = Instant::now() + self.inner.limits.call_time.get();
         if changes(request.operation) {
             if let Some(reason) = side.frozen(by).await? {
@@ -39,7 +41,7 @@ impl Cinder {
         match side.volume(&request.image, by).await {
             Ok(report) => judge(
                 &report,
-                request.operation,
+                (request.operation, &after),
                 side,
                 self.inner.other_than(side),
             ),
@@ -65,7 +67,8 @@ fn changes(operation: Operation) -> bool {
         | Operation::Manage
         | Operation::Unmanage
         | Operation::Clone
-        | Operation::Backup => true,
+        | Operation::Backup
+        | Operation::Remake => true,
     }
 }
 
@@ -82,13 +85,14 @@ fn needs_a_volume(operation: Operation) -> bool {
         | Operation::Manage
         | Operation::Attach
         | Operation::Clone
-        | Operation::Backup => true,
+        | Operation::Backup
+        | Operation::Remake => true,
     }
 }
 
 fn judge(
     report: &VolumeReport,
-    operation: Operation,
+    (operation, after): (Operation, &Wanted),
     side: &Side,
     other: Option<&Side>,
 ) -> Result<(), ApiError> {
@@ -114,6 +118,7 @@ fn judge(
         None => "its primary is in the other zone: ask there".to_owned(),
     };
     match report.role {
+        Role::Primary if operation == Operation::Remake => stays_as_it_is(report, after),
         Role::Primary | Role::NotMirrored => Ok(()),
         Role::Unknown => Err(ApiError::new(
             ErrorCode::ClusterUnreachable,
@@ -135,7 +140,8 @@ fn judge(
             | Operation::Manage
             | Operation::Attach
             | Operation::Clone
-            | Operation::Backup => Err(ApiError::new(
+            | Operation::Backup
+            | Operation::Remake => Err(ApiError::new(
                 ErrorCode::NotPrimary,
                 format!(
                     "the volume is a copy in {} ({}): {}",
@@ -146,4 +152,40 @@ fn judge(
             )),
         },
     }
+}
+
+/// Whether a primary whose image is made anew is replicated afterwards as it is now: what its type says is all that is known of it then.
+fn stays_as_it_is(report: &VolumeReport, after: &Wanted) -> Result<(), ApiError> {
+    let mode = |mode: Option<ReplicationMode>| {
+        mode.map_or_else(|| "not replicated".to_owned(), |m| m.to_string())
+    };
+    let group = |group: Option<&GroupName>| {
+        group.map_or_else(|| "no group".to_owned(), |g| format!("group {g}"))
+    };
+    let policy = |policy: Option<OnDelete>| {
+        policy.map_or_else(|| "its group's".to_owned(), |p| p.to_string())
+    };
+    let (what, is, would_be) = if report.mode != after.mode {
+        ("it is", mode(report.mode), mode(after.mode))
+    } else if report.group != after.group {
+        (
+            "it is in",
+            group(report.group.as_ref()),
+            group(after.group.as_ref()),
+        )
+    } else if after.on_delete.is_some() && report.on_delete != after.on_delete {
+        (
+            "its on_delete is",
+            policy(report.on_delete),
+            policy(after.on_delete),
+        )
+    } else {
+        return Ok(());
+    };
+    Err(ApiError::new(
+        ErrorCode::Held,
+        format!(
+            "its image would be made anew, and be replicated as its type says: {what} {is}, and that would be {would_be}. Take its replication off first, and put it back behind that"
+        ),
+    ))
 }

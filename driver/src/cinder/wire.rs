@@ -242,6 +242,8 @@ pub enum Operation {
     Clone,
     /// Copy it to the backup store.
     Backup,
+    /// Delete its image and make another in its place, replicated as its type says: what a reimage is in Cinder 21.
+    Remake,
 }
 
 /// `POST /v1/cinder/guard`.
@@ -255,6 +257,9 @@ pub struct GuardRequest {
     pub operation: Operation,
     /// To which image.
     pub image: ImageSpec,
+    /// The extra specs of its type, where those say how it is replicated afterwards ([`Operation::Remake`]).
+    #[serde(default, skip_serializing_if = "Specs::is_empty")]
+    pub specs: Specs,
 }
 
 /// `POST /v1/cinder/freeze`.

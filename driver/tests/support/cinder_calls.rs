@@ -42,6 +42,14 @@ pub(crate) async fn all(api: &Api) {
     let (status, _) = api.json("POST", "/v1/cinder/guard", guard("explode")).await;
     assert_eq!(status, 400);
 
+    let mut remade = guard("remake");
+    remade["specs"] = specs.clone();
+    let (status, refused) = api.json("POST", "/v1/cinder/guard", remade.clone()).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("held")));
+    remade["specs"]["rekindle:on_delete"] = json!("delete:7d");
+    let (status, _) = api.json("POST", "/v1/cinder/guard", remade).await;
+    assert_eq!(status, 200);
+
     let freeze = json!({"reason": "a move"});
     let (status, _) = api.json("POST", "/v1/cinder/freeze", freeze).await;
     assert_eq!(status, 200);

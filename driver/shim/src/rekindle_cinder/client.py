@@ -142,8 +142,10 @@ class Sidecar:
         """Whether the volume would follow a snapshot of it that is deleted first."""
         self._post("delete", {"backend": backend, "volume": volume.as_json(), "step": "snapshots_first"})
 
-    def guard(self, backend: str | None, operation: str, image: str) -> None:
-        self._post("guard", {"backend": backend, "operation": operation, "image": image})
+    def guard(self, backend: str | None, operation: str, image: str, specs: Mapping[str, str] | None = None) -> None:
+        """`specs`: its type's, where the operation replicates it anew as they say."""
+        told = {} if specs is None else {"specs": dict(specs)}
+        self._post("guard", {"backend": backend, "operation": operation, "image": image, **told})
 
     def freeze(self, backend: str | None, reason: str) -> None:
         self._post("freeze", {"backend": backend, "reason": reason})

@@ -7,7 +7,7 @@ that a volume is frozen, or is a copy now, is the sidecar's knowledge (hard case
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -160,13 +160,15 @@ class GuardedRBDDriver(PatientRBDDriver):
         self._guard("backup", objects.Volume.get_by_id(context, backup.volume_id))
         return super().get_backup_device(context, backup)
 
-    def _guard(self, operation: str, volume: Any, unless: str | None = None) -> SidecarError | None:
+    def _guard(
+        self, operation: str, volume: Any, unless: str | None = None, specs: Mapping[str, str] | None = None
+    ) -> SidecarError | None:
         """Ask whether the operation may go on. A volume without replication is none of the sidecar's business. A refusal
         of the code `unless` is the caller's, who gets it."""
         try:
             if not self._is_guarded(volume):
                 return None
-            self._sidecar.guard(self._backend_of(volume), operation, self._image(volume.name))
+            self._sidecar.guard(self._backend_of(volume), operation, self._image(volume.name), specs)
         except SidecarError as error:
             if error.code == unless:
                 return error

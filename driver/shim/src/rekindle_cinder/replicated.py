@@ -80,6 +80,7 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
         if kwargs.get("disable_sparse"):
             self._reimage(context, volume, *args, **kwargs)
             return
+        self._refuse_to_remake(volume)
         if self._is_replicated_type(volume.volume_type):
             self._disable_replication(volume)
         with self._replaces(volume), with_reason(volume):
@@ -96,6 +97,37 @@ class ReplicatedRBDDriver(GuardedRBDDriver):
                 super(ReplicatedRBDDriver, there)._copy_image_to_volume(context, volume, *args, **kwargs)
         finally:
             self._reimaged.discard(volume.id)
+
+    def _refuse_to_remake(self, volume: Any) -> None:
+        """Cinder 21 comes here with a reimage too, which then takes the image away, whoever replicated it, and makes one of
+        which only the type is known. A new volume has nothing to lose: its image is replicated as its type says, or not at
+        all. The API writes a volume's previous status down before a reimage, and a new one has none."""
+        zone = self._at(volume)._active_backend_id
+        if zone != self._active_backend_id:
+            self._refuse_reimage(
+                volume,
+                f"the volume is served from '{zone}', and its image would be made anew here: fail its group back first",
+            )
+        is_replicated = self._is_replicated_type(volume.volume_type)
+        if is_replicated and volume.previous_status:
+            self._guard("remake", volume, specs=self._specs(volume.volume_type))
+            return
+        self._guard("revert", volume)
+        if is_replicated:
+            return
+        with as_fault():
+            is_guarded = self._is_guarded(volume)
+        if is_guarded:
+            self._refuse_reimage(
+                volume,
+                "its image would be made anew, without its copy: take its replication off first (os-unreplicate), and "
+                "replicate it anew behind the reimage",
+            )
+
+    def _refuse_reimage(self, volume: Any, why: str) -> None:
+        refused = Refused(409, "replicated", why)
+        self._tell(volume, "reimage", refused)
+        raise RekindleFault(reason=str(refused))
 
     def retype(self, context: Any, volume: Any, new_type: Any, diff: Any, host: Any) -> Any:
         self._check_type(volume, new_type, "retype")

@@ -257,6 +257,7 @@ async fn hard_case_32_a_deletion_with_a_delay_can_be_taken_back_until_it_is_due(
             backend: None,
             operation,
             image: v.image.clone(),
+            specs: Specs::new(),
         };
         assert_eq!(
             bench.cinder.guard(&request).await.unwrap_err().code,

@@ -11,6 +11,7 @@ async fn hard_case_48_what_would_break_a_pair_is_refused_before_it_begins() {
         backend: backend.map(str::to_owned),
         operation,
         image: volumes[0].image.clone(),
+        specs: Specs::new(),
     };
     let ask = async |backend, operation| bench.cinder.guard(&guard(backend, operation)).await;
     ask(None, Operation::Extend).await.unwrap();
@@ -67,6 +68,7 @@ async fn a_copy_is_attached_for_a_stand_by_while_that_is_granted() {
             backend: None,
             operation,
             image: image.clone(),
+            specs: Specs::new(),
         };
         bench.cinder.guard(&request).await
     };
@@ -168,4 +170,64 @@ async fn a_grant_in_a_group_is_given_under_its_generation() {
         generation: Some(rekindle_common::Generation(3)),
     };
     bench.a.grant_standby(&image, &request).await.unwrap();
+}
+
+/// Cinder 21 makes a volume's image anew in a reimage. What a person made of it past its type would be lost by that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_is_made_anew_only_where_its_type_says_how_it_is_replicated() {
+    let bench = bench().await;
+    let volumes = bench.replicated(3, &[]).await;
+    let of_type = |v: &CinderVolume, specs: Specs| GuardRequest {
+        backend: None,
+        operation: Operation::Remake,
+        image: v.image.clone(),
+        specs,
+    };
+    let refused = async |v: &CinderVolume, pairs: &[(&str, &str)]| {
+        let asked = of_type(v, specs(pairs));
+        let e = bench.cinder.guard(&asked).await.unwrap_err();
+        assert_eq!(e.code, ErrorCode::Held, "{e}");
+        e.message
+    };
+    let [grouped, other, kept] = [&volumes[0], &volumes[1], &volumes[2]];
+    for v in &volumes {
+        let asked = of_type(v, specs(&[]));
+        bench.cinder.guard(&asked).await.unwrap();
+    }
+    let replicate = |group: Option<&str>| VolumeAction::Replicate {
+        mode: ReplicationMode::Instant,
+        group: group.map(|g| g.parse().unwrap()),
+        leave_group: false,
+        anew: false,
+        cinder: None,
+    };
+    bench
+        .by_hand(&bench.a, grouped, replicate(Some("db")))
+        .await;
+    let why = refused(grouped, &[]).await;
+    assert!(
+        why.contains("it is in group db, and that would be no group"),
+        "{why}"
+    );
+    let db = of_type(grouped, specs(&[("rekindle:group", "db")]));
+    bench.cinder.guard(&db).await.unwrap();
+
+    let why = refused(other, &[("rekindle:mode", "once")]).await;
+    assert!(
+        why.contains("it is instant, and that would be once"),
+        "{why}"
+    );
+    let why = refused(kept, &[("rekindle:on_delete", "refuse")]).await;
+    assert!(why.contains("would be refuse"), "{why}");
+    // Of a plain type it would have no copy at all.
+    let plain = of_type(other, Specs::new());
+    let e = bench.cinder.guard(&plain).await.unwrap_err();
+    assert!(e.message.contains("not replicated"), "{e}");
+    // And one that is not replicated has nothing to lose.
+    let asked = VolumesRequest {
+        backend: None,
+        volumes: vec![other.clone()],
+    };
+    bench.cinder.unreplicate(asked).await.unwrap();
+    bench.cinder.guard(&plain).await.unwrap();
 }

@@ -31,6 +31,7 @@ async fn hard_case_32_a_pool_that_the_sidecar_was_not_given_is_no_word_that_ther
             backend: None,
             operation,
             image: elsewhere.clone(),
+            specs: Specs::new(),
         };
         named(bench.cinder.guard(&asked).await.unwrap_err());
     }
