@@ -112,65 +112,27 @@ impl Guards {
             Under::Unknown => Seen::Unknown,
         })
         .await;
-        for (n, (volume, how)) in volumes.iter().zip(how).enumerate() {
-            self.decide(asked, volume, n < seen.len(), how)?;
+        let verdicts: Vec<Verdict> = how
+            .into_iter()
+            .map(|how| match how {
+                Seen::Not => Verdict::Pass,
+                Seen::Unknown => Verdict::Unknown,
+                Seen::Is(outlook) => judge(asked.operation, &outlook, self.peer.as_ref()),
+            })
+            .collect();
+        // After a failover by Cinder its volumes are copies here, and served from the other zone all the same: there the driver asks. Where
+        // Cinder does not say so, a copy it is.
+        let is_copy = |verdict: &Verdict| matches!(verdict, Verdict::Copy(_));
+        let copies = volumes.iter().zip(&verdicts);
+        let copies = copies.filter(|(_, verdict)| is_copy(verdict));
+        let copies: Vec<&str> = copies.map(|(volume, _)| *volume).collect();
+        let away = self.names.failed_over(&copies, NAMES).await;
+        for (n, (volume, verdict)) in volumes.iter().zip(verdicts).enumerate() {
+            if !(is_copy(&verdict) && away.contains(*volume)) {
+                decide(asked, volume, n < seen.len(), verdict)?;
+            }
         }
         Ok(())
-    }
-
-    fn decide(&self, asked: &Guarded, volume: &str, is_seen: bool, how: Seen) -> Result<(), Fault> {
-        let operation = asked.operation;
-        let verdict = match how {
-            Seen::Not => Verdict::Pass,
-            Seen::Unknown => Verdict::Unknown,
-            Seen::Is(outlook) => judge(operation, &outlook, self.peer.as_ref()),
-        };
-        // Where the user named no volume, they are told which it is.
-        let named = |why: String| {
-            // Of one that they do not see they are told nothing; the log says which it is.
-            if !is_seen {
-                tracing::info!(
-                    volume.id = volume,
-                    why,
-                    "a group is left as it is for a volume that its user does not see"
-                );
-                return format!(
-                    "the group has a volume that this token does not see, and that may not be {}",
-                    operation.done()
-                );
-            }
-            match &asked.target {
-                Target::Volume(_) => why,
-                Target::Group(_)
-                | Target::Attachment(_)
-                | Target::Snapshot(_)
-                | Target::GroupSnapshot(_)
-                | Target::ConsistencySnapshot(_) => format!("volume {volume}: {why}"),
-            }
-        };
-        match verdict {
-            Verdict::Pass => Ok(()),
-            Verdict::Refuse { name, why } => {
-                Err(Fault::new(StatusCode::CONFLICT, name, named(why)))
-            }
-            Verdict::Later { name, why, after } => {
-                let fault = Fault::new(StatusCode::CONFLICT, name, named(why));
-                Err(fault.retry_after(after))
-            }
-            // Deleting a primary deletes its copy too, and nothing brings them back. All else can wait for the driver's own guard.
-            Verdict::Unknown if ends_it(operation) => Err(unknown(&format!(
-                "it is not known now whether the volume is replicated: it is not {} before the zone's sidecar says so",
-                operation.done()
-            ))),
-            Verdict::Unknown => {
-                tracing::warn!(
-                    volume.id = volume,
-                    operation = operation.done(),
-                    "not guarded: the sidecar does not say how the volume is"
-                );
-                Ok(())
-            }
-        }
     }
 
     async fn look(&self, image: &ImageSpec) -> Seen {
@@ -202,5 +164,54 @@ impl Guards {
 
     fn pause(&self) -> MutexGuard<'_, Pause> {
         self.pause.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn decide(asked: &Guarded, volume: &str, is_seen: bool, verdict: Verdict) -> Result<(), Fault> {
+    let operation = asked.operation;
+    // Where the user named no volume, they are told which it is.
+    let named = |why: String| {
+        // Of one that they do not see they are told nothing; the log says which it is.
+        if !is_seen {
+            tracing::info!(
+                volume.id = volume,
+                why,
+                "a group is left as it is for a volume that its user does not see"
+            );
+            return format!(
+                "the group has a volume that this token does not see, and that may not be {}",
+                operation.done()
+            );
+        }
+        match &asked.target {
+            Target::Volume(_) => why,
+            Target::Group(_)
+            | Target::Attachment(_)
+            | Target::Snapshot(_)
+            | Target::GroupSnapshot(_)
+            | Target::ConsistencySnapshot(_) => format!("volume {volume}: {why}"),
+        }
+    };
+    match verdict {
+        Verdict::Pass => Ok(()),
+        Verdict::Refuse { name, why } => Err(Fault::new(StatusCode::CONFLICT, name, named(why))),
+        Verdict::Copy(refusal) => decide(asked, volume, is_seen, *refusal),
+        Verdict::Later { name, why, after } => {
+            let fault = Fault::new(StatusCode::CONFLICT, name, named(why));
+            Err(fault.retry_after(after))
+        }
+        // Deleting a primary deletes its copy too, and nothing brings them back. All else can wait for the driver's own guard.
+        Verdict::Unknown if ends_it(operation) => Err(unknown(&format!(
+            "it is not known now whether the volume is replicated: it is not {} before the zone's sidecar says so",
+            operation.done()
+        ))),
+        Verdict::Unknown => {
+            tracing::warn!(
+                volume.id = volume,
+                operation = operation.done(),
+                "not guarded: the sidecar does not say how the volume is"
+            );
+            Ok(())
+        }
     }
 }

@@ -435,7 +435,9 @@ async fn a_volume_that_has_moved_ends_by_the_image_that_it_has_now() {
     // What was learnt is kept for all else: Cinder is not asked for it again.
     let asked = scene.cloud.asked_by_us().len();
     let image = format!("volumes/volume-{ELSEWHERE}");
-    scene.sidecar.says(&image, copy);
+    // Of a copy alone it is, for its record may say that it is served from elsewhere.
+    let moving = |r: &mut Value| r["in_flight"] = json!("demote");
+    scene.sidecar.says(&image, moving);
     assert_eq!(scene.act("admin", ELSEWHERE, reserve).await.status, 409);
     assert_eq!(scene.cloud.asked_by_us().len(), asked);
     // Back where nobody replicates it: it is Cinder's to end.

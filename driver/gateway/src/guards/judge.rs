@@ -9,6 +9,9 @@
 //! | attach, overwrite, snapshot, back up, clone, retype, transfer | go on | refused |
 //! | an action on its group: fail over, put under replication, take that off | goes on | goes on: the driver says what may not be |
 //!
+//! A copy that Cinder's own record calls failed over is served from the other zone by this Cinder: what is refused here goes on then, and the
+//! driver asks that zone.
+//!
 //! Whatever it is, come again: while an action is in flight on the volume, or no zone has its primary; while a `cinder failover-host` or
 //! a plan moves it, from before its first step to its end; while its zone is frozen:
 //!
@@ -43,6 +46,8 @@ pub(crate) enum Verdict {
     Pass,
     /// It is not, whatever comes.
     Refuse { name: &'static str, why: String },
+    /// Of a copy: that, but where Cinder serves the volume from the other zone. The image in this one does not tell.
+    Copy(Box<Verdict>),
     /// It is not now: in so many seconds it may be.
     Later {
         name: &'static str,
@@ -289,10 +294,15 @@ fn secondary(operation: Operation, report: &VolumeReport, peer: Option<&ZoneName
     }
     let zone = &report.zone;
     if let Some(what) = moving(report) {
-        return Verdict::moving(format!(
+        let moving = Verdict::moving(format!(
             "the volume is a copy in {zone} ({}): {what}: try again when that has ended",
             report.status
         ));
+        // That may take hours, in which a volume that failed over is in use where it is.
+        if report.status == VolumeStatus::PendingResync {
+            return Verdict::Copy(Box::new(moving));
+        }
+        return moving;
     }
     let peer = peer.map_or_else(|| "the other zone".to_owned(), ToString::to_string);
     let there = match report.peer_primary {
@@ -300,14 +310,14 @@ fn secondary(operation: Operation, report: &VolumeReport, peer: Option<&ZoneName
         Known::No => format!("{peer} has no primary of it either: an operator has to promote one"),
         Known::Unknown => format!("its primary is in {peer}, or was when that was last seen"),
     };
-    Verdict::Refuse {
+    Verdict::Copy(Box::new(Verdict::Refuse {
         name: "guard_copy",
         why: format!(
             "the volume is a copy in {zone} ({}), which cannot be {}: {there}",
             report.status,
             operation.done()
         ),
-    }
+    }))
 }
 
 /// What passes by itself, or with the plan that is at work.

@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use rekindle_common::ImageSpec;
 use rekindle_openstack::{Cloud, CloudError, Scope, Volume, each};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -26,6 +26,9 @@ const MOST: usize = 50_000;
 const LOOK: usize = 100;
 /// Looks at once, of all requests together.
 const LOOKS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(3);
+
+/// Cinder's word for a volume that it serves from the other zone.
+const FAILED_OVER: &str = "failed-over";
 
 /// What is under a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,6 +165,22 @@ impl Names {
             .collect()
     }
 
+    /// Those of these volumes that Cinder's records call failed over, now: its service, or their group, went to the other zone with them. What
+    /// is not told within `wait` is none of them. It ends with who waits for it, as above.
+    pub(crate) async fn failed_over(&self, ids: &[&str], wait: Duration) -> HashSet<String> {
+        let ids = self.missing(ids.iter().copied());
+        let chunks: Vec<Vec<String>> = ids.chunks(LOOK).map(<[String]>::to_vec).collect();
+        let look = each(LOOKS, chunks, |ids| {
+            let this = self.clone();
+            async move { this.told(&ids).await }
+        });
+        let told = timeout(wait, look).await.unwrap_or_default();
+        let told = told.into_iter().flatten().flatten();
+        told.filter(|volume| volume.replication_status.as_deref() == Some(FAILED_OVER))
+            .map(|volume| volume.id)
+            .collect()
+    }
+
     /// The volumes of a group now, whatever their project. What is not told within `wait` is unknown. It ends with who waits for it, as above.
     pub(crate) async fn in_group(&self, group: &str, most: usize, wait: Duration) -> Members {
         if self.state().pause.holds() {
@@ -248,11 +267,17 @@ impl Names {
     }
 
     async fn look_at(&self, ids: &[String]) -> Vec<(String, Under)> {
-        let Ok(_place) = self.places.acquire().await else {
-            return Vec::new();
-        };
+        match self.told(ids).await {
+            Some(found) => self.keep(ids, &found),
+            None => Vec::new(),
+        }
+    }
+
+    /// Their records; `None` where they are not told.
+    async fn told(&self, ids: &[String]) -> Option<Vec<Volume>> {
+        let _place = self.places.acquire().await.ok()?;
         match self.looked(ids).await {
-            Ok(found) => self.keep(ids, &found),
+            Ok(found) => Some(found),
             Err(error) => {
                 tracing::warn!(
                     error = error.in_full(),
@@ -260,7 +285,7 @@ impl Names {
                 );
                 // Also where it was quick: a Keystone that refuses is not to be asked by each request.
                 self.state().pause.begin();
-                Vec::new()
+                None
             }
         }
     }

@@ -43,6 +43,7 @@ pub struct Volume {
     pub multiattach: bool,
     pub status: &'static str,
     pub migration: Option<&'static str>,
+    pub replication: Option<&'static str>,
     /// Whose it is: all users but administrators are of `p`.
     pub project: &'static str,
 }
@@ -60,6 +61,7 @@ impl Volume {
             multiattach: false,
             status: "available",
             migration: None,
+            replication: None,
             project: "p",
         }
     }
@@ -94,7 +96,7 @@ struct Inner {
     open: Arc<Semaphore>,
     volumes: Vec<Volume>,
     odd: Option<Odd>,
-    /// The gateway's own account is told of no group.
+    /// The gateway's own account is told of no group, and of no volume by itself.
     silent: bool,
     packing: Vec<String>,
 }
@@ -138,7 +140,7 @@ impl Cloud {
         self.0.lock().unwrap().open.add_permits(1);
     }
 
-    /// From now on the gateway's own account is not told which volumes a group has, or is again.
+    /// From now on the gateway's own account is not told which volumes a group has, nor of one volume; or is again.
     pub fn silent(&self, silent: bool) {
         self.0.lock().unwrap().silent = silent;
     }
@@ -263,6 +265,7 @@ fn as_admin(volume: &Volume) -> Value {
         "os-vol-host-attr:host": volume.host,
         "os-vol-mig-status-attr:name_id": volume.name_id,
         "os-vol-mig-status-attr:migstat": volume.migration,
+        "replication_status": volume.replication,
         "multiattach": volume.multiattach,
     })
 }
@@ -280,6 +283,9 @@ async fn for_ourselves(
     };
     let _open = open.acquire().await.unwrap();
     let inner = cloud.0.lock().unwrap();
+    if inner.silent {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    }
     match inner.volumes.iter().find(|v| v.id == id) {
         Some(volume) => Json(json!({ "volume": as_admin(volume) })).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
