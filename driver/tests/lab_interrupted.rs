@@ -6,7 +6,7 @@ mod support;
 
 use rbd_rs::{CreateOptions, Image, Quiesce, SnapshotKind};
 use rekindle_common::{
-    ApiError, ErrorCode, Generation, GroupName, ImageSpec,
+    ErrorCode, Generation, GroupName, ImageSpec,
     action::{Promotion, VolumeAction},
     mode::ReplicationMode,
     volume::Role,
@@ -197,8 +197,7 @@ async fn hard_case_23_a_users_snapshot_of_a_copy_that_was_interrupted_is_nobodys
     z.b.volumes.take_lease(&group, Generation(2)).await.unwrap();
     // What the daemon had read before its zone died it may still have written: then the copy is whole, and nobody has to be asked.
     let promoted = z.b.volumes.act(&spec, order(forced(), 2)).await;
-    if let Err(e) = promoted {
-        let error = ApiError::from(e);
+    if let Err(error) = promoted {
         assert_eq!(error.code, ErrorCode::NoCompleteCopy, "{error:?}");
         let names = error.message.contains(&users(whole + 1));
         assert!(names, "{error:?}");

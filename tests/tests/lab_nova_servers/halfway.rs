@@ -109,7 +109,10 @@ async fn hard_case_51_and_55_what_is_half_built_is_built_once_and_what_is_delete
             })
             .await?;
             nb.wait_held(&standby).await?;
-            assert_eq!(named(&b, guest.key.as_str())?, [standby.clone()]);
+            assert_eq!(
+                named(&b, guest.key.as_str())?,
+                std::slice::from_ref(&standby)
+            );
             assert_eq!(ports(&b, &standby)?, 1);
             stand_bys.push(standby);
         }
@@ -160,7 +163,7 @@ async fn hard_case_51_and_55_what_is_half_built_is_built_once_and_what_is_delete
         let (left, found) = (na.console(&web.server)?, nb.console(&stand_bys[0])?);
         assert_eq!(found.last, left.stopped, "nothing is lost");
         nb.wait_held(&stand_bys[1]).await?;
-        assert_eq!(named(&b, "db")?, [stand_bys[1].clone()]);
+        assert_eq!(named(&b, "db")?, std::slice::from_ref(&stand_bys[1]));
         assert_eq!(named(&a, "db")?, Vec::<String>::new());
         assert!(nb.ask(&db).is_err(), "nobody serves in db's place");
         Ok(())

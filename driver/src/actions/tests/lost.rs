@@ -211,7 +211,7 @@ async fn hard_case_23_a_volume_of_two_moments_is_promoted_by_a_persons_word_alon
     pair.fabric.a().kill();
     pair.b.take_lease(&group(), Generation(2)).await.unwrap();
     let refused = pair.b.act(&spec(0), order(forced(), 2)).await;
-    let error = ApiError::from(refused.unwrap_err());
+    let error = refused.unwrap_err();
     assert_eq!(error.code, ErrorCode::NoCompleteCopy);
     assert!(error.message.contains("--accept-torn"), "{error:?}");
     let seen = pair.b.volume(&spec(0)).await.unwrap();
