@@ -89,22 +89,22 @@ pub(super) fn promote(
     if image.mirror_info()?.role == Role::Primary {
         return Ok(Forced::Promoted);
     }
-    let refused = || match force {
+    let refused = |torn: &[Snapshot]| match force {
         Force::EvenTorn => Ok(None),
-        Force::No | Force::Yes => of_two_moments(image),
+        Force::No | Force::Yes => of_two_moments(image, torn),
     };
     // Before its daemon is shut out, for it may yet end the copy; and after, for it may have begun one since.
-    if let Some(snapshots) = refused()? {
+    if let Some(snapshots) = refused(&image.torn_snapshots()?)? {
         return Ok(Forced::Torn(snapshots));
     }
-    forcing.shut_out_watchers(image, cluster, spec)?;
-    if let Some(snapshots) = refused()? {
-        return Ok(Forced::Torn(snapshots));
-    }
+    let daemons = forcing.shut_out_watchers(image, cluster, spec)?;
     let torn = image.torn_snapshots()?;
+    if let Some(snapshots) = refused(&torn)? {
+        return Ok(Forced::Torn(snapshots));
+    }
     // Before the promotion: in its next moment somebody may use one, and this process may be gone.
     let promoted = set_all_aside(image, &torn)
-        .and_then(|()| promote_whole(image, cluster, spec, forcing, torn.is_empty()));
+        .and_then(|()| promote_whole(image, cluster, spec, (forcing, daemons), torn.is_empty()));
     match &promoted {
         Ok(Forced::Promoted) => {
             for snapshot in &torn {
@@ -121,18 +121,18 @@ pub(super) fn promote(
     promoted
 }
 
-/// Puts an interrupted copy back, and promotes. `known`: nothing was changed behind librbd's back before.
+/// Puts an interrupted copy back, and promotes. `daemons`: how many were shut out by now. `known`: nothing was changed behind librbd's
+/// back before.
 fn promote_whole(
     image: &Image,
     cluster: &Cluster,
     spec: &ImageSpec,
-    forcing: &Forcing,
+    (forcing, mut daemons): (&Forcing, u64),
     known: bool,
 ) -> Result<Forced> {
     // What was changed behind librbd's back is seen by an image that is opened after it.
     let reopened = || image.pool().open_by_id(&image.id()?);
     for _ in 0..TRIES {
-        let daemons = forcing.shut_out_watchers(image, cluster, spec)?;
         let Some(copy) = image.interrupted_copy()? else {
             return if known {
                 image.mirror_promote(Promote::Force)
@@ -151,7 +151,9 @@ fn promote_whole(
             }
         }
         // A daemon starts anew by itself, and goes on with a copy that is not whole: what it wrote beside us is in this one too.
-        if forcing.shut_out_watchers(image, cluster, spec)? != daemons {
+        let now = forcing.shut_out_watchers(image, cluster, spec)?;
+        if now != daemons {
+            daemons = now;
             image.unsettle(&copy)?;
             tracing::warn!(volume.id = %spec, snapshot = id, "a mirror daemon came up while the copy was put back: once more");
             continue;
@@ -170,8 +172,7 @@ fn promote_whole(
 }
 
 /// The user snapshots of a copy that was interrupted behind them, where there are any.
-fn of_two_moments(image: &Image) -> Result<Option<Vec<String>>> {
-    let torn = image.torn_snapshots()?;
+fn of_two_moments(image: &Image, torn: &[Snapshot]) -> Result<Option<Vec<String>>> {
     if torn.is_empty() || image.interrupted_copy()?.is_none() {
         return Ok(None);
     }
@@ -221,6 +222,10 @@ impl Forcing {
         self.at_work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn shut_out(&self) -> MutexGuard<'_, ShutOut> {
+        self.shut_out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn enter<'a>(&'a self, spec: &'a ImageSpec) -> Option<AtWork<'a>> {
         // Not made where another has it: its end would let go of that one's.
         let is_first = self.at_work().insert(spec.clone());
@@ -235,7 +240,7 @@ impl Forcing {
     fn shut_out_watchers(&self, image: &Image, cluster: &Cluster, spec: &ImageSpec) -> Result<u64> {
         for watcher in other_watchers(image, cluster.instance_id())? {
             // Held while the cluster is told, so that the others of the batch wait for that.
-            let mut all = self.shut_out.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.shut_out();
             all.lately.retain(|_, at| at.elapsed() < LATELY);
             if !all.lately.contains_key(&watcher.address) {
                 cluster.blocklist_add(&watcher.address, BLOCKLISTED_FOR)?;
@@ -245,9 +250,7 @@ impl Forcing {
             }
         }
         // Also where it was another volume's promotion that shut it out, and the image names it no more.
-        let all = self.shut_out.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = all.count;
-        drop(all);
+        let count = self.shut_out().count;
         if count > 0 {
             cluster.wait_for_latest_osdmap()?;
         }
