@@ -337,26 +337,10 @@ impl Executor<'_> {
         }
         tracing::warn!(plan.id = %plan.id, step = failed, undo, "putting back: {step}");
         // All is put back whatever failed on the way; only an application is not told to start on what is gone.
-        let before = match step {
-            Step::StartApplication { .. } => Before::of(saga),
-            Step::Fence { .. }
-            | Step::AwaitLeaseEnd { .. }
-            | Step::StopApplication { .. }
-            | Step::Demote { .. }
-            | Step::AwaitDemotionReplayed { .. }
-            | Step::ReleaseLease { .. }
-            | Step::RecordPrimary { .. }
-            | Step::TakeLease { .. }
-            | Step::MarkUnprotected { .. }
-            | Step::Promote { .. }
-            | Step::Resync { .. }
-            | Step::AwaitReplay { .. }
-            | Step::MarkProtected
-            | Step::RunHook { .. }
-            | Step::Pause { .. }
-            | Step::StopServers { .. }
-            | Step::StartServers { .. }
-            | Step::HoldServers { .. } => Before::default(),
+        let before = if matches!(step, Step::StartApplication { .. }) {
+            Before::of(saga)
+        } else {
+            Before::default()
         };
         let ended = self
             .passes(
